@@ -1,0 +1,338 @@
+//! The names of images: registry, repository, tag, and the references made of them.
+//!
+//! Grammar and nothing else: no file, no network. Sources: distribution-spec "Pulling manifests" for paths and
+//! tags, the `distribution/reference` grammar for hosts and for Docker Hub's short forms.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use crate::digest::{Digest, InvalidDigest};
+
+/// Longest path of a repository; registries set their own limits below it.
+const MAX_PATH: usize = 255;
+/// Longest tag (distribution-spec "Pulling manifests").
+const MAX_TAG: usize = 128;
+/// How Docker Hub is written here.
+const DOCKER_HUB: &str = "docker.io";
+/// The other names under which Docker Hub is known.
+const DOCKER_HUB_ALIASES: [&str; 3] = ["index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"];
+
+/// Why a text is not the name it should be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidReference {
+    #[error("invalid registry {0:?}: expected a host name or address, with :port if it is not the usual one")]
+    Registry(String),
+    #[error("{0:?} names no repository: expected registry/namespace/repository")]
+    NoRepository(String),
+    #[error(
+        "invalid repository path {0:?}: expected lower-case letters and digits, joined by single '.', '_', '__' or '-' \
+         and '/', at most 255 characters"
+    )]
+    Path(String),
+    #[error("invalid tag {0:?}: expected at most 128 letters, digits, '_', '.', '-', the first a letter, digit or '_'")]
+    Tag(String),
+    #[error(transparent)]
+    Digest(#[from] InvalidDigest),
+}
+
+/// A registry's host, with its port if one was given. Docker Hub's names are one: `docker.io`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Registry(Arc<str>);
+
+impl Registry {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub fn is_docker_hub(&self) -> bool {
+        &*self.0 == DOCKER_HUB
+    }
+
+    /// The host without its port; an IPv6 address without its brackets.
+    pub fn host(&self) -> &str {
+        let host = match self.0.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => host,
+            _ => &self.0,
+        };
+        host.trim_start_matches('[').trim_end_matches(']')
+    }
+
+    /// Whether the host is this machine: `localhost` or a loopback address.
+    pub fn is_loopback(&self) -> bool {
+        let host = self.host();
+        host == "localhost"
+            || host.ends_with(".localhost")
+            || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    }
+}
+
+impl FromStr for Registry {
+    type Err = InvalidReference;
+
+    fn from_str(text: &str) -> Result<Self, InvalidReference> {
+        let invalid = || InvalidReference::Registry(text.to_owned());
+        let (host, port) = match text.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+            _ => (text, None),
+        };
+        if port.is_some_and(|port| port.parse::<u16>().map_or(true, |port| port == 0) || port.starts_with('+')) {
+            return Err(invalid());
+        }
+        let valid = match host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
+            Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+            None => host.split('.').all(is_host_label),
+        };
+        if !valid {
+            return Err(invalid());
+        }
+        let name = text.to_ascii_lowercase();
+        if DOCKER_HUB_ALIASES.contains(&name.as_str()) {
+            return Ok(Self(DOCKER_HUB.into()));
+        }
+        Ok(Self(name.into()))
+    }
+}
+
+fn is_host_label(label: &str) -> bool {
+    !label.is_empty()
+        && !label.starts_with('-')
+        && !label.ends_with('-')
+        && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+}
+
+impl fmt::Display for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A repository: a registry and a path in it. Cheap to clone, since every task holds two.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Repository(Arc<(Registry, Box<str>)>);
+
+impl Repository {
+    /// The repository `path` of `registry`. On Docker Hub a path of one component is in `library/`.
+    pub fn new(registry: Registry, path: &str) -> Result<Self, InvalidReference> {
+        if path.is_empty() {
+            return Err(InvalidReference::NoRepository(registry.to_string()));
+        }
+        if path.len() > MAX_PATH || !path.split('/').all(is_path_component) {
+            return Err(InvalidReference::Path(path.to_owned()));
+        }
+        let path = if registry.is_docker_hub() && !path.contains('/') {
+            format!("library/{path}").into_boxed_str()
+        } else {
+            path.into()
+        };
+        Ok(Self(Arc::new((registry, path))))
+    }
+
+    pub fn registry(&self) -> &Registry {
+        &self.0.0
+    }
+
+    /// The path in the registry, without its host: `namespace/repository`.
+    pub fn path(&self) -> &str {
+        &self.0.1
+    }
+
+    pub fn tagged(&self, tag: Tag) -> Reference {
+        Reference { repository: self.clone(), identifier: Identifier::Tag(tag) }
+    }
+
+    pub fn at_digest(&self, digest: Digest) -> Reference {
+        Reference { repository: self.clone(), identifier: Identifier::Digest(digest) }
+    }
+}
+
+/// Runs of lower-case letters and digits, separated by one `.`, one `_`, two `_`, or any number of `-`.
+fn is_path_component(component: &str) -> bool {
+    let alphanumeric = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let mut bytes = component.bytes();
+    if !bytes.next().is_some_and(alphanumeric) || !component.bytes().next_back().is_some_and(alphanumeric) {
+        return false;
+    }
+    component
+        .split(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
+        .all(|separator| matches!(separator, "" | "." | "_" | "__") || separator.bytes().all(|b| b == b'-'))
+}
+
+impl FromStr for Repository {
+    type Err = InvalidReference;
+
+    /// Reads `registry/path`; the first component is always the registry.
+    fn from_str(text: &str) -> Result<Self, InvalidReference> {
+        let (registry, path) = text.split_once('/').ok_or_else(|| InvalidReference::NoRepository(text.to_owned()))?;
+        Self::new(registry.parse()?, path)
+    }
+}
+
+impl fmt::Display for Repository {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.registry(), self.path())
+    }
+}
+
+impl fmt::Debug for Repository {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A tag of a repository.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Tag(Arc<str>);
+
+impl Tag {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Tag {
+    type Err = InvalidReference;
+
+    fn from_str(text: &str) -> Result<Self, InvalidReference> {
+        let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+        let valid = text.len() <= MAX_TAG
+            && text.bytes().next().is_some_and(word)
+            && text.bytes().all(|b| word(b) || b == b'.' || b == b'-');
+        if valid { Ok(Self(text.into())) } else { Err(InvalidReference::Tag(text.to_owned())) }
+    }
+}
+
+impl fmt::Display for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// What names a manifest within its repository (the spec's `<reference>`).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Identifier {
+    Tag(Tag),
+    Digest(Digest),
+}
+
+impl Identifier {
+    pub fn digest(&self) -> Option<&Digest> {
+        match self {
+            Self::Tag(_) => None,
+            Self::Digest(digest) => Some(digest),
+        }
+    }
+}
+
+impl fmt::Display for Identifier {
+    /// As it stands in a URL: without the `:` or `@` that separates it in a reference.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tag(tag) => tag.fmt(f),
+            Self::Digest(digest) => digest.fmt(f),
+        }
+    }
+}
+
+/// One image: `registry/path:tag` or `registry/path@digest`.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Reference {
+    pub repository: Repository,
+    pub identifier: Identifier,
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let separator = match self.identifier {
+            Identifier::Tag(_) => ':',
+            Identifier::Digest(_) => '@',
+        };
+        write!(f, "{}{separator}{}", self.repository, self.identifier)
+    }
+}
+
+impl fmt::Debug for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn repository(text: &str) -> Result<Repository, InvalidReference> {
+        text.parse()
+    }
+
+    #[test]
+    fn docker_hub_has_one_name_and_one_library() {
+        for host in ["docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"] {
+            assert_eq!(repository(&format!("{host}/nginx")).unwrap().to_string(), "docker.io/library/nginx");
+        }
+        assert_eq!(repository("docker.io/a/b").unwrap().path(), "a/b");
+        assert_eq!(repository("quay.io/nginx").unwrap().path(), "nginx");
+    }
+
+    #[test]
+    fn registries() {
+        for text in ["quay.io", "localhost", "localhost:5000", "10.0.0.1:80", "[::1]", "[::1]:5000", "a-b.example.com"]
+        {
+            assert_eq!(text.parse::<Registry>().unwrap().as_str(), text);
+        }
+        for text in
+            ["", ":5000", "a..b", "-a.com", "a_b.com", "a.com:", "a.com:0", "a.com:70000", "[::g]", "a b", "a@b"]
+        {
+            assert!(text.parse::<Registry>().is_err(), "{text}");
+        }
+        assert_eq!("QUAY.io".parse::<Registry>().unwrap().as_str(), "quay.io");
+    }
+
+    #[test]
+    fn loopback_hosts_are_known() {
+        for text in ["localhost", "localhost:1", "127.0.0.1:5000", "127.9.9.9", "[::1]:5000"] {
+            assert!(text.parse::<Registry>().unwrap().is_loopback(), "{text}");
+        }
+        for text in ["10.0.0.1", "example.com:127", "localhost.example.com"] {
+            assert!(!text.parse::<Registry>().unwrap().is_loopback(), "{text}");
+        }
+    }
+
+    #[test]
+    fn paths() {
+        for path in ["a", "a/b/c", "a.b", "a_b", "a__b", "a---b", "0/1"] {
+            assert!(repository(&format!("quay.io/{path}")).is_ok(), "{path}");
+        }
+        for path in ["A", "a//b", "/a", "a/", "a..b", "a___b", ".a", "a-", "a._b", "ä", "a b", "../a"] {
+            assert!(matches!(repository(&format!("quay.io/{path}")), Err(InvalidReference::Path(_))), "{path}");
+        }
+        assert!(repository(&format!("quay.io/{}", "a".repeat(255))).is_ok());
+        assert!(repository(&format!("quay.io/{}", "a".repeat(256))).is_err());
+        assert!(matches!(repository("quay.io/"), Err(InvalidReference::NoRepository(_))));
+        assert!(matches!(repository("quay.io"), Err(InvalidReference::NoRepository(_))));
+    }
+
+    #[test]
+    fn tags() {
+        for tag in ["latest", "1.0", "_x", "A-b.c", &"t".repeat(128)] {
+            assert!(tag.parse::<Tag>().is_ok(), "{tag}");
+        }
+        for tag in ["", ".a", "-a", "a b", "a/b", "a:b", "ä", "a\u{1b}[0m", &"t".repeat(129)] {
+            assert!(tag.parse::<Tag>().is_err(), "{tag}");
+        }
+    }
+
+    #[test]
+    fn references_are_written_as_people_write_them() {
+        let nginx = repository("docker.io/nginx").unwrap();
+        let digest = Digest::of(b"");
+        assert_eq!(nginx.tagged("1.25".parse().unwrap()).to_string(), "docker.io/library/nginx:1.25");
+        assert_eq!(nginx.at_digest(digest.clone()).to_string(), format!("docker.io/library/nginx@{digest}"));
+    }
+}

@@ -1,0 +1,5 @@
+//! A client of one Registry v2 endpoint.
+
+mod credentials;
+
+pub use credentials::{Keyring, Login};
