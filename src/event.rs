@@ -1,0 +1,168 @@
+//! What can happen in a migration, as plain data: told by those who do the work, shown by those who report.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::digest::Digest;
+use crate::reference::{Reference, Registry, Repository};
+
+/// What kind of thing went wrong: stable words for logs and reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Category {
+    /// Credentials are missing, wrong, or not sufficient.
+    Auth,
+    /// The registry says that it has no such thing.
+    NotFound,
+    /// The registry understood and said no.
+    Refused,
+    /// The registry could not be reached, broke off, or said that it cannot serve now.
+    Network,
+    /// What came is not what its digest or size says, or is no valid manifest.
+    Corrupt,
+    /// The rules or files ask for something that cannot be.
+    Config,
+    /// The run was interrupted.
+    Cancelled,
+}
+
+impl fmt::Display for Category {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auth => "auth",
+            Self::NotFound => "not-found",
+            Self::Refused => "refused",
+            Self::Network => "network",
+            Self::Corrupt => "corrupt",
+            Self::Config => "config",
+            Self::Cancelled => "cancelled",
+        })
+    }
+}
+
+/// Why something could not be done, as it is told to the operator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    pub category: Category,
+    /// The registry at which it failed, if it was one.
+    pub registry: Option<Registry>,
+    /// What happened, in one line.
+    pub reason: Arc<str>,
+    /// Whether it may pass by itself, so that waiting before the next try makes sense.
+    pub transient: bool,
+    /// Whether trying again in this run is pointless (rejected credentials, a clash).
+    pub is_final: bool,
+}
+
+impl Failure {
+    /// The run was interrupted before this was done.
+    pub fn cancelled() -> Self {
+        Self {
+            category: Category::Cancelled,
+            registry: None,
+            reason: "interrupted before it was done; run the same command again to finish it".into(),
+            transient: false,
+            is_final: true,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
+/// How a task ended well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Success {
+    /// The destination tag was written.
+    Copied,
+    /// The destination had the same digest already.
+    UpToDate,
+}
+
+/// The parts of a run that are announced on standard output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    Generate,
+    Handle,
+    RetryGenerate,
+    RetryHandle,
+}
+
+/// One thing that happened.
+#[derive(Debug, Clone)]
+pub enum Event {
+    Phase(Phase),
+    /// The tags of a source repository are known.
+    TagsListed {
+        repository: Repository,
+        tags: usize,
+    },
+    /// A rule's tags could not be listed, this time.
+    RuleFailed {
+        rule: String,
+        failure: Failure,
+    },
+    /// A rule wants a destination that an earlier one has.
+    Clash {
+        rule: String,
+        source: Reference,
+        destination: Reference,
+        taken_by: Reference,
+    },
+    /// A blob is now in `repository` because it was sent.
+    BlobMoved {
+        repository: Repository,
+        digest: Digest,
+        bytes: u64,
+        elapsed: Duration,
+    },
+    /// A blob is now in `repository` because the registry linked it from `from`.
+    BlobMounted {
+        repository: Repository,
+        digest: Digest,
+        from: Repository,
+    },
+    /// A blob was in `repository` already.
+    BlobPresent {
+        repository: Repository,
+        digest: Digest,
+    },
+    /// A blob could not be moved at this try and is tried again.
+    BlobRetried {
+        repository: Repository,
+        digest: Digest,
+        failure: Failure,
+        pause: Duration,
+    },
+    /// A layer that is fetched from elsewhere by those who use the image, and so is not copied.
+    LayerSkipped {
+        source: Reference,
+        digest: Digest,
+    },
+    ImageDone {
+        source: Reference,
+        destination: Reference,
+        success: Success,
+        digest: Digest,
+    },
+    /// An image failed, this time.
+    ImageFailed {
+        source: Reference,
+        destination: Reference,
+        failure: Failure,
+    },
+}
+
+/// Hears of every event, in the order in which each task tells them. Called from many tasks at once: it must be quick.
+pub trait Listener: Send + Sync {
+    fn hear(&self, event: &Event);
+}
+
+impl<L: Listener> Listener for Arc<L> {
+    fn hear(&self, event: &Event) {
+        (**self).hear(event);
+    }
+}

@@ -1,0 +1,306 @@
+//! Answers challenges: Basic, or Bearer tokens fetched once for all who need the same, and renewed in time.
+//!
+//! Sources: distribution `docs/content/spec/auth/token.md`, `scope.md`. A token is fetched outside of all request
+//! limits: the request that needs it may hold the last permit.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::{Method, Request, StatusCode};
+use secrecy::ExposeSecret;
+use serde::Deserialize;
+use url::Url;
+
+use super::challenge::{self, Challenge};
+use super::error::{Error, ErrorKind, is_transient};
+use super::http::{Answer, Transport, sensitive};
+use super::{Keyring, Login, backoff};
+use crate::reference::{Registry, Repository};
+
+/// Lifetime of a token whose answer does not say (`token.md`).
+const DEFAULT_LIFETIME: Duration = Duration::from_secs(60);
+/// A token is renewed when less than this is left, or a quarter of its life if that is less: requests are judged by it
+/// when they begin, and some begin late.
+const MARGIN: Duration = Duration::from_secs(30);
+const MAX_ANSWER: usize = 1 << 20;
+const TIME_LIMIT: Duration = Duration::from_secs(60);
+
+/// What a request is allowed to do, and so what its token must cover.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Scope {
+    pub repository: Repository,
+    pub push: bool,
+    /// The repository from which a blob is mounted.
+    pub mount_from: Option<Repository>,
+}
+
+impl Scope {
+    /// The scopes as a token server reads them, what is pushed first: some servers read only the first.
+    fn parameters(&self) -> impl Iterator<Item = String> {
+        let actions = if self.push { "pull,push" } else { "pull" };
+        let own = format!("repository:{}:{actions}", self.repository.path());
+        let from = self.mount_from.as_ref().map(|from| format!("repository:{}:pull", from.path()));
+        std::iter::once(own).chain(from)
+    }
+}
+
+/// What to do about a 401.
+pub(super) enum Verdict {
+    /// Send the request again: what it was refused for has changed.
+    Again,
+    /// The registry means it.
+    Final,
+}
+
+/// Who is asking: the name of the entry of auth.json, or nobody.
+type Who = Option<String>;
+
+pub(super) struct Authenticator {
+    registry: Registry,
+    keyring: Arc<Keyring>,
+    transport: Transport,
+    challenge: Mutex<Option<Challenge>>,
+    tokens: Mutex<HashMap<(Who, Scope), Slot>>,
+    /// Entries that the registry refused, with what it said. They are not shown to it again.
+    rejected: Mutex<HashMap<String, Error>>,
+}
+
+/// A place for one token. Its lock is held while the token is fetched, so that one fetch serves all who wait.
+type Slot = Arc<tokio::sync::Mutex<Option<Token>>>;
+
+struct Token {
+    header: HeaderValue,
+    renew_at: Instant,
+}
+
+impl Authenticator {
+    pub fn new(registry: Registry, keyring: Arc<Keyring>, transport: Transport) -> Self {
+        Self {
+            registry,
+            keyring,
+            transport,
+            challenge: Mutex::default(),
+            tokens: Mutex::default(),
+            rejected: Mutex::default(),
+        }
+    }
+
+    /// Learns from an answer how the registry wants to be spoken to. Bearer, once offered, stays: Harbor says
+    /// Basic to those who come with a token it does not like.
+    pub fn learn(&self, headers: &HeaderMap, url: &Url) {
+        let Some(offered) = challenge::read(headers, url) else { return };
+        let mut known = lock(&self.challenge);
+        if !matches!((&*known, &offered), (Some(Challenge::Bearer { .. }), Challenge::Basic)) {
+            *known = Some(offered);
+        }
+    }
+
+    /// The `Authorization` for a request, as far as the registry is known to want one.
+    pub async fn authorize(&self, scope: &Scope) -> Result<Option<HeaderValue>, Error> {
+        let challenge = lock(&self.challenge).clone();
+        let login = self.keyring.login(&scope.repository);
+        if let Some(login) = &login {
+            self.check_not_rejected(login)?;
+        }
+        match (challenge, login) {
+            (None, _) => Ok(None),
+            (Some(Challenge::Basic), Some(login)) => Ok(basic(&login)),
+            (Some(Challenge::Basic), None) => Err(self.error(scope.repository.path(), ErrorKind::LoginNeeded)),
+            (Some(Challenge::Bearer { realm, service }), login) => {
+                let slot = self.slot(login.as_deref(), scope);
+                let mut token = slot.lock().await;
+                match &*token {
+                    Some(token) if Instant::now() < token.renew_at => Ok(Some(token.header.clone())),
+                    _ => {
+                        if let Some(login) = &login {
+                            // Another of this entry's tokens may have been refused while this one waited.
+                            self.check_not_rejected(login)?;
+                        }
+                        let fetched = self.fetch(&realm, service.as_deref(), scope, login.as_deref()).await?;
+                        Ok(Some(token.insert(fetched).header.clone()))
+                    }
+                }
+            }
+        }
+    }
+
+    /// Judges a 401 that came to a request sent with `used`. `base` is the registry's `/v2/`.
+    pub async fn refused(
+        &self,
+        scope: &Scope,
+        used: Option<&HeaderValue>,
+        answer: &Answer,
+        base: &Url,
+    ) -> Result<Verdict, Error> {
+        self.learn(&answer.headers, &answer.url);
+        let challenge = lock(&self.challenge).clone();
+        let login = self.keyring.login(&scope.repository);
+        match (challenge, used, login) {
+            (Some(Challenge::Bearer { .. }), used, login) => {
+                let slot = self.slot(login.as_deref(), scope);
+                let mut token = slot.lock().await;
+                // Somebody else may have renewed it in the meantime.
+                if token.as_ref().map(|token| &token.header) == used {
+                    *token = None;
+                }
+                Ok(Verdict::Again)
+            }
+            (Some(Challenge::Basic), None, _) => Ok(Verdict::Again),
+            (Some(Challenge::Basic), Some(used), Some(login)) => {
+                // Whether it is the password or this repository is said by /v2/, which any account may read.
+                let ping = self.get(base, Some(used.clone())).await.map_err(|kind| self.error(base.path(), kind))?;
+                if ping.status == StatusCode::UNAUTHORIZED {
+                    return Err(self.reject(&login, base, &ping));
+                }
+                Ok(Verdict::Final)
+            }
+            (Some(Challenge::Basic), Some(_), None) | (None, _, _) => Ok(Verdict::Final),
+        }
+    }
+
+    fn slot(&self, login: Option<&Login>, scope: &Scope) -> Slot {
+        let who = login.map(|login| login.entry.clone());
+        lock(&self.tokens).entry((who, scope.clone())).or_default().clone()
+    }
+
+    async fn fetch(
+        &self,
+        realm: &Url,
+        service: Option<&str>,
+        scope: &Scope,
+        login: Option<&Login>,
+    ) -> Result<Token, Error> {
+        let mut url = realm.clone();
+        {
+            let mut query = url.query_pairs_mut();
+            if let Some(service) = service {
+                query.append_pair("service", service);
+            }
+            for scope in scope.parameters() {
+                query.append_pair("scope", &scope);
+            }
+        }
+        let mut pauses = backoff();
+        loop {
+            let result = self.get(&url, login.and_then(basic)).await;
+            let error = match result {
+                Ok(answer) if answer.status.is_success() => {
+                    return read_token(&answer).map_err(|reason| self.error_at(&url, ErrorKind::Malformed { reason }));
+                }
+                Ok(answer) if matches!(answer.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
+                    return Err(match login {
+                        Some(login) => self.reject(login, &url, &answer),
+                        None => self.error_at(&url, ErrorKind::LoginNeeded),
+                    });
+                }
+                Ok(answer) if !is_transient(answer.status) => return Err(self.error_at(&url, answer.refusal())),
+                Ok(answer) => self.error_at(&url, answer.refusal()),
+                Err(kind) => self.error_at(&url, kind),
+            };
+            match pauses.next().filter(|_| error.is_transient()) {
+                Some(pause) => {
+                    tracing::warn!(%error, ?pause, "token request is tried again");
+                    tokio::time::sleep(error.retry_after().unwrap_or(pause)).await;
+                }
+                None => return Err(error),
+            }
+        }
+    }
+
+    async fn get(&self, url: &Url, authorization: Option<HeaderValue>) -> Result<Answer, ErrorKind> {
+        let mut request = Request::new(Method::GET, url.clone());
+        if let Some(value) = authorization {
+            request.headers_mut().insert(AUTHORIZATION, value);
+        }
+        let exchange = async { Answer::read(self.transport.send(request).await?, MAX_ANSWER).await };
+        tokio::time::timeout(TIME_LIMIT, exchange).await.map_err(|_| ErrorKind::TimedOut { after: TIME_LIMIT })?
+    }
+
+    fn reject(&self, login: &Login, url: &Url, answer: &Answer) -> Error {
+        let ErrorKind::Status { status, message, .. } = answer.refusal() else { unreachable!("a refusal is a status") };
+        let message = if message.is_empty() { status.to_string() } else { format!("{status} ({message})") };
+        let error = self.error_at(url, ErrorKind::Rejected { entry: login.entry.clone(), message });
+        lock(&self.rejected).entry(login.entry.clone()).or_insert(error).clone()
+    }
+
+    fn check_not_rejected(&self, login: &Login) -> Result<(), Error> {
+        lock(&self.rejected).get(&login.entry).map_or(Ok(()), |error| Err(error.clone()))
+    }
+
+    fn error_at(&self, url: &Url, kind: ErrorKind) -> Error {
+        Error { registry: self.registry.clone(), request: show(&Method::GET, url), kind }
+    }
+
+    fn error(&self, path: &str, kind: ErrorKind) -> Error {
+        Error { registry: self.registry.clone(), request: format!("{}/{path}", self.registry), kind }
+    }
+}
+
+/// A request as it stands in messages: without query, which may hold a signature, and without user and password.
+pub(super) fn show(method: &Method, url: &Url) -> String {
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{method} {}://{}{port}{}", url.scheme(), url.host_str().unwrap_or_default(), url.path())
+}
+
+fn basic(login: &Login) -> Option<HeaderValue> {
+    let pair = format!("{}:{}", login.username, login.password.expose_secret());
+    sensitive(&format!("Basic {}", STANDARD.encode(pair)))
+}
+
+fn read_token(answer: &Answer) -> Result<Token, String> {
+    #[derive(Deserialize)]
+    struct Body {
+        token: Option<String>,
+        access_token: Option<String>,
+        expires_in: Option<u64>,
+    }
+    let body: Body = serde_json::from_slice(&answer.body).map_err(|error| format!("no token: {error}"))?;
+    let token = body.token.filter(|token| !token.is_empty()).or(body.access_token).unwrap_or_default();
+    if token.is_empty() {
+        return Err("no token in it".to_owned());
+    }
+    let header = sensitive(&format!("Bearer {token}")).ok_or("a token that no header can hold")?;
+    let lifetime = body.expires_in.filter(|&seconds| seconds > 0).map_or(DEFAULT_LIFETIME, |seconds| {
+        // A year is for ever, and no sum with it overflows.
+        Duration::from_secs(seconds.min(365 * 24 * 3600))
+    });
+    Ok(Token { header, renew_at: Instant::now() + lifetime - MARGIN.min(lifetime / 4) })
+}
+
+/// A panic elsewhere must not fail every later request: what is behind these locks is whole at every moment.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl fmt::Debug for Authenticator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Authenticator({})", self.registry)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scope(path: &str, push: bool, from: Option<&str>) -> Vec<String> {
+        let repository = |path: &str| Repository::new("r.example.com".parse().unwrap(), path).unwrap();
+        Scope { repository: repository(path), push, mount_from: from.map(repository) }.parameters().collect()
+    }
+
+    #[test]
+    fn scopes_name_the_pushed_repository_first() {
+        assert_eq!(scope("a/b", false, None), ["repository:a/b:pull"]);
+        assert_eq!(scope("a/b", true, Some("c")), ["repository:a/b:pull,push", "repository:c:pull"]);
+    }
+
+    #[test]
+    fn messages_show_no_query_and_no_password() {
+        let url = "https://user:secret@r.example.com:1/v2/x?_state=secret".parse().unwrap();
+        assert_eq!(show(&Method::GET, &url), "GET https://r.example.com:1/v2/x");
+    }
+}

@@ -1,0 +1,278 @@
+//! What can go wrong in an exchange with a registry, as facts; and what follows from them.
+
+use std::error::Error as _;
+use std::fmt;
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use serde::Deserialize;
+
+use crate::digest::Digest;
+use crate::event::{Category, Failure};
+use crate::reference::Registry;
+
+/// A request that did not give what was asked. Cheap to clone, since many may wait for one answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error {
+    pub registry: Registry,
+    /// Method and URL, without the query (it may hold what nobody should read).
+    pub request: String,
+    pub kind: ErrorKind,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// The registry answered with a status that is no success.
+    Status { status: StatusCode, codes: Vec<String>, message: String, retry_after: Option<Duration> },
+    /// The registry refused the credentials of this entry of auth.json.
+    Rejected { entry: String, message: String },
+    /// The registry wants credentials and there are none.
+    LoginNeeded,
+    /// No connection: name resolution, TCP or TLS. `lasting` if waiting will not help.
+    Unreachable { reason: String, lasting: bool },
+    /// The connection broke within the exchange.
+    Broken { reason: String },
+    /// Nothing came for this long.
+    TimedOut { after: Duration },
+    /// The bytes are not what their digest says.
+    WrongDigest { expected: Digest, found: Digest },
+    /// An upload was refused for its token, which is renewed for the next try.
+    TokenExpired,
+    /// More or fewer bytes than said.
+    WrongSize { expected: u64, found: u64 },
+    /// An answer that makes no sense by the specification.
+    Malformed { reason: String },
+    /// A thing that cannot be copied faithfully.
+    Unsupported { reason: String },
+}
+
+impl Error {
+    /// Whether the same request may succeed a little later.
+    pub fn is_transient(&self) -> bool {
+        match &self.kind {
+            ErrorKind::Status { status, .. } => is_transient(*status),
+            ErrorKind::Unreachable { lasting, .. } => !lasting,
+            ErrorKind::Broken { .. }
+            | ErrorKind::TimedOut { .. }
+            | ErrorKind::TokenExpired
+            | ErrorKind::WrongDigest { .. }
+            | ErrorKind::WrongSize { .. } => true,
+            ErrorKind::Rejected { .. }
+            | ErrorKind::LoginNeeded
+            | ErrorKind::Malformed { .. }
+            | ErrorKind::Unsupported { .. } => false,
+        }
+    }
+
+    pub fn category(&self) -> Category {
+        match &self.kind {
+            ErrorKind::Status { status, .. } => match *status {
+                StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Category::Auth,
+                StatusCode::NOT_FOUND => Category::NotFound,
+                status if is_transient(status) => Category::Network,
+                _ => Category::Refused,
+            },
+            ErrorKind::Rejected { .. } | ErrorKind::LoginNeeded | ErrorKind::TokenExpired => Category::Auth,
+            ErrorKind::Unreachable { .. } | ErrorKind::Broken { .. } | ErrorKind::TimedOut { .. } => Category::Network,
+            ErrorKind::WrongDigest { .. } | ErrorKind::WrongSize { .. } | ErrorKind::Malformed { .. } => {
+                Category::Corrupt
+            }
+            ErrorKind::Unsupported { .. } => Category::Refused,
+        }
+    }
+
+    pub fn status(&self) -> Option<StatusCode> {
+        match &self.kind {
+            ErrorKind::Status { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+
+    /// Whether the registry named this error code (distribution-spec "Error Codes").
+    pub fn has_code(&self, code: &str) -> bool {
+        matches!(&self.kind, ErrorKind::Status { codes, .. } if codes.iter().any(|c| c == code))
+    }
+
+    /// How long the registry asked to be left alone.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match &self.kind {
+            ErrorKind::Status { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
+    /// The sentence for the operator: what happened, where, and what to do where that is known.
+    pub fn to_failure(&self) -> Failure {
+        let reason = match self.advice() {
+            Some(advice) => format!("{self}; {advice}"),
+            None => self.to_string(),
+        };
+        Failure {
+            category: self.category(),
+            registry: Some(self.registry.clone()),
+            reason: reason.into(),
+            transient: self.is_transient(),
+            is_final: matches!(self.kind, ErrorKind::Rejected { .. }),
+        }
+    }
+
+    fn advice(&self) -> Option<String> {
+        let registry = &self.registry;
+        Some(match &self.kind {
+            ErrorKind::Rejected { entry, .. } => {
+                format!("correct username and password of {entry:?} in auth.json")
+            }
+            ErrorKind::LoginNeeded => format!("give an entry for {:?} in auth.json", registry.as_str()),
+            ErrorKind::Status { status: StatusCode::UNAUTHORIZED, .. } => {
+                format!("check that auth.json has an entry for {registry} whose account may use this repository")
+            }
+            ErrorKind::Status { status: StatusCode::FORBIDDEN, .. } => {
+                "check that the account in auth.json may use this repository".to_owned()
+            }
+            ErrorKind::Status { status: StatusCode::TOO_MANY_REQUESTS, .. } => {
+                "the registry limits the rate: use fewer --workers or try later".to_owned()
+            }
+            ErrorKind::Unreachable { lasting: true, .. } => format!(
+                "if {registry} has a private certificate or speaks plain http, set \"insecure\": true for it in auth.json"
+            ),
+            _ => return None,
+        })
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.request, self.kind)
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status { status, message, .. } if message.is_empty() => write!(f, "{status}"),
+            Self::Status { status, message, .. } => write!(f, "{status} ({message})"),
+            Self::Rejected { message, .. } => write!(f, "the credentials were rejected: {message}"),
+            Self::LoginNeeded => f.write_str("the registry wants credentials and there are none"),
+            Self::Unreachable { reason, .. } => write!(f, "cannot connect: {reason}"),
+            Self::Broken { reason } => write!(f, "the connection broke: {reason}"),
+            Self::TimedOut { after } => write!(f, "nothing came for {}", humantime::format_duration(*after)),
+            Self::TokenExpired => f.write_str("the upload's token was refused"),
+            Self::WrongDigest { expected, found } => write!(f, "the content has digest {found}, expected {expected}"),
+            Self::WrongSize { expected, found } => write!(f, "{found} bytes came, expected {expected}"),
+            Self::Malformed { reason } => write!(f, "the answer cannot be used: {reason}"),
+            Self::Unsupported { reason } => f.write_str(reason),
+        }
+    }
+}
+
+/// 408, 429 and what servers say when they or those behind them are down.
+pub(super) fn is_transient(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 408 | 429 | 499 | 500 | 502 | 503 | 504 | 522)
+}
+
+impl From<reqwest::Error> for ErrorKind {
+    fn from(error: reqwest::Error) -> Self {
+        let reason = innermost(&error);
+        if error.is_connect() {
+            let lasting = tls_error(&error).is_some_and(|tls| {
+                matches!(tls, rustls::Error::InvalidCertificate(_) | rustls::Error::InvalidMessage(_))
+            });
+            Self::Unreachable { reason, lasting }
+        } else {
+            Self::Broken { reason }
+        }
+    }
+}
+
+/// The TLS error behind a failed connection, if it was one.
+pub(super) fn tls_error(error: Source<'_>) -> Option<&rustls::Error> {
+    sources(error).find_map(|source| {
+        let inner = source.downcast_ref::<std::io::Error>().and_then(|io| io.get_ref());
+        source.downcast_ref().or_else(|| inner.and_then(|inner| inner.downcast_ref()))
+    })
+}
+
+/// Whether somebody is there who does not speak TLS, or nobody at all.
+pub(super) fn is_refused_or_not_tls(error: &reqwest::Error) -> bool {
+    let refused = sources(error)
+        .filter_map(|source| source.downcast_ref::<std::io::Error>())
+        .any(|io| io.kind() == std::io::ErrorKind::ConnectionRefused);
+    refused || matches!(tls_error(error), Some(rustls::Error::InvalidMessage(_)))
+}
+
+type Source<'a> = &'a (dyn std::error::Error + 'static);
+
+fn sources<'a>(error: Source<'a>) -> impl Iterator<Item = Source<'a>> {
+    fn next<'a>(error: &Source<'a>) -> Option<Source<'a>> {
+        (**error).source()
+    }
+    std::iter::successors(Some(error), next)
+}
+
+/// The last link of the chain says what happened; those before it only where.
+fn innermost(error: &reqwest::Error) -> String {
+    let last = sources(error).last().map(ToString::to_string).unwrap_or_default();
+    match error.source() {
+        // Without a cause the text holds the URL, query and all.
+        None => "request failed".to_owned(),
+        Some(_) => one_line(&last),
+    }
+}
+
+/// Reads the body of an error answer: the spec's JSON, other JSON seen in the wild, or plain text.
+pub(super) fn read_body(body: &[u8]) -> (Vec<String>, String) {
+    #[derive(Deserialize)]
+    struct Body {
+        #[serde(default)]
+        errors: Vec<Entry>,
+        #[serde(alias = "details")]
+        message: Option<String>,
+    }
+    #[derive(Deserialize)]
+    struct Entry {
+        code: Option<String>,
+        message: Option<String>,
+    }
+    let Ok(body) = serde_json::from_slice::<Body>(body) else {
+        let text = String::from_utf8_lossy(body);
+        // A proxy's page says nothing that its status does not.
+        let message = if text.trim_start().starts_with('<') { String::new() } else { one_line(&text) };
+        return (Vec::new(), message);
+    };
+    let sentences: Vec<String> = body
+        .errors
+        .iter()
+        .map(|entry| match (&entry.code, &entry.message) {
+            (Some(code), Some(message)) if !message.is_empty() => format!("{code}: {message}"),
+            (Some(text), _) | (None, Some(text)) => text.clone(),
+            (None, None) => String::new(),
+        })
+        .collect();
+    let codes = body.errors.into_iter().filter_map(|entry| entry.code).collect();
+    let message = if sentences.is_empty() { body.message.unwrap_or_default() } else { sentences.join(", ") };
+    (codes, one_line(&message))
+}
+
+/// Foreign text made fit for a terminal and a log: one line, no control characters, bounded.
+pub(super) fn one_line(text: &str) -> String {
+    const LONGEST: usize = 300;
+    let words: Vec<&str> = text.split_whitespace().collect();
+    words.join(" ").chars().filter(|c| !c.is_control()).take(LONGEST).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_registrys_own_words_are_kept() {
+        let (codes, message) = read_body(br#"{"errors":[{"code":"DENIED","message":"no quota","detail":{"a":[1]}}]}"#);
+        assert_eq!((codes, message.as_str()), (vec!["DENIED".to_owned()], "DENIED: no quota"));
+        assert_eq!(read_body(br#"{"details":"odd"}"#).1, "odd");
+        assert_eq!(read_body(b"Too Many\n Requests\x1b[31m").1, "Too Many Requests[31m");
+        assert_eq!(read_body(b"<html>502</html>").1, "");
+        assert_eq!(read_body(b"").1, "");
+    }
+}

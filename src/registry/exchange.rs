@@ -1,0 +1,230 @@
+//! Small requests: sent under a permit, with the right token, within a time limit, and again where that may help.
+//!
+//! A permit covers exactly one exchange, its body read. Tokens, redirects to elsewhere, pauses between tries and
+//! hold-ups are outside of it, so that whoever has a permit waits for nothing but the registry.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderValue};
+use reqwest::{Body, Method, Request, Response, StatusCode};
+use url::Url;
+
+use super::auth::{Scope, Verdict, show};
+use super::error::{Error, ErrorKind, is_transient};
+use super::http::Answer;
+use super::{RepositoryClient, backoff};
+use crate::reference::Repository;
+
+/// Longest that a small exchange may take, and longest until an answer's head.
+pub(super) const TIME_LIMIT: Duration = Duration::from_secs(60);
+/// Most bytes of an answer whose body says nothing of use.
+pub(super) const SHORT: usize = 64 << 10;
+
+/// What registries count apart when they limit rates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Kind {
+    Tags,
+    ManifestRead,
+    ManifestWrite,
+    BlobRead,
+    BlobWrite,
+}
+
+/// One small request, which can be sent again as it is.
+pub(super) struct Call {
+    pub kind: Kind,
+    pub method: Method,
+    pub url: Url,
+    pub headers: HeaderMap,
+    pub body: Option<Bytes>,
+    /// Most bytes of the answer.
+    pub limit: usize,
+    /// Whether a broken exchange may simply be repeated. That of an upload's end may not: the session is gone.
+    pub repeat: bool,
+}
+
+impl Call {
+    pub fn new(kind: Kind, method: Method, url: Url) -> Self {
+        Self { kind, method, url, headers: HeaderMap::new(), body: None, limit: SHORT, repeat: true }
+    }
+
+    pub fn header(mut self, name: reqwest::header::HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+}
+
+/// Until when each kind of request is held back, because the registry asked for it.
+#[derive(Default)]
+pub(super) struct Holds(Mutex<HashMap<Kind, Instant>>);
+
+impl Holds {
+    fn hold(&self, kind: Kind, pause: Duration) {
+        let until = Instant::now() + pause;
+        let mut holds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = holds.entry(kind).or_insert(until);
+        *held = until.max(*held);
+    }
+
+    async fn wait(&self, kind: Kind) {
+        loop {
+            let until = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&kind).copied();
+            match until {
+                Some(until) if until > Instant::now() => tokio::time::sleep_until(until.into()).await,
+                _ => return,
+            }
+        }
+    }
+}
+
+impl RepositoryClient {
+    /// The URL of something in this repository: `/v2/<path>/<rest>`.
+    pub(super) async fn url(&self, rest: &str) -> Result<Url, Error> {
+        let base = self.client.base().await?;
+        base.join(&format!("{}/{rest}", self.repository.path()))
+            .map_err(|error| self.error(&Method::GET, base, ErrorKind::Malformed { reason: error.to_string() }))
+    }
+
+    pub(super) fn error(&self, method: &Method, url: &Url, kind: ErrorKind) -> Error {
+        Error { registry: self.client.registry.clone(), request: show(method, url), kind }
+    }
+
+    pub(super) fn scope(&self, mount_from: Option<&Repository>) -> Scope {
+        Scope { repository: self.repository.clone(), push: self.push, mount_from: mount_from.cloned() }
+    }
+
+    /// Sends `call` until there is an answer that another try would not change. Any such answer is given, also a refusal.
+    pub(super) async fn call(&self, call: &Call) -> Result<Answer, Error> {
+        self.call_within(call, &self.scope(None)).await
+    }
+
+    pub(super) async fn call_within(&self, call: &Call, scope: &Scope) -> Result<Answer, Error> {
+        let mut pauses = backoff();
+        let mut renewed = false;
+        loop {
+            self.client.holds.wait(call.kind).await;
+            let authorization = self.authorize(&call.url, scope).await?;
+            let result = {
+                let _permit = self.client.requests.acquire().await;
+                let exchange = self.exchange(call, authorization.as_ref());
+                tokio::time::timeout(TIME_LIMIT, exchange)
+                    .await
+                    .unwrap_or(Err(ErrorKind::TimedOut { after: TIME_LIMIT }))
+            };
+            let kind = match result {
+                Ok(answer) if answer.status == StatusCode::UNAUTHORIZED && !renewed => {
+                    renewed = true;
+                    match self.client.refused(scope, authorization.as_ref(), &answer).await? {
+                        Verdict::Again => continue,
+                        Verdict::Final => return Ok(answer),
+                    }
+                }
+                Ok(answer) if !is_transient(answer.status) => return Ok(answer),
+                Ok(answer) => answer.refusal(),
+                Err(kind) => kind,
+            };
+            let error = self.error(&call.method, &call.url, kind);
+            match pauses.next().filter(|_| call.repeat && error.is_transient()) {
+                Some(pause) => self.pause(call.kind, &error, pause).await,
+                None => return Err(error),
+            }
+        }
+    }
+
+    /// The credentials for a request: none if it goes to another origin, where an upload may lead.
+    pub(super) async fn authorize(&self, url: &Url, scope: &Scope) -> Result<Option<HeaderValue>, Error> {
+        if url.origin() != self.client.base().await?.origin() {
+            return Ok(None);
+        }
+        self.client.auth.authorize(scope).await
+    }
+
+    /// Waits before the next try; all requests of this kind wait with it if the registry is overloaded.
+    async fn pause(&self, kind: Kind, error: &Error, pause: Duration) {
+        let pause = error.retry_after().unwrap_or(pause);
+        tracing::warn!(%error, ?pause, "request is tried again");
+        if matches!(error.status(), Some(StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)) {
+            self.client.holds.hold(kind, pause);
+        } else {
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    async fn exchange(&self, call: &Call, authorization: Option<&HeaderValue>) -> Result<Answer, ErrorKind> {
+        let headers = with_authorization(&call.headers, authorization);
+        let response = match &call.body {
+            // The HEAD of a blob is judged by the registry's own answer: a redirect says that the blob is there.
+            None if call.method == Method::GET || call.kind == Kind::ManifestRead => {
+                self.client.transport.follow(call.method.clone(), &call.url, headers).await?
+            }
+            body => {
+                let mut request = Request::new(call.method.clone(), call.url.clone());
+                *request.headers_mut() = headers;
+                if call.method != Method::HEAD {
+                    let length = body.as_ref().map_or(0, Bytes::len);
+                    // Without it some registries answer 411 to a request that has no body.
+                    request.headers_mut().insert(CONTENT_LENGTH, length.into());
+                    *request.body_mut() = body.clone().map(Body::from);
+                }
+                self.client.transport.send(request).await?
+            }
+        };
+        Answer::read(response, call.limit).await
+    }
+
+    /// Opens an answer that is read as a stream. Not under a permit: it lasts as long as the transfer.
+    pub(super) async fn open(&self, url: &Url, headers: &HeaderMap) -> Result<Response, Error> {
+        let mut renewed = false;
+        let scope = self.scope(None);
+        loop {
+            self.client.holds.wait(Kind::BlobRead).await;
+            let authorization = self.client.auth.authorize(&scope).await?;
+            let headers = with_authorization(headers, authorization.as_ref());
+            let opening = self.client.transport.follow(Method::GET, url, headers);
+            let response = tokio::time::timeout(TIME_LIMIT, opening)
+                .await
+                .unwrap_or(Err(ErrorKind::TimedOut { after: TIME_LIMIT }))
+                .map_err(|kind| self.error(&Method::GET, url, kind))?;
+            if response.status().is_success() {
+                return Ok(response);
+            }
+            let answer = Answer::read(response, SHORT).await.map_err(|kind| self.error(&Method::GET, url, kind))?;
+            if answer.status == StatusCode::UNAUTHORIZED && !renewed {
+                renewed = true;
+                if let Verdict::Again = self.client.refused(&scope, authorization.as_ref(), &answer).await? {
+                    continue;
+                }
+            }
+            let error = self.error(&Method::GET, url, answer.refusal());
+            if let Some(pause) = error.retry_after() {
+                self.client.holds.hold(Kind::BlobRead, pause);
+            }
+            return Err(error);
+        }
+    }
+}
+
+impl super::Client {
+    pub(super) async fn refused(
+        &self,
+        scope: &Scope,
+        used: Option<&HeaderValue>,
+        answer: &Answer,
+    ) -> Result<Verdict, Error> {
+        let base = self.base().await?;
+        self.auth.refused(scope, used, answer, base).await
+    }
+}
+
+pub(super) fn with_authorization(headers: &HeaderMap, authorization: Option<&HeaderValue>) -> HeaderMap {
+    let mut headers = headers.clone();
+    // An answer that is encoded on the way would not have the digest of what is stored.
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    if let Some(value) = authorization {
+        headers.insert(AUTHORIZATION, value.clone());
+    }
+    headers
+}

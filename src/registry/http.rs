@@ -1,0 +1,198 @@
+//! HTTP as registries need it: one hop at a time, redirects without credentials, answers read up to a bound.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::redirect::Policy;
+use reqwest::{Client, Method, Request, Response, StatusCode};
+use url::Url;
+
+use super::error::{self, ErrorKind};
+
+/// Time to connect, TLS included.
+const CONNECT: Duration = Duration::from_secs(15);
+/// Idle connections are dropped before the balancers in front of registries do it (60 s and more).
+const IDLE: Duration = Duration::from_secs(25);
+const MAX_REDIRECTS: usize = 10;
+/// Longest pause that a `Retry-After` can ask of us.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
+
+/// The two ways in which a run speaks HTTP. Connections are shared by all registries.
+#[derive(Clone)]
+pub(super) struct Http {
+    strict: Client,
+    /// Takes any certificate: only for hosts that the operator declared insecure.
+    lax: Client,
+}
+
+impl Http {
+    pub fn new() -> Result<Self, reqwest::Error> {
+        let builder = || {
+            Client::builder()
+                .user_agent(concat!("image-migrator/", env!("CARGO_PKG_VERSION")))
+                .redirect(Policy::none())
+                .referer(false)
+                .connect_timeout(CONNECT)
+                .pool_idle_timeout(IDLE)
+                // One connection a transfer: no flow-control window shared between blobs.
+                .http1_only()
+        };
+        Ok(Self { strict: builder().build()?, lax: builder().tls_danger_accept_invalid_certs(true).build()? })
+    }
+
+    pub fn client(&self, insecure: bool) -> &Client {
+        if insecure { &self.lax } else { &self.strict }
+    }
+}
+
+/// A registry's side of the connection: which certificates are taken from which host.
+#[derive(Clone)]
+pub(super) struct Transport {
+    pub http: Http,
+    /// The registry's own host and port as they stand in URLs, if it is declared insecure.
+    pub insecure: Option<(String, Option<u16>)>,
+}
+
+impl Transport {
+    /// Sends one request and gives the answer's head; its body is still to come.
+    pub async fn execute(&self, request: Request) -> Result<Response, reqwest::Error> {
+        self.client(request.url()).execute(request).await
+    }
+
+    /// As `execute`, with the error as we tell it.
+    pub async fn send(&self, request: Request) -> Result<Response, ErrorKind> {
+        Ok(self.execute(request).await?)
+    }
+
+    fn client(&self, url: &Url) -> &Client {
+        let insecure =
+            self.insecure.as_ref().is_some_and(|(host, port)| url.host_str() == Some(host) && url.port() == *port);
+        self.http.client(insecure)
+    }
+
+    /// Sends a request without body, and again wherever a redirect points. Credentials stay with the origin they
+    /// are meant for (distribution-spec "API"; presigned URLs refuse them).
+    pub async fn follow(&self, method: Method, url: &Url, mut headers: HeaderMap) -> Result<Response, ErrorKind> {
+        let mut url = url.clone();
+        for _ in 0..=MAX_REDIRECTS {
+            let mut request = Request::new(method.clone(), url.clone());
+            *request.headers_mut() = headers.clone();
+            let response = self.send(request).await?;
+            if !is_redirect(response.status()) {
+                return Ok(response);
+            }
+            let next = redirect_target(&url, response.headers())?;
+            if next.origin() != url.origin() {
+                headers.remove(AUTHORIZATION);
+            }
+            url = next;
+        }
+        Err(ErrorKind::Malformed { reason: format!("more than {MAX_REDIRECTS} redirects") })
+    }
+}
+
+pub(super) fn is_redirect(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
+}
+
+fn redirect_target(from: &Url, headers: &HeaderMap) -> Result<Url, ErrorKind> {
+    let location = headers.get(LOCATION).and_then(|value| value.to_str().ok());
+    let next = location
+        .and_then(|location| from.join(location).ok())
+        .ok_or_else(|| ErrorKind::Malformed { reason: "a redirect without a usable Location".to_owned() })?;
+    match (from.scheme(), next.scheme()) {
+        (_, "https") | ("http", "http") => Ok(next),
+        (_, scheme) => {
+            Err(ErrorKind::Malformed { reason: format!("a redirect from {} to {scheme}, not followed", from.scheme()) })
+        }
+    }
+}
+
+/// An answer read to its end.
+pub(super) struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    /// Where it came from: what `Location` and `Link` are relative to.
+    pub url: Url,
+    pub body: Bytes,
+}
+
+impl Answer {
+    /// Reads the body of `response`, which must not exceed `limit` bytes.
+    pub async fn read(mut response: Response, limit: usize) -> Result<Self, ErrorKind> {
+        let too_large = || ErrorKind::Malformed { reason: format!("it is larger than {limit} bytes") };
+        let (status, url) = (response.status(), response.url().clone());
+        let headers = std::mem::take(response.headers_mut());
+        let mut body = BytesMut::new();
+        while let Some(chunk) = response.chunk().await? {
+            if body.len() + chunk.len() > limit {
+                return Err(too_large());
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Self { status, headers, url, body: body.freeze() })
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// What this answer says if it is not the one that was hoped for.
+    pub fn refusal(&self) -> ErrorKind {
+        let (codes, message) = error::read_body(&self.body);
+        ErrorKind::Status { status: self.status, codes, message, retry_after: retry_after(&self.headers) }
+    }
+}
+
+/// `Retry-After` in seconds or as a date (RFC 9110, section 10.2.3).
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let pause = match text.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => httpdate::parse_http_date(text).ok()?.duration_since(std::time::SystemTime::now()).ok()?,
+    };
+    Some(pause.min(MAX_RETRY_AFTER))
+}
+
+/// A header whose value is kept out of debug output.
+pub(super) fn sensitive(value: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(value).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(from: &str, location: &str) -> Result<String, ErrorKind> {
+        let mut headers = HeaderMap::new();
+        headers.insert(LOCATION, location.parse().unwrap());
+        redirect_target(&from.parse().unwrap(), &headers).map(String::from)
+    }
+
+    #[test]
+    fn redirects_never_lead_from_https_to_something_weaker() {
+        assert_eq!(target("https://a/x", "/y?z=1").unwrap(), "https://a/y?z=1");
+        assert_eq!(target("http://a/x", "https://b/").unwrap(), "https://b/");
+        assert_eq!(target("http://a/x", "http://b/").unwrap(), "http://b/");
+        assert!(target("https://a/x", "http://a/x").is_err());
+        assert!(target("https://a/x", "file:///etc/passwd").is_err());
+        assert!(target("http://a/x", "file:///etc/passwd").is_err());
+    }
+
+    #[test]
+    fn retry_after_is_read_in_both_forms_and_bounded() {
+        let read = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, text.parse().unwrap());
+            retry_after(&headers)
+        };
+        assert_eq!(read("7"), Some(Duration::from_secs(7)));
+        assert_eq!(read("999999"), Some(MAX_RETRY_AFTER));
+        assert_eq!(read("Fri, 31 Dec 2100 23:59:59 GMT"), Some(MAX_RETRY_AFTER));
+        assert_eq!(read("Fri, 31 Dec 1999 23:59:59 GMT"), None);
+        assert_eq!(read("soon"), None);
+    }
+}

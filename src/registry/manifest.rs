@@ -1,0 +1,124 @@
+//! Manifests: asked for, read and verified, written (distribution-spec "Pulling manifests", "Pushing Manifests").
+
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::{Method, StatusCode};
+use url::Url;
+
+use super::RepositoryClient;
+use super::error::{Error, ErrorKind};
+use super::exchange::{Call, Kind};
+use super::http::Answer;
+use super::media::{self, Defect, Manifest};
+use crate::digest::Digest;
+use crate::reference::Identifier;
+
+const DIGEST_HEADER: &str = "docker-content-digest";
+/// How often a manifest is read again whose bytes are not what the registry says they are.
+const READS: usize = 3;
+
+/// What a HEAD of a manifest says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Presence {
+    Absent,
+    /// It is there; not every registry says as what.
+    Present(Option<Digest>),
+}
+
+impl RepositoryClient {
+    /// Whether there is such a manifest, without reading it.
+    pub async fn head_manifest(&self, identifier: &Identifier) -> Result<Presence, Error> {
+        let url = self.manifest_url(identifier).await?;
+        let answer = self.call(&read(Method::HEAD, url.clone())).await?;
+        match answer.status {
+            StatusCode::OK => Ok(Presence::Present(digest_header(&answer))),
+            StatusCode::NOT_FOUND => Ok(Presence::Absent),
+            // Some registries and proxies do not know HEAD: whoever needs the digest has to read the manifest.
+            StatusCode::METHOD_NOT_ALLOWED => Ok(Presence::Present(None)),
+            _ => Err(self.error(&Method::HEAD, &url, answer.refusal())),
+        }
+    }
+
+    /// Reads a manifest. Its digest is that of its bytes: by digest it is what was asked for, by tag it is what the
+    /// registry says it is, or what the registry also has under that digest.
+    pub async fn manifest(&self, identifier: &Identifier) -> Result<Manifest, Error> {
+        let url = self.manifest_url(identifier).await?;
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let answer = self.call(&read(Method::GET, url.clone())).await?;
+            if answer.status != StatusCode::OK {
+                return Err(self.error(&Method::GET, &url, answer.refusal()));
+            }
+            let expected = identifier.digest().cloned().or_else(|| digest_header(&answer));
+            let found = match &expected {
+                Some(expected) => expected.same_algorithm_of(&answer.body),
+                None => Digest::of(&answer.body),
+            };
+            let wrong = expected.filter(|expected| *expected != found);
+            let believed = match &wrong {
+                None => true,
+                Some(_) => identifier.digest().is_none() && self.has_manifest(&found).await?,
+            };
+            if believed {
+                return self.parse(&url, &answer, found);
+            }
+            if let Some(expected) = wrong.filter(|_| tries == READS) {
+                return Err(self.error(&Method::GET, &url, ErrorKind::WrongDigest { expected, found }));
+            }
+            tracing::warn!(%url, "the manifest's bytes are not what its digest says; it is read again");
+        }
+    }
+
+    /// Some registries name a wrong digest for a tag. If they know the manifest by the digest of its bytes, the header
+    /// was wrong and not the bytes.
+    async fn has_manifest(&self, digest: &Digest) -> Result<bool, Error> {
+        Ok(self.head_manifest(&Identifier::Digest(digest.clone())).await? != Presence::Absent)
+    }
+
+    fn parse(&self, url: &Url, answer: &Answer, digest: Digest) -> Result<Manifest, Error> {
+        let content_type = answer.header("content-type").unwrap_or_default();
+        Manifest::parse(answer.body.clone(), digest, content_type).map_err(|defect| {
+            let kind = match defect {
+                Defect::Malformed(reason) => ErrorKind::Malformed { reason },
+                Defect::Unsupported(reason) => ErrorKind::Unsupported { reason },
+            };
+            self.error(&Method::GET, url, kind)
+        })
+    }
+
+    /// Writes a manifest under a tag or its digest, byte for byte.
+    pub async fn put_manifest(&self, identifier: &Identifier, manifest: &Manifest) -> Result<(), Error> {
+        let url = self.manifest_url(identifier).await?;
+        let malformed = |reason: String| self.error(&Method::PUT, &url, ErrorKind::Malformed { reason });
+        let media_type = HeaderValue::from_str(&manifest.media_type)
+            .map_err(|_| malformed(format!("media type {:?} fits no header", manifest.media_type)))?;
+        let call = Call {
+            body: Some(manifest.bytes.clone()),
+            ..Call::new(Kind::ManifestWrite, Method::PUT, url.clone()).header(CONTENT_TYPE, media_type)
+        };
+        let answer = self.call(&call).await?;
+        if !answer.status.is_success() {
+            return Err(self.error(&Method::PUT, &url, answer.refusal()));
+        }
+        match digest_header(&answer) {
+            Some(found) if found.same_algorithm_of(&manifest.bytes) != found => {
+                let expected = manifest.digest.clone();
+                Err(self.error(&Method::PUT, &url, ErrorKind::WrongDigest { expected, found }))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn manifest_url(&self, identifier: &Identifier) -> Result<Url, Error> {
+        self.url(&format!("manifests/{identifier}")).await
+    }
+}
+
+fn read(method: Method, url: Url) -> Call {
+    let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(media::ACCEPT))]);
+    Call { headers, limit: media::MAX_BYTES, ..Call::new(Kind::ManifestRead, method, url) }
+}
+
+fn digest_header(answer: &Answer) -> Option<Digest> {
+    answer.header(DIGEST_HEADER)?.parse().ok()
+}

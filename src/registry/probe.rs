@@ -1,0 +1,158 @@
+//! The first contact with a registry: whether it speaks https or plain http, and how it wants to be addressed.
+//!
+//! It is made once a run. Where it fails, all who need the registry get that answer without trying for themselves.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use reqwest::{Method, Request, StatusCode};
+use url::Url;
+
+use super::auth::show;
+use super::error::{Error, ErrorKind, is_refused_or_not_tls, is_transient};
+use super::http::{Answer, Http, Transport};
+use super::{Client, Keyring, auth, backoff, exchange};
+use crate::reference::Registry;
+
+const TIME_LIMIT: Duration = Duration::from_secs(30);
+const MAX_ANSWER: usize = 64 << 10;
+
+/// What is known of the way to a registry.
+#[derive(Default)]
+pub(super) struct Probe {
+    /// `https://host/v2/`, once it has answered.
+    base: OnceLock<Url>,
+    /// Held during the probe: one asks, the others wait for its verdict.
+    failed: tokio::sync::Mutex<Option<Error>>,
+}
+
+impl Client {
+    pub(super) fn new(registry: &Registry, http: &Http, keyring: &Arc<Keyring>, requests: usize) -> Self {
+        let own_host = || base(registry, "https").and_then(|url| Some((url.host_str()?.to_owned(), url.port())));
+        let declared_insecure = keyring.is_insecure(registry);
+        let transport = Transport { http: http.clone(), insecure: declared_insecure.then(own_host).flatten() };
+        Self {
+            registry: registry.clone(),
+            auth: auth::Authenticator::new(registry.clone(), keyring.clone(), transport.clone()),
+            plain_http_allowed: declared_insecure || registry.is_loopback(),
+            transport,
+            probe: Probe::default(),
+            requests: tokio::sync::Semaphore::new(requests.max(1)),
+            holds: exchange::Holds::default(),
+        }
+    }
+
+    /// `https://host/v2/`, or http where that is allowed and https is not spoken.
+    pub(super) async fn base(&self) -> Result<&Url, Error> {
+        if let Some(base) = self.probe.base.get() {
+            return Ok(base);
+        }
+        let mut failed = self.probe.failed.lock().await;
+        if let Some(base) = self.probe.base.get() {
+            return Ok(base);
+        }
+        if let Some(error) = &*failed {
+            return Err(error.clone());
+        }
+        match self.find().await {
+            Ok(base) => Ok(self.probe.base.get_or_init(|| base)),
+            Err(error) => Err(failed.insert(error).clone()),
+        }
+    }
+
+    /// Lets the next request probe again where the last probe failed.
+    pub(super) fn forget_unreachable(&self) {
+        // Locked means that a probe is under way just now: its verdict is as fresh as can be.
+        if let Ok(mut failed) = self.probe.failed.try_lock() {
+            *failed = None;
+        }
+    }
+
+    async fn find(&self) -> Result<Url, Error> {
+        let mut pauses = backoff();
+        loop {
+            let error = match self.find_once().await {
+                Ok(base) => return Ok(base),
+                Err(error) => error,
+            };
+            match pauses.next().filter(|_| error.is_transient()) {
+                Some(pause) => {
+                    tracing::warn!(%error, ?pause, "first contact is tried again");
+                    tokio::time::sleep(pause).await;
+                }
+                None => return Err(error),
+            }
+        }
+    }
+
+    async fn find_once(&self) -> Result<Url, Error> {
+        let unusable = || Error {
+            registry: self.registry.clone(),
+            request: format!("GET https://{}/v2/", self.registry),
+            kind: ErrorKind::Malformed { reason: "the registry's name makes no URL".to_owned() },
+        };
+        let https = base(&self.registry, "https").ok_or_else(unusable)?;
+        let over_tls = match self.ping(&https).await {
+            Ok(answer) => return self.accept(https, answer),
+            Err(error) => error,
+        };
+        if self.plain_http_allowed && over_tls.not_tls {
+            let http = base(&self.registry, "http").ok_or_else(unusable)?;
+            match self.ping(&http).await {
+                // 400 is how an https server answers those who speak http to it.
+                Ok(answer) if answer.status != StatusCode::BAD_REQUEST => return self.accept(http, answer),
+                _ => {}
+            }
+        }
+        Err(Error { registry: self.registry.clone(), request: show(&Method::GET, &https), kind: over_tls.kind })
+    }
+
+    /// Takes any answer that does not say that the registry is down: that of `/v2/` itself does not matter.
+    fn accept(&self, base: Url, answer: Answer) -> Result<Url, Error> {
+        if is_transient(answer.status) {
+            let request = show(&Method::GET, &base);
+            return Err(Error { registry: self.registry.clone(), request, kind: answer.refusal() });
+        }
+        self.auth.learn(&answer.headers, &answer.url);
+        tracing::debug!(registry = %self.registry, %base, status = %answer.status, "registry found");
+        Ok(base)
+    }
+
+    async fn ping(&self, base: &Url) -> Result<Answer, Unanswered> {
+        let request = Request::new(Method::GET, base.clone());
+        let exchange = async {
+            let response = self
+                .transport
+                .execute(request)
+                .await
+                .map_err(|error| Unanswered { not_tls: is_refused_or_not_tls(&error), kind: error.into() })?;
+            Answer::read(response, MAX_ANSWER).await.map_err(|kind| Unanswered { not_tls: false, kind })
+        };
+        let late = |_| Unanswered { not_tls: false, kind: ErrorKind::TimedOut { after: TIME_LIMIT } };
+        tokio::time::timeout(TIME_LIMIT, exchange).await.map_err(late)?
+    }
+}
+
+/// Why nobody answered, and whether plain http may be tried instead.
+struct Unanswered {
+    not_tls: bool,
+    kind: ErrorKind,
+}
+
+fn base(registry: &Registry, scheme: &str) -> Option<Url> {
+    // Docker Hub's name is not the host that serves its registry.
+    let host = if registry.is_docker_hub() { "registry-1.docker.io" } else { registry.as_str() };
+    Url::parse(&format!("{scheme}://{host}/v2/")).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn docker_hub_is_served_elsewhere() {
+        let url = |name: &str| base(&name.parse().unwrap(), "https").unwrap().to_string();
+        assert_eq!(url("docker.io"), "https://registry-1.docker.io/v2/");
+        assert_eq!(url("[::1]:5000"), "https://[::1]:5000/v2/");
+    }
+}
