@@ -1,3 +1,4 @@
+pub mod config;
 pub mod digest;
 pub mod event;
 pub mod reference;
