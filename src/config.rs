@@ -4,5 +4,6 @@
 //! network and no command line. Whatever is wrong with a file as a whole is a [`ConfigError`]; a rule that
 //! cannot be used is an [`InvalidRule`] beside the others, which run.
 
+pub mod expand;
 pub mod json;
 pub mod place;
