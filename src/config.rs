@@ -5,5 +5,8 @@
 //! cannot be used is an [`InvalidRule`] beside the others, which run.
 
 pub mod expand;
+pub mod images;
 pub mod json;
+pub mod name;
 pub mod place;
+pub mod rule;

@@ -1,0 +1,244 @@
+//! A rule of images.json: one source, one destination, checked.
+//!
+//! | destination | for a source of | means |
+//! | --- | --- | --- |
+//! | `registry/ns/repo` | anything | the same tags; a digest alone stays without a tag |
+//! | `registry/ns/repo:t1,t2` | as many tags, or one digest | those tags, in order |
+//! | `registry/ns/repo@sha256:…`, `:tag@sha256:…` | that digest | that digest, under that tag |
+//! | `""` | anything | the default registry and namespace, then as the first line |
+
+mod reason;
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::sync::Arc;
+
+use regex::Regex;
+
+use super::images::Written;
+use super::name::{self, Expression, Name, Selection};
+use super::place::Place;
+use crate::digest::Digest;
+use crate::reference::{Reference, Registry, Repository, Tag};
+
+pub use reason::{InvalidReason, MissingDefault};
+
+/// A rule that can be used.
+#[derive(Debug, Clone)]
+pub struct Rule {
+    pub place: Place,
+    /// As written.
+    pub source: String,
+    /// As written; may be empty.
+    pub destination: String,
+    pub images: Images,
+}
+
+/// A rule that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InvalidRule {
+    pub place: Place,
+    pub source: String,
+    pub destination: String,
+    pub reason: InvalidReason,
+}
+
+/// Which images a rule means.
+#[derive(Debug, Clone)]
+pub enum Images {
+    /// Known without asking, in the order in which they are written.
+    Fixed(Vec<Pair>),
+    /// Those of the source's tags that the filter accepts; they keep their names.
+    Listed { source: Repository, filter: Filter, destination: Repository },
+}
+
+/// One image and where it goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pair {
+    pub source: Reference,
+    pub destination: Reference,
+}
+
+/// Which of a repository's tags are meant.
+#[derive(Debug, Clone)]
+pub enum Filter {
+    All,
+    /// Those in which the expression is found.
+    Matching(Arc<Regex>),
+    /// Those in which it is not.
+    NotMatching(Arc<Regex>),
+}
+
+impl Filter {
+    pub fn accepts(&self, tag: &Tag) -> bool {
+        match self {
+            Self::All => true,
+            Self::Matching(expression) => expression.is_match(tag.as_str()),
+            Self::NotMatching(expression) => !expression.is_match(tag.as_str()),
+        }
+    }
+}
+
+impl Images {
+    /// The repositories that are read or written.
+    pub fn repositories(&self) -> impl Iterator<Item = &Repository> {
+        let (pairs, listed) = match self {
+            Self::Fixed(pairs) => (pairs.as_slice(), None),
+            Self::Listed { source, destination, .. } => (&[][..], Some([source, destination])),
+        };
+        let fixed = pairs.iter().flat_map(|pair| [&pair.source.repository, &pair.destination.repository]);
+        fixed.chain(listed.into_iter().flatten())
+    }
+}
+
+impl Rule {
+    /// What a person should know although the rule can be used.
+    pub fn warning(&self) -> Option<String> {
+        let Images::Fixed(pairs) = &self.images else { return None };
+        pairs.iter().any(|pair| pair.destination.identifier.digest().is_some()).then(|| {
+            format!(
+                "{self}: it is put by digest without a tag, and registries may collect what has none; a tag at the \
+                 destination keeps it"
+            )
+        })
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {:?} -> {:?}", self.place, self.source, self.destination)
+    }
+}
+
+impl fmt::Display for InvalidRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {:?} -> {:?}: {}", self.place, self.source, self.destination, self.reason)
+    }
+}
+
+impl std::error::Error for InvalidRule {}
+
+/// Checks rules: what all rules of a run have in common.
+pub struct Checker<'a> {
+    hosts: &'a HashSet<Registry>,
+    default: Result<DefaultNamespace, InvalidReason>,
+    /// Compiled expressions, shared: a file may repeat one in each of its rules.
+    expressions: HashMap<String, Arc<Regex>>,
+}
+
+/// Where an empty destination goes.
+struct DefaultNamespace {
+    registry: Registry,
+    namespace: String,
+}
+
+impl<'a> Checker<'a> {
+    /// `hosts` are hosts although they may look like namespaces; `registry` and `namespace` are the defaults.
+    pub fn new(hosts: &'a HashSet<Registry>, registry: Option<&str>, namespace: Option<&str>) -> Self {
+        Self { hosts, default: DefaultNamespace::parse(registry, namespace), expressions: HashMap::new() }
+    }
+
+    pub fn check(&mut self, written: Written) -> Result<Rule, Box<InvalidRule>> {
+        let Written { place, source, destination } = written;
+        let images = match &destination {
+            Some(destination) => self.images(&source, destination),
+            None => Err(InvalidReason::NoDestinations),
+        };
+        let destination = destination.unwrap_or_default();
+        match images {
+            Ok(images) => Ok(Rule { place, source, destination, images }),
+            Err(reason) => Err(Box::new(InvalidRule { place, source, destination, reason })),
+        }
+    }
+
+    fn images(&mut self, source: &str, destination: &str) -> Result<Images, InvalidReason> {
+        let from = Name::parse(source, self.hosts).map_err(InvalidReason::Source)?;
+        let to = match destination {
+            "" => Name { repository: self.default_for(&from.repository)?, selection: Selection::Whole },
+            text => Name::parse(text, self.hosts).map_err(InvalidReason::Destination)?,
+        };
+        let filter = match from.selection {
+            Selection::Tags(tags) => return fixed(&from.repository, tags, to),
+            Selection::Digest { tag, digest } => return fixed_digest(&from.repository, tag, digest, to),
+            Selection::Whole => Filter::All,
+            Selection::Expression(Expression { negated: false, text }) => Filter::Matching(self.compile(text)?),
+            Selection::Expression(Expression { negated: true, text }) => Filter::NotMatching(self.compile(text)?),
+        };
+        match to.selection {
+            Selection::Whole => Ok(Images::Listed { source: from.repository, filter, destination: to.repository }),
+            Selection::Tags(_) => Err(InvalidReason::TagForMany),
+            Selection::Digest { .. } => Err(InvalidReason::DigestOfUnknown),
+            Selection::Expression(_) => Err(InvalidReason::DestinationExpression),
+        }
+    }
+
+    /// The default registry and namespace, then the source's path without its first component if it has another.
+    fn default_for(&self, source: &Repository) -> Result<Repository, InvalidReason> {
+        let DefaultNamespace { registry, namespace } = self.default.as_ref().map_err(Clone::clone)?;
+        let rest = source.path().split_once('/').map_or(source.path(), |(_, rest)| rest);
+        name::repository(registry.clone(), &format!("{namespace}/{rest}")).map_err(InvalidReason::Destination)
+    }
+
+    fn compile(&mut self, text: &str) -> Result<Arc<Regex>, InvalidReason> {
+        if let Some(expression) = self.expressions.get(text) {
+            return Ok(expression.clone());
+        }
+        let expression = Arc::new(Regex::new(text).map_err(|error| InvalidReason::expression(text, &error))?);
+        self.expressions.insert(text.to_owned(), expression.clone());
+        Ok(expression)
+    }
+}
+
+impl DefaultNamespace {
+    fn parse(registry: Option<&str>, namespace: Option<&str>) -> Result<Self, InvalidReason> {
+        let given = |value: Option<&str>| value.filter(|value| !value.is_empty()).map(str::to_owned);
+        let (registry, namespace) = match (given(registry), given(namespace)) {
+            (Some(registry), Some(namespace)) => (registry, namespace),
+            (None, Some(_)) => return Err(InvalidReason::NoDefault(MissingDefault::Registry)),
+            (Some(_), None) => return Err(InvalidReason::NoDefault(MissingDefault::Namespace)),
+            (None, None) => return Err(InvalidReason::NoDefault(MissingDefault::Both)),
+        };
+        let registry = name::registry(&registry).map_err(InvalidReason::DefaultRegistry)?;
+        name::repository(registry.clone(), &namespace).map_err(InvalidReason::DefaultNamespace)?;
+        Ok(Self { registry, namespace })
+    }
+}
+
+/// The tags `tags` of `source`, each under its own name or under that which stands at its place in `to`.
+fn fixed(source: &Repository, tags: Vec<Tag>, to: Name) -> Result<Images, InvalidReason> {
+    let names = match to.selection {
+        Selection::Whole => tags.clone(),
+        Selection::Tags(names) if names.len() == tags.len() => names,
+        Selection::Tags(names) => {
+            return Err(InvalidReason::UnequalLists { at_source: tags.len(), at_destination: names.len() });
+        }
+        Selection::Digest { .. } => return Err(InvalidReason::DigestOfUnknown),
+        Selection::Expression(_) => return Err(InvalidReason::DestinationExpression),
+    };
+    let pair = |(tag, name)| Pair { source: source.tagged(tag), destination: to.repository.tagged(name) };
+    Ok(Images::Fixed(tags.into_iter().zip(names).map(pair).collect()))
+}
+
+/// The manifest `digest` of `source`, under the tag that the destination or else the source gives it.
+fn fixed_digest(source: &Repository, tag: Option<Tag>, digest: Digest, to: Name) -> Result<Images, InvalidReason> {
+    let tag = match to.selection {
+        Selection::Whole => tag,
+        Selection::Tags(names) => match <[Tag; 1]>::try_from(names) {
+            Ok([name]) => Some(name),
+            Err(names) => return Err(InvalidReason::UnequalLists { at_source: 1, at_destination: names.len() }),
+        },
+        Selection::Digest { tag, digest: same } if same == digest => tag,
+        Selection::Digest { digest: other, .. } => {
+            return Err(InvalidReason::OtherDigest { expected: digest, found: other });
+        }
+        Selection::Expression(_) => return Err(InvalidReason::DestinationExpression),
+    };
+    let destination = match tag {
+        Some(tag) => to.repository.tagged(tag),
+        None => to.repository.at_digest(digest.clone()),
+    };
+    Ok(Images::Fixed(vec![Pair { source: source.at_digest(digest), destination }]))
+}
+
+#[cfg(test)]
+mod tests;
