@@ -4,6 +4,7 @@
 //! network and no command line. Whatever is wrong with a file as a whole is a [`ConfigError`]; a rule that
 //! cannot be used is an [`InvalidRule`] beside the others, which run.
 
+pub mod auth;
 pub mod expand;
 pub mod images;
 pub mod json;

@@ -1,0 +1,220 @@
+use secrecy::ExposeSecret;
+
+use super::*;
+use crate::config::json::Document;
+
+fn environment(name: &str) -> Option<String> {
+    match name {
+        "USER" => Some("me".into()),
+        "TOKEN" => Some("s3cret".into()),
+        "EMPTY" => Some(String::new()),
+        _ => None,
+    }
+}
+
+fn auth(text: &str) -> Auth {
+    let document = Document::parse("auth.json", text.into()).unwrap();
+    read(document.root(), &environment).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The error without the file's name.
+fn error(text: &str) -> String {
+    let error = match Document::parse("auth.json", text.into()) {
+        Ok(document) => read(document.root(), &environment).map(|_| ()).unwrap_err().to_string(),
+        Err(error) => error.to_string(),
+    };
+    error.strip_prefix("auth.json:").unwrap().to_owned()
+}
+
+fn login(auth: &Auth, repository: &str) -> Option<String> {
+    let login = auth.keyring.login(&repository.parse().unwrap())?;
+    Some(format!("{}: {} {}", login.entry, login.username, login.password.expose_secret()))
+}
+
+#[test]
+fn entries_are_registries_or_namespaces() {
+    let auth = auth(
+        r#"{
+            "quay.io": {"username": "u1", "password": "p1"},
+            "quay.io/team/sub": {"username": "u2", "password": "p2"},
+            "registry": {"username": "u3", "password": "p3"},
+            "myhost/ns": {"username": "u4", "password": "p4"},
+            "LOCALHOST:5000": {}
+        }"#,
+    );
+    assert_eq!(login(&auth, "quay.io/team/app").unwrap(), "quay.io: u1 p1");
+    assert_eq!(login(&auth, "quay.io/team/sub/app").unwrap(), "quay.io/team/sub: u2 p2");
+    assert_eq!(login(&auth, "registry/app").unwrap(), "registry: u3 p3");
+    assert_eq!(login(&auth, "myhost/ns/app").unwrap(), "myhost/ns: u4 p4");
+    let hosts = ["quay.io", "registry", "myhost", "localhost:5000"].map(|host| host.parse().unwrap());
+    assert_eq!(auth.hosts, HashSet::from(hosts));
+}
+
+#[test]
+fn variables_are_replaced_in_both_fields() {
+    let auth = auth(
+        r#"{
+            "a.io": {"username": "${USER}-x", "password": "$TOKEN"},
+            "b.io": {"username": "robot$ci", "password": "$$TOKEN"},
+            "c.io": {"username": "pa$USER", "password": "$"}
+        }"#,
+    );
+    assert_eq!(login(&auth, "a.io/x").unwrap(), "a.io: me-x s3cret");
+    assert_eq!(login(&auth, "b.io/x").unwrap(), "b.io: robot$ci $TOKEN");
+    assert_eq!(login(&auth, "c.io/x").unwrap(), "c.io: pa$USER $");
+}
+
+#[test]
+fn an_entry_without_credentials_is_anonymous() {
+    let auth = auth(
+        r#"{
+            "quay.io": {"username": "u", "password": "p"},
+            "quay.io/a": {},
+            "quay.io/b": {"username": "", "password": ""},
+            "quay.io/c": {"insecure": true},
+            "quay.io/d": {"username": "$EMPTY", "password": "${EMPTY}"}
+        }"#,
+    );
+    for namespace in ["a", "b", "c", "d"] {
+        assert_eq!(login(&auth, &format!("quay.io/{namespace}/x")), None);
+    }
+    assert!(login(&auth, "quay.io/e/x").is_some());
+}
+
+#[test]
+fn insecure_belongs_to_the_host() {
+    let auth = auth(r#"{"a.io/x": {"insecure": true}, "a.io": {}, "b.io": {"insecure": false}}"#);
+    assert!(auth.keyring.is_insecure(&"a.io".parse().unwrap()));
+    assert!(!auth.keyring.is_insecure(&"b.io".parse().unwrap()));
+    assert_eq!(
+        error("{\"a.io/x\": {\"insecure\": true},\n \"a.io/y\": {},\n \"A.io\": {\"insecure\": false}}"),
+        "3:11: insecure is false here but true at auth.json:1:13, and both concern the host a.io"
+    );
+}
+
+#[test]
+fn docker_hub_is_one_registry() {
+    let auth = auth(r#"{"registry-1.docker.io/library": {"username": "u", "password": "p"}}"#);
+    assert_eq!(login(&auth, "docker.io/nginx").unwrap(), "registry-1.docker.io/library: u p");
+    assert_eq!(
+        error("{\"docker.io\": {},\n \"index.docker.io\": {}}"),
+        "2:2: the key \"index.docker.io\" stands twice: \"docker.io\" at auth.json:1:2 is the same"
+    );
+}
+
+#[test]
+fn a_repeated_key_or_field_names_both_places() {
+    assert_eq!(
+        error("{\"quay.io/a\": {},\n  \"QUAY.io/a\": {}}"),
+        "2:3: the key \"QUAY.io/a\" stands twice: \"quay.io/a\" at auth.json:1:2 is the same"
+    );
+    assert_eq!(
+        error(r#"{"quay.io": {"username": "a", "password": "b", "username": "a"}}"#),
+        "1:48: the field username of \"quay.io\" stands twice, first at auth.json:1:14"
+    );
+}
+
+#[test]
+fn credentials_are_whole() {
+    assert_eq!(error(r#"{"quay.io": {"username": "u"}}"#), "1:14: \"quay.io\" has a username but no password");
+    assert_eq!(error(r#"{"quay.io": {"password": "p"}}"#), "1:14: \"quay.io\" has a password but no username");
+}
+
+#[test]
+fn a_wrong_shape_names_its_place_and_what_was_expected() {
+    for (text, expected) in [
+        ("[]", "1:1: found an array, expected an object of registries and their credentials"),
+        (
+            "{\n \"quay.io\": null}",
+            "2:13: found null, expected an object, which may hold username, password and insecure",
+        ),
+        (r#"{"quay.io": {"username": 1}}"#, "1:26: found a number, expected a string as username"),
+        (r#"{"quay.io": {"password": 1234}}"#, "1:26: found a number, expected a string as password"),
+        (r#"{"quay.io": {"insecure": "yes"}}"#, "1:26: found a string, expected true or false as insecure"),
+        (
+            r#"{"quay.io": {"user": "u"}}"#,
+            "1:14: unknown field \"user\" of \"quay.io\": expected username, password or insecure",
+        ),
+    ] {
+        assert_eq!(error(text), expected, "{text}");
+    }
+}
+
+#[test]
+fn images_json_is_recognised() {
+    let expected = "found a string, expected an object, which may hold username, password and insecure; this looks \
+                    like images.json";
+    assert_eq!(error(r#"{"quay.io/a:1": ""}"#), format!("1:17: {expected}"));
+    assert!(error(r#"{"quay.io/a:1": ["x"]}"#).ends_with("; this looks like images.json"));
+}
+
+#[test]
+fn a_key_is_a_host_and_perhaps_a_namespace() {
+    let path = "expected lower-case letters and digits, joined by single '.', '_', '__' or '-' and '/', at most 255 \
+                characters";
+    let host = "expected a host name or address, with :port if it is not the usual one";
+    for (key, reason) in [
+        ("https://quay.io", "it begins with https://: expected the registry's host first".to_owned()),
+        ("https://index.docker.io/v1/", "it begins with https://: expected the registry's host first".to_owned()),
+        ("quay.io/", "it ends with a slash".to_owned()),
+        ("quay.io/a/", "it ends with a slash".to_owned()),
+        ("quay.io/A/b", "the path \"A/b\" must be lower-case: \"a/b\"".to_owned()),
+        ("quay.io/a:1", format!("invalid repository path \"a:1\": {path}")),
+        ("quay.io:latest", format!("invalid registry \"quay.io:latest\": {host}")),
+        ("", format!("invalid registry \"\": {host}")),
+        (" quay.io", format!("invalid registry \" quay.io\": {host}")),
+    ] {
+        assert_eq!(
+            error(&format!(r#"{{"{key}": {{}}}}"#)),
+            format!("1:2: the key {key:?} is not registry or registry/namespace: {reason}")
+        );
+    }
+}
+
+#[test]
+fn unset_variables_are_sorted_by_use() {
+    let auth = auth(
+        r#"{"a.io": {"username": "${NO_USER}", "password": "$NO_PASSWORD"},
+            "a.io/public": {},
+            "b.io": {"username": "u", "password": "x${NO_TOKEN}"}}"#,
+    );
+    let repositories = ["a.io/x", "a.io/public/x", "c.io/x"].map(|text| text.parse().unwrap());
+    let (used, unused) = auth.unset.split_by_use(repositories.iter());
+    let shown = |variables: Vec<UnsetVariable>| variables.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(
+        shown(used),
+        [
+            "auth.json:1:11: the username of \"a.io\" needs the environment variable NO_USER, which is not set",
+            "auth.json:1:37: the password of \"a.io\" needs an environment variable that is not set; a value that \
+             itself begins with $ is written with $$",
+        ]
+    );
+    assert_eq!(
+        shown(unused),
+        ["auth.json:3:39: the password of \"b.io\" needs the environment variable NO_TOKEN, which is not set"]
+    );
+}
+
+#[test]
+fn an_entry_with_an_unset_variable_hides_a_shorter_one() {
+    let auth =
+        auth(r#"{"a.io": {"username": "u", "password": "p"}, "a.io/x": {"username": "u", "password": "${NO}"}}"#);
+    assert_eq!(login(&auth, "a.io/x/y"), None);
+}
+
+#[test]
+fn passwords_are_never_shown() {
+    for text in [
+        r#"{"quay.io": {"username": "u", "password": ["hunter2"]}}"#,
+        r#"{"quay.io": {"password": "hunter2"}}"#,
+        r#"{"quay.io": {"username": "u", "password": "hunter2", "password": "hunter2"}}"#,
+        r#"{"quay.io": {"username": "u", "password": hunter2}}"#,
+        r#"{"quay.io": "hunter2"}"#,
+    ] {
+        assert!(!error(text).contains("hunter2"), "{}", error(text));
+    }
+    let auth = auth(r#"{"quay.io": {"username": "u", "password": "$hunter2"}}"#);
+    let (used, unused) = auth.unset.split_by_use([].iter());
+    assert!(used.is_empty());
+    assert!(!unused[0].to_string().contains("hunter2"));
+}

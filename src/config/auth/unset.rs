@@ -1,0 +1,78 @@
+//! Entries whose variables are not set: harmless where no rule needs them.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use crate::config::place::Place;
+use crate::reference::{Registry, Repository};
+use crate::registry::{Keyring, Login};
+
+/// The fields that may name variables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Field {
+    Username,
+    Password,
+}
+
+/// A variable that an entry names and that is not set.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{place}: the {field} of {entry:?} needs {}", described(.variable))]
+pub struct UnsetVariable {
+    pub place: Place,
+    pub entry: String,
+    pub field: Field,
+    /// `None` if it was not braced: what looks like a name may be a password.
+    pub variable: Option<String>,
+}
+
+fn described(variable: &Option<String>) -> String {
+    match variable {
+        Some(name) => format!("the environment variable {name}, which is not set"),
+        None => "an environment variable that is not set; a value that itself begins with $ is written with $$".into(),
+    }
+}
+
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Username => "username",
+            Self::Password => "password",
+        })
+    }
+}
+
+/// The entries of which something is not set.
+#[derive(Debug, Default)]
+pub struct UnsetEntries {
+    variables: Vec<UnsetVariable>,
+    /// A login for each such entry and none for the others: so the keyring's own rule says who would use them.
+    users: Keyring,
+}
+
+impl UnsetEntries {
+    /// Adds an entry, of which `unset` is not set.
+    pub(super) fn insert(&mut self, registry: &Registry, namespace: &str, unset: Vec<UnsetVariable>) {
+        let login = unset.first().map(|variable| Login {
+            entry: variable.entry.clone(),
+            username: String::new(),
+            password: String::new().into(),
+        });
+        self.users.insert(registry, namespace, login);
+        self.variables.extend(unset);
+    }
+
+    /// The variables which the credentials for some of `repositories` need, and the others.
+    pub fn split_by_use<'a>(
+        self,
+        repositories: impl Iterator<Item = &'a Repository>,
+    ) -> (Vec<UnsetVariable>, Vec<UnsetVariable>) {
+        if self.variables.is_empty() {
+            return Default::default();
+        }
+        let used: HashSet<String> = repositories
+            .filter_map(|repository| self.users.login(repository))
+            .map(|login| login.entry.clone())
+            .collect();
+        self.variables.into_iter().partition(|variable| used.contains(&variable.entry))
+    }
+}
