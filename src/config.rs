@@ -4,10 +4,170 @@
 //! network and no command line. Whatever is wrong with a file as a whole is a [`ConfigError`]; a rule that
 //! cannot be used is an [`InvalidRule`] beside the others, which run.
 
-pub mod auth;
-pub mod expand;
-pub mod images;
-pub mod json;
-pub mod name;
-pub mod place;
-pub mod rule;
+mod auth;
+mod expand;
+mod file;
+mod images;
+mod json;
+mod name;
+mod place;
+mod rule;
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+pub use auth::{AuthError, AuthProblem, Field, UnsetVariable};
+pub use expand::Environment;
+pub use file::FileError;
+pub use json::{Found, Hint, JsonError, Kind, Mismatch};
+pub use name::InvalidName;
+pub use place::{At, Place};
+pub use rule::{Filter, Images, InvalidReason, InvalidRule, MissingDefault, Pair, Rule};
+
+use crate::reference::Registry;
+use crate::registry::Keyring;
+use auth::Auth;
+use images::Written;
+use json::{Document, Value};
+
+/// Where the configuration comes from.
+#[derive(Debug, Clone)]
+pub struct Sources {
+    pub files: Files,
+    /// Where an empty destination goes: a host.
+    pub registry: Option<String>,
+    /// Where an empty destination goes: a namespace, of one or several components.
+    pub namespace: Option<String>,
+}
+
+/// The files of a configuration.
+#[derive(Debug, Clone)]
+pub enum Files {
+    Separate {
+        auth: PathBuf,
+        /// Whether it is an error that there is no such file.
+        auth_required: bool,
+        /// `-` is standard input.
+        images: PathBuf,
+    },
+    /// One file: `{"auth": {...}, "images": {...}}`.
+    Combined(PathBuf),
+}
+
+/// A configuration that can be used, and what cannot be used of it.
+#[derive(Debug)]
+pub struct Configuration {
+    pub keyring: Keyring,
+    /// In the order of the file.
+    pub rules: Vec<Rule>,
+    pub invalid: Vec<InvalidRule>,
+    pub warnings: Vec<String>,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error(transparent)]
+    Json(#[from] JsonError),
+    #[error(transparent)]
+    Auth(#[from] AuthError),
+    #[error(transparent)]
+    Combined(#[from] At<CombinedProblem>),
+    /// At least one variable, which the credentials of some rule need.
+    #[error("{}", lines(.0))]
+    Unset(Vec<UnsetVariable>),
+}
+
+/// What is wrong with a file that holds both credentials and rules.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CombinedProblem {
+    #[error("unknown field {0:?}: expected \"auth\" and \"images\"")]
+    UnknownField(String),
+    #[error("the field {field:?} stands twice, first at {first}")]
+    RepeatedField { field: String, first: Place },
+    #[error("the field \"images\" is missing: expected {{\"auth\": {{...}}, \"images\": {{...}}}}")]
+    NoImages,
+}
+
+fn lines(variables: &[UnsetVariable]) -> String {
+    variables.iter().map(UnsetVariable::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// Reads and checks the configuration.
+pub fn load(sources: &Sources, environment: Environment) -> Result<Configuration, ConfigError> {
+    let (auth, written) = match &sources.files {
+        Files::Separate { auth, auth_required, images } => {
+            (read_auth(auth, *auth_required, environment)?, images::read(read_images(images)?.root())?)
+        }
+        Files::Combined(path) => read_combined(path, environment)?,
+    };
+    let (rules, invalid) = check(written, &auth.hosts, sources);
+    let repositories = rules.iter().flat_map(|rule| rule.images.repositories());
+    let (used, unused) = auth.unset.split_by_use(repositories);
+    if !used.is_empty() {
+        return Err(ConfigError::Unset(used));
+    }
+    let unused = unused.iter().map(|variable| format!("{variable}; no rule uses this entry"));
+    let warnings = unused.chain(rules.iter().filter_map(Rule::warning)).collect();
+    Ok(Configuration { keyring: auth.keyring, rules, invalid, warnings })
+}
+
+fn read_auth(path: &Path, required: bool, environment: Environment) -> Result<Auth, ConfigError> {
+    match file::read(path, "--auth names the file of credentials") {
+        Ok(content) => {
+            let document = Document::parse(&file::name(path), content)?;
+            Ok(auth::read(document.root(), environment)?)
+        }
+        Err(error) if error.is_not_found() && !required => Ok(Auth::default()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn read_images(path: &Path) -> Result<Document, ConfigError> {
+    if path == Path::new("-") {
+        return Ok(Document::parse("stdin", file::read_stdin()?)?);
+    }
+    Ok(Document::parse(&file::name(path), file::read(path, "--images names the file of rules")?)?)
+}
+
+fn read_combined(path: &Path, environment: Environment) -> Result<(Auth, Vec<Written>), ConfigError> {
+    let content = file::read(path, "--config names the file of credentials and rules")?;
+    let document = Document::parse(&file::name(path), content)?;
+    let (mut auth, mut images) = (None, None);
+    for member in document.root().members("an object with \"auth\" and \"images\"")? {
+        let place = member.place();
+        let slot: &mut Option<(Place, Value)> = match member.name.as_str() {
+            "auth" => &mut auth,
+            "images" => &mut images,
+            _ => return Err(place.at(CombinedProblem::UnknownField(member.name)).into()),
+        };
+        if let Some((first, _)) = slot.replace((place.clone(), member.value)) {
+            return Err(place.at(CombinedProblem::RepeatedField { field: member.name, first }).into());
+        }
+    }
+    let Some((_, images)) = images else {
+        return Err(document.root().place().at(CombinedProblem::NoImages).into());
+    };
+    let auth = match auth {
+        Some((_, auth)) => auth::read(auth, environment)?,
+        None => Auth::default(),
+    };
+    Ok((auth, images::read(images)?))
+}
+
+fn check(written: Vec<Written>, hosts: &HashSet<Registry>, sources: &Sources) -> (Vec<Rule>, Vec<InvalidRule>) {
+    let mut checker = rule::Checker::new(hosts, sources.registry.as_deref(), sources.namespace.as_deref());
+    let (mut rules, mut invalid) = (Vec::with_capacity(written.len()), Vec::new());
+    for rule in written {
+        match checker.check(rule) {
+            Ok(rule) => rules.push(rule),
+            Err(rule) => invalid.push(*rule),
+        }
+    }
+    (rules, invalid)
+}
+
+#[cfg(test)]
+mod tests;

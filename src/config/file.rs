@@ -1,0 +1,89 @@
+//! Reading a configuration file, or standard input, as a whole.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+/// Far above any real configuration; it keeps a disk image given by mistake out of memory.
+const MAX_SIZE: u64 = 256 << 20;
+
+/// Why a file could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    #[error("cannot read {file}: {}; {advice}", in_words(.error))]
+    Unreadable { file: String, advice: &'static str, error: io::Error },
+    #[error("cannot read {file}: it is larger than 256 MiB, so it is no configuration")]
+    TooLarge { file: String },
+}
+
+impl FileError {
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Unreadable { error, .. } if error.kind() == io::ErrorKind::NotFound)
+    }
+}
+
+/// The name of a file as messages show it.
+pub fn name(path: &Path) -> String {
+    let name = path.display().to_string();
+    name.strip_prefix("./").map_or(name.clone(), str::to_owned)
+}
+
+/// The content of `path`; `advice` says what to do if it cannot be read.
+pub fn read(path: &Path, advice: &'static str) -> Result<Vec<u8>, FileError> {
+    let unreadable = |error| FileError::Unreadable { file: name(path), advice, error };
+    let mut file = File::open(path).map_err(unreadable)?;
+    read_up_to(MAX_SIZE, &mut file).map_err(unreadable)?.ok_or_else(|| FileError::TooLarge { file: name(path) })
+}
+
+/// All of standard input.
+pub fn read_stdin() -> Result<Vec<u8>, FileError> {
+    let file = || "stdin".to_owned();
+    let unreadable = |error| FileError::Unreadable { file: file(), advice: "--images names the file of rules", error };
+    read_up_to(MAX_SIZE, &mut io::stdin().lock())
+        .map_err(unreadable)?
+        .ok_or_else(|| FileError::TooLarge { file: file() })
+}
+
+/// `None` if there is more than `limit`.
+fn read_up_to(limit: u64, input: &mut dyn Read) -> io::Result<Option<Vec<u8>>> {
+    let mut content = Vec::new();
+    let length = input.take(limit + 1).read_to_end(&mut content)?;
+    Ok((length as u64 <= limit).then_some(content))
+}
+
+fn in_words(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "no such file".to_owned(),
+        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        io::ErrorKind::IsADirectory => "it is a directory".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_read_says_why_and_what_to_do() {
+        let error = read(Path::new("./no/such.json"), "--images names it").unwrap_err();
+        assert!(error.is_not_found());
+        assert_eq!(error.to_string(), "cannot read no/such.json: no such file; --images names it");
+        let error = read(&std::env::temp_dir(), "--images names it").unwrap_err();
+        assert!(!error.is_not_found());
+        assert!(error.to_string().ends_with(": it is a directory; --images names it"), "{error}");
+    }
+
+    #[test]
+    fn input_is_read_up_to_a_limit() {
+        assert_eq!(read_up_to(3, &mut b"abc".as_slice()).unwrap(), Some(b"abc".to_vec()));
+        assert_eq!(read_up_to(2, &mut b"abc".as_slice()).unwrap(), None);
+    }
+
+    #[test]
+    fn names_are_shown_as_given_without_a_leading_dot() {
+        assert_eq!(name(Path::new("./images.json")), "images.json");
+        assert_eq!(name(Path::new("../a/images.json")), "../a/images.json");
+        assert_eq!(name(Path::new("/etc/./x.json")), "/etc/./x.json");
+    }
+}
