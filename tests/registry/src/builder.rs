@@ -1,0 +1,194 @@
+//! How a registry is to behave: every choice a test can make before it starts.
+
+use std::time::Duration;
+
+use crate::access::{Access, Accounts};
+use crate::registry::Registry;
+
+/// What a registry does with a mount.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Mounts {
+    /// 201 if the blob is in the repository named by `from`, else 202 with an upload started.
+    #[default]
+    Allowed,
+    /// Always 202 with an upload started.
+    Ignored,
+    /// Always an error of this status.
+    Refused(u16),
+}
+
+/// The choices made.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) access: Access,
+    pub(crate) service: String,
+    pub(crate) token_lifetime: Duration,
+    pub(crate) announced_lifetime: Option<Duration>,
+    pub(crate) redirects: bool,
+    pub(crate) redirect_heads: bool,
+    pub(crate) page_size: Option<usize>,
+    pub(crate) largest_page: usize,
+    pub(crate) absolute_links: bool,
+    pub(crate) relative_locations: bool,
+    pub(crate) mounts: Mounts,
+    pub(crate) strict: bool,
+    pub(crate) check_accept: bool,
+    pub(crate) referrers: bool,
+    pub(crate) manifest_limit: usize,
+    pub(crate) discard_uploads: bool,
+    pub(crate) keep_log: bool,
+}
+
+/// Describes a registry: `Registry::builder().bearer(("alice", "secret")).page_size(2).start().await`.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Builder {
+    settings: Settings,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Builder {
+            settings: Settings {
+                access: Access::Open,
+                service: "scriptable-registry".to_owned(),
+                token_lifetime: Duration::from_secs(300),
+                announced_lifetime: None,
+                redirects: false,
+                redirect_heads: false,
+                page_size: None,
+                largest_page: usize::MAX,
+                absolute_links: false,
+                relative_locations: false,
+                mounts: Mounts::Allowed,
+                strict: true,
+                check_accept: false,
+                referrers: false,
+                manifest_limit: 4 * 1024 * 1024,
+                discard_uploads: false,
+                keep_log: true,
+            },
+        }
+    }
+}
+
+impl Builder {
+    /// Asks for a user and password with every request.
+    pub fn basic(mut self, accounts: impl Into<Accounts>) -> Self {
+        self.settings.access = Access::Basic(accounts.into());
+        self
+    }
+
+    /// Asks for a token with every request, and runs a server that issues tokens, on a port of its own.
+    pub fn bearer(mut self, accounts: impl Into<Accounts>) -> Self {
+        self.settings.access = Access::Bearer(accounts.into());
+        self
+    }
+
+    /// How long a token is valid, and said to be; 300 s otherwise.
+    pub fn token_lifetime(mut self, lifetime: Duration) -> Self {
+        self.settings.token_lifetime = lifetime;
+        self
+    }
+
+    /// How long a token is said to be valid, if that is not the truth.
+    pub fn announced_token_lifetime(mut self, lifetime: Duration) -> Self {
+        self.settings.announced_lifetime = Some(lifetime);
+        self
+    }
+
+    /// The service named in challenges.
+    pub fn service(mut self, name: &str) -> Self {
+        self.settings.service = name.to_owned();
+        self
+    }
+
+    /// Redirects the GET of blobs to a second origin, on a port of its own, with an address signed for one method.
+    pub fn redirect_blobs(mut self) -> Self {
+        self.settings.redirects = true;
+        self
+    }
+
+    /// Redirects the HEAD of blobs as well as the GET.
+    pub fn redirect_blob_heads(mut self) -> Self {
+        self.settings.redirects = true;
+        self.settings.redirect_heads = true;
+        self
+    }
+
+    /// How many tags a page holds when the client does not say; all otherwise.
+    pub fn page_size(mut self, tags: usize) -> Self {
+        self.settings.page_size = Some(tags);
+        self
+    }
+
+    /// The most tags a page holds, whatever the client says.
+    pub fn largest_page(mut self, tags: usize) -> Self {
+        self.settings.largest_page = tags;
+        self
+    }
+
+    /// Writes the link to the next page as a whole URL, not as a path.
+    pub fn absolute_links(mut self) -> Self {
+        self.settings.absolute_links = true;
+        self
+    }
+
+    /// Writes the Location of uploads as a path, not as a whole URL.
+    pub fn relative_locations(mut self) -> Self {
+        self.settings.relative_locations = true;
+        self
+    }
+
+    /// What becomes of mounts.
+    pub fn mounts(mut self, mounts: Mounts) -> Self {
+        self.settings.mounts = mounts;
+        self
+    }
+
+    /// Insists on what some registries insist on, which is the default: a POST has a Content-Length (411), an upload goes on at
+    /// the newest Location (404, 416), and a manifest's own media type is that of its Content-Type (400).
+    pub fn strict(mut self, strict: bool) -> Self {
+        self.settings.strict = strict;
+        self
+    }
+
+    /// Answers 404 to a GET or HEAD of a manifest whose media type the Accept header does not name.
+    pub fn check_accept(mut self) -> Self {
+        self.settings.check_accept = true;
+        self
+    }
+
+    /// Answers the referrers API; as many registries do not, it is 404 otherwise.
+    pub fn referrers(mut self) -> Self {
+        self.settings.referrers = true;
+        self
+    }
+
+    /// The largest manifest taken; a larger one is answered with 413. 4 MiB otherwise.
+    pub fn manifest_limit(mut self, bytes: usize) -> Self {
+        self.settings.manifest_limit = bytes;
+        self
+    }
+
+    /// Hashes uploads and forgets their bytes, but for blobs of at most 64 KiB, such as configurations. A GET of what was
+    /// forgotten is answered with 410.
+    pub fn discard_uploads(mut self) -> Self {
+        self.settings.discard_uploads = true;
+        self
+    }
+
+    /// Counts requests without remembering them, for long measurements.
+    pub fn without_log(mut self) -> Self {
+        self.settings.keep_log = false;
+        self
+    }
+
+    /// Starts it on the current runtime. It stops when the [`Registry`] is dropped.
+    ///
+    /// A test that blocks its thread meanwhile, waiting for a process say, needs a runtime of several threads.
+    pub async fn start(self) -> Registry {
+        Registry::start(self.settings).await
+    }
+}

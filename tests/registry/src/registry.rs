@@ -1,0 +1,184 @@
+//! A running registry: where it is, what it has seen, and what it is to do next.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+
+use tokio::task::JoinHandle;
+
+use crate::access::Access;
+use crate::action::Action;
+use crate::builder::{Builder, Settings};
+use crate::hook::{Hook, Matcher};
+use crate::request::{Kind, Origin, Request};
+use crate::server::{listen, serve};
+use crate::state::{Addresses, Shared};
+
+/// A registry in memory, served at a port of this machine until it is dropped.
+pub struct Registry {
+    pub(crate) shared: Arc<Shared>,
+    listeners: Vec<JoinHandle<()>>,
+}
+
+impl Registry {
+    /// Describes a registry; without further words an open one that imitates the distribution registry.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// An open registry with nothing in it.
+    pub async fn open() -> Self {
+        Self::builder().start().await
+    }
+
+    pub(crate) async fn start(settings: Settings) -> Self {
+        let (registry, address) = listen().await;
+        let tokens = if matches!(settings.access, Access::Bearer(_)) { Some(listen().await) } else { None };
+        let blobs = if settings.redirects { Some(listen().await) } else { None };
+        let addresses = Addresses {
+            registry: address,
+            token_server: tokens.as_ref().map(|(_, address)| *address),
+            blob_origin: blobs.as_ref().map(|(_, address)| *address),
+        };
+        let shared = Arc::new(Shared::new(settings, addresses));
+        let all = [
+            Some((registry, Origin::Registry)),
+            tokens.map(|(listener, _)| (listener, Origin::TokenServer)),
+            blobs.map(|(listener, _)| (listener, Origin::BlobOrigin)),
+        ];
+        let listeners = all.into_iter().flatten();
+        let listeners = listeners.map(|(listener, origin)| tokio::spawn(serve(listener, origin, Arc::clone(&shared))));
+        Registry { listeners: listeners.collect(), shared }
+    }
+
+    /// `127.0.0.1:<port>`, as it stands in image references.
+    pub fn host(&self) -> String {
+        self.shared.addresses.registry.to_string()
+    }
+
+    /// `http://127.0.0.1:<port>`
+    pub fn url(&self) -> String {
+        format!("http://{}", self.host())
+    }
+
+    /// An image reference: `127.0.0.1:<port>/<repository>:<tag>`, or with `@` before a digest.
+    pub fn reference(&self, repository: &str, reference: &str) -> String {
+        let separator = if reference.contains(':') { '@' } else { ':' };
+        format!("{}/{repository}{separator}{reference}", self.host())
+    }
+
+    /// Where tokens are issued, if this registry wants any.
+    pub fn token_host(&self) -> Option<String> {
+        self.shared.addresses.token_server.map(|address| address.to_string())
+    }
+
+    /// Where blobs are redirected to, if they are.
+    pub fn blob_host(&self) -> Option<String> {
+        self.shared.addresses.blob_origin.map(|address| address.to_string())
+    }
+
+    /// Does something to every request selected: `registry.on(Kind::BlobGet.nth(2), Action::CutResponseAfter(100))`.
+    ///
+    /// It stays in force until [`Hook::remove`] or [`Registry::clear_hooks`]; a matcher with `times` or `nth` ends by itself.
+    /// Hooks act before the registry looks at credentials. If several select a request, their actions add up as in [`Action::All`].
+    pub fn on(&self, matcher: impl Into<Matcher>, action: impl Into<Action>) -> Hook {
+        let action = action.into();
+        self.on_each(matcher, move |_| Some(action.clone()))
+    }
+
+    /// Lets a closure say for each request selected what is done to it, if anything.
+    pub fn on_each(
+        &self,
+        matcher: impl Into<Matcher>,
+        decide: impl Fn(&Request) -> Option<Action> + Send + Sync + 'static,
+    ) -> Hook {
+        self.shared.hooks.add(matcher.into(), Box::new(decide))
+    }
+
+    /// Ends all hooks.
+    pub fn clear_hooks(&self) {
+        self.shared.hooks.clear();
+    }
+
+    /// Every request so far to any origin, in the order of arrival.
+    pub fn requests(&self) -> Vec<Request> {
+        self.shared.log.requests()
+    }
+
+    /// Those requests so far that are selected, whatever `after` and `times` say.
+    pub fn requests_of(&self, matcher: impl Into<Matcher>) -> Vec<Request> {
+        let matcher = matcher.into();
+        self.requests().into_iter().filter(|request| matcher.selects(request)).collect()
+    }
+
+    /// How many requests of a kind there were.
+    pub fn count(&self, kind: Kind) -> u64 {
+        self.shared.log.count(kind)
+    }
+
+    /// How many requests there were to all origins.
+    pub fn count_all(&self) -> u64 {
+        self.shared.log.count_all()
+    }
+
+    /// How many requests of a kind are under way: come, and their answer neither wholly sent nor given up.
+    pub fn in_flight(&self, kind: Kind) -> u64 {
+        self.shared.log.in_flight(kind)
+    }
+
+    /// The largest number of requests of a kind that were under way at once.
+    pub fn peak(&self, kind: Kind) -> u64 {
+        self.shared.log.peak(kind)
+    }
+
+    /// The largest number of requests to all origins that were under way at once.
+    pub fn peak_all(&self) -> u64 {
+        self.shared.log.peak_all()
+    }
+
+    /// Forgets the requests so far, their counts and peaks.
+    pub fn clear_log(&self) {
+        self.shared.log.clear();
+    }
+
+    /// Waits until `count` requests of a kind have come.
+    pub async fn until(&self, kind: Kind, count: u64) {
+        self.shared.log.until(kind, count).await;
+    }
+
+    /// How many connections were accepted by all origins.
+    pub fn connections(&self) -> u64 {
+        self.shared.connections.load(SeqCst)
+    }
+
+    /// How many uploads were started and neither finished nor cancelled.
+    pub fn open_uploads(&self) -> usize {
+        self.shared.uploads.open()
+    }
+
+    /// How many tokens were issued.
+    pub fn tokens_issued(&self) -> u64 {
+        self.shared.tokens.issued()
+    }
+
+    /// Makes every token issued so far invalid.
+    pub fn revoke_tokens(&self) {
+        self.shared.tokens.revoke();
+    }
+
+    /// Makes every address at the blob origin that was handed out so far invalid.
+    pub fn expire_redirects(&self) {
+        self.shared.expire_redirects();
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        self.listeners.iter().for_each(JoinHandle::abort);
+    }
+}
+
+impl std::fmt::Debug for Registry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Registry").field(&self.host()).finish()
+    }
+}
