@@ -65,6 +65,17 @@ impl Failure {
             is_final: true,
         }
     }
+
+    /// A defect of this program: what it was about, and what it said.
+    pub fn internal(about: &str) -> Self {
+        Self {
+            category: Category::Refused,
+            registry: None,
+            reason: format!("internal error ({about}); please report it with the log").into(),
+            transient: false,
+            is_final: false,
+        }
+    }
 }
 
 impl fmt::Display for Failure {
@@ -100,10 +111,11 @@ pub enum Event {
         repository: Repository,
         tags: usize,
     },
-    /// A rule's tags could not be listed, this time.
+    /// A rule's tags could not be listed; it is tried again in a later round, or not.
     RuleFailed {
         rule: String,
         failure: Failure,
+        again: bool,
     },
     /// A rule wants a destination that an earlier one has.
     Clash {
@@ -148,11 +160,12 @@ pub enum Event {
         success: Success,
         digest: Digest,
     },
-    /// An image failed, this time.
+    /// An image failed; it is tried again in a later round, or not.
     ImageFailed {
         source: Reference,
         destination: Reference,
         failure: Failure,
+        again: bool,
     },
 }
 

@@ -1,5 +1,37 @@
+//! Moves container images from one Docker Registry v2 / OCI registry to another.
+//!
+//! Data flows one way:
+//!
+//! ```text
+//! auth.json ─┐                                              ┌─> stdout: phases, summary
+//! images.json┴> config ──> plan ──> transfer ──> events ────┼─> stderr: failures, totals
+//!               rules      tasks    registry clients        └─> log file
+//! ```
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | [`reference`], [`digest`] | the names of things: registry, repository, tag, digest |
+//! | [`config`] | files, flags and environment as checked values |
+//! | [`registry`] | a client of one Registry v2 endpoint; knows nothing of migrations |
+//! | [`plan`] | rules and tag lists to tasks: one task is one image |
+//! | [`transfer`] | the engine: moves images within its limits; knows no files, flags or terminals |
+//! | [`migration`] | plan and transfer in rounds |
+//! | [`event`] | what can happen, as plain data |
+//! | [`report`] | events to output, failures, totals, log |
+//! | [`cli`], [`logging`] | the command line |
+
+// Nothing from outside may end in a panic, and printing is the report's business.
+#![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+pub mod cli;
 pub mod config;
 pub mod digest;
 pub mod event;
+pub mod logging;
+pub mod migration;
+pub mod plan;
 pub mod reference;
 pub mod registry;
+pub mod report;
+pub mod transfer;

@@ -88,6 +88,11 @@ impl Error {
         }
     }
 
+    /// Whether the registry says that there is no such thing.
+    pub fn is_not_found(&self) -> bool {
+        self.status() == Some(StatusCode::NOT_FOUND)
+    }
+
     /// Whether the registry named this error code (distribution-spec "Error Codes").
     pub fn has_code(&self, code: &str) -> bool {
         matches!(&self.kind, ErrorKind::Status { codes, .. } if codes.iter().any(|c| c == code))
@@ -128,6 +133,9 @@ impl Error {
             }
             ErrorKind::Status { status: StatusCode::FORBIDDEN, .. } => {
                 "check that the account in auth.json may use this repository".to_owned()
+            }
+            ErrorKind::Status { status: StatusCode::NOT_FOUND, .. } if self.request.ends_with("/tags/list") => {
+                "check the repository's name, and that the account may see it".to_owned()
             }
             ErrorKind::Status { status: StatusCode::TOO_MANY_REQUESTS, .. } => {
                 "the registry limits the rate: use fewer --workers or try later".to_owned()

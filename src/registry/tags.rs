@@ -19,8 +19,8 @@ const PAGE: &str = "1000";
 const MAX_BYTES: usize = 64 << 20;
 
 impl RepositoryClient {
-    /// All tags of the repository in the registry's order, each once; `None` if there is no such repository.
-    pub async fn tags(&self) -> Result<Option<Vec<Tag>>, Error> {
+    /// All tags of the repository in the registry's order, each once.
+    pub async fn tags(&self) -> Result<Vec<Tag>, Error> {
         let bare = self.url("tags/list").await?;
         let mut url = bare.clone();
         url.query_pairs_mut().append_pair("n", PAGE);
@@ -31,7 +31,6 @@ impl RepositoryClient {
             let refused_size = matches!(answer.status, StatusCode::BAD_REQUEST | StatusCode::METHOD_NOT_ALLOWED);
             match answer.status {
                 StatusCode::OK => {}
-                StatusCode::NOT_FOUND => return Ok(None),
                 _ if refused_size && url != bare && tags.is_empty() => {
                     url = bare.clone();
                     continue;
@@ -51,7 +50,7 @@ impl RepositoryClient {
                 }
             }
             match next_page(&answer) {
-                None => return Ok(Some(tags)),
+                None => return Ok(tags),
                 Some(_) if tags.len() == before => {
                     return Err(malformed("its pages go on without new tags".to_owned()));
                 }

@@ -1,0 +1,93 @@
+//! A whole migration: tasks are generated and run, and what failed is run again, in rounds.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Rule;
+use crate::event::{Event, Failure, Listener, Phase};
+use crate::plan::{Planner, Task};
+use crate::registry::Clients;
+use crate::transfer::{Engine, Limits};
+
+/// The pauses between rounds, if something may have passed by itself until then.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// What a migration needs.
+pub struct Migration<'a> {
+    pub rules: &'a [Rule],
+    pub clients: Arc<Clients>,
+    pub limits: Limits,
+    /// Rounds in which what failed is run again.
+    pub retries: u32,
+    pub listener: Arc<dyn Listener>,
+    pub cancel: CancellationToken,
+}
+
+/// What is left of a migration when it has ended.
+#[derive(Debug)]
+pub struct Remains<'a> {
+    /// Image tasks that were generated, whatever became of them.
+    pub images: usize,
+    pub failed: Vec<(Arc<Task>, Failure)>,
+    /// Rules of which some or all tasks could not be generated.
+    pub rules: Vec<(&'a Rule, Failure)>,
+}
+
+impl<'a> Migration<'a> {
+    /// Runs to the end, or until it is cancelled; what was not reached by then has failed.
+    pub async fn run(self) -> Remains<'a> {
+        let Self { rules, clients, limits, retries, listener, cancel } = self;
+        let tell = |phase| listener.hear(&Event::Phase(phase));
+        let mut planner = Planner::new(rules, clients.clone(), listener.clone(), cancel.clone());
+        let engine = Engine::new(clients.clone(), limits, listener.clone(), cancel.clone());
+
+        tell(Phase::Generate);
+        let tasks = shared(planner.generate(retries == 0).await);
+        let mut images = tasks.len();
+        tell(Phase::Handle);
+        let mut failed = run(&engine, tasks, retries == 0).await;
+
+        let mut pause = FIRST_PAUSE;
+        for left in (0..retries).rev() {
+            let (mut again, lost): (Vec<_>, Vec<_>) = failed.into_iter().partition(|(_, failure)| !failure.is_final);
+            failed = lost;
+            if again.is_empty() && !planner.has_retriable() {
+                break;
+            }
+            if again.iter().any(|(_, failure)| failure.transient) || planner.may_pass() {
+                if cancel.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+                    failed.append(&mut again);
+                    break;
+                }
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+            clients.forget_unreachable();
+            let mut tasks: Vec<Arc<Task>> = again.into_iter().map(|(task, _)| task).collect();
+            if planner.has_retriable() {
+                tell(Phase::RetryGenerate);
+                let new = shared(planner.generate_again(left == 0).await);
+                images += new.len();
+                tasks.extend(new);
+            }
+            if !tasks.is_empty() {
+                tell(Phase::RetryHandle);
+                failed.extend(run(&engine, tasks, left == 0).await);
+            }
+        }
+        let rules = planner.failures().map(|(rule, failure)| (rule, failure.clone())).collect();
+        Remains { images, failed, rules }
+    }
+}
+
+fn shared(tasks: Vec<Task>) -> Vec<Arc<Task>> {
+    tasks.into_iter().map(Arc::new).collect()
+}
+
+/// Runs the tasks and gives those that failed.
+async fn run(engine: &Arc<Engine>, tasks: Vec<Arc<Task>>, last: bool) -> Vec<(Arc<Task>, Failure)> {
+    let outcomes = engine.run(&tasks, last).await;
+    tasks.into_iter().zip(outcomes).filter_map(|(task, outcome)| Some((task, outcome.err()?))).collect()
+}

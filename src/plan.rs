@@ -1,0 +1,188 @@
+//! From rules to tasks: tags are listed, images claimed for their destinations, clashes found.
+//!
+//! One task is one image. It asks source registries for tag lists and for nothing else.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Images, Pair, Rule};
+use crate::event::{Category, Event, Failure, Listener};
+use crate::reference::{Identifier, Reference, Repository, Tag};
+use crate::registry::Clients;
+
+/// One image to be brought from its source to its destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Task {
+    pub source: Reference,
+    pub destination: Reference,
+}
+
+/// Turns rules into tasks, each image once and no destination tag twice, over all the rounds of a run.
+pub struct Planner<'a> {
+    rules: &'a [Rule],
+    clients: Arc<Clients>,
+    listener: Arc<dyn Listener>,
+    cancel: CancellationToken,
+    /// Which source has each destination.
+    claims: HashMap<Reference, Reference>,
+    /// Rules that failed and will not be tried again, or not yet, by their place in `rules`.
+    failures: BTreeMap<usize, Failure>,
+}
+
+/// The tags of each source repository that was asked for, or why there are none.
+type Listings = HashMap<Repository, Result<Vec<Tag>, Failure>>;
+
+impl<'a> Planner<'a> {
+    pub fn new(
+        rules: &'a [Rule],
+        clients: Arc<Clients>,
+        listener: Arc<dyn Listener>,
+        cancel: CancellationToken,
+    ) -> Self {
+        Self { rules, clients, listener, cancel, claims: HashMap::new(), failures: BTreeMap::new() }
+    }
+
+    /// The rules that failed so far and why, in the order of the file.
+    pub fn failures(&self) -> impl Iterator<Item = (&'a Rule, &Failure)> {
+        self.failures.iter().map(|(&index, failure)| (&self.rules[index], failure))
+    }
+
+    /// Whether another try may generate what failed.
+    pub fn has_retriable(&self) -> bool {
+        self.failures.values().any(|failure| !failure.is_final)
+    }
+
+    /// Whether another try may do better after some time.
+    pub fn may_pass(&self) -> bool {
+        self.failures.values().any(|failure| !failure.is_final && failure.transient)
+    }
+
+    /// The tasks of all rules, in their order. `last` if what fails will not be tried again.
+    pub async fn generate(&mut self, last: bool) -> Vec<Task> {
+        self.expand((0..self.rules.len()).collect(), last).await
+    }
+
+    /// The tasks of the rules that failed and may do better.
+    pub async fn generate_again(&mut self, last: bool) -> Vec<Task> {
+        let again = self.failures.extract_if(.., |_, failure| !failure.is_final).map(|(index, _)| index).collect();
+        self.expand(again, last).await
+    }
+
+    async fn expand(&mut self, indexes: Vec<usize>, last: bool) -> Vec<Task> {
+        let listings = self.list(&indexes).await;
+        let mut tasks = Vec::new();
+        for index in indexes {
+            let rule = &self.rules[index];
+            match images(rule, &listings) {
+                Ok(images) => self.claim(index, images, &mut tasks),
+                Err(failure) => {
+                    let again = !last && !failure.is_final;
+                    let rule = rule.to_string();
+                    self.listener.hear(&Event::RuleFailed { rule, failure: failure.clone(), again });
+                    self.failures.insert(index, failure);
+                }
+            }
+        }
+        tasks
+    }
+
+    /// Lists the tags of every repository that some rule wants listed, each once. Stops where the run is interrupted.
+    async fn list(&self, indexes: &[usize]) -> Listings {
+        let mut asked = HashSet::new();
+        let mut requests = JoinSet::new();
+        for index in indexes {
+            let Images::Listed { source, .. } = &self.rules[*index].images else { continue };
+            if asked.insert(source) {
+                let repository = self.clients.reader(source);
+                requests.spawn(async move { (repository.repository().clone(), repository.tags().await) });
+            }
+        }
+        let mut listings = Listings::new();
+        while let Some(Some(result)) = self.cancel.run_until_cancelled(requests.join_next()).await {
+            let Ok((repository, result)) = result else { continue };
+            if let Ok(tags) = &result {
+                self.listener.hear(&Event::TagsListed { repository: repository.clone(), tags: tags.len() });
+            }
+            listings.insert(repository, result.map_err(|error| error.to_failure()));
+        }
+        // What is missing was interrupted, or its task panicked.
+        let lost = if self.cancel.is_cancelled() { Failure::cancelled() } else { Failure::internal("tag list") };
+        for source in asked {
+            listings.entry(source.clone()).or_insert_with(|| Err(lost.clone()));
+        }
+        listings
+    }
+
+    /// Takes the destinations of a rule's images for it, as far as no other source has them.
+    fn claim(&mut self, index: usize, images: Vec<Task>, tasks: &mut Vec<Task>) {
+        let mut clashes = Vec::new();
+        for task in images {
+            match self.claims.get(&task.destination) {
+                None => {
+                    self.claims.insert(task.destination.clone(), task.source.clone());
+                    tasks.push(task);
+                }
+                Some(source) if *source == task.source || is_by_digest(&task.destination) => {}
+                Some(taken_by) => {
+                    self.listener.hear(&Event::Clash {
+                        rule: self.rules[index].to_string(),
+                        source: task.source,
+                        destination: task.destination.clone(),
+                        taken_by: taken_by.clone(),
+                    });
+                    clashes.push(format!("{} (from {taken_by})", task.destination));
+                }
+            }
+        }
+        if !clashes.is_empty() {
+            self.failures.insert(index, clash(&clashes));
+        }
+    }
+}
+
+/// Whatever the source, content with this digest is the same.
+fn is_by_digest(destination: &Reference) -> bool {
+    matches!(destination.identifier, Identifier::Digest(_))
+}
+
+/// The images of a rule, by its own words and the tags that were listed.
+fn images(rule: &Rule, listings: &Listings) -> Result<Vec<Task>, Failure> {
+    let (source, filter, destination) = match &rule.images {
+        Images::Listed { source, filter, destination } => (source, filter, destination),
+        Images::Fixed(pairs) => {
+            let task = |pair: &Pair| Task { source: pair.source.clone(), destination: pair.destination.clone() };
+            return Ok(pairs.iter().map(task).collect());
+        }
+    };
+    let tags = match listings.get(source) {
+        Some(Ok(tags)) => tags.as_slice(),
+        Some(Err(failure)) => return Err(failure.clone()),
+        None => &[],
+    };
+    let accepted: Vec<Task> = tags
+        .iter()
+        .filter(|tag| filter.accepts(tag))
+        .map(|tag| Task { source: source.tagged(tag.clone()), destination: destination.tagged(tag.clone()) })
+        .collect();
+    if accepted.is_empty() {
+        tracing::warn!(%rule, listed = tags.len(), "no tag fits this rule");
+    }
+    Ok(accepted)
+}
+
+fn clash(clashes: &[String]) -> Failure {
+    Failure {
+        category: Category::Config,
+        registry: None,
+        reason: format!(
+            "another rule brings a different image to {}; give one of them another destination",
+            clashes.join(", ")
+        )
+        .into(),
+        transient: false,
+        is_final: true,
+    }
+}

@@ -1,0 +1,57 @@
+//! Events as log lines.
+
+use crate::event::{Category, Event, Success};
+
+/// What is also printed in its own form: the console does not show its log line as well.
+pub const PRINTED: &str = "printed";
+
+pub(super) fn event(event: &Event) {
+    match event {
+        Event::Phase(phase) => tracing::info!("{}", super::text::phase(*phase)),
+        Event::TagsListed { repository, tags } => tracing::info!(%repository, tags, "tags listed"),
+        Event::RuleFailed { rule, failure, again: true } => {
+            tracing::warn!(category = %failure.category, "{rule}: {failure}; it is tried again");
+        }
+        Event::RuleFailed { rule, failure, again: false } => {
+            tracing::info!(category = %failure.category, "{rule}: {failure}");
+        }
+        Event::Clash { rule, source, destination, taken_by } => {
+            tracing::info!(%source, %destination, %taken_by, "{rule}: the destination is taken by an earlier rule");
+        }
+        Event::BlobMoved { repository, digest, bytes, elapsed } => {
+            tracing::info!(%repository, %digest, bytes, seconds = elapsed.as_secs_f64(), "blob moved");
+        }
+        Event::BlobMounted { repository, digest, from } => tracing::info!(%repository, %digest, %from, "blob mounted"),
+        Event::BlobPresent { repository, digest } => tracing::info!(%repository, %digest, "blob already there"),
+        Event::BlobRetried { repository, digest, failure, pause } => {
+            tracing::warn!(%repository, %digest, ?pause, "blob is tried again: {failure}");
+        }
+        Event::LayerSkipped { source, digest } => {
+            tracing::warn!(%source, %digest, "layer left out: it is to be fetched from its own urls");
+        }
+        Event::ImageDone { source, destination, success: Success::Copied, digest } => {
+            tracing::info!(%source, %destination, %digest, "image copied");
+        }
+        Event::ImageDone { source, destination, success: Success::UpToDate, digest } => {
+            tracing::info!(%source, %destination, %digest, "image up to date");
+        }
+        Event::ImageFailed { source, destination, failure, again: true } => {
+            tracing::warn!(category = %failure.category, "{source} -> {destination}: {failure}; it is tried again");
+        }
+        Event::ImageFailed { source, destination, failure, again: false } => {
+            tracing::info!(category = %failure.category, "{source} -> {destination}: {failure}");
+        }
+    }
+}
+
+pub(super) fn invalid(line: &str) {
+    tracing::error!(target: PRINTED, "{line}");
+}
+
+pub(super) fn failed(line: &str, category: Category) {
+    tracing::error!(target: PRINTED, %category, "{line}");
+}
+
+pub(super) fn line(line: &str) {
+    tracing::info!(target: PRINTED, "{line}");
+}

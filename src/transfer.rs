@@ -1,0 +1,166 @@
+//! The engine: moves images from registry to registry, as fast as its limits allow, and ends every task in one outcome.
+//!
+//! It knows tasks, blobs, manifests and limits; no files, flags or terminals. What happens is told as events.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `queue` | which image is admitted next |
+//! | `image` | one image: compare, bring its parts, write its manifest |
+//! | `destination` | what is known of one destination repository |
+//! | `board` | who needs which blob where, and who moves it |
+//! | `lane` | the places for blobs in flight |
+//! | `flight` | one blob on its way, with its tries |
+//! | `stream` | the bytes of a blob, verified and resumed |
+//! | `self_mounts` | which registries tell by a mount whether they have a blob |
+//!
+//! # Why it cannot stop
+//!
+//! Resources are taken in one order: a place among the images, a manifest (by digest), a blob's flight, a place in a lane,
+//! a permit for one request. Whoever holds one waits only for what stands to its right, and what stands rightmost is
+//! one exchange with a time limit. Who waits for a blob that another image is moving waits as an entry of the board, with
+//! no place and no permit.
+
+mod board;
+mod destination;
+mod flight;
+mod image;
+mod lane;
+mod queue;
+mod self_mounts;
+mod stream;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::task::{Id, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use self::board::Board;
+use self::destination::Destination;
+use self::image::Image;
+use self::queue::Queue;
+use self::self_mounts::SelfMounts;
+use crate::event::{Event, Failure, Listener, Success};
+use crate::plan::Task;
+use crate::reference::Repository;
+use crate::registry::Clients;
+
+/// How much is done at once. Everything that grows is bounded by these, never by layers, images or tags.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Blobs that are streamed at once.
+    pub workers: usize,
+    /// Small requests in flight at once at one registry.
+    pub requests: usize,
+    /// Tiny blobs in flight at once, beside the workers.
+    pub tiny: usize,
+    /// Bytes up to which a blob is tiny: fetched whole and sent as one request.
+    pub tiny_blob: u64,
+    /// Images in progress. Most of them wait for blobs, so there are more of them than requests.
+    pub images: usize,
+}
+
+impl Limits {
+    /// The limits that go with a number of workers. One worker means one of everything at a time.
+    pub fn for_workers(workers: usize) -> Self {
+        let requests = if workers <= 1 { 1 } else { (workers * 4).clamp(8, 64) };
+        Self { workers: workers.max(1), requests, tiny: requests.min(32), tiny_blob: 128 << 10, images: requests * 4 }
+    }
+}
+
+/// How a task ended in one round.
+pub type Outcome = Result<Success, Failure>;
+
+/// Moves images. What it has learnt in one round it knows in the next.
+pub struct Engine {
+    clients: Arc<Clients>,
+    listener: Arc<dyn Listener>,
+    cancel: CancellationToken,
+    limits: Limits,
+    board: Board,
+    self_mounts: SelfMounts,
+    /// The repositories that are being written to in this round.
+    destinations: Mutex<HashMap<Repository, Arc<Destination>>>,
+}
+
+impl Engine {
+    pub fn new(
+        clients: Arc<Clients>,
+        limits: Limits,
+        listener: Arc<dyn Listener>,
+        cancel: CancellationToken,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            clients,
+            listener,
+            cancel,
+            limits,
+            board: Board::new(limits.workers, limits.tiny, limits.tiny_blob),
+            self_mounts: SelfMounts::default(),
+            destinations: Mutex::default(),
+        })
+    }
+
+    /// Runs every task once. The outcomes stand in the order of the tasks. `last` if what fails is not tried again.
+    pub async fn run(self: &Arc<Self>, tasks: &[Arc<Task>], last: bool) -> Vec<Outcome> {
+        self.board.forget_failures();
+        let mut outcomes: Vec<Outcome> = vec![Err(Failure::cancelled()); tasks.len()];
+        let mut queue = Queue::new(tasks);
+        let mut running = JoinSet::new();
+        let mut jobs: HashMap<Id, usize> = HashMap::new();
+        loop {
+            while running.len() < self.limits.images
+                && !self.cancel.is_cancelled()
+                && let Some(job) = queue.next()
+            {
+                let image = self.image(job, &tasks[job]);
+                jobs.insert(running.spawn(self.clone().run_one(image)).id(), job);
+            }
+            let Some(ended) = running.join_next_with_id().await else { break };
+            let (id, outcome) = match ended {
+                Ok((id, outcome)) => (id, outcome),
+                Err(error) => (error.id(), Err(Failure::internal(&error.to_string()))),
+            };
+            let Some(job) = jobs.remove(&id) else { continue };
+            if let Err(failure) = &outcome {
+                let Task { source, destination } = (*tasks[job]).clone();
+                let again = !last && !failure.is_final;
+                self.tell(Event::ImageFailed { source, destination, failure: failure.clone(), again });
+            }
+            outcomes[job] = outcome;
+            if let Some(repository) = queue.ended(job) {
+                self.destinations().remove(repository);
+                self.board.close(repository);
+            }
+        }
+        outcomes
+    }
+
+    fn image(self: &Arc<Self>, job: usize, task: &Arc<Task>) -> Image {
+        let repository = &task.destination.repository;
+        let new = || Arc::new(Destination::new(self.clients.writer(repository)));
+        let destination = self.destinations().entry(repository.clone()).or_insert_with(new).clone();
+        let source = self.clients.reader(&task.source.repository);
+        Image { engine: self.clone(), task: task.clone(), job, source, destination }
+    }
+
+    async fn run_one(self: Arc<Self>, image: Image) -> Outcome {
+        let result = self.cancel.run_until_cancelled(image.copy()).await.unwrap_or_else(|| Err(Failure::cancelled()));
+        let (success, digest) = result?;
+        let Task { source, destination } = (*image.task).clone();
+        self.tell(Event::ImageDone { source, destination, success, digest });
+        Ok(success)
+    }
+
+    fn seems_empty(&self, repository: &Repository) -> bool {
+        self.destinations().get(repository).is_some_and(|destination| destination.seems_empty())
+    }
+
+    fn tell(&self, event: Event) {
+        self.listener.hear(&event);
+    }
+
+    fn destinations(&self) -> std::sync::MutexGuard<'_, HashMap<Repository, Arc<Destination>>> {
+        self.destinations.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,213 @@
+//! The board alone: single cases by name, and many random worlds in which everything must end.
+
+use super::*;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom as _;
+use rand::{Rng as _, SeedableRng as _};
+
+const SIZE: u64 = 1 << 20;
+
+fn repository(name: &str) -> Repository {
+    format!("{name}.example.com/app").parse().unwrap()
+}
+
+fn at(registry: &str, path: usize) -> Repository {
+    format!("{registry}.example.com/r{path}").parse().unwrap()
+}
+
+fn digest(n: usize) -> Digest {
+    Digest::of(&n.to_le_bytes())
+}
+
+fn awaited(wanted: Wanted) -> oneshot::Receiver<Answer> {
+    match wanted {
+        Wanted::Await(answer) => answer,
+        Wanted::Here => panic!("it is said to be here"),
+        Wanted::Failed(failure) => panic!("{failure}"),
+    }
+}
+
+fn failure() -> Failure {
+    Failure::internal("test")
+}
+
+fn is_move(ticket: &Ticket) -> bool {
+    matches!(ticket.work, Work::Move { .. })
+}
+
+#[test]
+fn a_blob_is_moved_once_and_mounted_for_the_others() {
+    let board = Board::new(7, 1, 0);
+    let source = repository("s");
+    let mut answers: Vec<_> = (0..5).map(|n| awaited(board.want(&digest(0), SIZE, &source, &at("d", n), n))).collect();
+    // A second image of the same repository waits with the first.
+    answers.push(awaited(board.want(&digest(0), SIZE, &source, &at("d", 0), 9)));
+    let first = board.take_ready();
+    assert_eq!(first.len(), 1);
+    assert!(is_move(&first[0]));
+    board.landed(&first[0]);
+    let mounts = board.take_ready();
+    assert_eq!(mounts.len(), 4);
+    assert!(mounts.iter().all(|ticket| matches!(&ticket.work, Work::Mount { from } if *from == at("d", 0))));
+    mounts.iter().for_each(|ticket| board.landed(ticket));
+    assert!(answers.iter_mut().all(|answer| answer.try_recv() == Ok(Ok(()))));
+    assert!(matches!(board.want(&digest(0), SIZE, &source, &at("d", 3), 10), Wanted::Here));
+}
+
+#[test]
+fn where_mounts_are_refused_each_repository_gets_its_own() {
+    let board = Board::new(2, 1, 0);
+    let source = repository("s");
+    let _answers: Vec<_> = (0..9).map(|n| awaited(board.want(&digest(0), SIZE, &source, &at("d", n), n))).collect();
+    board.landed(&board.take_ready()[0]);
+    let mounts = board.take_ready();
+    assert_eq!(mounts.len(), 8);
+    mounts.iter().for_each(|ticket| board.mount_refused(ticket, None));
+    let mut moved = 0;
+    loop {
+        let ready = board.take_ready();
+        assert!(ready.iter().all(is_move), "a registry that refused {REFUSALS} times is not asked again");
+        assert!(ready.len() <= 2);
+        if ready.is_empty() {
+            break;
+        }
+        moved += ready.len();
+        ready.iter().for_each(|ticket| board.landed(ticket));
+    }
+    assert_eq!(moved, 8);
+    // The next blob is not even tried.
+    let _more: Vec<_> = (0..2).map(|n| awaited(board.want(&digest(1), SIZE, &source, &at("d", n), n))).collect();
+    assert_eq!(board.take_ready().iter().filter(|ticket| is_move(ticket)).count(), 2);
+}
+
+#[test]
+fn a_failure_concerns_those_in_its_scope_for_the_round() {
+    let want = |board: &Board, source: &str, destination: usize| {
+        board.want(&digest(0), SIZE, &repository(source), &at("d", destination), 0)
+    };
+    let board = Board::new(7, 1, 0);
+    let mut first = awaited(want(&board, "s", 0));
+    let mut same_source = awaited(want(&board, "s", 1));
+    let mut other_source = awaited(want(&board, "t", 2));
+    board.failed(&board.take_ready()[0], Scope::Source(repository("s")), &failure());
+    assert_eq!(first.try_recv(), Ok(Err(failure())));
+    assert_eq!(same_source.try_recv(), Ok(Err(failure())));
+    assert!(other_source.try_recv().is_err());
+    assert!(matches!(want(&board, "s", 3), Wanted::Failed(_)));
+    let next = board.take_ready();
+    assert_eq!(next[0].destination, at("d", 2));
+    board.failed(&next[0], Scope::Blob, &failure());
+    assert!(matches!(want(&board, "u", 4), Wanted::Failed(_)));
+    board.forget_failures();
+    assert!(matches!(want(&board, "s", 0), Wanted::Await(_)));
+}
+
+#[test]
+fn a_destination_that_refuses_does_not_stop_another() {
+    let board = Board::new(7, 1, 0);
+    let mut refused = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), 0));
+    let mut other = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 1), 1));
+    board.failed(&board.take_ready()[0], Scope::Destination, &failure());
+    assert!(refused.try_recv().is_ok());
+    board.landed(&board.take_ready()[0]);
+    assert_eq!(other.try_recv(), Ok(Ok(())));
+}
+
+#[test]
+fn a_wrong_size_fails_alone() {
+    let board = Board::new(7, 1, 0);
+    let mut wrong = awaited(board.want(&digest(0), 5, &repository("s"), &at("d", 0), 0));
+    let mut right = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), 1));
+    for ticket in board.take_ready() {
+        if ticket.key.size == 5 {
+            board.failed(&ticket, Scope::Blob, &failure());
+        } else {
+            board.landed(&ticket);
+        }
+    }
+    assert_eq!(wrong.try_recv(), Ok(Err(failure())));
+    assert_eq!(right.try_recv(), Ok(Ok(())));
+}
+
+#[test]
+fn what_nobody_waits_for_any_more_is_not_moved() {
+    let board = Board::new(1, 1, 0);
+    let first = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), 0));
+    let second = board.want(&digest(1), SIZE, &repository("s"), &at("d", 0), 1);
+    let ticket = board.take_ready();
+    drop(second);
+    board.landed(&ticket[0]);
+    assert!(board.take_ready().is_empty());
+    drop(first);
+}
+
+#[test]
+fn what_the_registry_denies_is_looked_for_again() {
+    let board = Board::new(7, 1, 0);
+    let _answer = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), 0));
+    board.landed(&board.take_ready()[0]);
+    board.forget(&at("d", 0), [(&digest(0), SIZE)].into_iter());
+    let _again = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), 0));
+    assert!(is_move(&board.take_ready()[0]));
+}
+
+/// Random needs, and for each ticket a random end. Whatever happens, nobody waits for ever, the limits hold, and a
+/// blob flies at most once at a time to a registry that mounts.
+#[test]
+fn every_need_ends_in_every_world() {
+    for seed in 0..2_000 {
+        let mut random = StdRng::seed_from_u64(seed);
+        let (workers, tiny) = (random.random_range(1..4), random.random_range(1..4));
+        let board = Board::new(workers, tiny, 100);
+        let trouble = random.random_range(0.0..0.6);
+        let refusals = random.random_bool(0.3);
+        let mut answers = Vec::new();
+        let mut flying: Vec<Ticket> = Vec::new();
+        let mut left = random.random_range(1..60);
+        loop {
+            if left > 0 && (flying.is_empty() || random.random_bool(0.5)) {
+                left -= 1;
+                let n = random.random_range(0..6);
+                let size = if n % 2 == 0 { 10 } else { SIZE };
+                let source = at(["s", "t"].choose(&mut random).unwrap(), random.random_range(0..3));
+                let destination = at(["d", "e"].choose(&mut random).unwrap(), random.random_range(0..4));
+                if let Wanted::Await(answer) = board.want(&digest(n), size, &source, &destination, left) {
+                    answers.push(answer);
+                }
+            }
+            flying.extend(board.take_ready());
+            let moving = |small: bool| {
+                flying.iter().filter(|ticket| is_move(ticket) && (ticket.key.size <= 100) == small).count()
+            };
+            assert!(moving(false) <= workers && moving(true) <= tiny, "seed {seed}");
+            if !refusals {
+                let mut keys: Vec<_> = flying.iter().filter(|ticket| is_move(ticket)).map(|t| &t.key).collect();
+                let all = keys.len();
+                keys.sort_by_key(|key| (key.registry.clone(), key.digest.clone()));
+                keys.dedup();
+                assert_eq!(keys.len(), all, "seed {seed}: a blob is moved twice at a time");
+            }
+            if flying.is_empty() && left == 0 {
+                break;
+            }
+            if flying.is_empty() {
+                continue;
+            }
+            let ticket = flying.swap_remove(random.random_range(0..flying.len()));
+            match &ticket.work {
+                Work::Mount { .. } if refusals && random.random_bool(0.7) => board.mount_refused(&ticket, None),
+                Work::Mount { .. } => board.landed(&ticket),
+                Work::Move { .. } if !random.random_bool(trouble) => board.landed(&ticket),
+                Work::Move { sources, .. } => match random.random_range(0..4) {
+                    0 => board.failed(&ticket, Scope::Source(sources[0].clone()), &failure()),
+                    1 => board.failed(&ticket, Scope::Destination, &failure()),
+                    2 => board.failed(&ticket, Scope::Blob, &failure()),
+                    _ => board.aborted(&ticket, &failure()),
+                },
+            }
+        }
+        for mut answer in answers {
+            assert!(answer.try_recv().is_ok(), "seed {seed}: somebody waits for ever");
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! One blob on its way: asked for at the destination, read at the source, sent, and tried again where that may help.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use backon::BackoffBuilder as _;
+use bytes::Bytes;
+
+use super::Engine;
+use super::board::{BlobKey, Scope, Ticket, Work};
+use super::stream::{SourceFault, verified};
+use crate::digest::Digest;
+use crate::event::{Category, Event, Failure};
+use crate::reference::Repository;
+use crate::registry::{BlobReader, Error, ErrorKind, RepositoryClient, Started, Upload};
+
+/// Tries of one blob in one round, beside what is resumed within a try.
+const TRIES: usize = 4;
+/// Tries of a blob whose bytes were wrong: another read may be right, many will not be.
+const TRIES_IF_CORRUPT: usize = 2;
+
+/// Which side failed, and how.
+struct Fault {
+    side: Side,
+    error: Error,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Source,
+    Destination,
+}
+
+fn at_source(error: Error) -> Fault {
+    Fault { side: Side::Source, error }
+}
+
+fn at_destination(error: Error) -> Fault {
+    Fault { side: Side::Destination, error }
+}
+
+/// How a blob came to be where it is needed.
+enum Arrival {
+    Sent,
+    Mounted(Repository),
+    Present,
+}
+
+/// What a destination says when it is asked for a blob before anything is sent.
+enum Opening {
+    There(Arrival),
+    Upload(Upload),
+}
+
+/// Gives the ticket back if its task ends without having said what came of it.
+struct Guard<'a> {
+    engine: &'a Arc<Engine>,
+    ticket: Option<Ticket>,
+}
+
+impl Guard<'_> {
+    fn close(mut self, tell: impl FnOnce(&Ticket)) {
+        if let Some(ticket) = self.ticket.take() {
+            tell(&ticket);
+        }
+        self.engine.dispatch();
+    }
+}
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            let failure =
+                if self.engine.cancel.is_cancelled() { Failure::cancelled() } else { Failure::internal("blob") };
+            self.engine.board.aborted(&ticket, &failure);
+            if !self.engine.cancel.is_cancelled() {
+                self.engine.dispatch();
+            }
+        }
+    }
+}
+
+impl Engine {
+    /// Starts whatever may start now.
+    pub(super) fn dispatch(self: &Arc<Self>) {
+        for ticket in self.board.take_ready() {
+            let engine = self.clone();
+            tokio::spawn(async move { engine.cancel.run_until_cancelled(engine.fly(ticket)).await });
+        }
+    }
+
+    async fn fly(self: &Arc<Self>, mut ticket: Ticket) {
+        let key = ticket.key.clone();
+        let destination = self.clients.writer(&ticket.destination);
+        let upload = match &mut ticket.work {
+            Work::Move { upload, .. } => upload.take(),
+            Work::Mount { .. } => None,
+        };
+        let guard = Guard { engine: self, ticket: Some(ticket) };
+        let Some(ticket) = &guard.ticket else { return };
+        match &ticket.work {
+            Work::Mount { from } => match destination.mount(&key.digest, from).await {
+                Ok(Started::Mounted) => {
+                    self.tell_arrival(&key, &ticket.destination, &Arrival::Mounted(from.clone()), Instant::now());
+                    guard.close(|ticket| self.board.landed(ticket));
+                }
+                Ok(Started::Upload(upload)) => guard.close(|ticket| self.board.mount_refused(ticket, Some(upload))),
+                Err(error) => {
+                    tracing::debug!(%error, "not mounted");
+                    guard.close(|ticket| self.board.mount_refused(ticket, None));
+                }
+            },
+            Work::Move { sources, .. } => {
+                let began = Instant::now();
+                let result = self.bring_from_any(&key, sources, &destination, upload).await;
+                match result {
+                    Ok(arrival) => {
+                        self.tell_arrival(&key, &ticket.destination, &arrival, began);
+                        guard.close(|ticket| self.board.landed(ticket));
+                    }
+                    Err((scope, failure)) => guard.close(|ticket| self.board.failed(ticket, scope, &failure)),
+                }
+            }
+        }
+    }
+
+    fn tell_arrival(&self, key: &BlobKey, repository: &Repository, arrival: &Arrival, began: Instant) {
+        let (repository, digest) = (repository.clone(), key.digest.clone());
+        self.tell(match arrival {
+            Arrival::Sent => Event::BlobMoved { repository, digest, bytes: key.size, elapsed: began.elapsed() },
+            Arrival::Mounted(from) => Event::BlobMounted { repository, digest, from: from.clone() },
+            Arrival::Present => Event::BlobPresent { repository, digest },
+        });
+    }
+
+    /// Brings the blob from the first source that has it.
+    async fn bring_from_any(
+        &self,
+        key: &BlobKey,
+        sources: &[Repository],
+        destination: &RepositoryClient,
+        mut upload: Option<Upload>,
+    ) -> Result<Arrival, (Scope, Failure)> {
+        let mut last = None;
+        for source in sources {
+            let failure = match self.bring(key, &self.clients.reader(source), destination, upload.take()).await {
+                Ok(arrival) => return Ok(arrival),
+                Err(fault) => (scope(&fault, source), fault.error.to_failure()),
+            };
+            let ends_here = !matches!(failure.0, Scope::Source(_));
+            last = Some(failure);
+            if ends_here {
+                break;
+            }
+        }
+        Err(last.unwrap_or_else(|| (Scope::Blob, Failure::internal("blob without a source"))))
+    }
+
+    async fn bring(
+        &self,
+        key: &BlobKey,
+        source: &RepositoryClient,
+        destination: &RepositoryClient,
+        mut upload: Option<Upload>,
+    ) -> Result<Arrival, Fault> {
+        let mut pauses = pauses();
+        let mut tries = 0;
+        loop {
+            let fault = match self.attempt(key, source, destination, upload.take()).await {
+                Ok(arrival) => return Ok(arrival),
+                Err(fault) => fault,
+            };
+            tries += 1;
+            let allowed = if fault.error.category() == Category::Corrupt { TRIES_IF_CORRUPT } else { TRIES };
+            let again = tries < allowed && (fault.error.is_transient() || is_lost_upload(&fault));
+            let Some(pause) = pauses.next().filter(|_| again) else { return Err(fault) };
+            let pause = fault.error.retry_after().unwrap_or(pause);
+            self.tell(Event::BlobRetried {
+                repository: destination.repository().clone(),
+                digest: key.digest.clone(),
+                failure: fault.error.to_failure(),
+                pause,
+            });
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// One try: is it there, or can it be linked; if not, read it and send it.
+    async fn attempt(
+        &self,
+        key: &BlobKey,
+        source: &RepositoryClient,
+        destination: &RepositoryClient,
+        upload: Option<Upload>,
+    ) -> Result<Arrival, Fault> {
+        let BlobKey { digest, size, .. } = key;
+        let open = async {
+            match upload {
+                Some(upload) => Ok(Opening::Upload(upload)),
+                None => self.open(digest, source.repository(), destination).await.map_err(at_destination),
+            }
+        };
+        // Where the destination has nothing, the source can be opened beside the upload; else it may not be needed.
+        let beside = self.seems_empty(destination.repository());
+        if *size <= self.limits.tiny_blob {
+            let read = async {
+                match size {
+                    0 => Ok(Bytes::new()),
+                    size => source.small_blob(digest, *size).await.map_err(at_source),
+                }
+            };
+            match gather(beside, open, read).await? {
+                Gathered::There(arrival) => return Ok(arrival),
+                Gathered::Ready(upload, content) => {
+                    destination.finish_upload(upload, digest, content).await.map_err(at_destination)?;
+                }
+            }
+        } else {
+            let read = async { source.read_blob(digest, 0).await.map_err(at_source) };
+            match gather(beside, open, read).await? {
+                Gathered::There(arrival) => return Ok(arrival),
+                Gathered::Ready(upload, reader) => send(key, source, reader, destination, upload).await?,
+            }
+        }
+        Ok(Arrival::Sent)
+    }
+
+    /// Asks the destination to open an upload, by way of a mount where that can tell that none is needed.
+    async fn open(
+        &self,
+        digest: &Digest,
+        source: &Repository,
+        destination: &RepositoryClient,
+    ) -> Result<Opening, Error> {
+        let own = destination.repository();
+        let registry = own.registry();
+        if source.registry() == registry && source != own {
+            match destination.mount(digest, source).await {
+                Ok(Started::Mounted) => return Ok(Opening::There(Arrival::Mounted(source.clone()))),
+                Ok(Started::Upload(upload)) => return Ok(Opening::Upload(upload)),
+                Err(error) => tracing::debug!(%error, "not mounted"),
+            }
+        }
+        let seems_empty = self.seems_empty(own);
+        if self.self_mounts.may_tell(registry) {
+            match destination.mount(digest, own).await {
+                Ok(Started::Mounted) => {
+                    self.self_mounts.told(registry);
+                    return Ok(Opening::There(Arrival::Present));
+                }
+                // Some registries answer every mount with an upload: this says that the blob is absent only where
+                // another mount was granted before.
+                Ok(Started::Upload(upload)) => {
+                    if seems_empty || self.self_mounts.tells(registry) || !destination.has_blob(digest).await? {
+                        return Ok(Opening::Upload(upload));
+                    }
+                    self.self_mounts.does_not_tell(registry);
+                    return Ok(Opening::There(Arrival::Present));
+                }
+                Err(error) if error.is_transient() => return Err(error),
+                Err(error) => {
+                    tracing::debug!(%error, "a mount is no way to ask for a blob here");
+                    self.self_mounts.does_not_tell(registry);
+                }
+            }
+        }
+        if !seems_empty && destination.has_blob(digest).await? {
+            return Ok(Opening::There(Arrival::Present));
+        }
+        Ok(Opening::Upload(destination.start_upload().await?))
+    }
+}
+
+/// Both ends of a transfer.
+enum Gathered<T> {
+    There(Arrival),
+    Ready(Upload, T),
+}
+
+/// Opens the destination, and reads the source `beside` it or only once it is known that the blob must be sent.
+async fn gather<T>(
+    beside: bool,
+    open: impl Future<Output = Result<Opening, Fault>>,
+    read: impl Future<Output = Result<T, Fault>>,
+) -> Result<Gathered<T>, Fault> {
+    if beside {
+        let (opening, content) = tokio::join!(open, read);
+        match opening? {
+            Opening::There(arrival) => Ok(Gathered::There(arrival)),
+            Opening::Upload(upload) => Ok(Gathered::Ready(upload, content?)),
+        }
+    } else {
+        match open.await? {
+            Opening::There(arrival) => Ok(Gathered::There(arrival)),
+            Opening::Upload(upload) => Ok(Gathered::Ready(upload, read.await?)),
+        }
+    }
+}
+
+async fn send(
+    key: &BlobKey,
+    source: &RepositoryClient,
+    reader: BlobReader,
+    destination: &RepositoryClient,
+    upload: Upload,
+) -> Result<(), Fault> {
+    let fault = SourceFault::default();
+    let content = verified(source.clone(), reader, key.digest.clone(), key.size, fault.clone());
+    destination
+        .stream_upload(upload, &key.digest, key.size, content)
+        .await
+        .map_err(|error| fault.take().map_or_else(|| at_destination(error), at_source))
+}
+
+/// Whom it concerns that a blob could not be brought from `source`.
+fn scope(fault: &Fault, source: &Repository) -> Scope {
+    match (fault.error.category(), fault.side) {
+        (Category::Corrupt | Category::Network, _) => Scope::Blob,
+        (_, Side::Source) => Scope::Source(source.clone()),
+        (_, Side::Destination) => Scope::Destination,
+    }
+}
+
+/// Whether an upload is gone: the registry forgot it, or its state and the bytes do not fit (distribution answers both
+/// with 404, or 416). A new one may do.
+fn is_lost_upload(fault: &Fault) -> bool {
+    fault.side == Side::Destination
+        && matches!(&fault.error.kind, ErrorKind::Status { status, .. } if matches!(status.as_u16(), 404 | 416))
+        && fault.error.request.starts_with("PUT ")
+}
+
+/// The pauses between the tries of one blob.
+fn pauses() -> impl Iterator<Item = Duration> {
+    backon::ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(500))
+        .with_max_delay(Duration::from_secs(20))
+        .with_max_times(TRIES)
+        .with_jitter()
+        .build()
+}

@@ -1,0 +1,241 @@
+//! One image: compared, and copied if it differs. Blobs first, then children by digest, then the tag, once.
+
+use std::collections::HashSet;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use super::Engine;
+use super::board::Wanted;
+use super::destination::Destination;
+use crate::digest::Digest;
+use crate::event::{Category, Event, Failure, Success};
+use crate::plan::Task;
+use crate::reference::Identifier;
+use crate::registry::{Content, Descriptor, Error, Manifest, Presence, RepositoryClient};
+
+/// Indexes within indexes, at most: real ones have two levels.
+const MAX_DEPTH: usize = 8;
+/// Children of one index in work at once.
+const CHILDREN: usize = 16;
+/// How often what a manifest names is looked for again when the destination says that something is missing.
+const REPAIRS: u32 = 3;
+
+/// What the copying of one image needs to know. Cheap to clone, since children are copied side by side.
+#[derive(Clone)]
+pub(super) struct Image {
+    pub engine: Arc<Engine>,
+    pub task: Arc<Task>,
+    /// Place in the plan: older images go first.
+    pub job: usize,
+    pub source: RepositoryClient,
+    pub destination: Arc<Destination>,
+}
+
+impl Image {
+    /// Brings the image to its destination, unless it is there.
+    pub async fn copy(&self) -> Result<(Success, Digest), Failure> {
+        let (there, wanted) = self.compare().await.map_err(|error| error.to_failure())?;
+        match (&there, wanted) {
+            (Presence::Present(Some(there)), Some(wanted)) if *there == wanted => {
+                return Ok((Success::UpToDate, wanted));
+            }
+            _ => {}
+        }
+        let manifest = self.source.manifest(&self.task.source.identifier).await.map_err(|error| error.to_failure())?;
+        if there == Presence::Present(Some(manifest.digest.clone())) {
+            return Ok((Success::UpToDate, manifest.digest));
+        }
+        self.place(&manifest).await?;
+        Ok((Success::Copied, manifest.digest))
+    }
+
+    /// What is at the destination, and what should be, as far as it can be told without reading a manifest.
+    async fn compare(&self) -> Result<(Presence, Option<Digest>), Error> {
+        let tag = match &self.task.destination.identifier {
+            Identifier::Tag(tag) => tag,
+            identifier @ Identifier::Digest(digest) => {
+                let there = match self.destination.client.head_manifest(identifier).await? {
+                    // It was asked for by its digest, so that is what it is.
+                    Presence::Present(_) => Presence::Present(Some(digest.clone())),
+                    Presence::Absent => Presence::Absent,
+                };
+                return Ok((there, Some(digest.clone())));
+            }
+        };
+        if let Some(digest) = self.task.source.identifier.digest() {
+            return Ok((self.destination.head(tag).await?, Some(digest.clone())));
+        }
+        if self.destination.seems_done() {
+            let (there, wanted) = tokio::try_join!(self.destination.head(tag), self.head_source())?;
+            return Ok((there, wanted));
+        }
+        match self.destination.head(tag).await? {
+            Presence::Absent => Ok((Presence::Absent, None)),
+            there => Ok((there, self.head_source().await?)),
+        }
+    }
+
+    async fn head_source(&self) -> Result<Option<Digest>, Error> {
+        match self.source.head_manifest(&self.task.source.identifier).await? {
+            Presence::Present(digest) => Ok(digest),
+            // The GET that follows tells in the registry's own words.
+            Presence::Absent => Ok(None),
+        }
+    }
+
+    /// Puts the manifest in its place when all it names is there. Another tag of a manifest that is there already
+    /// costs just this one request.
+    async fn place(&self, manifest: &Manifest) -> Result<(), Failure> {
+        let place = &self.task.destination.identifier;
+        let mut placed = false;
+        let settled = self.destination.manifest(&manifest.digest);
+        settled
+            .get_or_try_init(async || {
+                let by_digest = Identifier::Digest(manifest.digest.clone());
+                if !self.is_there(&by_digest).await? {
+                    self.commit(manifest, place, 0).await?;
+                    placed = true;
+                }
+                Ok(())
+            })
+            .await?;
+        if !placed {
+            self.destination.client.put_manifest(place, manifest).await.map_err(|error| error.to_failure())?;
+        }
+        Ok(())
+    }
+
+    /// Brings a child of an index, once for all who name it in this repository.
+    async fn bring_child(&self, child: &Descriptor, depth: usize) -> Result<(), Failure> {
+        let settled = self.destination.manifest(&child.digest);
+        settled
+            .get_or_try_init(async || {
+                let by_digest = Identifier::Digest(child.digest.clone());
+                if self.is_there(&by_digest).await? {
+                    return Ok(());
+                }
+                let manifest = self.source.manifest(&by_digest).await.map_err(|error| error.to_failure())?;
+                if manifest.bytes.len() as u64 != child.size {
+                    return Err(self.corrupt(format!(
+                        "manifest {} has {} bytes, but the index that names it says {}",
+                        child.digest,
+                        manifest.bytes.len(),
+                        child.size
+                    )));
+                }
+                self.commit(&manifest, &by_digest, depth).await
+            })
+            .await?;
+        Ok(())
+    }
+
+    /// Whether a manifest is at the destination from an earlier run, with all that it names: registries take no
+    /// manifest whose parts they lack. Where nothing was before, it is not asked.
+    async fn is_there(&self, by_digest: &Identifier) -> Result<bool, Failure> {
+        if self.destination.seems_empty() {
+            return Ok(false);
+        }
+        let presence = self.destination.client.head_manifest(by_digest).await.map_err(|error| error.to_failure())?;
+        Ok(presence != Presence::Absent)
+    }
+
+    /// Writes the manifest after everything it names.
+    async fn commit(&self, manifest: &Manifest, identifier: &Identifier, depth: usize) -> Result<(), Failure> {
+        let mut repairs = 0;
+        loop {
+            self.bring_parts(manifest, depth).await?;
+            let error = match self.destination.client.put_manifest(identifier, manifest).await {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            };
+            let parts_missing = error.has_code("MANIFEST_BLOB_UNKNOWN") || error.has_code("BLOB_UNKNOWN");
+            if !parts_missing || repairs == REPAIRS {
+                return Err(error.to_failure());
+            }
+            // Either a replica lags behind, or blobs were collected: look again, after a moment.
+            repairs += 1;
+            tracing::warn!(%error, "the destination misses parts of this manifest; they are looked for again");
+            self.forget_parts(manifest);
+            tokio::time::sleep(Duration::from_millis(500 * u64::from(repairs))).await;
+        }
+    }
+
+    fn forget_parts(&self, manifest: &Manifest) {
+        let (Content::Blobs(blobs) | Content::Index { blobs, .. }) = &manifest.content;
+        let blobs = blobs.iter().map(|blob| (&blob.digest, blob.size));
+        self.engine.board.forget(self.destination.client.repository(), blobs);
+    }
+
+    async fn bring_parts(&self, manifest: &Manifest, depth: usize) -> Result<(), Failure> {
+        match &manifest.content {
+            Content::Blobs(blobs) => self.bring_blobs(blobs).await,
+            Content::Index { manifests, blobs } => {
+                if depth == MAX_DEPTH {
+                    return Err(self.corrupt(format!("indexes are nested more than {MAX_DEPTH} deep")));
+                }
+                self.bring_children(manifests, depth + 1).await?;
+                self.bring_blobs(blobs).await
+            }
+        }
+    }
+
+    async fn bring_children(&self, children: &[Descriptor], depth: usize) -> Result<(), Failure> {
+        let mut seen = HashSet::new();
+        let mut distinct = children.iter().filter(|child| seen.insert(&child.digest));
+        let mut running = JoinSet::new();
+        loop {
+            while running.len() < CHILDREN
+                && let Some(child) = distinct.next()
+            {
+                running.spawn(self.clone().boxed_child(child.clone(), depth));
+            }
+            match running.join_next().await {
+                None => return Ok(()),
+                Some(Ok(result)) => result?,
+                Some(Err(_)) => return Err(Failure::internal("child manifest")),
+            }
+        }
+    }
+
+    /// Boxed, because children may be indexes and have children.
+    fn boxed_child(self, child: Descriptor, depth: usize) -> Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>> {
+        Box::pin(async move { self.bring_child(&child, depth).await })
+    }
+
+    /// Asks for all blobs at once, then waits until each is there.
+    async fn bring_blobs(&self, blobs: &[Descriptor]) -> Result<(), Failure> {
+        let repository = self.destination.client.repository();
+        let mut seen = HashSet::new();
+        let mut awaited = Vec::new();
+        for blob in blobs.iter().filter(|blob| seen.insert(&blob.digest)) {
+            if blob.is_foreign {
+                let (source, digest) = (self.task.source.clone(), blob.digest.clone());
+                self.engine.tell(Event::LayerSkipped { source, digest });
+                continue;
+            }
+            match self.engine.board.want(&blob.digest, blob.size, self.source.repository(), repository, self.job) {
+                Wanted::Here => {}
+                Wanted::Failed(failure) => return Err(failure),
+                Wanted::Await(answer) => awaited.push(answer),
+            }
+        }
+        self.engine.dispatch();
+        for answer in awaited {
+            answer.await.unwrap_or_else(|_| Err(Failure::internal("blob")))?;
+        }
+        Ok(())
+    }
+
+    fn corrupt(&self, reason: String) -> Failure {
+        Failure {
+            category: Category::Corrupt,
+            registry: Some(self.task.source.repository.registry().clone()),
+            reason: reason.into(),
+            transient: false,
+            is_final: false,
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! The bytes of a blob on their way from source to destination: counted, hashed, and resumed where the source breaks.
+//!
+//! The last part is held back until the whole is known to be right, so that the destination can never commit bytes
+//! that the digest does not name.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{Stream, stream};
+
+use crate::digest::{Digest, Hasher};
+use crate::registry::{BlobReader, Error, ErrorKind, RepositoryClient};
+
+/// Breaks in a row, with less than `PROGRESS` bytes between them, after which a source is given up.
+const BREAKS: u32 = 5;
+/// So many bytes show that the source works.
+const PROGRESS: u64 = 1 << 20;
+/// Longest pause before the source is asked to go on: the destination keeps an upload open meanwhile, and proxies cut
+/// what is silent for a minute.
+const LONGEST_PAUSE: Duration = Duration::from_secs(20);
+
+/// Where the stream leaves the source's error: the destination's request fails too, and says nothing of the cause.
+#[derive(Clone, Default)]
+pub(super) struct SourceFault(Arc<Mutex<Option<Error>>>);
+
+impl SourceFault {
+    pub fn take(&self) -> Option<Error> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn set(&self, error: &Error) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.clone());
+    }
+}
+
+/// The bytes of the blob, all of them right, or an error before the last.
+pub(super) fn verified(
+    source: RepositoryClient,
+    reader: BlobReader,
+    digest: Digest,
+    size: u64,
+    fault: SourceFault,
+) -> impl Stream<Item = Result<Bytes, Error>> + Send + 'static {
+    let hasher = Some(Hasher::like(&digest));
+    let state = Verified { source, reader, digest, size, hasher, offset: 0, held: None, breaks: 0, unbroken: 0 };
+    stream::try_unfold(state, move |mut state| {
+        let fault = fault.clone();
+        async move {
+            match state.next().await {
+                Ok(Some(bytes)) => Ok(Some((bytes, state))),
+                Ok(None) => Ok(None),
+                Err(error) => {
+                    fault.set(&error);
+                    Err(error)
+                }
+            }
+        }
+    })
+}
+
+struct Verified {
+    source: RepositoryClient,
+    reader: BlobReader,
+    digest: Digest,
+    size: u64,
+    /// Gone once the whole has been found right.
+    hasher: Option<Hasher>,
+    offset: u64,
+    held: Option<Bytes>,
+    breaks: u32,
+    /// Bytes since the last break.
+    unbroken: u64,
+}
+
+impl Verified {
+    async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        while self.offset < self.size {
+            let Some(bytes) = self.read().await? else { continue };
+            self.offset += bytes.len() as u64;
+            if let Some(hasher) = &mut self.hasher {
+                hasher.update(&bytes);
+            }
+            if let Some(before) = self.held.replace(bytes) {
+                return Ok(Some(before));
+            }
+        }
+        if let Some(hasher) = self.hasher.take() {
+            let found = hasher.finish();
+            if found != self.digest {
+                return Err(self.reader.error(ErrorKind::WrongDigest { expected: self.digest.clone(), found }));
+            }
+            // Also lets the connection be used again, which needs the end of the answer to be seen.
+            if let Ok(Some(more)) = self.reader.next().await {
+                return Err(self.too_many(more.len() as u64));
+            }
+        }
+        Ok(self.held.take())
+    }
+
+    /// The next bytes; `None` after a break that has been mended.
+    async fn read(&mut self) -> Result<Option<Bytes>, Error> {
+        let broken = match self.reader.next().await {
+            Ok(Some(bytes)) if self.offset + bytes.len() as u64 > self.size => {
+                return Err(self.too_many(bytes.len() as u64));
+            }
+            Ok(Some(bytes)) => {
+                self.unbroken += bytes.len() as u64;
+                return Ok(Some(bytes));
+            }
+            Ok(None) => self.reader.error(ErrorKind::WrongSize { expected: self.size, found: self.offset }),
+            Err(error) => error,
+        };
+        self.reopen(broken).await?;
+        Ok(None)
+    }
+
+    /// Asks the source for the rest, after a pause that grows while nothing comes.
+    async fn reopen(&mut self, mut error: Error) -> Result<(), Error> {
+        loop {
+            if self.unbroken >= PROGRESS {
+                self.breaks = 0;
+            }
+            self.unbroken = 0;
+            self.breaks += 1;
+            if self.breaks > BREAKS || !error.is_transient() {
+                return Err(error);
+            }
+            let pause = Duration::from_millis(100 << (2 * self.breaks)).min(LONGEST_PAUSE);
+            tracing::warn!(%error, offset = self.offset, ?pause, "the source broke off and is asked for the rest");
+            tokio::time::sleep(error.retry_after().unwrap_or(pause).min(LONGEST_PAUSE)).await;
+            match self.source.read_blob(&self.digest, self.offset).await {
+                Ok(reader) => {
+                    self.reader = reader;
+                    return Ok(());
+                }
+                Err(next) => error = next,
+            }
+        }
+    }
+
+    fn too_many(&self, more: u64) -> Error {
+        self.reader.error(ErrorKind::WrongSize { expected: self.size, found: self.offset + more })
+    }
+}
