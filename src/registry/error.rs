@@ -196,10 +196,7 @@ impl From<reqwest::Error> for ErrorKind {
 
 /// The TLS error behind a failed connection, if it was one.
 pub(super) fn tls_error(error: Source<'_>) -> Option<&rustls::Error> {
-    sources(error).find_map(|source| {
-        let inner = source.downcast_ref::<std::io::Error>().and_then(|io| io.get_ref());
-        source.downcast_ref().or_else(|| inner.and_then(|inner| inner.downcast_ref()))
-    })
+    sources(error).find_map(|source| source.downcast_ref())
 }
 
 /// Whether somebody is there who does not speak TLS, or nobody at all.
@@ -212,9 +209,14 @@ pub(super) fn is_refused_or_not_tls(error: &reqwest::Error) -> bool {
 
 type Source<'a> = &'a (dyn std::error::Error + 'static);
 
+/// The error and what caused it, down to the first cause.
 fn sources<'a>(error: Source<'a>) -> impl Iterator<Item = Source<'a>> {
     fn next<'a>(error: &Source<'a>) -> Option<Source<'a>> {
-        (**error).source()
+        // An I/O error passes over what it wraps when it is asked for its source.
+        match error.downcast_ref::<std::io::Error>().and_then(|io| io.get_ref()) {
+            Some(wrapped) => Some(wrapped),
+            None => (**error).source(),
+        }
     }
     std::iter::successors(Some(error), next)
 }
