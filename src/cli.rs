@@ -6,7 +6,7 @@ mod signals;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 
 use crate::logging;
 
@@ -51,14 +51,14 @@ struct Cli {
 
     /// How log lines are written
     #[arg(long, value_name = "FORMAT", default_value = "text")]
-    log_format: logging::Format,
+    log_format: LogFormat,
 
     /// Namespace for images whose destination is ""; may have several components
-    #[arg(long, value_name = "NAME", env = "DEFAULT_NAMESPACE")]
+    #[arg(long, value_name = "NAME", env = "DEFAULT_NAMESPACE", hide_env_values = true)]
     namespace: Option<String>,
 
     /// Registry for images whose destination is ""
-    #[arg(long, value_name = "HOST", env = "DEFAULT_REGISTRY")]
+    #[arg(long, value_name = "HOST", env = "DEFAULT_REGISTRY", hide_env_values = true)]
     registry: Option<String>,
 
     /// Rounds in which failed tasks are run again
@@ -68,6 +68,21 @@ struct Cli {
     /// Blobs in flight at once; 1 also means one small request at a time
     #[arg(short, long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..))]
     workers: u16,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+impl From<LogFormat> for logging::Format {
+    fn from(format: LogFormat) -> Self {
+        match format {
+            LogFormat::Text => Self::Text,
+            LogFormat::Json => Self::Json,
+        }
+    }
 }
 
 /// Runs the command that was typed.

@@ -169,6 +169,30 @@ pub enum Event {
     },
 }
 
+/// What is left of a migration when it has ended.
+#[derive(Debug)]
+pub struct Ending {
+    /// Image tasks that were generated, whatever became of them.
+    pub images: usize,
+    pub failed_images: Vec<FailedImage>,
+    /// Rules of which some or all tasks could not be generated, in the order of the file.
+    pub failed_rules: Vec<FailedRule>,
+}
+
+#[derive(Debug)]
+pub struct FailedImage {
+    pub source: Reference,
+    pub destination: Reference,
+    pub failure: Failure,
+}
+
+#[derive(Debug)]
+pub struct FailedRule {
+    /// Its place and both its sides: `images.json:12:5: "quay.io/a/b" -> "swr.example.com/a/b"`.
+    pub rule: String,
+    pub failure: Failure,
+}
+
 /// Hears of every event, in the order in which each task tells them. Called from many tasks at once: it must be quick.
 pub trait Listener: Send + Sync {
     fn hear(&self, event: &Event);

@@ -17,7 +17,7 @@ use tracing_subscriber::{Layer, registry};
 use crate::report::PRINTED;
 
 /// How log lines are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     Text,
     Json,

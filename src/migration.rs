@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Rule;
-use crate::event::{Event, Failure, Listener, Phase};
+use crate::event::{Ending, Event, FailedImage, FailedRule, Failure, Listener, Phase};
 use crate::plan::{Planner, Task};
 use crate::registry::Clients;
 use crate::transfer::{Engine, Limits};
@@ -26,19 +26,9 @@ pub struct Migration<'a> {
     pub cancel: CancellationToken,
 }
 
-/// What is left of a migration when it has ended.
-#[derive(Debug)]
-pub struct Remains<'a> {
-    /// Image tasks that were generated, whatever became of them.
-    pub images: usize,
-    pub failed: Vec<(Arc<Task>, Failure)>,
-    /// Rules of which some or all tasks could not be generated.
-    pub rules: Vec<(&'a Rule, Failure)>,
-}
-
-impl<'a> Migration<'a> {
+impl Migration<'_> {
     /// Runs to the end, or until it is cancelled; what was not reached by then has failed.
-    pub async fn run(self) -> Remains<'a> {
+    pub async fn run(self) -> Ending {
         let Self { rules, clients, limits, retries, listener, cancel } = self;
         let tell = |phase| listener.hear(&Event::Phase(phase));
         let mut planner = Planner::new(rules, clients.clone(), listener.clone(), cancel.clone());
@@ -77,8 +67,18 @@ impl<'a> Migration<'a> {
                 failed.extend(run(&engine, tasks, left == 0).await);
             }
         }
-        let rules = planner.failures().map(|(rule, failure)| (rule, failure.clone())).collect();
-        Remains { images, failed, rules }
+        let failed_rules = planner
+            .failures()
+            .map(|(rule, failure)| FailedRule { rule: rule.to_string(), failure: failure.clone() })
+            .collect();
+        let failed_images = failed
+            .into_iter()
+            .map(|(task, failure)| {
+                let Task { source, destination } = (*task).clone();
+                FailedImage { source, destination, failure }
+            })
+            .collect();
+        Ending { images, failed_images, failed_rules }
     }
 }
 

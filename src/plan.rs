@@ -186,3 +186,60 @@ fn clash(clashes: &[String]) -> Failure {
         is_final: true,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{self, Files, Sources};
+    use crate::registry::Keyring;
+
+    struct Deaf;
+
+    impl Listener for Deaf {
+        fn hear(&self, _: &Event) {}
+    }
+
+    fn rules(json: &str) -> Vec<Rule> {
+        let folder = tempfile::tempdir().unwrap();
+        let images = folder.path().join("images.json");
+        std::fs::write(&images, json).unwrap();
+        let files = Files::Separate { auth: folder.path().join("none"), auth_required: false, images };
+        let configuration = config::load(&Sources { files, registry: None, namespace: None }, &|_| None).unwrap();
+        assert!(configuration.invalid.is_empty());
+        configuration.rules
+    }
+
+    /// The tasks of rules that need no registry, and what failed.
+    async fn plan(json: &str) -> (Vec<String>, Vec<String>) {
+        let rules = rules(json);
+        let clients = Arc::new(Clients::new(Arc::new(Keyring::default()), 1).unwrap());
+        let mut planner = Planner::new(&rules, clients, Arc::new(Deaf), CancellationToken::new());
+        let tasks = planner.generate(true).await;
+        let tasks = tasks.iter().map(|task| format!("{} > {}", task.source, task.destination)).collect();
+        (tasks, planner.failures().map(|(_, failure)| failure.to_string()).collect())
+    }
+
+    #[tokio::test]
+    async fn identical_tasks_are_run_once() {
+        let (tasks, failures) =
+            plan(r#"{"s.io/a:1,2,1": "d.io/a", "s.io/a:2": ["d.io/a", "d.io/b"], "s.io/a:1": "d.io/a:1"}"#).await;
+        assert_eq!(tasks, ["s.io/a:1 > d.io/a:1", "s.io/a:2 > d.io/a:2", "s.io/a:2 > d.io/b:2"]);
+        assert_eq!(failures, [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn the_earlier_rule_keeps_a_destination_and_the_later_keeps_its_other_tags() {
+        let (tasks, failures) = plan(r#"{"s.io/a:1,2": "d.io/x", "s.io/b:2,3,1": "d.io/x"}"#).await;
+        assert_eq!(tasks, ["s.io/a:1 > d.io/x:1", "s.io/a:2 > d.io/x:2", "s.io/b:3 > d.io/x:3"]);
+        assert_eq!(failures.len(), 1, "a rule is counted once");
+        assert!(failures[0].contains("d.io/x:2 (from s.io/a:2), d.io/x:1 (from s.io/a:1)"), "{}", failures[0]);
+    }
+
+    #[tokio::test]
+    async fn what_is_put_by_digest_is_the_same_whatever_its_source() {
+        let digest = crate::digest::Digest::of(b"");
+        let (tasks, failures) = plan(&format!(r#"{{"s.io/a@{digest}": "d.io/x", "s.io/b@{digest}": "d.io/x"}}"#)).await;
+        assert_eq!(tasks, [format!("s.io/a@{digest} > d.io/x@{digest}")]);
+        assert_eq!(failures, [""; 0]);
+    }
+}

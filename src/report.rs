@@ -3,18 +3,16 @@
 mod log;
 mod text;
 
+use std::fmt::Display;
 use std::io::Write;
 
 pub use log::PRINTED;
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use crate::config::InvalidRule;
-use crate::event::{Event, Listener, Success};
-use crate::migration::Remains;
+use crate::event::{Ending, Event, Listener, Success};
 
 /// Listens to a migration and tells of it.
 pub struct Report {
@@ -48,7 +46,7 @@ impl Report {
     }
 
     /// Names the rules that cannot be used, before anything is done.
-    pub fn invalid(&self, rules: &[InvalidRule]) {
+    pub fn invalid(&self, rules: &[impl Display]) {
         for rule in rules {
             let line = format!("INVALID {rule}");
             log::invalid(&line);
@@ -62,15 +60,15 @@ impl Report {
     }
 
     /// Names what failed, once each, then the totals, then the summary, which is the last line of output and log.
-    pub fn finish(&self, remains: &Remains, invalid: usize) {
-        for (line, category) in text::failures(remains) {
+    pub fn finish(&self, ending: &Ending, invalid: usize) {
+        for (line, category) in text::failures(ending) {
             log::failed(&line, category);
             self.to_stderr(&line);
         }
         let totals = self.totals.to_line(self.began.elapsed());
         log::line(&totals);
         self.to_stderr(&totals);
-        let summary = text::summary(remains.images, remains.failed.len(), remains.rules.len() + invalid);
+        let summary = text::summary(ending, invalid);
         log::line(&summary);
         self.to_stdout(&summary);
     }

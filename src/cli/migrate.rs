@@ -53,9 +53,9 @@ async fn migrate(cli: &Cli, configuration: Configuration) -> anyhow::Result<u8> 
     let listener: Arc<dyn Listener> = report.clone();
     let migration =
         Migration { rules: &rules, clients: Arc::new(clients), limits, retries: cli.retries, listener, cancel };
-    let remains = migration.run().await;
-    report.finish(&remains, invalid.len());
-    let all_well = remains.failed.is_empty() && remains.rules.is_empty() && invalid.is_empty();
+    let ending = migration.run().await;
+    report.finish(&ending, invalid.len());
+    let all_well = ending.failed_images.is_empty() && ending.failed_rules.is_empty() && invalid.is_empty();
     Ok(interruption.exit_code().unwrap_or(if all_well { 0 } else { exit::FAILED }))
 }
 
@@ -76,12 +76,12 @@ fn sources(cli: &Cli) -> Sources {
 fn start_log(cli: &Cli) -> anyhow::Result<()> {
     let path = cli.log.as_deref().unwrap_or(Path::new(DEFAULT_LOG));
     if path == Path::new("-") {
-        logging::to_stderr(cli.log_format);
+        logging::to_stderr(cli.log_format.into());
         return Ok(());
     }
     let opened = logging::open(path).with_context(|| format!("the log file {} cannot be written", path.display()));
     match opened {
-        Ok(file) => logging::to_file(file, cli.log_format),
+        Ok(file) => logging::to_file(file, cli.log_format.into()),
         Err(error) if cli.log.is_some() => return Err(error.context("--log")),
         Err(error) => {
             logging::to_console();

@@ -6,8 +6,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 
 use super::Totals;
-use crate::event::{Category, Failure, Phase};
-use crate::migration::Remains;
+use crate::event::{Category, Ending, Failure, Phase};
 
 pub(super) fn phase(phase: Phase) -> &'static str {
     match phase {
@@ -18,19 +17,25 @@ pub(super) fn phase(phase: Phase) -> &'static str {
     }
 }
 
-pub(super) fn summary(images: usize, failed: usize, rules_failed: usize) -> String {
-    format!("Images({images}) migration finished, {failed} images tasks failed, {rules_failed} tasks generate failed")
+pub(super) fn summary(ending: &Ending, invalid: usize) -> String {
+    format!(
+        "Images({}) migration finished, {} images tasks failed, {} tasks generate failed",
+        ending.images,
+        ending.failed_images.len(),
+        ending.failed_rules.len() + invalid
+    )
 }
 
 /// One line for each failure, those of one registry and one kind together: rules in the order of the file, then images
 /// by name.
-pub(super) fn failures(remains: &Remains) -> Vec<(String, Category)> {
-    let rules = remains.rules.iter().map(|(rule, failure)| (failure, format!("FAILED {rule}: {failure}")));
-    let mut images: Vec<_> = remains.failed.iter().collect();
-    images.sort_by_key(|(task, _)| (&task.source, &task.destination));
+pub(super) fn failures(ending: &Ending) -> Vec<(String, Category)> {
+    let rules =
+        ending.failed_rules.iter().map(|rule| (&rule.failure, format!("FAILED {}: {}", rule.rule, rule.failure)));
+    let mut images: Vec<_> = ending.failed_images.iter().collect();
+    images.sort_by_key(|image| (&image.source, &image.destination));
     let images = images
         .into_iter()
-        .map(|(task, failure)| (failure, format!("FAILED {} -> {}: {failure}", task.source, task.destination)));
+        .map(|image| (&image.failure, format!("FAILED {} -> {}: {}", image.source, image.destination, image.failure)));
     let mut lines: Vec<(&Failure, String)> = rules.chain(images).collect();
     // Stable: within a group the order stays.
     lines.sort_by_key(|(failure, _)| (&failure.registry, failure.category));
@@ -66,39 +71,35 @@ impl Totals {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
-
-    use crate::plan::Task;
+    use crate::event::{FailedImage, FailedRule};
     use crate::reference::Repository;
 
-    #[test]
-    fn failures_of_one_registry_and_kind_stand_together() {
-        let failed = |name: &str, registry: &str, category| {
-            let reference = name.parse::<Repository>().unwrap().tagged("1".parse().unwrap());
-            let task = Arc::new(Task { source: reference.clone(), destination: reference });
-            let registry = Some(registry.parse().unwrap());
-            let failure = Failure { registry, category, ..Failure::internal("test") };
-            (task, failure)
-        };
-        let remains = Remains {
-            images: 4,
-            failed: vec![
-                failed("s.io/d", "b.io", Category::Auth),
-                failed("s.io/c", "a.io", Category::Network),
-                failed("s.io/b", "b.io", Category::Auth),
-                failed("s.io/a", "a.io", Category::Auth),
-            ],
-            rules: Vec::new(),
-        };
-        let order: Vec<char> = failures(&remains)
-            .iter()
-            .filter_map(|(line, _)| line.strip_prefix("FAILED s.io/")?.chars().next())
-            .collect();
-        assert_eq!(order, ['a', 'c', 'b', 'd']);
+    fn failure(registry: &str, category: Category) -> Failure {
+        Failure { registry: Some(registry.parse().unwrap()), category, ..Failure::internal("test") }
+    }
+
+    fn image(name: &str, registry: &str, category: Category) -> FailedImage {
+        let reference = name.parse::<Repository>().unwrap().tagged("1".parse().unwrap());
+        let failure = failure(registry, category);
+        FailedImage { source: reference.clone(), destination: reference, failure }
     }
 
     #[test]
-    fn the_summary_is_what_scripts_read() {
-        assert_eq!(summary(38, 0, 0), "Images(38) migration finished, 0 images tasks failed, 0 tasks generate failed");
+    fn failures_of_one_registry_and_kind_stand_together() {
+        let rule = |place: &str| FailedRule { rule: place.to_owned(), failure: failure("a.io", Category::Network) };
+        let ending = Ending {
+            images: 4,
+            failed_images: vec![
+                image("s.io/d", "b.io", Category::Auth),
+                image("s.io/c", "a.io", Category::Network),
+                image("s.io/b", "b.io", Category::Auth),
+                image("s.io/a", "a.io", Category::Auth),
+            ],
+            failed_rules: vec![rule("images.json:9:1"), rule("images.json:10:1")],
+        };
+        let names: Vec<String> =
+            failures(&ending).iter().map(|(line, _)| line.split(' ').nth(1).unwrap().to_owned()).collect();
+        assert_eq!(names, ["s.io/a:1", "images.json:9:1:", "images.json:10:1:", "s.io/c:1", "s.io/b:1", "s.io/d:1"]);
+        assert_eq!(summary(&ending, 1), "Images(4) migration finished, 4 images tasks failed, 3 tasks generate failed");
     }
 }
