@@ -36,7 +36,6 @@ use tokio::sync::Semaphore;
 pub use blob::BlobReader;
 pub use credentials::{Keyring, Login};
 pub use error::{Error, ErrorKind};
-pub use manifest::Presence;
 pub use media::{Content, Descriptor, Manifest};
 pub use upload::{Started, Upload};
 

@@ -159,3 +159,13 @@ fn a_hundred_thousand_rules_on_one_line_are_read_in_moments() {
     // Less than a second in release; the bound only tells it from quadratic time.
     assert!(started.elapsed() < std::time::Duration::from_secs(30), "{:?}", started.elapsed());
 }
+
+#[test]
+fn the_examples_are_valid_in_every_rule() {
+    let example = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name);
+    let files = Files::Separate { auth: example("auth.json"), auth_required: true, images: example("images.json") };
+    let sources = Sources { files, registry: Some("swr.example.com".into()), namespace: Some("team".into()) };
+    let configuration = load(&sources, &|_| Some("set".into())).unwrap();
+    assert_eq!(configuration.invalid.len(), 0, "{}", configuration.invalid[0]);
+    assert_eq!(configuration.rules.len(), 15);
+}

@@ -14,6 +14,7 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Method, Request, StatusCode};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
+use tokio::sync::OnceCell;
 use url::Url;
 
 use super::challenge::{self, Challenge};
@@ -66,6 +67,9 @@ pub(super) struct Authenticator {
     transport: Transport,
     challenge: Mutex<Option<Challenge>>,
     tokens: Mutex<HashMap<(Who, Scope), Slot>>,
+    /// Entries that the registry has accepted once. Until then one request asks and the others wait, so that a wrong
+    /// password is shown once and not by all who need it.
+    proven: Mutex<HashMap<String, Arc<OnceCell<()>>>>,
     /// Entries that the registry refused, with what it said. They are not shown to it again.
     rejected: Mutex<HashMap<String, Error>>,
 }
@@ -86,6 +90,7 @@ impl Authenticator {
             transport,
             challenge: Mutex::default(),
             tokens: Mutex::default(),
+            proven: Mutex::default(),
             rejected: Mutex::default(),
         }
     }
@@ -100,66 +105,85 @@ impl Authenticator {
         }
     }
 
-    /// The `Authorization` for a request, as far as the registry is known to want one.
-    pub async fn authorize(&self, scope: &Scope) -> Result<Option<HeaderValue>, Error> {
+    /// The `Authorization` for a request, as far as the registry is known to want one. `base` is its `/v2/`.
+    pub async fn authorize(&self, scope: &Scope, base: &Url) -> Result<Option<HeaderValue>, Error> {
         let challenge = lock(&self.challenge).clone();
         let login = self.keyring.login(&scope.repository);
-        if let Some(login) = &login {
-            self.check_not_rejected(login)?;
-        }
         match (challenge, login) {
             (None, _) => Ok(None),
-            (Some(Challenge::Basic), Some(login)) => Ok(basic(&login)),
-            (Some(Challenge::Basic), None) => Err(self.error(scope.repository.path(), ErrorKind::LoginNeeded)),
+            (Some(Challenge::Basic), None) => Err(self.error_at(base, ErrorKind::LoginNeeded)),
+            (Some(Challenge::Basic), Some(login)) => {
+                self.prove(&login, self.try_basic(&login, base)).await?;
+                Ok(basic(&login))
+            }
             (Some(Challenge::Bearer { realm, service }), login) => {
-                let slot = self.slot(login.as_deref(), scope);
-                let mut token = slot.lock().await;
-                match &*token {
-                    Some(token) if Instant::now() < token.renew_at => Ok(Some(token.header.clone())),
-                    _ => {
-                        if let Some(login) = &login {
-                            // Another of this entry's tokens may have been refused while this one waited.
-                            self.check_not_rejected(login)?;
-                        }
-                        let fetched = self.fetch(&realm, service.as_deref(), scope, login.as_deref()).await?;
-                        Ok(Some(token.insert(fetched).header.clone()))
-                    }
+                let token = || self.token(&realm, service.as_deref(), scope, login.as_deref());
+                if let Some(login) = &login {
+                    self.prove(login, async { token().await.map(drop) }).await?;
                 }
+                Ok(Some(token().await?))
             }
         }
     }
 
-    /// Judges a 401 that came to a request sent with `used`. `base` is the registry's `/v2/`.
-    pub async fn refused(
-        &self,
-        scope: &Scope,
-        used: Option<&HeaderValue>,
-        answer: &Answer,
-        base: &Url,
-    ) -> Result<Verdict, Error> {
+    /// Judges a 401 that came to a request sent with `used`.
+    pub async fn refused(&self, scope: &Scope, used: Option<&HeaderValue>, answer: &Answer) -> Verdict {
         self.learn(&answer.headers, &answer.url);
         let challenge = lock(&self.challenge).clone();
-        let login = self.keyring.login(&scope.repository);
-        match (challenge, used, login) {
-            (Some(Challenge::Bearer { .. }), used, login) => {
+        match (challenge, used) {
+            (Some(Challenge::Bearer { .. }), used) => {
+                let login = self.keyring.login(&scope.repository);
                 let slot = self.slot(login.as_deref(), scope);
                 let mut token = slot.lock().await;
                 // Somebody else may have renewed it in the meantime.
                 if token.as_ref().map(|token| &token.header) == used {
                     *token = None;
                 }
-                Ok(Verdict::Again)
+                Verdict::Again
             }
-            (Some(Challenge::Basic), None, _) => Ok(Verdict::Again),
-            (Some(Challenge::Basic), Some(used), Some(login)) => {
-                // Whether it is the password or this repository is said by /v2/, which any account may read.
-                let ping = self.get(base, Some(used.clone())).await.map_err(|kind| self.error(base.path(), kind))?;
-                if ping.status == StatusCode::UNAUTHORIZED {
-                    return Err(self.reject(&login, base, &ping));
-                }
-                Ok(Verdict::Final)
+            (Some(Challenge::Basic), None) => Verdict::Again,
+            // The password was proven at /v2/: this is about the repository.
+            (Some(Challenge::Basic), Some(_)) | (None, _) => Verdict::Final,
+        }
+    }
+
+    /// Sees to it that the registry has accepted this login once, or says how it refused it.
+    async fn prove(&self, login: &Login, attempt: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
+        let proven = lock(&self.proven).entry(login.entry.clone()).or_default().clone();
+        let attempt = async {
+            // Whoever waited for another's attempt learns its end here.
+            let rejected = lock(&self.rejected).get(&login.entry).cloned();
+            match rejected {
+                Some(error) => Err(error),
+                None => attempt.await,
             }
-            (Some(Challenge::Basic), Some(_), None) | (None, _, _) => Ok(Verdict::Final),
+        };
+        proven.get_or_try_init(|| attempt).await?;
+        Ok(())
+    }
+
+    /// Shows user and password to `/v2/`, which any account may read.
+    async fn try_basic(&self, login: &Login, base: &Url) -> Result<(), Error> {
+        let answer = self.get(base, basic(login)).await.map_err(|kind| self.error_at(base, kind))?;
+        match answer.status {
+            StatusCode::UNAUTHORIZED => Err(self.reject(login, base, &answer)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The token for a scope, fetched if there is none that lasts.
+    async fn token(
+        &self,
+        realm: &Url,
+        service: Option<&str>,
+        scope: &Scope,
+        login: Option<&Login>,
+    ) -> Result<HeaderValue, Error> {
+        let slot = self.slot(login, scope);
+        let mut token = slot.lock().await;
+        match &*token {
+            Some(token) if Instant::now() < token.renew_at => Ok(token.header.clone()),
+            _ => Ok(token.insert(self.fetch(realm, service, scope, login).await?).header.clone()),
         }
     }
 
@@ -228,16 +252,8 @@ impl Authenticator {
         lock(&self.rejected).entry(login.entry.clone()).or_insert(error).clone()
     }
 
-    fn check_not_rejected(&self, login: &Login) -> Result<(), Error> {
-        lock(&self.rejected).get(&login.entry).map_or(Ok(()), |error| Err(error.clone()))
-    }
-
     fn error_at(&self, url: &Url, kind: ErrorKind) -> Error {
         Error { registry: self.registry.clone(), request: show(&Method::GET, url), kind }
-    }
-
-    fn error(&self, path: &str, kind: ErrorKind) -> Error {
-        Error { registry: self.registry.clone(), request: format!("{}/{path}", self.registry), kind }
     }
 }
 

@@ -117,7 +117,7 @@ impl RepositoryClient {
             let kind = match result {
                 Ok(answer) if answer.status == StatusCode::UNAUTHORIZED && !renewed => {
                     renewed = true;
-                    match self.client.refused(scope, authorization.as_ref(), &answer).await? {
+                    match self.client.auth.refused(scope, authorization.as_ref(), &answer).await {
                         Verdict::Again => continue,
                         Verdict::Final => return Ok(answer),
                     }
@@ -136,10 +136,11 @@ impl RepositoryClient {
 
     /// The credentials for a request: none if it goes to another origin, where an upload may lead.
     pub(super) async fn authorize(&self, url: &Url, scope: &Scope) -> Result<Option<HeaderValue>, Error> {
-        if url.origin() != self.client.base().await?.origin() {
+        let base = self.client.base().await?;
+        if url.origin() != base.origin() {
             return Ok(None);
         }
-        self.client.auth.authorize(scope).await
+        self.client.auth.authorize(scope, base).await
     }
 
     /// Waits before the next try; all requests of this kind wait with it if the registry is overloaded.
@@ -181,7 +182,7 @@ impl RepositoryClient {
         let scope = self.scope(None);
         loop {
             self.client.holds.wait(Kind::BlobRead).await;
-            let authorization = self.client.auth.authorize(&scope).await?;
+            let authorization = self.authorize(url, &scope).await?;
             let headers = with_authorization(headers, authorization.as_ref());
             let opening = self.client.transport.follow(Method::GET, url, headers);
             let response = tokio::time::timeout(TIME_LIMIT, opening)
@@ -194,7 +195,7 @@ impl RepositoryClient {
             let answer = Answer::read(response, SHORT).await.map_err(|kind| self.error(&Method::GET, url, kind))?;
             if answer.status == StatusCode::UNAUTHORIZED && !renewed {
                 renewed = true;
-                if let Verdict::Again = self.client.refused(&scope, authorization.as_ref(), &answer).await? {
+                if let Verdict::Again = self.client.auth.refused(&scope, authorization.as_ref(), &answer).await {
                     continue;
                 }
             }
@@ -204,18 +205,6 @@ impl RepositoryClient {
             }
             return Err(error);
         }
-    }
-}
-
-impl super::Client {
-    pub(super) async fn refused(
-        &self,
-        scope: &Scope,
-        used: Option<&HeaderValue>,
-        answer: &Answer,
-    ) -> Result<Verdict, Error> {
-        let base = self.base().await?;
-        self.auth.refused(scope, used, answer, base).await
     }
 }
 

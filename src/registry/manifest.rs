@@ -16,25 +16,26 @@ const DIGEST_HEADER: &str = "docker-content-digest";
 /// How often a manifest is read again whose bytes are not what the registry says they are.
 const READS: usize = 3;
 
-/// What a HEAD of a manifest says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Presence {
-    Absent,
-    /// It is there; not every registry says as what.
-    Present(Option<Digest>),
-}
-
 impl RepositoryClient {
-    /// Whether there is such a manifest, without reading it.
-    pub async fn head_manifest(&self, identifier: &Identifier) -> Result<Presence, Error> {
+    /// The digest of a manifest, if there is one: by HEAD where the registry answers that in full, else by reading it.
+    pub async fn digest(&self, identifier: &Identifier) -> Result<Option<Digest>, Error> {
         let url = self.manifest_url(identifier).await?;
         let answer = self.call(&read(Method::HEAD, url.clone())).await?;
         match answer.status {
-            StatusCode::OK => Ok(Presence::Present(digest_header(&answer))),
-            StatusCode::NOT_FOUND => Ok(Presence::Absent),
-            // Some registries and proxies do not know HEAD: whoever needs the digest has to read the manifest.
-            StatusCode::METHOD_NOT_ALLOWED => Ok(Presence::Present(None)),
-            _ => Err(self.error(&Method::HEAD, &url, answer.refusal())),
+            StatusCode::NOT_FOUND => return Ok(None),
+            StatusCode::OK => {
+                if let Some(digest) = identifier.digest().cloned().or_else(|| digest_header(&answer)) {
+                    return Ok(Some(digest));
+                }
+            }
+            // Some registries and proxies do not know HEAD, others leave out the digest.
+            StatusCode::METHOD_NOT_ALLOWED => {}
+            _ => return Err(self.error(&Method::HEAD, &url, answer.refusal())),
+        }
+        match self.manifest(identifier).await {
+            Ok(manifest) => Ok(Some(manifest.digest)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
@@ -72,7 +73,8 @@ impl RepositoryClient {
     /// Some registries name a wrong digest for a tag. If they know the manifest by the digest of its bytes, the header
     /// was wrong and not the bytes.
     async fn has_manifest(&self, digest: &Digest) -> Result<bool, Error> {
-        Ok(self.head_manifest(&Identifier::Digest(digest.clone())).await? != Presence::Absent)
+        let url = self.manifest_url(&Identifier::Digest(digest.clone())).await?;
+        Ok(self.call(&read(Method::HEAD, url)).await?.status == StatusCode::OK)
     }
 
     fn parse(&self, url: &Url, answer: &Answer, digest: Digest) -> Result<Manifest, Error> {

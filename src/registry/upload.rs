@@ -98,7 +98,7 @@ impl RepositoryClient {
         };
         let answer = answer.map_err(|kind| self.error(&Method::PUT, &url, kind))?;
         if answer.status == StatusCode::UNAUTHORIZED
-            && let Verdict::Again = self.client.refused(&scope, authorization.as_ref(), &answer).await?
+            && let Verdict::Again = self.client.auth.refused(&scope, authorization.as_ref(), &answer).await
         {
             return Err(self.error(&Method::PUT, &url, ErrorKind::TokenExpired));
         }

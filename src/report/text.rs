@@ -22,15 +22,18 @@ pub(super) fn summary(images: usize, failed: usize, rules_failed: usize) -> Stri
     format!("Images({images}) migration finished, {failed} images tasks failed, {rules_failed} tasks generate failed")
 }
 
-/// One line for each failure, sorted, those of one registry and one kind together.
+/// One line for each failure, those of one registry and one kind together: rules in the order of the file, then images
+/// by name.
 pub(super) fn failures(remains: &Remains) -> Vec<(String, Category)> {
     let rules = remains.rules.iter().map(|(rule, failure)| (failure, format!("FAILED {rule}: {failure}")));
-    let images = remains
-        .failed
-        .iter()
+    let mut images: Vec<_> = remains.failed.iter().collect();
+    images.sort_by_key(|(task, _)| (&task.source, &task.destination));
+    let images = images
+        .into_iter()
         .map(|(task, failure)| (failure, format!("FAILED {} -> {}: {failure}", task.source, task.destination)));
     let mut lines: Vec<(&Failure, String)> = rules.chain(images).collect();
-    lines.sort_by(|(a, line_a), (b, line_b)| (&a.registry, a.category, line_a).cmp(&(&b.registry, b.category, line_b)));
+    // Stable: within a group the order stays.
+    lines.sort_by_key(|(failure, _)| (&failure.registry, failure.category));
     lines.into_iter().map(|(failure, line)| (line, failure.category)).collect()
 }
 

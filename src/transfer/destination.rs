@@ -7,7 +7,7 @@ use tokio::sync::OnceCell;
 
 use crate::digest::Digest;
 use crate::reference::{Identifier, Tag};
-use crate::registry::{Error, Presence, RepositoryClient};
+use crate::registry::{Error, RepositoryClient};
 
 /// One repository that is written to, shared by all its images of a round.
 pub(super) struct Destination {
@@ -29,21 +29,21 @@ impl Destination {
         Self { client, tags: OnceCell::new(), manifests: Mutex::default() }
     }
 
-    /// Whether the tag is there, and as what.
+    /// What the tag names, if it is there.
     ///
     /// The first tag is asked for by itself. If it is there, this is probably a repeated run, in which a list would save
     /// nothing. If it is not, the list tells at once which others are not either, and whether there is anything.
-    pub async fn head(&self, tag: &Tag) -> Result<Presence, Error> {
+    pub async fn digest(&self, tag: &Tag) -> Result<Option<Digest>, Error> {
         let identifier = Identifier::Tag(tag.clone());
         let mut asked = None;
         let tags = self
             .tags
             .get_or_try_init(async || {
-                let presence = asked.insert(self.client.head_manifest(&identifier).await?);
-                Ok(match presence {
-                    Presence::Present(_) => Tags::Unknown,
+                let digest = asked.insert(self.client.digest(&identifier).await?);
+                Ok(match digest {
+                    Some(_) => Tags::Unknown,
                     // Not every account that may push may list.
-                    Presence::Absent => match self.client.tags().await {
+                    None => match self.client.tags().await {
                         Ok(tags) => Tags::Listed(tags.into_iter().collect()),
                         Err(error) if error.is_not_found() => Tags::Listed(HashSet::new()),
                         Err(error) => {
@@ -55,9 +55,9 @@ impl Destination {
             })
             .await?;
         match (asked, tags) {
-            (Some(presence), _) => Ok(presence),
-            (None, Tags::Listed(tags)) if !tags.contains(tag) => Ok(Presence::Absent),
-            (None, _) => self.client.head_manifest(&identifier).await,
+            (Some(digest), _) => Ok(digest),
+            (None, Tags::Listed(tags)) if !tags.contains(tag) => Ok(None),
+            (None, _) => self.client.digest(&identifier).await,
         }
     }
 

@@ -14,7 +14,7 @@ use crate::digest::Digest;
 use crate::event::{Category, Event, Failure, Success};
 use crate::plan::Task;
 use crate::reference::Identifier;
-use crate::registry::{Content, Descriptor, Error, Manifest, Presence, RepositoryClient};
+use crate::registry::{Content, Descriptor, Error, Manifest, RepositoryClient};
 
 /// Indexes within indexes, at most: real ones have two levels.
 const MAX_DEPTH: usize = 8;
@@ -38,51 +38,35 @@ impl Image {
     /// Brings the image to its destination, unless it is there.
     pub async fn copy(&self) -> Result<(Success, Digest), Failure> {
         let (there, wanted) = self.compare().await.map_err(|error| error.to_failure())?;
-        match (&there, wanted) {
-            (Presence::Present(Some(there)), Some(wanted)) if *there == wanted => {
-                return Ok((Success::UpToDate, wanted));
-            }
-            _ => {}
+        if let (Some(there), Some(wanted)) = (there, wanted)
+            && there == wanted
+        {
+            return Ok((Success::UpToDate, wanted));
         }
         let manifest = self.source.manifest(&self.task.source.identifier).await.map_err(|error| error.to_failure())?;
-        if there == Presence::Present(Some(manifest.digest.clone())) {
-            return Ok((Success::UpToDate, manifest.digest));
-        }
         self.place(&manifest).await?;
         Ok((Success::Copied, manifest.digest))
     }
 
-    /// What is at the destination, and what should be, as far as it can be told without reading a manifest.
-    async fn compare(&self) -> Result<(Presence, Option<Digest>), Error> {
-        let tag = match &self.task.destination.identifier {
-            Identifier::Tag(tag) => tag,
-            identifier @ Identifier::Digest(digest) => {
-                let there = match self.destination.client.head_manifest(identifier).await? {
-                    // It was asked for by its digest, so that is what it is.
-                    Presence::Present(_) => Presence::Present(Some(digest.clone())),
-                    Presence::Absent => Presence::Absent,
-                };
-                return Ok((there, Some(digest.clone())));
+    /// What is at the destination, and what should be: the latter only if the former is there to be compared with.
+    async fn compare(&self) -> Result<(Option<Digest>, Option<Digest>), Error> {
+        let Task { source, destination } = &*self.task;
+        let there = async {
+            match &destination.identifier {
+                Identifier::Tag(tag) => self.destination.digest(tag).await,
+                by_digest => self.destination.client.digest(by_digest).await,
             }
         };
-        if let Some(digest) = self.task.source.identifier.digest() {
-            return Ok((self.destination.head(tag).await?, Some(digest.clone())));
+        if let Some(digest) = source.identifier.digest() {
+            return Ok((there.await?, Some(digest.clone())));
         }
+        let wanted = self.source.digest(&source.identifier);
         if self.destination.seems_done() {
-            let (there, wanted) = tokio::try_join!(self.destination.head(tag), self.head_source())?;
-            return Ok((there, wanted));
+            return tokio::try_join!(there, wanted);
         }
-        match self.destination.head(tag).await? {
-            Presence::Absent => Ok((Presence::Absent, None)),
-            there => Ok((there, self.head_source().await?)),
-        }
-    }
-
-    async fn head_source(&self) -> Result<Option<Digest>, Error> {
-        match self.source.head_manifest(&self.task.source.identifier).await? {
-            Presence::Present(digest) => Ok(digest),
-            // The GET that follows tells in the registry's own words.
-            Presence::Absent => Ok(None),
+        match there.await? {
+            None => Ok((None, None)),
+            there => Ok((there, wanted.await?)),
         }
     }
 
@@ -138,8 +122,8 @@ impl Image {
         if self.destination.seems_empty() {
             return Ok(false);
         }
-        let presence = self.destination.client.head_manifest(by_digest).await.map_err(|error| error.to_failure())?;
-        Ok(presence != Presence::Absent)
+        let there = self.destination.client.digest(by_digest).await.map_err(|error| error.to_failure())?;
+        Ok(there.is_some())
     }
 
     /// Writes the manifest after everything it names.
