@@ -100,10 +100,9 @@ async fn blobs_that_are_there_are_not_sent() {
     let migration = Migration::new()
         .rule(source.reference("team/app", "1.0"), format!("{}/moved/app", destination.host()));
     migration.run().await.assert_success(1);
-    let read: Vec<String> =
-        source.requests_of(Kind::BlobGet).into_iter().filter_map(|request| request.reference).collect();
-    assert_eq!(read, [image.config_digest()]);
-    assert_eq!(destination.count(Kind::UploadFinish), 1);
+    let sent = destination.requests_of(Kind::UploadFinish);
+    let sent: Vec<String> = sent.into_iter().filter_map(|request| request.reference).collect();
+    assert_eq!(sent, [image.config_digest()]);
     assert_eq!(destination.missing("moved/app", "1.0"), Vec::<String>::new());
 }
 
@@ -145,9 +144,10 @@ async fn a_first_copy_of_an_image_asks_little() {
         .rule(source.reference("team/app", "1.0"), format!("{}/moved/app", destination.host()));
     migration.run().await.assert_success(1);
     assert_eq!(requests(&source), BTreeMap::from([(Kind::ManifestGet, 1), (Kind::BlobGet, 2)]));
-    // For each blob one question that is also the beginning of its upload, and the upload.
+    // What is there; for each blob one question that is also the beginning of its upload, and the upload; the manifest.
     let seen = requests(&destination);
-    assert_eq!(seen.values().sum::<u64>(), 1 + 2 * 2 + 1, "{seen:?}");
+    assert!(seen.values().sum::<u64>() <= 2 + 2 * 2 + 1, "{seen:?}");
+    assert_eq!((seen.get(&Kind::UploadFinish), seen.get(&Kind::ManifestPut)), (Some(&2), Some(&1)), "{seen:?}");
 }
 
 /// A configuration that is no tiny blob either: then all blobs are moved by workers.
@@ -165,12 +165,11 @@ async fn no_more_blobs_are_in_flight_than_workers() {
         // Held until all workers hang on it, so that the bound is reached for certain.
         let gate = Gate::closed();
         source.on(Kind::BlobGet, gate.clone());
-        let mut running = Migration::new()
+        let migration = Migration::new()
             .rule(format!("{}/team/app0", source.host()), format!("{}/moved/app0", destination.host()))
             .rule(format!("{}/team/app1", source.host()), format!("{}/moved/app1", destination.host()))
-            .args(["--workers", &workers.to_string()])
-            .start()
-            .await;
+            .args(["--workers", &workers.to_string()]);
+        let mut running = migration.start().await;
         running.until(&source, Kind::BlobGet, workers).await;
         gate.open();
         running.finish().await.assert_success(6);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use scriptable_registry::{Kind, Registry};
 use tempfile::TempDir;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 
 pub const GENERATE: &str = "Start to generate images tasks, please wait ...";
@@ -62,12 +62,6 @@ impl Migration {
         self.images(&text)
     }
 
-    /// Forgets the rules so far.
-    pub fn no_rules(mut self) -> Self {
-        self.rules.clear();
-        self.images("{}")
-    }
-
     /// Writes images.json.
     pub fn images(self, text: &str) -> Self {
         self.file("images.json", text)
@@ -87,12 +81,6 @@ impl Migration {
     pub fn args<S: Into<String>>(mut self, arguments: impl IntoIterator<Item = S>) -> Self {
         self.arguments.extend(arguments.into_iter().map(Into::into));
         self
-    }
-
-    /// Takes these arguments in place of those so far.
-    pub fn only_args<S: Into<String>>(mut self, arguments: impl IntoIterator<Item = S>) -> Self {
-        self.arguments.clear();
-        self.args(arguments)
     }
 
     pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
@@ -125,7 +113,7 @@ impl Migration {
     }
 
     /// Runs it while the test does something else.
-    pub async fn start(&self) -> Running {
+    pub async fn start(&self) -> Running<'_> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_image-migrator"));
         command.current_dir(self.directory.path()).args(&self.arguments).env_clear();
         command.env("HOME", self.directory.path());
@@ -139,18 +127,19 @@ impl Migration {
         if let (Some(text), Some(mut stdin)) = (&self.stdin, child.stdin.take()) {
             stdin.write_all(text.as_bytes()).await.unwrap();
         }
-        Running { child, log: self.path("image-migrator.log") }
+        Running { child, migration: self }
     }
 }
 
 /// A program under way.
 #[derive(Debug)]
-pub struct Running {
+pub struct Running<'a> {
     child: Child,
-    log: PathBuf,
+    /// Whose directory it runs in.
+    migration: &'a Migration,
 }
 
-impl Running {
+impl Running<'_> {
     pub fn signal(&self, name: &str) {
         let id = self.id().to_string();
         let status = std::process::Command::new("kill").args(["-s", name, &id]).status().unwrap();
@@ -161,10 +150,14 @@ impl Running {
     pub async fn until(&mut self, registry: &Registry, kind: Kind, count: u64) {
         tokio::select! {
             () = registry.until(kind, count) => {}
-            status = self.child.wait() => panic!("it ended before {count} x {kind:?}: {status:?}"),
+            status = self.child.wait() => {
+                let mut said = String::new();
+                let _ = self.child.stderr.take().unwrap().read_to_string(&mut said).await;
+                panic!("it ended before {count} x {kind:?}: {status:?}\n{said}");
+            }
             () = tokio::time::sleep(HANGS / 3) => {
                 let seen = registry.count(kind);
-                panic!("{seen} x {kind:?}, not {count}; its log says:\n{}", read(&self.log).unwrap_or_default());
+                panic!("{seen} x {kind:?}, not {count}; its log says:\n{}", self.log().unwrap_or_default());
             }
         }
     }
@@ -180,11 +173,16 @@ impl Running {
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
+    fn log(&self) -> Option<String> {
+        read(&self.migration.path("image-migrator.log"))
+    }
+
     pub async fn finish(self) -> Outcome {
+        let log = self.migration.path("image-migrator.log");
         let Ok(output) = tokio::time::timeout(HANGS, self.child.wait_with_output()).await else {
-            panic!("it hangs; its log says:\n{}", read(&self.log).unwrap_or_default());
+            panic!("it hangs; its log says:\n{}", read(&log).unwrap_or_default());
         };
-        Outcome::new(output.unwrap(), &self.log)
+        Outcome::new(output.unwrap(), read(&log))
     }
 }
 
@@ -204,13 +202,13 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    fn new(output: Output, log: &Path) -> Self {
+    fn new(output: Output, log: Option<String>) -> Self {
         let text = |bytes| String::from_utf8(bytes).expect("it writes UTF-8");
         Outcome {
             code: output.status.code(),
             stdout: text(output.stdout),
             stderr: text(output.stderr),
-            log: read(log),
+            log,
         }
     }
 
