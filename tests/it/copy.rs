@@ -1,0 +1,179 @@
+//! Whatever a tag names arrives byte for byte, with all that belongs to it.
+
+use scriptable_registry::{Image, Index, Kind, Manifest, Registry, digest_of};
+use serde_json::json;
+
+use crate::support::{LARGE, Migration, assert_same, large, small, two_registries};
+
+const SCHEMA_1: &str = "application/vnd.docker.distribution.manifest.v1+prettyjws";
+
+/// Copies everything in `team/app` and asserts that it arrived.
+async fn assert_copied(source: &Registry) -> Registry {
+    let destination = Registry::open().await;
+    let migration =
+        Migration::new().rule(format!("{}/team/app", source.host()), format!("{}/moved/app", destination.host()));
+    let tags = source.tags("team/app");
+    assert!(!tags.is_empty());
+    migration.run().await.assert_success(tags.len());
+    for tag in &tags {
+        assert_same((source, "team/app", tag), (&destination, "moved/app", tag));
+    }
+    assert_eq!(destination.open_uploads(), 0);
+    destination
+}
+
+async fn assert_copies(manifest: &impl Manifest) -> Registry {
+    let source = Registry::builder().check_accept().start().await;
+    source.put("team/app", "1.0", manifest);
+    assert_copied(&source).await
+}
+
+#[tokio::test]
+async fn images_of_both_families() {
+    assert_copies(&small(1)).await;
+    assert_copies(&small(1).docker()).await;
+    assert_copies(&large(2).layer_of(3, LARGE).layer("tiny")).await;
+    assert_copies(&large(2).layer_of(3, LARGE).docker()).await;
+}
+
+#[tokio::test]
+async fn images_without_layers_or_with_repeated_or_empty_ones() {
+    assert_copies(&Image::new("linux/amd64")).await;
+    assert_copies(&Image::new("linux/amd64").layer("same").layer("same").layer("other").layer("same")).await;
+    assert_copies(&Image::new("linux/amd64").layer("")).await;
+}
+
+#[tokio::test]
+async fn indexes_of_both_families() {
+    let arm = |image: Image| image.annotation("of", "arm");
+    let oci = Index::new().image(&small(1)).image(&arm(large(2)));
+    assert_copies(&oci).await;
+    let docker = Index::new().image(&small(1).docker()).image(&large(2).docker()).docker();
+    assert_copies(&docker).await;
+    assert_copies(&Index::new()).await;
+}
+
+#[tokio::test]
+async fn indexes_of_indexes() {
+    let inner = Index::new().image(&small(1)).image(&small(2));
+    let deeper = Index::new().index(&inner).image(&small(3));
+    assert_copies(&Index::new().index(&deeper).index(&inner).image(&small(1))).await;
+}
+
+#[tokio::test]
+async fn artifacts_of_unknown_types() {
+    assert_copies(&Image::new("").artifact("application/vnd.cncf.helm.config.v1+json").layer("a chart")).await;
+    let unknown = Image::new("").artifact("application/vnd.nobody.knows+yaml").layer_as("application/x-thing", "it");
+    assert_copies(&unknown.artifact_type("application/vnd.thing")).await;
+    let subject = small(1);
+    let source = Registry::open().await;
+    source.put("team/app", "1.0", &subject);
+    source.put("team/app", "signature", &Image::new("").artifact("application/vnd.sig").layer("s").subject(&subject));
+    assert_copied(&source).await;
+}
+
+#[tokio::test]
+async fn a_manifest_is_not_written_anew() {
+    let source = Registry::open().await;
+    let config = source.put_blob("team/app", "{}");
+    let layer = source.put_blob("team/app", "a layer");
+    // Spaces, order, an unknown field, a repeated key and a line end: all of it belongs to the digest.
+    let text = format!(
+        "{{\"layers\":  [{{ \"size\": 7, \"digest\": \"{layer}\", \"mediaType\": \"application/vnd.x\"}}],\r\n\
+         \t\"annotations\": {{\"ü\": \"\\u00fc\"}}, \"unknown\": 1e3, \"schemaVersion\": 2,\n\
+         \"config\": {{\"mediaType\": \"application/vnd.oci.image.config.v1+json\", \"size\": 2, \"digest\": \"{config}\"}},\n\
+         \"mediaType\": \"application/vnd.oci.image.manifest.v1+json\"}}\n\n"
+    );
+    let digest =
+        source.put_manifest("team/app", "1.0", "application/vnd.oci.image.manifest.v1+json", text.clone().into_bytes());
+    assert_eq!(digest, digest_of(text.as_bytes()));
+    assert_copied(&source).await;
+}
+
+#[tokio::test]
+async fn a_manifest_without_its_media_type_keeps_that_of_its_answer() {
+    let source = Registry::open().await;
+    let config = source.put_blob("team/app", "{}");
+    let manifest = json!({
+        "schemaVersion": 2,
+        "config": { "mediaType": "application/vnd.oci.image.config.v1+json", "size": 2, "digest": config },
+        "layers": [],
+    });
+    let media_type = "application/vnd.oci.image.manifest.v1+json";
+    source.put_manifest("team/app", "1.0", media_type, manifest.to_string());
+    assert_copied(&source).await;
+}
+
+#[tokio::test]
+async fn layers_that_live_elsewhere_are_left_there_and_named() {
+    for image in [
+        small(1).foreign_layer("https://example.com/windows.tar.gz"),
+        small(1).foreign_layer("https://example.com/windows.tar.gz").docker(),
+    ] {
+        let source = Registry::open().await;
+        source.put("team/app", "1.0", &image);
+        let destination = Registry::open().await;
+        let outcome = Migration::new()
+            .rule(source.reference("team/app", "1.0"), format!("{}/moved/app", destination.host()))
+            .run()
+            .await;
+        outcome.assert_success(1);
+        let foreign = &image.layers()[1];
+        assert_eq!(destination.digest("moved/app", "1.0"), source.digest("team/app", "1.0"));
+        assert!(destination.has_blob("moved/app", &image.layers()[0]));
+        assert_eq!(source.requests_of(Kind::BlobGet.of(foreign)).len(), 0);
+        assert!(outcome.log.as_deref().unwrap().contains(foreign), "not named\n{outcome}");
+    }
+}
+
+#[tokio::test]
+async fn schema_one_is_refused_image_by_image() {
+    let (source, destination) = two_registries().await;
+    source.put("team/app", "1.0", &small(1));
+    let old = json!({ "schemaVersion": 1, "name": "team/app", "tag": "old", "fsLayers": [], "history": [] });
+    source.put_manifest("team/app", "old", SCHEMA_1, old.to_string());
+    let to = format!("{}/moved/app", destination.host());
+    let outcome = Migration::new().rule(format!("{}/team/app", source.host()), &to).run().await;
+    outcome.assert_failures(2, 1, 0);
+    outcome.assert_failed(&source.reference("team/app", "old"), &format!("{to}:old"), &["schema"]);
+    assert_eq!(destination.tags("moved/app"), ["1.0"]);
+}
+
+#[tokio::test]
+async fn an_image_of_which_something_is_missing_is_not_tagged() {
+    let (source, destination) = two_registries().await;
+    let (broken, index) = (small(1), Index::new().image(&small(2)).image(&small(3)));
+    source.put("team/app", "broken", &broken);
+    source.put("team/app", "whole", &small(4));
+    source.put("team/app", "index", &index);
+    source.remove_blob("team/app", &broken.layers()[0]);
+    source.remove_manifest("team/app", &small(3).digest());
+    let to = format!("{}/moved/app", destination.host());
+    let outcome = Migration::new().rule(source.reference("team/app", "broken,index,whole"), &to).run().await;
+    outcome.assert_failures(3, 2, 0);
+    outcome.assert_failed(&source.reference("team/app", "broken"), &format!("{to}:broken"), &["404"]);
+    outcome.assert_failed(&source.reference("team/app", "index"), &format!("{to}:index"), &["404"]);
+    assert_eq!(destination.tags("moved/app"), ["whole"]);
+}
+
+#[tokio::test]
+async fn a_tag_that_names_something_else_is_moved() {
+    let (source, destination) = two_registries().await;
+    source.put("team/app", "1.0", &small(1));
+    destination.put("moved/app", "1.0", &small(2));
+    let migration = Migration::new()
+        .rule(source.reference("team/app", "1.0"), format!("{}/moved/app", destination.host()));
+    migration.run().await.assert_success(1);
+    assert_same((&source, "team/app", "1.0"), (&destination, "moved/app", "1.0"));
+}
+
+#[tokio::test]
+async fn uploads_go_where_the_registry_says() {
+    let source = Registry::open().await;
+    source.put("team/app", "1.0", &large(1));
+    let destination = Registry::builder().relative_locations().start().await;
+    let migration = Migration::new()
+        .rule(source.reference("team/app", "1.0"), format!("{}/moved/app", destination.host()));
+    migration.run().await.assert_success(1);
+    assert_same((&source, "team/app", "1.0"), (&destination, "moved/app", "1.0"));
+}

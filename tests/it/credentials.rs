@@ -1,0 +1,302 @@
+//! Who is asked with whose credentials, and what becomes of wrong ones.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use scriptable_registry::{Accounts, Gate, Kind, Matcher, Origin, Registry, Request};
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use crate::support::{GENERATE, HANDLE, Migration, assert_same, large, small, summary};
+
+const USER: &str = "mover";
+const PASSWORD: &str = "s3cret";
+
+/// A source and a destination with the same user, and a migration of three images between them.
+async fn guarded(bearer: bool) -> (Registry, Registry) {
+    let mut both = Vec::new();
+    for _ in 0..2 {
+        let builder = Registry::builder().redirect_blobs();
+        let builder = if bearer { builder.bearer((USER, PASSWORD)) } else { builder.basic((USER, PASSWORD)) };
+        both.push(builder.start().await);
+    }
+    let destination = both.pop().unwrap();
+    let source = both.pop().unwrap();
+    for seed in 0..3 {
+        source.put("team/app", &format!("v{seed}"), &large(1).layer_of(seed + 10, 1_000));
+    }
+    (source, destination)
+}
+
+fn migration(source: &Registry, destination: &Registry, password: &str) -> Migration {
+    let entry = json!({ "username": USER, "password": password });
+    Migration::with_default_retries()
+        .auth(&json!({ source.host(): entry.clone(), destination.host(): entry }))
+        .rule(source.reference("team/app", "v0,v1,v2"), format!("{}/moved/app", destination.host()))
+}
+
+/// The user named in a Basic header.
+fn user(request: &Request) -> Option<String> {
+    let encoded = request.header("authorization")?.strip_prefix("Basic ")?;
+    let decoded = base64::engine::general_purpose::STANDARD.decode(encoded).ok()?;
+    Some(String::from_utf8(decoded).ok()?.split(':').next()?.to_owned())
+}
+
+#[tokio::test]
+async fn basic_and_bearer_both_work() {
+    for bearer in [false, true] {
+        let (source, destination) = guarded(bearer).await;
+        migration(&source, &destination, PASSWORD).run().await.assert_success(3);
+        for tag in ["v0", "v1", "v2"] {
+            assert_same((&source, "team/app", tag), (&destination, "moved/app", tag));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_token_is_fetched_once_for_all_who_need_it() {
+    let (source, destination) = guarded(true).await;
+    migration(&source, &destination, PASSWORD).run().await.assert_success(3);
+    // One to read, one to write; mounts may ask for one of their own.
+    assert!(source.tokens_issued() <= 1, "{}", source.tokens_issued());
+    assert!(destination.tokens_issued() <= 2, "{}", destination.tokens_issued());
+}
+
+#[tokio::test]
+async fn credentials_do_not_follow_a_redirect() {
+    for bearer in [false, true] {
+        let (source, destination) = guarded(bearer).await;
+        migration(&source, &destination, PASSWORD).run().await.assert_success(3);
+        let redirected = source.requests_of(Matcher::any().at(Origin::BlobOrigin));
+        assert!(!redirected.is_empty());
+        assert!(redirected.iter().all(|request| request.header("authorization").is_none()));
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_expires_or_is_revoked_is_renewed() {
+    for announced in [1, 300] {
+        let builder = Registry::builder().bearer((USER, PASSWORD)).token_lifetime(Duration::from_secs(1));
+        let source = builder.announced_token_lifetime(Duration::from_secs(announced)).start().await;
+        let destination = Registry::builder().bearer((USER, PASSWORD)).start().await;
+        for seed in 0..3 {
+            source.put("team/app", &format!("v{seed}"), &large(seed));
+        }
+        let gate = Gate::closed();
+        source.on(Kind::BlobGet, gate.clone());
+        let migration = migration(&source, &destination, PASSWORD).args(["--retries", "0"]);
+        let mut running = migration.start().await;
+        running.until(&source, Kind::BlobGet, 4).await;
+        source.revoke_tokens();
+        destination.revoke_tokens();
+        gate.open();
+        running.finish().await.assert_success(3);
+        assert!(source.tokens_issued() >= 2);
+    }
+}
+
+#[tokio::test]
+async fn the_longest_prefix_on_a_boundary_decides() {
+    let accounts = ["root", "team", "app"].into_iter().fold(Accounts::new(), |all, user| all.user(user, PASSWORD));
+    let source = Registry::builder().basic(accounts).start().await;
+    let destination = Registry::open().await;
+    let host = source.host();
+    let entry = |user: &str| json!({ "username": user, "password": PASSWORD });
+    let mut migration = Migration::new().auth(&json!({
+        host.clone(): entry("root"),
+        format!("{host}/team"): entry("team"),
+        format!("{host}/team/app"): entry("app"),
+    }));
+    let expected = [
+        ("app", "root"),
+        ("teams/app", "root"),
+        ("team-x/app", "root"),
+        ("other/team/app", "root"),
+        ("team/other", "team"),
+        ("team/app2", "team"),
+        ("team/app", "app"),
+        ("team/app/sub", "app"),
+    ];
+    for (index, (repository, _)) in expected.iter().enumerate() {
+        source.put(repository, "1", &small(1));
+        migration = migration.rule(source.reference(repository, "1"), format!("{}/to/r{index}", destination.host()));
+    }
+    migration.run().await.assert_success(expected.len());
+    let mut used = BTreeMap::new();
+    for request in source.requests().into_iter().filter(Request::succeeded) {
+        if let Some(repository) = &request.repository {
+            let users: &mut Vec<String> = used.entry(repository.clone()).or_default();
+            users.push(user(&request).expect("credentials"));
+        }
+    }
+    for (repository, user) in expected {
+        assert!(used[repository].iter().all(|used| used == user), "{repository}: {:?}", used[repository]);
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_inherited_from_a_shorter_key() {
+    let source = Registry::builder().basic((USER, PASSWORD)).start().await;
+    let destination = Registry::open().await;
+    source.put("team/app", "1", &small(1));
+    let host = source.host();
+    let migration = Migration::new()
+        .auth(&json!({ host.clone(): { "username": USER, "password": PASSWORD }, format!("{host}/team"): {} }))
+        .rule(source.reference("team/app", "1"), format!("{}/moved/app", destination.host()));
+    migration.run().await.assert_failures(1, 1, 0);
+    let with_credentials = source.requests_of(Kind::ManifestGet.within("team/app"));
+    assert!(with_credentials.iter().all(|request| request.header("authorization").is_none()));
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_final_and_not_asked_again() {
+    for bearer in [false, true] {
+        let (source, destination) = guarded(bearer).await;
+        let right = json!({ "username": USER, "password": PASSWORD });
+        let migration = migration(&source, &destination, "wr0ng")
+            .auth(&json!({
+                source.host(): { "username": USER, "password": "wr0ng" },
+                destination.host(): right,
+            }))
+            .rule(format!("{}/team/app", source.host()), format!("{}/moved/b", destination.host()));
+        let outcome = migration.run().await;
+        outcome.assert(1, &[GENERATE, HANDLE, &summary(3, 3, 1)]);
+        let tried = source.requests_of(Matcher::any().filter(|request| user(request).is_some()));
+        assert_eq!(tried.len(), 1, "bearer: {bearer}, asked again: {tried:#?}");
+        for line in outcome.lines("FAILED") {
+            assert!(line.contains("rejected") && line.contains(&source.host()), "{line}");
+        }
+        // Nothing is read without credentials after they were rejected.
+        assert!(source.requests_of(Kind::ManifestGet).iter().all(|request| !request.succeeded()));
+        assert!(destination.repositories().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn rejected_credentials_are_told_once() {
+    for bearer in [false, true] {
+        let (source, destination) = guarded(bearer).await;
+        let outcome = migration(&source, &destination, "wr0ng").run().await;
+        assert_eq!(outcome.code, Some(1), "{outcome}");
+        let told = outcome.stderr.lines().filter(|line| line.contains("rejected") && !line.starts_with("FAILED "));
+        assert!(told.count() <= 2, "one message for each of two entries\n{outcome}");
+    }
+}
+
+#[tokio::test]
+async fn rejected_credentials_of_one_entry_do_not_stop_another() {
+    let source = Registry::builder().bearer((USER, PASSWORD)).start().await;
+    let destination = Registry::open().await;
+    source.put("team/app", "1", &small(1));
+    source.put("other/app", "1", &small(2));
+    let host = source.host();
+    let outcome = Migration::with_default_retries()
+        .auth(&json!({
+            host.clone(): { "username": USER, "password": PASSWORD },
+            format!("{host}/other"): { "username": USER, "password": "wr0ng" },
+        }))
+        .rule(source.reference("other/app", "1"), format!("{}/moved/other", destination.host()))
+        .rule(source.reference("team/app", "1"), format!("{}/moved/app", destination.host()))
+        .run()
+        .await;
+    outcome.assert_failures(2, 1, 0);
+    outcome.assert_failed(
+        &source.reference("other/app", "1"),
+        &format!("{}/moved/other:1", destination.host()),
+        &["rejected", &format!("{host}/other")],
+    );
+    assert_eq!(destination.tags("moved/app"), ["1"]);
+}
+
+#[tokio::test]
+async fn a_forbidden_repository_concerns_itself_alone() {
+    for bearer in [false, true] {
+        let accounts = Accounts::new().user(USER, PASSWORD).allow(USER, "team/", "pull");
+        let builder = Registry::builder();
+        let source = if bearer { builder.bearer(accounts) } else { builder.basic(accounts) }.start().await;
+        let destination = Registry::open().await;
+        source.put("team/app", "1", &small(1));
+        source.put("secret/app", "1", &small(2));
+        let outcome = Migration::new()
+            .auth(&json!({ source.host(): { "username": USER, "password": PASSWORD } }))
+            .rule(source.reference("secret/app", "1"), format!("{}/moved/secret", destination.host()))
+            .rule(source.reference("team/app", "1"), format!("{}/moved/app", destination.host()))
+            .run()
+            .await;
+        outcome.assert_failures(2, 1, 0);
+        outcome.assert_failed(
+            &source.reference("secret/app", "1"),
+            &format!("{}/moved/secret:1", destination.host()),
+            &["auth.json"],
+        );
+        assert_eq!(destination.tags("moved/app"), ["1"]);
+    }
+}
+
+#[tokio::test]
+async fn anonymous_access_needs_no_entry() {
+    for auth in [json!({}), json!({ "HOST": {} }), json!({ "HOST": { "insecure": true } })] {
+        let source = Registry::builder().bearer(Accounts::new().anonymous("public/", "pull")).start().await;
+        let destination = Registry::open().await;
+        source.put("public/app", "1", &small(1));
+        let auth = auth.to_string().replace("HOST", &source.host());
+        let migration = Migration::new()
+            .file("auth.json", auth)
+            .rule(format!("{}/public/app", source.host()), format!("{}/moved/app", destination.host()));
+        migration.run().await.assert_success(1);
+        assert!(source.requests_of(Kind::Token).iter().all(|request| user(request).is_none()));
+    }
+}
+
+#[tokio::test]
+async fn a_registry_that_wants_a_login_is_said_so() {
+    let source = Registry::builder().basic((USER, PASSWORD)).start().await;
+    let destination = Registry::open().await;
+    source.put("team/app", "1", &small(1));
+    let outcome = Migration::new()
+        .rule(source.reference("team/app", "1"), format!("{}/moved/app", destination.host()))
+        .run()
+        .await;
+    outcome.assert_failures(1, 1, 0);
+    let to = format!("{}/moved/app:1", destination.host());
+    outcome.assert_failed(&source.reference("team/app", "1"), &to, &["auth.json", &source.host()]);
+}
+
+/// A proxy that writes down whom it is asked for and lets nobody through.
+async fn proxy() -> (String, Arc<std::sync::Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let asked = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = asked.clone();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut head = vec![0; 4096];
+            let length = stream.read(&mut head).await.unwrap_or_default();
+            let line = String::from_utf8_lossy(&head[..length]).lines().next().unwrap_or_default().to_owned();
+            seen.lock().unwrap().push(line);
+            let _ = stream.write_all(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n").await;
+        }
+    });
+    (address, asked)
+}
+
+#[tokio::test]
+async fn the_names_of_docker_hub_are_one_registry() {
+    let destination = Registry::open().await;
+    for name in ["docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"] {
+        let (proxy, asked) = proxy().await;
+        let outcome = Migration::new()
+            .rule(format!("{name}/nginx:1"), format!("{}/moved/nginx", destination.host()))
+            .env("HTTPS_PROXY", &proxy)
+            .run()
+            .await;
+        outcome.assert_failures(1, 1, 0);
+        outcome.assert_failed("docker.io/library/nginx:1", &format!("{}/moved/nginx:1", destination.host()), &[]);
+        let asked = asked.lock().unwrap().clone();
+        assert!(!asked.is_empty(), "{outcome}");
+        assert!(asked.iter().all(|line| line.starts_with("CONNECT registry-1.docker.io:443 ")), "{asked:?}");
+    }
+}

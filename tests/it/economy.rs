@@ -1,0 +1,250 @@
+//! What is known is not asked, what is there is not sent, and no more is under way at once than was said.
+
+use std::collections::BTreeMap;
+
+use scriptable_registry::{Gate, Image, Index, Kind, Manifest, Mounts, Registry};
+
+use crate::support::{LARGE, Migration, large, requests, small, two_registries};
+
+#[tokio::test]
+async fn a_second_run_costs_two_heads_a_tag() {
+    let (source, destination) = two_registries().await;
+    let base = large(1);
+    for tag in 0..4 {
+        source.put("team/app", &format!("v{tag}"), &base.clone().layer_of(tag, 2_000));
+    }
+    source.put("team/index", "1", &Index::new().image(&small(1)).image(&small(2)));
+    let migration = Migration::new()
+        .rule(format!("{}/team/app", source.host()), format!("{}/moved/app", destination.host()))
+        .rule(source.reference("team/index", "1"), format!("{}/moved/index", destination.host()));
+    migration.run().await.assert_success(5);
+    source.clear_log();
+    destination.clear_log();
+    migration.run().await.assert_success(5);
+    assert_eq!(requests(&source), BTreeMap::from([(Kind::TagList, 1), (Kind::ManifestHead, 5)]));
+    assert_eq!(requests(&destination), BTreeMap::from([(Kind::ManifestHead, 5)]));
+}
+
+#[tokio::test]
+async fn a_repository_is_listed_once_for_all_its_rules() {
+    let (source, destination) = two_registries().await;
+    source.put("team/app", "1.0", &small(1));
+    let from = format!("{}/team/app", source.host());
+    let outcome = Migration::new()
+        .rule(&from, format!("{}/a/app", destination.host()))
+        .rule(format!("{from}:/1/"), format!("{}/b/app", destination.host()))
+        .rule(format!("{from}:!/2/"), format!("{}/c/app", destination.host()))
+        .run()
+        .await;
+    outcome.assert_success(3);
+    assert_eq!(source.count(Kind::TagList), 1);
+}
+
+/// Copies four repositories of two tags each, which share a layer.
+async fn copy_shared(destination: &Registry) -> (Registry, Image) {
+    let source = Registry::open().await;
+    let base = large(1);
+    let mut migration = Migration::new();
+    for repository in 0..4 {
+        let name = format!("team/app{repository}");
+        source.put(&name, "1", &base.clone().layer_of(repository + 10, 1_000));
+        source.put(&name, "2", &base.clone().layer_of(repository + 20, 1_000));
+        migration = migration
+            .rule(format!("{}/{name}", source.host()), format!("{}/moved/app{repository}", destination.host()));
+    }
+    migration.run().await.assert_success(8);
+    for repository in 0..4 {
+        for tag in ["1", "2"] {
+            assert_eq!(destination.missing(&format!("moved/app{repository}"), tag), Vec::<String>::new());
+        }
+    }
+    (source, base)
+}
+
+#[tokio::test]
+async fn a_shared_blob_is_read_once_sent_once_and_mounted_elsewhere() {
+    let destination = Registry::open().await;
+    let (source, base) = copy_shared(&destination).await;
+    let shared = &base.layers()[0];
+    assert_eq!(source.requests_of(Kind::BlobGet.of(shared)).len(), 1);
+    assert_eq!(destination.requests_of(Kind::UploadFinish.of(shared)).len(), 1);
+    let mounts = destination.requests_of(Kind::Mount.of(shared));
+    assert_eq!(mounts.iter().filter(|mount| mount.status == Some(201)).count(), 3);
+    // Each distinct blob is sent once: the shared layer, and for each of 8 images a layer and a configuration.
+    assert_eq!(destination.count(Kind::UploadFinish), 17);
+    assert_eq!(source.count(Kind::BlobGet), 17);
+    assert_eq!(destination.count(Kind::ManifestPut), 8);
+    assert_eq!(destination.open_uploads(), 0, "an upload was begun and left");
+}
+
+#[tokio::test]
+async fn where_mounts_are_refused_a_shared_blob_is_sent_once_a_repository() {
+    for mounts in [Mounts::Ignored, Mounts::Refused(405)] {
+        let destination = Registry::builder().mounts(mounts).start().await;
+        let (_, base) = copy_shared(&destination).await;
+        let sent = destination.requests_of(Kind::UploadFinish.of(&base.layers()[0]));
+        assert_eq!(sent.len(), 4, "{mounts:?}");
+        assert_eq!(destination.open_uploads(), 0, "{mounts:?}");
+    }
+}
+
+#[tokio::test]
+async fn blobs_that_are_there_are_not_sent() {
+    let (source, destination) = two_registries().await;
+    let image = large(1).layer_of(2, LARGE).layer("tiny");
+    source.put("team/app", "1.0", &image);
+    for seed in [1, 2] {
+        destination.put_synthetic_blob("moved/app", LARGE, seed);
+    }
+    destination.put_blob("moved/app", "tiny");
+    let migration = Migration::new()
+        .rule(source.reference("team/app", "1.0"), format!("{}/moved/app", destination.host()));
+    migration.run().await.assert_success(1);
+    let sent = destination.requests_of(Kind::UploadFinish);
+    let sent: Vec<String> = sent.into_iter().filter_map(|request| request.reference).collect();
+    assert_eq!(sent, [image.config_digest()]);
+    assert_eq!(destination.missing("moved/app", "1.0"), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_alias_costs_no_blob() {
+    let (source, destination) = two_registries().await;
+    let image = large(1);
+    for tag in ["1", "1.0", "1.0.0", "latest"] {
+        source.put("team/app", tag, &image);
+    }
+    let migration =
+        Migration::new().rule(format!("{}/team/app", source.host()), format!("{}/moved/app", destination.host()));
+    migration.run().await.assert_success(4);
+    assert_eq!(source.count(Kind::BlobGet), 2);
+    assert_eq!(source.count(Kind::ManifestGet) + source.count(Kind::ManifestHead), 4);
+    assert_eq!(destination.count(Kind::UploadFinish), 2);
+    assert_eq!(destination.count(Kind::ManifestPut), 4);
+}
+
+#[tokio::test]
+async fn a_shared_child_is_read_and_put_once() {
+    let (source, destination) = two_registries().await;
+    let child = small(1);
+    for (seed, tag) in ["1", "2", "3"].into_iter().enumerate() {
+        source.put("team/app", tag, &Index::new().image(&child).image(&small(seed as u64 + 10)));
+    }
+    let migration =
+        Migration::new().rule(format!("{}/team/app", source.host()), format!("{}/moved/app", destination.host()));
+    migration.run().await.assert_success(3);
+    assert_eq!(source.requests_of(Kind::ManifestGet.of(&child.digest())).len(), 1);
+    assert_eq!(destination.requests_of(Kind::ManifestPut.of(&child.digest())).len(), 1);
+}
+
+#[tokio::test]
+async fn a_first_copy_of_an_image_asks_little() {
+    let (source, destination) = two_registries().await;
+    source.put("team/app", "1.0", &large(1));
+    let migration = Migration::new()
+        .rule(source.reference("team/app", "1.0"), format!("{}/moved/app", destination.host()));
+    migration.run().await.assert_success(1);
+    assert_eq!(requests(&source), BTreeMap::from([(Kind::ManifestGet, 1), (Kind::BlobGet, 2)]));
+    // What is there; for each blob one question that is also the beginning of its upload, and the upload; the manifest.
+    let seen = requests(&destination);
+    assert!(seen.values().sum::<u64>() <= 2 + 2 * 2 + 1, "{seen:?}");
+    assert_eq!((seen.get(&Kind::UploadFinish), seen.get(&Kind::ManifestPut)), (Some(&2), Some(&1)), "{seen:?}");
+}
+
+/// A configuration that is no tiny blob either: then all blobs are moved by workers.
+fn all_large(seed: u8) -> Image {
+    large(u64::from(seed)).layer_of(u64::from(seed) + 100, LARGE).config(vec![b'0' + seed; LARGE as usize])
+}
+
+#[tokio::test]
+async fn no_more_blobs_are_in_flight_than_workers() {
+    for workers in [1, 3] {
+        let (source, destination) = two_registries().await;
+        for seed in 0..6 {
+            source.put(&format!("team/app{}", seed % 2), &format!("v{seed}"), &all_large(seed));
+        }
+        // Held until all workers hang on it, so that the bound is reached for certain.
+        let gate = Gate::closed();
+        source.on(Kind::BlobGet, gate.clone());
+        let migration = Migration::new()
+            .rule(format!("{}/team/app0", source.host()), format!("{}/moved/app0", destination.host()))
+            .rule(format!("{}/team/app1", source.host()), format!("{}/moved/app1", destination.host()))
+            .args(["--workers", &workers.to_string()]);
+        let mut running = migration.start().await;
+        running.until(&source, Kind::BlobGet, workers).await;
+        gate.open();
+        running.finish().await.assert_success(6);
+        assert_eq!(source.count(Kind::BlobGet), 18);
+        assert_eq!(source.peak(Kind::BlobGet), workers);
+        assert!(destination.peak(Kind::UploadFinish) <= workers);
+    }
+}
+
+#[tokio::test]
+async fn seven_blobs_are_in_flight_unless_said_otherwise() {
+    let (source, destination) = two_registries().await;
+    for seed in 0..6 {
+        source.put("team/app", &format!("v{seed}"), &all_large(seed));
+    }
+    let gate = Gate::closed();
+    source.on(Kind::BlobGet, gate.clone());
+    let migration =
+        Migration::new().rule(format!("{}/team/app", source.host()), format!("{}/moved/app", destination.host()));
+    let mut running = migration.start().await;
+    running.until(&source, Kind::BlobGet, 7).await;
+    gate.open();
+    running.finish().await.assert_success(6);
+    assert_eq!(source.peak(Kind::BlobGet), 7);
+}
+
+#[tokio::test]
+async fn the_blobs_of_one_image_move_side_by_side() {
+    let (source, destination) = two_registries().await;
+    source.put("team/app", "1.0", &all_large(1));
+    let gate = Gate::closed();
+    source.on(Kind::BlobGet, gate.clone());
+    let migration = Migration::new()
+        .rule(source.reference("team/app", "1.0"), format!("{}/moved/app", destination.host()));
+    let mut running = migration.start().await;
+    running.until(&source, Kind::BlobGet, 3).await;
+    gate.open();
+    running.finish().await.assert_success(1);
+}
+
+#[tokio::test]
+async fn one_worker_asks_one_thing_at_a_time() {
+    let (source, destination) = two_registries().await;
+    let mut migration = Migration::new();
+    for seed in 0..8 {
+        let name = format!("team/app{}", seed % 3);
+        source.put(&name, &format!("v{seed}"), &Index::new().image(&small(seed)).image(&large(seed + 100)));
+    }
+    for repository in 0..3 {
+        let name = format!("app{repository}");
+        migration = migration
+            .rule(format!("{}/team/{name}", source.host()), format!("{}/moved/{name}", destination.host()));
+    }
+    migration.args(["-w", "1"]).run().await.assert_success(8);
+    for registry in [&source, &destination] {
+        let seen = requests(registry);
+        for kind in seen.keys() {
+            assert_eq!(registry.peak(*kind), 1, "{kind:?}");
+        }
+        // A blob and, beside it, one small request.
+        assert!(registry.peak_all() <= 2, "{} at once", registry.peak_all());
+    }
+}
+
+#[tokio::test]
+async fn connections_are_used_again() {
+    let (source, destination) = two_registries().await;
+    for seed in 0..60 {
+        source.put("team/app", &format!("v{seed}"), &small(seed));
+    }
+    let migration =
+        Migration::new().rule(format!("{}/team/app", source.host()), format!("{}/moved/app", destination.host()));
+    migration.run().await.assert_success(60);
+    assert!(source.count_all() > 180);
+    for registry in [&source, &destination] {
+        assert!(registry.connections() <= 80, "{} connections", registry.connections());
+    }
+}

@@ -1,0 +1,257 @@
+//! What registries and networks do wrong, and that it stays with the image it concerns.
+
+use scriptable_registry::{Action, Answer, Index, Kind, Manifest, Matcher, Mounts, Registry};
+
+use crate::support::{LARGE, Migration, assert_same, large, small, two_registries};
+
+/// Two registries and a migration of `team/app:1.0` and `team/other:1.0`, both large, without retry rounds.
+async fn two_images() -> (Registry, Registry, Migration) {
+    let (source, destination) = two_registries().await;
+    source.put("team/app", "1.0", &large(1));
+    source.put("team/other", "1.0", &large(2));
+    let migration = Migration::new()
+        .rule(source.reference("team/app", "1.0"), format!("{}/moved/app", destination.host()))
+        .rule(source.reference("team/other", "1.0"), format!("{}/moved/other", destination.host()));
+    (source, destination, migration)
+}
+
+fn layer(seed: u64) -> String {
+    large(seed).layers().remove(0)
+}
+
+/// Asserts that nothing but the first of the two images failed.
+async fn assert_only_first_fails(source: &Registry, destination: &Registry, migration: &Migration, words: &[&str]) {
+    let outcome = migration.run().await;
+    outcome.assert_failures(2, 1, 0);
+    let to = format!("{}/moved/app:1.0", destination.host());
+    outcome.assert_failed(&source.reference("team/app", "1.0"), &to, words);
+    assert!(destination.tags("moved/app").is_empty(), "a tag was written");
+    assert_same((source, "team/other", "1.0"), (destination, "moved/other", "1.0"));
+}
+
+/// Asserts that both images arrive although something goes wrong on the way.
+async fn assert_overcome(source: &Registry, destination: &Registry, migration: &Migration) {
+    migration.run().await.assert_success(2);
+    for name in ["app", "other"] {
+        let (from, to) = (format!("team/{name}"), format!("moved/{name}"));
+        assert_same((source, &from, "1.0"), (destination, &to, "1.0"));
+    }
+}
+
+#[tokio::test]
+async fn a_source_that_breaks_off_is_resumed_where_it_broke() {
+    let (source, destination, migration) = two_images().await;
+    source.on(Kind::BlobGet.of(&layer(1)).once(), Action::CutResponseAfter(100_000));
+    assert_overcome(&source, &destination, &migration).await;
+    let reads = source.requests_of(Kind::BlobGet.of(&layer(1)));
+    assert_eq!(reads.len(), 2);
+    let range = reads[1].header("range").expect("the rest is asked for");
+    let from: u64 = range.trim_start_matches("bytes=").split('-').next().unwrap().parse().unwrap();
+    assert!(from > 0 && from <= 100_000, "{range}");
+    assert!(reads[1].sent <= LARGE - from);
+}
+
+#[tokio::test]
+async fn a_source_that_breaks_off_again_and_again_is_resumed_each_time() {
+    let (source, destination, migration) = two_images().await;
+    source.on(Kind::BlobGet.of(&layer(1)).times(3), Action::CutResponseAfter(60_000));
+    assert_overcome(&source, &destination, &migration).await;
+}
+
+#[tokio::test]
+async fn a_source_that_knows_no_ranges_is_read_from_its_beginning() {
+    let (source, destination, migration) = two_images().await;
+    source.on(Kind::BlobGet.of(&layer(1)).once(), Action::CutResponseAfter(100_000));
+    let whole = source.blob("team/app", &layer(1)).unwrap();
+    source.on(Kind::BlobGet.of(&layer(1)).after(1), Answer::status(200).body(whole));
+    assert_overcome(&source, &destination, &migration).await;
+}
+
+#[tokio::test]
+async fn a_redirect_whose_time_is_over_is_asked_for_anew() {
+    let source = Registry::builder().redirect_blobs().start().await;
+    let destination = Registry::open().await;
+    source.put("team/app", "1.0", &large(1));
+    source.put("team/other", "1.0", &large(2));
+    source.on(Kind::RedirectedGet.times(2), Answer::status(403));
+    let migration = Migration::new()
+        .rule(source.reference("team/app", "1.0"), format!("{}/moved/app", destination.host()))
+        .rule(source.reference("team/other", "1.0"), format!("{}/moved/other", destination.host()));
+    assert_overcome(&source, &destination, &migration).await;
+}
+
+#[tokio::test]
+async fn a_damaged_blob_fails_its_image_alone() {
+    let (source, destination, migration) = two_images().await;
+    source.damage_blob("team/app", &layer(1));
+    assert_only_first_fails(&source, &destination, &migration, &["digest"]).await;
+    assert!(!destination.has_blob("moved/app", &layer(1)), "damage was committed");
+    assert_eq!(destination.count(Kind::ManifestPut), 1);
+}
+
+#[tokio::test]
+async fn a_blob_damaged_on_its_way_is_read_again() {
+    let (source, destination, migration) = two_images().await;
+    source.on(Kind::BlobGet.of(&layer(1)).once(), Action::CorruptResponse);
+    assert_overcome(&source, &destination, &migration).await;
+}
+
+#[tokio::test]
+async fn a_blob_of_another_size_than_said_fails_its_image_alone() {
+    let (source, destination, migration) = two_images().await;
+    source.on(Kind::BlobGet.of(&layer(1)), Action::Truncate(1_000));
+    assert_only_first_fails(&source, &destination, &migration, &[]).await;
+}
+
+#[tokio::test]
+async fn a_damaged_manifest_fails_its_image_alone() {
+    let (source, destination, migration) = two_images().await;
+    source.on(Kind::ManifestGet.within("team/app"), Action::CorruptResponse);
+    assert_only_first_fails(&source, &destination, &migration, &[]).await;
+    assert_eq!(destination.requests_of(Kind::ManifestPut.within("moved/app")).len(), 0);
+}
+
+#[tokio::test]
+async fn a_manifest_that_is_none_fails_its_image_alone() {
+    let (source, destination, migration) = two_images().await;
+    let media_type = "application/vnd.oci.image.manifest.v1+json";
+    for text in ["not json", "{}", "[]", r#"{"schemaVersion": 2, "layers": [{}]}"#] {
+        source.put_manifest("team/app", "1.0", media_type, text);
+        assert_only_first_fails(&source, &destination, &migration, &[]).await;
+        destination.remove_manifest("moved/other", "1.0");
+    }
+}
+
+#[tokio::test]
+async fn a_destination_that_drops_an_upload_gets_it_again() {
+    for action in [Action::Drop, Action::CutRequestAfter(100_000), Answer::status(500).into(), Action::LoseAnswer] {
+        let (source, destination, migration) = two_images().await;
+        destination.on(Kind::UploadFinish.of(&layer(1)).once(), action);
+        assert_overcome(&source, &destination, &migration).await;
+    }
+}
+
+#[tokio::test]
+async fn an_upload_that_the_destination_forgot_is_begun_anew() {
+    let (source, destination, migration) = two_images().await;
+    let unknown = Answer::error(404, "BLOB_UPLOAD_UNKNOWN", "blob upload unknown to registry");
+    destination.on(Kind::UploadFinish.of(&layer(1)).once(), unknown);
+    assert_overcome(&source, &destination, &migration).await;
+}
+
+#[tokio::test]
+async fn what_passes_by_itself_is_asked_again() {
+    for answer in [
+        Answer::status(500),
+        Answer::status(503).header("Retry-After", "1"),
+        Answer::error(429, "TOOMANYREQUESTS", "slow down").header("Retry-After", "1"),
+    ] {
+        let (source, destination, migration) = two_images().await;
+        source.on(Kind::ManifestGet.times(2), answer.clone());
+        source.on(Kind::BlobGet.times(2), answer.clone());
+        destination.on(Kind::ManifestHead.times(2), answer.clone());
+        destination.on(Kind::ManifestPut.times(2), answer);
+        assert_overcome(&source, &destination, &migration).await;
+    }
+}
+
+#[tokio::test]
+async fn a_lost_answer_to_a_manifest_is_no_failure() {
+    let (source, destination, migration) = two_images().await;
+    destination.on(Kind::ManifestPut.once(), Action::LoseAnswer);
+    assert_overcome(&source, &destination, &migration).await;
+}
+
+#[tokio::test]
+async fn a_destination_that_takes_no_blob_gets_no_manifest() {
+    let (source, destination, migration) = two_images().await;
+    let denied = Answer::error(403, "DENIED", "no space left for you");
+    destination.on(Matcher::any_of([Kind::Mount, Kind::UploadStart]).within("moved/app"), denied);
+    assert_only_first_fails(&source, &destination, &migration, &["403", "no space left for you"]).await;
+    assert_eq!(destination.requests_of(Kind::ManifestPut.within("moved/app")).len(), 0);
+}
+
+#[tokio::test]
+async fn an_index_is_not_put_before_all_its_children() {
+    let (source, destination) = two_registries().await;
+    let index = Index::new().image(&large(1)).image(&large(2));
+    source.put("team/app", "1.0", &index);
+    let child = &index.build().children[1];
+    let refused = Answer::error(400, "MANIFEST_INVALID", "not today");
+    destination.on(Kind::ManifestPut.of(&child.digest), refused);
+    let migration = Migration::new()
+        .rule(source.reference("team/app", "1.0"), format!("{}/moved/app", destination.host()));
+    migration.run().await.assert_failures(1, 1, 0);
+    assert!(destination.requests_of(Kind::ManifestPut.of("1.0")).is_empty());
+    destination.clear_hooks();
+    migration.run().await.assert_success(1);
+    assert_same((&source, "team/app", "1.0"), (&destination, "moved/app", "1.0"));
+}
+
+#[tokio::test]
+async fn a_tag_is_written_last_and_once() {
+    let (source, destination) = two_registries().await;
+    let index = Index::new().image(&large(1)).index(&Index::new().image(&small(2)).image(&small(3)));
+    source.put("team/app", "1.0", &index);
+    let migration = Migration::new()
+        .rule(source.reference("team/app", "1.0"), format!("{}/moved/app", destination.host()));
+    migration.run().await.assert_success(1);
+    let written = destination.requests_of(Matcher::any_of([Kind::ManifestPut, Kind::UploadFinish, Kind::Mount]));
+    let tags = written.iter().filter(|request| request.reference.as_deref() == Some("1.0"));
+    assert_eq!(tags.count(), 1);
+    assert_eq!(written.last().unwrap().reference.as_deref(), Some("1.0"));
+    let puts: Vec<&str> = written
+        .iter()
+        .filter(|request| request.kind == Kind::ManifestPut)
+        .filter_map(|request| request.reference.as_deref())
+        .collect();
+    assert!(puts.iter().collect::<std::collections::BTreeSet<_>>().len() == puts.len(), "put twice: {puts:?}");
+}
+
+#[tokio::test]
+async fn a_failed_task_does_not_stop_the_others() {
+    let (source, destination) = two_registries().await;
+    for seed in 0..20 {
+        source.put("team/app", &format!("v{seed}"), &small(seed));
+        if seed % 2 == 0 {
+            source.damage_blob("team/app", &small(seed).layers()[0]);
+        }
+    }
+    let migration =
+        Migration::new().rule(format!("{}/team/app", source.host()), format!("{}/moved/app", destination.host()));
+    migration.run().await.assert_failures(20, 10, 0);
+    assert_eq!(destination.tags("moved/app").len(), 10);
+}
+
+#[tokio::test]
+async fn a_registry_that_nobody_reaches_fails_its_images_alone() {
+    let (source, destination, migration) = two_images().await;
+    let port = {
+        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        closed.local_addr().unwrap().port()
+    };
+    let nowhere = format!("127.0.0.1:{port}");
+    let outcome = migration
+        .rule(format!("{nowhere}/team/app:1.0"), format!("{}/moved/nowhere", destination.host()))
+        .rule(format!("{nowhere}/team/app"), format!("{}/moved/nowhere", destination.host()))
+        .run()
+        .await;
+    outcome.assert_failures(3, 1, 1);
+    let to = format!("{}/moved/nowhere:1.0", destination.host());
+    outcome.assert_failed(&format!("{nowhere}/team/app:1.0"), &to, &[&nowhere, "connect"]);
+    assert_same((&source, "team/app", "1.0"), (&destination, "moved/app", "1.0"));
+}
+
+#[tokio::test]
+async fn a_mount_that_is_refused_is_no_failure() {
+    for mounts in [Mounts::Ignored, Mounts::Refused(401), Mounts::Refused(403), Mounts::Refused(404)] {
+        let source = Registry::open().await;
+        let destination = Registry::builder().mounts(mounts).start().await;
+        source.put("team/app", "1.0", &large(1));
+        source.put("team/other", "1.0", &large(1).layer("more"));
+        let migration = Migration::new()
+            .rule(source.reference("team/app", "1.0"), format!("{}/moved/app", destination.host()))
+            .rule(source.reference("team/other", "1.0"), format!("{}/moved/other", destination.host()));
+        assert_overcome(&source, &destination, &migration).await;
+    }
+}

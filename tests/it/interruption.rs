@@ -1,0 +1,76 @@
+//! A run that is told to stop says what became of it, and the next run completes it.
+
+use scriptable_registry::{Gate, Kind};
+
+use crate::support::{GENERATE, HANDLE, Migration, assert_same, large, summary, two_registries};
+
+#[tokio::test]
+async fn an_interrupted_run_ends_with_its_summary_and_the_next_completes_it() {
+    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+        let (source, destination) = two_registries().await;
+        for seed in 0..3 {
+            source.put("team/app", &format!("v{seed}"), &large(seed));
+        }
+        let held = large(2).layers().remove(0);
+        let gate = Gate::closed();
+        source.on(Kind::BlobGet.of(&held), gate.clone());
+        let migration = Migration::with_default_retries()
+            .rule(format!("{}/team/app", source.host()), format!("{}/moved/app", destination.host()));
+        let mut running = migration.start().await;
+        running.until(&source, Kind::BlobGet, 6).await;
+        running.until(&destination, Kind::ManifestPut, 2).await;
+        running.signal(signal);
+        let outcome = running.finish().await;
+        // An answer to the last manifest may have been on its way.
+        let unfinished = outcome.lines("FAILED").len();
+        assert!((1..=3).contains(&unfinished), "{outcome}");
+        outcome.assert(code, &[GENERATE, HANDLE, &summary(3, unfinished, 0)]);
+        let to = format!("{}/moved/app:v2", destination.host());
+        outcome.assert_failed(&source.reference("team/app", "v2"), &to, &["interrupted"]);
+        assert!(outcome.log.as_deref().unwrap().trim_end().ends_with(&summary(3, unfinished, 0)), "{outcome}");
+        assert!(!destination.tags("moved/app").contains(&"v2".to_owned()));
+
+        gate.open();
+        migration.run().await.assert_success(3);
+        for tag in ["v0", "v1", "v2"] {
+            assert_same((&source, "team/app", tag), (&destination, "moved/app", tag));
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_interrupted_generation_ends_with_its_summary() {
+    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+        let (source, destination) = two_registries().await;
+        source.put("team/app", "1.0", &large(1));
+        source.on(Kind::TagList, Gate::closed());
+        let migration = Migration::with_default_retries()
+            .rule(format!("{}/team/app", source.host()), format!("{}/moved/app", destination.host()));
+        let mut running = migration.start().await;
+        running.until(&source, Kind::TagList, 1).await;
+        running.signal(signal);
+        let outcome = running.finish().await;
+        outcome.assert(code, &[GENERATE, HANDLE, &summary(0, 0, 1)]);
+        outcome.assert_line("FAILED images.json:2:3: ", &["interrupted"]);
+    }
+}
+
+#[tokio::test]
+async fn an_interruption_ends_a_pause_between_rounds() {
+    let (source, destination) = two_registries().await;
+    source.put("team/app", "1.0", &large(1));
+    source.put("team/app", "2.0", &large(2));
+    // The request is tried a few times before the round is over; then comes a pause, and more rounds than anybody waits for.
+    source.on(Kind::ManifestGet.of("2.0"), scriptable_registry::Answer::status(503));
+    let migration = Migration::with_default_retries()
+        .rule(source.reference("team/app", "1.0,2.0"), format!("{}/moved/app", destination.host()))
+        .args(["--retries", "1000"]);
+    let mut running = migration.start().await;
+    running.until(&source, Kind::ManifestGet, 3).await;
+    running.until(&destination, Kind::ManifestPut, 1).await;
+    running.signal("TERM");
+    let outcome = running.finish().await;
+    assert_eq!(outcome.code, Some(143), "{outcome}");
+    assert!(outcome.stdout.starts_with(&format!("{GENERATE}\n{HANDLE}\n")), "{outcome}");
+    assert!(outcome.stdout.lines().last().unwrap().starts_with("Images(2) migration finished, "), "{outcome}");
+}

@@ -1,0 +1,71 @@
+//! Memory does not grow with layers, images or tags.
+
+use scriptable_registry::{Gate, Image, Kind, Registry};
+
+use crate::support::{Migration, small};
+
+/// 48 MiB.
+const CEILING: u64 = 48 * 1024;
+
+/// Runs it until the last of `puts` manifests is put, and asserts the most memory it has had by then.
+async fn assert_frugal(source: &Registry, destination: &Registry, migration: &Migration, puts: u64) {
+    let gate = Gate::closed();
+    destination.on(Kind::ManifestPut.nth(puts), gate.clone());
+    let mut running = migration.start().await;
+    running.until(destination, Kind::ManifestPut, puts).await;
+    let peak = running.peak_memory();
+    gate.open();
+    running.finish().await.assert_success(source.tags("team/app").len());
+    assert!(peak < CEILING, "{peak} KiB");
+}
+
+async fn registries() -> (Registry, Registry) {
+    let source = Registry::builder().start().await;
+    (source, Registry::builder().discard_uploads().start().await)
+}
+
+#[tokio::test]
+async fn large_layers_take_no_more_memory() {
+    const MIB: u64 = 1024 * 1024;
+    let (source, destination) = registries().await;
+    let image = (0..8).fold(Image::new("linux/amd64"), |image, seed| image.layer_of(seed, 16 * MIB));
+    source.put("team/app", "1.0", &image.layer_of(8, 96 * MIB));
+    let migration =
+        Migration::new().rule(format!("{}/team/app", source.host()), format!("{}/moved/app", destination.host()));
+    assert_frugal(&source, &destination, &migration, 1).await;
+    assert_eq!(destination.missing("moved/app", "1.0"), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn many_images_take_little_memory() {
+    const TAGS: u64 = 400;
+    let (source, destination) = registries().await;
+    for seed in 0..TAGS {
+        source.put("team/app", &format!("v{seed}"), &small(seed).layer_of(seed + TAGS, 100_000));
+    }
+    let migration =
+        Migration::new().rule(format!("{}/team/app", source.host()), format!("{}/moved/app", destination.host()));
+    assert_frugal(&source, &destination, &migration, TAGS).await;
+}
+
+#[tokio::test]
+async fn a_manifest_that_is_too_large_is_refused() {
+    let (source, destination) = registries().await;
+    source.put("team/app", "1.0", &small(1));
+    let text = format!(r#"{{"schemaVersion": 2, "filler": "{}"}}"#, "x".repeat(40 << 20));
+    source.put_manifest("team/app", "huge", "application/vnd.oci.image.manifest.v1+json", text);
+    let migration =
+        Migration::new().rule(format!("{}/team/app", source.host()), format!("{}/moved/app", destination.host()));
+    let gate = Gate::closed();
+    destination.on(Kind::ManifestPut, gate.clone());
+    let mut running = migration.start().await;
+    running.until(&destination, Kind::ManifestPut, 1).await;
+    running.until(&source, Kind::ManifestGet, 2).await;
+    gate.open();
+    let outcome = running.finish().await;
+    outcome.assert_failures(2, 1, 0);
+    let to = format!("{}/moved/app:huge", destination.host());
+    outcome.assert_failed(&source.reference("team/app", "huge"), &to, &["8"]);
+    let read: u64 = source.requests_of(Kind::ManifestGet.of("huge")).iter().map(|request| request.sent).sum();
+    assert!(read < 20 << 20, "{read} bytes were sent");
+}

@@ -1,0 +1,295 @@
+//! Standard output byte for byte, what standard error and the log say beside it, and what none of them may say.
+
+use scriptable_registry::{Answer, Kind, Registry};
+use serde_json::{Value, json};
+
+use crate::support::{
+    GENERATE, HANDLE, Migration, RETRY_GENERATE, RETRY_HANDLE, small, summary, two_registries,
+};
+
+fn not_found() -> Answer {
+    Answer::error(404, "NAME_UNKNOWN", "repository name not known to registry")
+}
+
+/// A migration of two small images, with their registries.
+async fn two_images() -> (Registry, Registry, Migration) {
+    let (source, destination) = two_registries().await;
+    source.put("team/app", "1.0", &small(1));
+    source.put("team/app", "2.0", &small(2));
+    let migration =
+        Migration::new().rule(source.reference("team/app", "1.0,2.0"), format!("{}/moved/app", destination.host()));
+    (source, destination, migration)
+}
+
+#[tokio::test]
+async fn success_is_three_lines() {
+    let (_source, _destination, migration) = two_images().await;
+    migration.run().await.assert(0, &[GENERATE, HANDLE, "Images(2) migration finished, 0 images tasks failed, 0 tasks generate failed"]);
+}
+
+#[tokio::test]
+async fn nothing_to_do_is_three_lines_and_a_success() {
+    for images in ["{}", "{ }\n", "\u{feff}{}"] {
+        let outcome = Migration::new().images(images).run().await;
+        outcome.assert(0, &[GENERATE, HANDLE, &summary(0, 0, 0)]);
+    }
+}
+
+#[tokio::test]
+async fn an_image_that_is_there_already_is_a_task_that_ended_well() {
+    let (_source, _destination, migration) = two_images().await;
+    migration.run().await.assert_success(2);
+    migration.run().await.assert_success(2);
+}
+
+#[tokio::test]
+async fn a_failed_task_is_retried_in_as_many_rounds_as_asked_for() {
+    let (source, destination) = two_registries().await;
+    source.put("team/app", "1.0", &small(1));
+    for (retries, rounds) in [("0", 0), ("1", 1), ("3", 3)] {
+        let migration = Migration::with_default_retries()
+            .rule(source.reference("team/app", "1.0,missing"), format!("{}/moved/app", destination.host()));
+        let outcome = migration.args(["-r", retries]).run().await;
+        let end = summary(2, 1, 0);
+        let lines = [vec![GENERATE, HANDLE], vec![RETRY_HANDLE; rounds], vec![&end]].concat();
+        outcome.assert(1, &lines);
+        assert_eq!(outcome.lines("FAILED").len(), 1, "{outcome}");
+    }
+}
+
+#[tokio::test]
+async fn there_are_three_rounds_unless_said_otherwise() {
+    let (source, destination) = two_registries().await;
+    source.put("team/app", "1.0", &small(1));
+    let migration = Migration::with_default_retries()
+        .rule(source.reference("team/app", "missing"), format!("{}/moved/app", destination.host()));
+    let end = summary(1, 1, 0);
+    migration.run().await.assert(1, &[GENERATE, HANDLE, RETRY_HANDLE, RETRY_HANDLE, RETRY_HANDLE, &end]);
+}
+
+#[tokio::test]
+async fn a_failed_generation_is_retried_in_as_many_rounds_as_asked_for() {
+    let (source, destination) = two_registries().await;
+    for (retries, rounds) in [("0", 0), ("2", 2)] {
+        let migration = Migration::with_default_retries()
+            .rule(format!("{}/no/such", source.host()), format!("{}/moved/app", destination.host()));
+        let outcome = migration.args(["--retries", retries]).run().await;
+        let end = summary(0, 0, 1);
+        let lines = [vec![GENERATE, HANDLE], vec![RETRY_GENERATE; rounds], vec![&end]].concat();
+        outcome.assert(1, &lines);
+    }
+}
+
+#[tokio::test]
+async fn a_generation_that_works_in_the_retry_has_its_tasks_run_there() {
+    let (source, destination) = two_registries().await;
+    source.put("team/app", "1.0", &small(1));
+    source.put("team/app", "2.0", &small(2));
+    source.on(Kind::TagList.once(), not_found());
+    let migration = Migration::with_default_retries()
+        .rule(format!("{}/team/app", source.host()), format!("{}/moved/app", destination.host()));
+    let outcome = migration.run().await;
+    outcome.assert(0, &[GENERATE, HANDLE, RETRY_GENERATE, RETRY_HANDLE, &summary(2, 0, 0)]);
+    assert!(outcome.lines("FAILED").is_empty(), "{outcome}");
+    assert_eq!(destination.tags("moved/app"), ["1.0", "2.0"]);
+}
+
+#[tokio::test]
+async fn both_kinds_of_retry_are_announced_in_one_round() {
+    let (source, destination) = two_registries().await;
+    source.put("team/app", "1.0", &small(1));
+    source.put("team/listed", "1.0", &small(2));
+    source.on(Kind::TagList.once(), not_found());
+    source.on(Kind::ManifestGet.within("team/app").once(), not_found());
+    source.on(Kind::ManifestHead.within("team/app").once(), not_found());
+    let migration = Migration::with_default_retries()
+        .rule(format!("{}/team/listed", source.host()), format!("{}/moved/listed", destination.host()))
+        .rule(source.reference("team/app", "1.0"), format!("{}/moved/app", destination.host()));
+    let outcome = migration.run().await;
+    outcome.assert(0, &[GENERATE, HANDLE, RETRY_GENERATE, RETRY_HANDLE, &summary(2, 0, 0)]);
+}
+
+#[tokio::test]
+async fn a_round_whose_kind_is_not_needed_says_nothing_of_it() {
+    let (source, destination) = two_registries().await;
+    source.put("team/app", "1.0", &small(1));
+    source.on(Kind::TagList.once(), not_found());
+    let migration = Migration::with_default_retries()
+        .rule(format!("{}/team/app:/^no/", source.host()), format!("{}/moved/app", destination.host()));
+    migration.run().await.assert(0, &[GENERATE, HANDLE, RETRY_GENERATE, &summary(0, 0, 0)]);
+}
+
+#[tokio::test]
+async fn final_failures_are_named_once_and_sorted() {
+    let (source, destination) = two_registries().await;
+    source.put("team/app", "1.0", &small(1));
+    let to = format!("{}/moved/app", destination.host());
+    let migration = Migration::with_default_retries()
+        .rule(source.reference("team/app", "c,a,1.0,b"), &to)
+        .rule(format!("{}/no/such", source.host()), &to)
+        .args(["--retries", "2"]);
+    let outcome = migration.run().await;
+    assert_eq!(outcome.code, Some(1), "{outcome}");
+    let images: Vec<&str> = outcome.lines("FAILED").into_iter().filter(|line| line.contains("/team/app:")).collect();
+    let expected = ["a", "b", "c"].map(|tag| format!("FAILED {} -> {to}:{tag}: ", source.reference("team/app", tag)));
+    assert_eq!(images.len(), 3, "{outcome}");
+    for (line, start) in images.iter().zip(&expected) {
+        assert!(line.starts_with(start), "{line} is not {start}\n{outcome}");
+    }
+    let rule = format!("FAILED images.json:3:3: \"{}/no/such\" -> \"{to}\": ", source.host());
+    outcome.assert_line(&rule, &[]);
+    assert_eq!(outcome.lines("FAILED").len(), 4, "{outcome}");
+}
+
+#[tokio::test]
+async fn totals_follow_the_failures() {
+    let (source, _destination, migration) = two_images().await;
+    let migration = migration.rule(source.reference("team/app", "missing"), format!("{}/moved/b", source.host()));
+    let outcome = migration.run().await;
+    let failed = outcome.stderr.lines().position(|line| line.starts_with("FAILED ")).expect("one failed");
+    let totals = outcome.stderr.lines().skip(failed).find(|line| line.contains("copied"));
+    let totals = totals.unwrap_or_else(|| panic!("no totals\n{outcome}"));
+    assert!(totals.contains('2') && totals.contains("up to date") && totals.contains("skipped"), "{totals}");
+    assert!(totals.contains("mounted"), "{totals}");
+}
+
+#[tokio::test]
+async fn the_summary_is_the_last_line_of_the_log() {
+    let (_source, _destination, migration) = two_images().await;
+    let migration = migration.rule("nginx", "docker.io/x/y");
+    let outcome = migration.run().await;
+    let log = outcome.log.as_deref().expect("a log");
+    assert!(log.lines().last().unwrap().ends_with(&summary(2, 0, 1)), "{outcome}");
+    assert!(log.lines().all(|line| line.starts_with("20")), "a line without a time\n{outcome}");
+}
+
+#[tokio::test]
+async fn the_log_is_appended() {
+    let (_source, _destination, migration) = two_images().await;
+    let first = migration.run().await.log.unwrap();
+    let second = migration.run().await.log.unwrap();
+    assert!(second.starts_with(&first) && second.len() > first.len());
+    assert_eq!(second.matches(&summary(2, 0, 0)).count(), 2);
+}
+
+#[tokio::test]
+async fn the_log_goes_where_it_is_sent() {
+    let (_source, _destination, migration) = two_images().await;
+    let migration = migration.args(["--log", "other.log"]);
+    assert_eq!(migration.run().await.assert_success(2).log, None);
+    let log = std::fs::read_to_string(migration.path("other.log")).unwrap();
+    assert!(log.lines().last().unwrap().ends_with(&summary(2, 0, 0)));
+}
+
+#[tokio::test]
+async fn a_log_named_dash_is_standard_error() {
+    let (_source, _destination, migration) = two_images().await;
+    let migration = migration.args(["--log", "-"]);
+    let outcome = migration.run().await;
+    outcome.assert_success(2);
+    assert!(outcome.stderr.lines().any(|line| line.starts_with("20") && line.ends_with(&summary(2, 0, 0))), "{outcome}");
+    assert_eq!(migration.files(), ["images.json"]);
+}
+
+#[tokio::test]
+async fn a_log_that_was_asked_for_and_cannot_be_written_stops_the_run() {
+    let (source, _destination, migration) = two_images().await;
+    migration.args(["--log", "no/such/folder/x.log"]).run().await.assert_refused(&["no/such/folder/x.log"]);
+    assert_eq!(source.count_all(), 0);
+}
+
+#[tokio::test]
+async fn the_usual_log_that_cannot_be_written_is_a_warning() {
+    let (_source, _destination, migration) = two_images().await;
+    std::fs::create_dir(migration.path("image-migrator.log")).unwrap();
+    let running = migration.start().await;
+    // The log is a folder, which this must not read as one.
+    let outcome = running.finish().await;
+    outcome.assert_success(2);
+    assert!(outcome.stderr.contains("image-migrator.log"), "{outcome}");
+}
+
+#[tokio::test]
+async fn every_line_of_a_json_log_is_an_object() {
+    let (source, _destination, migration) = two_images().await;
+    let migration = migration.rule(source.reference("team/app", "missing"), format!("{}/moved/b", source.host()));
+    let outcome = migration.args(["--log-format", "json"]).run().await;
+    let log = outcome.log.as_deref().expect("a log");
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    assert!(lines.iter().all(Value::is_object), "{outcome}");
+    assert!(lines.last().unwrap().to_string().contains(&summary(3, 1, 0)), "{outcome}");
+    assert!(log.contains("missing"), "{outcome}");
+}
+
+#[tokio::test]
+async fn the_log_tells_of_every_image() {
+    let (source, destination, migration) = two_images().await;
+    let log = migration.run().await.log.unwrap();
+    for tag in ["1.0", "2.0"] {
+        assert!(log.contains(&source.reference("team/app", tag)), "{tag}\n{log}");
+        assert!(log.contains(&destination.reference("moved/app", tag)), "{tag}\n{log}");
+    }
+}
+
+#[tokio::test]
+async fn no_secret_is_ever_written() {
+    const RIGHT: &str = "r1ght-S3cret/+%";
+    const WRONG: &str = "wr0ng-S3cret/+%";
+    for (password, format) in [(RIGHT, "text"), (WRONG, "text"), (RIGHT, "json"), (WRONG, "json")] {
+        for bearer in [false, true] {
+            let builder = if bearer {
+                Registry::builder().bearer(("mover", RIGHT))
+            } else {
+                Registry::builder().basic(("mover", RIGHT))
+            };
+            let source = builder.redirect_blobs().start().await;
+            let destination = Registry::open().await;
+            source.put("team/app", "1.0", &small(1));
+            source.on(Kind::BlobGet.once(), Answer::status(500));
+            let migration = Migration::with_default_retries()
+                .auth(&json!({ source.host(): { "username": "mover", "password": password } }))
+                .rule(format!("{}/team/app", source.host()), format!("{}/a/b", destination.host()))
+                .rule(source.reference("team/app", "1.0,missing"), format!("{}/a/c", destination.host()))
+                .args(["--retries", "1", "--log-format", format]);
+            let outcome = migration.run().await;
+            assert_eq!(outcome.code, Some(1), "{outcome}");
+            let everything = outcome.everything();
+            let basic = base64(format!("mover:{password}").as_bytes());
+            for secret in [password, "S3cret", &basic, "Bearer ey", "X-Signature", "X-Key"] {
+                assert!(!everything.contains(secret), "{secret} is told\n{outcome}");
+            }
+            for request in source.requests() {
+                let Some((_, token)) = request.header("authorization").and_then(|value| value.split_once(' ')) else {
+                    continue;
+                };
+                assert!(!everything.contains(token), "{token} is told\n{outcome}");
+            }
+        }
+    }
+}
+
+fn base64(bytes: &[u8]) -> String {
+    use ::base64::Engine;
+    ::base64::engine::general_purpose::STANDARD.encode(bytes)
+}
+
+#[tokio::test]
+async fn help_names_every_flag_and_variable() {
+    let outcome = Migration::with_default_retries().args(["--help"]).run().await;
+    assert_eq!(outcome.code, Some(0), "{outcome}");
+    for word in [
+        "--auth", "--images", "--config", "--log", "--namespace", "--registry", "-r, --retries", "-w, --workers",
+        "--log-format", "DEFAULT_NAMESPACE", "DEFAULT_REGISTRY", "auth.json", "images.json", "image-migrator.log",
+    ] {
+        assert!(outcome.stdout.contains(word), "{word}\n{outcome}");
+    }
+    assert!(outcome.stdout.contains("Usage: image-migrator"), "{outcome}");
+}
+
+#[tokio::test]
+async fn version_is_told() {
+    let outcome = Migration::with_default_retries().args(["--version"]).run().await;
+    assert_eq!(outcome.code, Some(0), "{outcome}");
+    assert_eq!(outcome.stdout, format!("image-migrator {}\n", env!("CARGO_PKG_VERSION")));
+    assert!(outcome.log.is_none());
+}

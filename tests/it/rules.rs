@@ -1,0 +1,316 @@
+//! Every form of a rule, from images.json to the tags at the destination.
+
+use scriptable_registry::{Kind, Registry};
+use serde_json::json;
+
+use crate::support::{GENERATE, HANDLE, Migration, small, summary, two_registries};
+
+/// A source whose `team/app` has the tags 1.0, 1.1, 2.0-rc1 and latest, and an empty destination.
+async fn four_tags() -> (Registry, Registry) {
+    let (source, destination) = two_registries().await;
+    for (seed, tag) in ["1.0", "1.1", "2.0-rc1", "latest"].into_iter().enumerate() {
+        source.put("team/app", tag, &small(seed as u64));
+    }
+    (source, destination)
+}
+
+/// The tags that the destination has after a rule with this behind the source's repository.
+async fn copied(selection: &str) -> Vec<String> {
+    let (source, destination) = four_tags().await;
+    let to = format!("{}/moved/app", destination.host());
+    let outcome = Migration::new().rule(format!("{}/team/app{selection}", source.host()), to).run().await;
+    let tags = destination.tags("moved/app");
+    outcome.assert_success(tags.len());
+    for tag in &tags {
+        assert_eq!(destination.digest("moved/app", tag), source.digest("team/app", tag));
+    }
+    tags
+}
+
+#[tokio::test]
+async fn a_repository_means_all_its_tags() {
+    assert_eq!(copied("").await, ["1.0", "1.1", "2.0-rc1", "latest"]);
+}
+
+#[tokio::test]
+async fn a_repository_means_all_its_tags_over_all_pages() {
+    for builder in [Registry::builder(), Registry::builder().absolute_links()] {
+        let source = builder.page_size(2).largest_page(2).start().await;
+        let destination = Registry::open().await;
+        for tag in 0..7 {
+            source.put("team/app", &format!("v{tag}"), &small(1));
+        }
+        let migration = Migration::new()
+            .rule(format!("{}/team/app", source.host()), format!("{}/moved/app", destination.host()));
+        migration.run().await.assert_success(7);
+        assert_eq!(destination.tags("moved/app").len(), 7);
+    }
+}
+
+#[tokio::test]
+async fn tags_are_listed_by_name() {
+    assert_eq!(copied(":1.0").await, ["1.0"]);
+    assert_eq!(copied(":latest,1.0").await, ["1.0", "latest"]);
+}
+
+#[tokio::test]
+async fn an_expression_selects_tags_in_which_it_is_found() {
+    assert_eq!(copied(r":/^1\./").await, ["1.0", "1.1"]);
+    assert_eq!(copied(":/rc/").await, ["2.0-rc1"]);
+    assert_eq!(copied(":/1/").await, ["1.0", "1.1", "2.0-rc1"]);
+    assert_eq!(copied(r":!/^1\./").await, ["2.0-rc1", "latest"]);
+    assert!(copied(":/nothing/").await.is_empty());
+}
+
+#[tokio::test]
+async fn a_digest_takes_the_tag_beside_it_or_at_the_destination() {
+    let (source, destination) = four_tags().await;
+    let digest = source.digest("team/app", "1.0").unwrap();
+    let app = format!("{}/team/app", source.host());
+    let to = destination.host();
+    let outcome = Migration::new()
+        .rule(format!("{app}:stable@{digest}"), format!("{to}/beside/app"))
+        .rule(format!("{app}@{digest}"), format!("{to}/given/app:v1"))
+        .rule(format!("{app}:stable@{digest}"), format!("{to}/both/app:v2"))
+        .rule(format!("{app}@{digest}"), format!("{to}/repeated/app:v3@{digest}"))
+        .rule(format!("{app}@{digest}"), format!("{to}/none/app"))
+        .rule(format!("{app}@{digest}"), format!("{to}/same/app@{digest}"))
+        .run()
+        .await;
+    if outcome.code != Some(0) {
+        panic!("{outcome}");
+    }
+    outcome.assert_success(6);
+    for (repository, tags) in
+        [("beside", vec!["stable"]), ("given", vec!["v1"]), ("both", vec!["v2"]), ("none", vec![]), ("same", vec![])]
+    {
+        let repository = format!("{repository}/app");
+        assert_eq!(destination.tags(&repository), tags, "{repository}");
+        assert_eq!(destination.missing(&repository, &digest), Vec::<String>::new(), "{repository}");
+    }
+    assert!(outcome.stderr.contains("images.json:6:3"), "no warning of an image without a tag\n{outcome}");
+    // A tag that stands beside a digest is not asked for.
+    assert_eq!(source.requests_of(Kind::ManifestGet.of("stable")).len(), 0);
+}
+
+#[tokio::test]
+async fn destination_tags_are_paired_in_order() {
+    let (source, destination) = four_tags().await;
+    let to = destination.host();
+    let outcome = Migration::new()
+        .rule(source.reference("team/app", "1.0"), format!("{to}/one/app:first"))
+        .rule(source.reference("team/app", "latest,1.1"), format!("{to}/two/app:a,b"))
+        .run()
+        .await;
+    outcome.assert_success(3);
+    assert_eq!(destination.digest("one/app", "first"), source.digest("team/app", "1.0"));
+    assert_eq!(destination.digest("two/app", "a"), source.digest("team/app", "latest"));
+    assert_eq!(destination.digest("two/app", "b"), source.digest("team/app", "1.1"));
+}
+
+#[tokio::test]
+async fn an_array_is_a_rule_for_each_destination() {
+    let (source, destination) = four_tags().await;
+    let to = destination.host();
+    let migration = Migration::new()
+        .rule_to(source.reference("team/app", "1.0"), json!([format!("{to}/a/app"), format!("{to}/b/app:x"), ""]))
+        .args(["--registry", &to, "--namespace", "c"]);
+    migration.run().await.assert_success(3);
+    assert_eq!(destination.repositories(), ["a/app", "b/app", "c/app"]);
+    assert_eq!(destination.tags("b/app"), ["x"]);
+}
+
+#[tokio::test]
+async fn a_key_that_stands_twice_is_two_rules() {
+    let (source, destination) = four_tags().await;
+    let to = destination.host();
+    let from = source.reference("team/app", "1.0");
+    Migration::new()
+        .rule(&from, format!("{to}/a/app"))
+        .rule(&from, format!("{to}/b/app"))
+        .run()
+        .await
+        .assert_success(2);
+    assert_eq!(destination.repositories(), ["a/app", "b/app"]);
+}
+
+#[tokio::test]
+async fn identical_tasks_are_run_and_counted_once() {
+    let (source, destination) = four_tags().await;
+    let to = format!("{}/moved/app", destination.host());
+    let from = source.reference("team/app", "1.0");
+    let outcome = Migration::new()
+        .rule(&from, &to)
+        .rule(&from, &to)
+        .rule(&from, format!("{to}:1.0"))
+        .rule(source.reference("team/app", "1.0,1.0"), &to)
+        .rule(format!("{}/team/app", source.host()), &to)
+        .run()
+        .await;
+    outcome.assert_success(4);
+    assert_eq!(destination.requests_of(Kind::ManifestPut.of("1.0")).len(), 1);
+}
+
+#[tokio::test]
+async fn an_empty_destination_goes_to_the_default_registry_and_namespace() {
+    let (source, destination) = four_tags().await;
+    source.put("app", "1.0", &small(1));
+    source.put("a/b/c", "1.0", &small(1));
+    let to = destination.host();
+    let rules = || {
+        Migration::new()
+            .rule(source.reference("team/app", "1.0"), "")
+            .rule(source.reference("app", "1.0"), "")
+            .rule(source.reference("a/b/c", "1.0"), "")
+    };
+    let flags = |namespace: &str| ["--registry".to_owned(), to.clone(), "--namespace".to_owned(), namespace.to_owned()];
+    for (migration, namespace) in [
+        (rules().args(flags("flags")), "flags"),
+        (rules().args(flags("deep/name/space")), "deep/name/space"),
+        (rules().env("DEFAULT_REGISTRY", &to).env("DEFAULT_NAMESPACE", "variables"), "variables"),
+        (rules().args(flags("over")).env("DEFAULT_REGISTRY", "x.io").env("DEFAULT_NAMESPACE", "y"), "over"),
+        (rules().env("DEFAULT_REGISTRY", &to).args(["--namespace", "both"]), "both"),
+    ] {
+        // Both app and team/app go to <namespace>/app:1.0 with different content.
+        let outcome = migration.run().await;
+        outcome.assert_failures(2, 0, 1);
+        outcome.assert_line("FAILED images.json:3:3: ", &[&format!("{to}/{namespace}/app:1.0")]);
+        assert_eq!(destination.tags(&format!("{namespace}/app")), ["1.0"]);
+        assert_eq!(destination.digest(&format!("{namespace}/app"), "1.0"), source.digest("team/app", "1.0"));
+        assert_eq!(destination.tags(&format!("{namespace}/b/c")), ["1.0"]);
+    }
+}
+
+#[tokio::test]
+async fn an_empty_destination_without_defaults_names_flag_and_variable() {
+    let (source, destination) = four_tags().await;
+    let rules = || Migration::new().rule(source.reference("team/app", "1.0"), "");
+    let registry = ["--registry", "DEFAULT_REGISTRY"];
+    let namespace = ["--namespace", "DEFAULT_NAMESPACE"];
+    for (migration, words) in [
+        (rules(), [registry, namespace].concat()),
+        (rules().args(["--registry", &destination.host()]), namespace.to_vec()),
+        (rules().args(["--namespace", "x"]), registry.to_vec()),
+        (rules().env("DEFAULT_REGISTRY", "").env("DEFAULT_NAMESPACE", "x"), registry.to_vec()),
+    ] {
+        let outcome = migration.run().await;
+        outcome.assert_failures(0, 0, 1);
+        outcome.assert_line("INVALID images.json:2:3: ", &words);
+    }
+}
+
+#[tokio::test]
+async fn rules_that_cannot_be_used_are_all_named_at_once_and_the_others_run() {
+    let (source, destination) = four_tags().await;
+    let app = format!("{}/team/app", source.host());
+    let to = format!("{}/moved/app", destination.host());
+    let digest = source.digest("team/app", "1.0").unwrap();
+    let other = source.digest("team/app", "1.1").unwrap();
+    let invalid = [
+        ("nginx:1".to_owned(), to.clone(), "docker.io/library/nginx:1"),
+        ("bitnami/redis".to_owned(), to.clone(), "docker.io/bitnami/redis"),
+        (app.clone(), "team/app".to_owned(), "docker.io/team/app"),
+        (app.clone(), format!("{to}:1.0"), "tag"),
+        (format!("{app}:/1/"), format!("{to}:1.0"), "tag"),
+        (format!("{app}:1.0,1.1"), format!("{to}:1.0"), "2"),
+        (format!("{app}:1.0"), format!("{to}:a,b"), "2"),
+        (format!("{app}:1 0"), to.clone(), "space"),
+        (format!("{app}:-x"), to.clone(), "tag"),
+        (format!("{app}@sha256:12"), to.clone(), "digest"),
+        (format!("{app}:/(/"), to.clone(), "regular expression"),
+        (format!("{app}:/1"), to.clone(), "regular expression"),
+        (format!("{app}:1.0"), format!("{to}@{digest}"), "digest"),
+        (format!("{app}@{digest}"), format!("{to}@{other}"), "digest"),
+        (app.to_uppercase(), to.clone(), "team/app"),
+        (app.replace("127", "https://127"), to.clone(), "https://"),
+        (String::new(), to.clone(), "empty"),
+        (source.host(), to.clone(), "repository"),
+    ];
+    let mut migration = Migration::with_default_retries().rule(format!("{app}:1.0"), &to);
+    for (from, to, _) in &invalid {
+        migration = migration.rule(from, to);
+    }
+    let outcome = migration.rule_to(&app, json!([])).run().await;
+    // No round: what is wrong in the file stays wrong.
+    outcome.assert(1, &[GENERATE, HANDLE, &summary(1, 0, invalid.len() + 1)]);
+    for (index, (from, to, word)) in invalid.iter().enumerate() {
+        let start = format!("INVALID images.json:{}:3: {from:?} -> {to:?}: ", index + 3);
+        outcome.assert_line(&start, &[word]);
+    }
+    outcome.assert_line(&format!("INVALID images.json:{}:3: ", invalid.len() + 3), &["empty"]);
+    assert_eq!(outcome.lines("INVALID").len(), invalid.len() + 1, "{outcome}");
+    assert_eq!(destination.tags("moved/app"), ["1.0"]);
+}
+
+#[tokio::test]
+async fn on_a_clash_the_earlier_rule_keeps_the_tag_and_the_later_one_its_other_tags() {
+    let (source, destination) = four_tags().await;
+    source.put("other/app", "1.0", &small(100));
+    source.put("other/app", "1.1", &small(101));
+    source.put("other/app", "9.0", &small(102));
+    let to = format!("{}/moved/app", destination.host());
+    let outcome = Migration::with_default_retries()
+        .rule(format!("{}/team/app", source.host()), &to)
+        .rule(format!("{}/other/app", source.host()), &to)
+        .run()
+        .await;
+    outcome.assert(1, &[GENERATE, HANDLE, &summary(5, 0, 1)]);
+    outcome.assert_line("FAILED images.json:3:3: ", &[&format!("{to}:1.0"), &format!("{to}:1.1")]);
+    assert_eq!(destination.tags("moved/app"), ["1.0", "1.1", "2.0-rc1", "9.0", "latest"]);
+    assert_eq!(destination.digest("moved/app", "1.0"), source.digest("team/app", "1.0"));
+    assert_eq!(destination.digest("moved/app", "9.0"), source.digest("other/app", "9.0"));
+}
+
+#[tokio::test]
+async fn a_listed_tag_that_is_missing_is_a_failed_task() {
+    let (source, destination) = four_tags().await;
+    let to = format!("{}/moved/app", destination.host());
+    let outcome = Migration::new().rule(source.reference("team/app", "1.0,nine"), &to).run().await;
+    outcome.assert_failures(2, 1, 0);
+    outcome.assert_failed(&source.reference("team/app", "nine"), &format!("{to}:nine"), &["404"]);
+    assert_eq!(destination.tags("moved/app"), ["1.0"]);
+}
+
+#[tokio::test]
+async fn a_repository_that_cannot_be_listed_is_a_failed_generation() {
+    let (source, destination) = four_tags().await;
+    let to = format!("{}/moved/app", destination.host());
+    let nowhere = format!("{}/no/such", source.host());
+    let migration = Migration::new().rule(&nowhere, &to).rule(source.reference("team/app", "1.0"), &to);
+    let outcome = migration.run().await;
+    outcome.assert_failures(1, 0, 1);
+    outcome.assert_line(&format!("FAILED images.json:2:3: \"{nowhere}\" -> \"{to}\": "), &["404"]);
+    assert_eq!(destination.tags("moved/app"), ["1.0"]);
+}
+
+#[tokio::test]
+async fn a_repository_without_tags_has_nothing_to_copy() {
+    let (source, destination) = two_registries().await;
+    let digest = source.put("team/app", "1.0", &small(1));
+    source.remove_manifest("team/app", "1.0");
+    if source.manifest("team/app", &digest).is_none() {
+        source.put("team/app", &digest, &small(1));
+    }
+    let to = format!("{}/moved/app", destination.host());
+    Migration::new().rule(format!("{}/team/app", source.host()), to).run().await.assert_success(0);
+}
+
+#[tokio::test]
+async fn a_host_of_auth_json_is_a_host_without_a_dot() {
+    let outcome = Migration::new().rule("registry/team/app:1", "registry/moved/app").run().await;
+    outcome.assert_failures(0, 0, 1);
+    let migration = Migration::new().rule("registry/team/app:1", "registry/moved/app").auth(&json!({ "registry": {} }));
+    let outcome = migration.env("HTTPS_PROXY", "http://127.0.0.1:1").run().await;
+    outcome.assert_failures(1, 1, 0);
+    outcome.assert_failed("registry/team/app:1", "registry/moved/app:1", &["registry"]);
+}
+
+#[tokio::test]
+async fn one_component_is_a_path_and_a_destination_may_be_the_source_registry() {
+    let source = Registry::open().await;
+    source.put("app", "1.0", &small(1));
+    let migration = Migration::new().rule(source.reference("app", "1.0"), format!("{}/copy", source.host()));
+    migration.run().await.assert_success(1);
+    assert_eq!(source.digest("copy", "1.0"), source.digest("app", "1.0"));
+    assert_eq!(source.count(Kind::UploadFinish), 0, "its own registry mounts");
+}

@@ -1,0 +1,162 @@
+//! The `docker-registry` program: a real registry on a free port, with its data in a temporary directory.
+
+use std::fs::File;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+/// The one user of a registry with passwords.
+pub const USER: &str = "mover";
+pub const PASSWORD: &str = "s3cret-PASSWORD";
+/// `PASSWORD`, hashed with bcrypt.
+const HASH: &str = "$2b$04$Ymbb2/halD2dTp50Ya0v/uaayOkIi3No/zV1k55AulloAlONePBL.";
+
+/// Says whether the programs of this module's tests are there. Where a build server runs them they have to be.
+pub fn is_installed(programs: &[&str]) -> bool {
+    let missing = |name: &&&str| !matches!(Command::new(name).arg("--version").output(), Ok(out) if out.status.success());
+    let Some(missing) = programs.iter().find(missing) else { return true };
+    assert!(std::env::var_os("CI").is_none(), "{missing} is not installed");
+    eprintln!("\nSKIPPED: {missing} is not installed\n");
+    false
+}
+
+/// How a registry is to be.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    pub password: bool,
+    pub tls: bool,
+}
+
+/// A running registry; it ends when this is dropped.
+#[derive(Debug)]
+pub struct DockerRegistry {
+    process: Child,
+    directory: TempDir,
+    port: u16,
+    options: Options,
+}
+
+impl DockerRegistry {
+    pub async fn start(options: Options) -> Self {
+        // Another process may take the port before the registry does: then there is another one.
+        for _ in 0..4 {
+            if let Ok(registry) = Self::try_start(options).await {
+                return registry;
+            }
+        }
+        Self::try_start(options).await.unwrap_or_else(|log| panic!("docker-registry does not start:\n{log}"))
+    }
+
+    /// Fails with what the registry said.
+    async fn try_start(options: Options) -> Result<Self, String> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        std::fs::write(path("config.yml"), config(directory.path(), port, options)).unwrap();
+        let process = Command::new("docker-registry")
+            .args(["serve", "config.yml"])
+            .current_dir(directory.path())
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(File::create(path("access.log")).unwrap())
+            .stderr(File::create(path("error.log")).unwrap())
+            .spawn()
+            .unwrap();
+        let mut registry = DockerRegistry { process, directory, port, options };
+        match registry.answers().await {
+            true => Ok(registry),
+            false => Err(std::fs::read_to_string(registry.directory.path().join("error.log")).unwrap()),
+        }
+    }
+
+    /// Waits until it answers or has ended.
+    async fn answers(&mut self) -> bool {
+        while self.process.try_wait().unwrap().is_none() {
+            if self.get("/v2/").await.is_ok() {
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        false
+    }
+
+    /// `127.0.0.1:<port>`
+    pub fn host(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// The file of the certificate it shows, which nobody vouches for.
+    pub fn certificate(&self) -> String {
+        self.directory.path().join("certificate.pem").to_str().unwrap().to_owned()
+    }
+
+    async fn get(&self, path: &str) -> Result<reqwest::Response, reqwest::Error> {
+        let scheme = if self.options.tls { "https" } else { "http" };
+        let client = reqwest::Client::builder().tls_danger_accept_invalid_certs(true).no_proxy().build().unwrap();
+        client.get(format!("{scheme}://{}{path}", self.host())).basic_auth(USER, Some(PASSWORD)).send().await
+    }
+
+    /// Method, path and status of every request so far, but for those of the test itself.
+    pub async fn requests(&self) -> Vec<AccessLine> {
+        // What comes in order leaves in order: once the mark is in the log, so is all before it.
+        static COUNT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+        let mark = format!("/v2/?mark={}", COUNT.fetch_add(1, std::sync::atomic::Ordering::SeqCst));
+        self.get(&mark).await.unwrap();
+        loop {
+            let log = std::fs::read_to_string(self.directory.path().join("access.log")).unwrap();
+            let lines: Vec<AccessLine> = log.lines().filter_map(AccessLine::parse).collect();
+            if let Some(end) = lines.iter().position(|line| line.path == mark) {
+                let program = |line: &AccessLine| !line.path.contains("?mark=");
+                return lines.into_iter().take(end).filter(program).collect();
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+impl Drop for DockerRegistry {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// A request as the access log tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessLine {
+    pub method: String,
+    pub path: String,
+    pub status: u16,
+}
+
+impl AccessLine {
+    /// `127.0.0.1 - - [01/Jan/2025:00:00:00 +0000] "GET /v2/ HTTP/1.1" 200 2 "" "agent"`
+    fn parse(line: &str) -> Option<Self> {
+        let mut parts = line.splitn(3, '"');
+        let mut request = parts.nth(1)?.split(' ');
+        let status = parts.next()?.split_whitespace().next()?.parse().ok()?;
+        Some(AccessLine { method: request.next()?.to_owned(), path: request.next()?.to_owned(), status })
+    }
+}
+
+fn config(directory: &Path, port: u16, options: Options) -> String {
+    let path = |name: &str| directory.join(name).to_str().unwrap().to_owned();
+    let mut config = format!(
+        "version: 0.1\nlog:\n  level: warn\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:{port}\n",
+        path("data")
+    );
+    if options.tls {
+        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap();
+        std::fs::write(path("certificate.pem"), made.cert.pem()).unwrap();
+        std::fs::write(path("key.pem"), made.signing_key.serialize_pem()).unwrap();
+        config += &format!("  tls:\n    certificate: {}\n    key: {}\n", path("certificate.pem"), path("key.pem"));
+    }
+    if options.password {
+        std::fs::write(path("passwords"), format!("{USER}:{HASH}\n")).unwrap();
+        config += &format!("auth:\n  htpasswd:\n    realm: a real registry\n    path: {}\n", path("passwords"));
+    }
+    config
+}

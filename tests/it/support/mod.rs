@@ -1,0 +1,53 @@
+//! What the tests stand on: a run of the program, real registries, and a witness that is not the program.
+
+pub mod docker_registry;
+pub mod run;
+pub mod skopeo;
+
+use std::collections::BTreeMap;
+
+use scriptable_registry::{Image, Kind, Registry};
+
+pub use run::{GENERATE, HANDLE, Migration, RETRY_GENERATE, RETRY_HANDLE, summary};
+
+/// Larger than what counts as tiny, so that a worker moves it.
+pub const LARGE: u64 = 300_000;
+
+/// A small image, another one for each seed.
+pub fn small(seed: u64) -> Image {
+    Image::new("linux/amd64").layer_of(seed, 2_000)
+}
+
+/// An image of one large layer, another one for each seed.
+pub fn large(seed: u64) -> Image {
+    Image::new("linux/amd64").layer_of(seed, LARGE)
+}
+
+/// A source and a destination, open and empty.
+pub async fn two_registries() -> (Registry, Registry) {
+    (Registry::open().await, Registry::open().await)
+}
+
+/// How many requests of each kind a registry has seen, but for pings, of which a run may send one.
+pub fn requests(registry: &Registry) -> BTreeMap<Kind, u64> {
+    let mut counts = BTreeMap::new();
+    for request in registry.requests() {
+        *counts.entry(request.kind).or_default() += 1;
+    }
+    let pings = counts.remove(&Kind::Ping).unwrap_or_default();
+    assert!(pings <= 1, "{pings} pings");
+    counts
+}
+
+/// Asserts that a tag is at the destination with the source's digest, and all that belongs to it.
+#[track_caller]
+pub fn assert_same(source: (&Registry, &str, &str), destination: (&Registry, &str, &str)) {
+    let (from, repository, tag) = source;
+    let expected = from.manifest(repository, tag).unwrap_or_else(|| panic!("no {repository}:{tag} at the source"));
+    let (to, repository, tag) = destination;
+    let found = to.manifest(repository, tag).unwrap_or_else(|| panic!("no {repository}:{tag} at the destination"));
+    assert_eq!(found.digest, expected.digest, "{repository}:{tag}");
+    assert_eq!(found.bytes, expected.bytes, "{repository}:{tag}");
+    assert_eq!(found.media_type, expected.media_type, "{repository}:{tag}");
+    assert_eq!(to.missing(repository, tag), Vec::<String>::new(), "{repository}:{tag}");
+}
