@@ -291,6 +291,7 @@ async fn the_names_of_docker_hub_are_one_registry() {
         let outcome = Migration::new()
             .rule(format!("{name}/nginx:1"), format!("{}/moved/nginx", destination.host()))
             .env("HTTPS_PROXY", &proxy)
+            .env("NO_PROXY", "127.0.0.1")
             .run()
             .await;
         outcome.assert_failures(1, 1, 0);

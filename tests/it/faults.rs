@@ -1,6 +1,6 @@
 //! What registries and networks do wrong, and that it stays with the image it concerns.
 
-use scriptable_registry::{Action, Answer, Index, Kind, Manifest, Matcher, Mounts, Registry};
+use scriptable_registry::{Action, Answer, Index, Kind, Manifest, Matcher, Mounts, Registry, Request};
 
 use crate::support::{LARGE, Migration, assert_same, large, small, two_registries};
 
@@ -68,16 +68,21 @@ async fn a_source_that_knows_no_ranges_is_read_from_its_beginning() {
 }
 
 #[tokio::test]
-async fn a_redirect_whose_time_is_over_is_asked_for_anew() {
+async fn a_redirect_that_breaks_off_is_resumed_at_a_new_address() {
     let source = Registry::builder().redirect_blobs().start().await;
     let destination = Registry::open().await;
     source.put("team/app", "1.0", &large(1));
     source.put("team/other", "1.0", &large(2));
-    source.on(Kind::RedirectedGet.times(2), Answer::status(403));
+    let of_layer = |request: &Request| request.path.ends_with(&layer(1).replace(':', "%3A"));
+    let cut = source.on(Kind::RedirectedGet.filter(of_layer).once(), Action::CutResponseAfter(100_000));
     let migration = Migration::new()
         .rule(source.reference("team/app", "1.0"), format!("{}/moved/app", destination.host()))
         .rule(source.reference("team/other", "1.0"), format!("{}/moved/other", destination.host()));
     assert_overcome(&source, &destination, &migration).await;
+    assert_eq!(cut.hits(), 1);
+    // The old address may be signed for a time that is over.
+    assert_eq!(source.requests_of(Kind::BlobGet.of(&layer(1))).len(), 2);
+    assert!(source.requests_of(Kind::RedirectedGet.filter(of_layer))[1].header("range").is_some());
 }
 
 #[tokio::test]
@@ -98,9 +103,14 @@ async fn a_blob_damaged_on_its_way_is_read_again() {
 
 #[tokio::test]
 async fn a_blob_of_another_size_than_said_fails_its_image_alone() {
-    let (source, destination, migration) = two_images().await;
-    source.on(Kind::BlobGet.of(&layer(1)), Action::Truncate(1_000));
-    assert_only_first_fails(&source, &destination, &migration, &[]).await;
+    for said in [LARGE / 2, LARGE * 2] {
+        let (source, destination, migration) = two_images().await;
+        let mut manifest = source.manifest("team/app", "1.0").unwrap().json();
+        manifest["layers"][0]["size"] = said.into();
+        let media_type = manifest["mediaType"].as_str().unwrap().to_owned();
+        source.put_manifest("team/app", "1.0", &media_type, manifest.to_string());
+        assert_only_first_fails(&source, &destination, &migration, &[]).await;
+    }
 }
 
 #[tokio::test]

@@ -117,7 +117,7 @@ impl Migration {
         let mut command = Command::new(env!("CARGO_BIN_EXE_image-migrator"));
         command.current_dir(self.directory.path()).args(&self.arguments).env_clear();
         command.env("HOME", self.directory.path());
-        for name in ["PATH", "LLVM_PROFILE_FILE"] {
+        for name in ["PATH", "LLVM_PROFILE_FILE", "RUST_MIN_STACK"] {
             command.envs(std::env::var_os(name).map(|value| (name, value)));
         }
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
