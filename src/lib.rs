@@ -17,6 +17,7 @@
 //! | [`transfer`] | the engine: moves images within its limits; knows no files, flags or terminals |
 //! | [`migration`] | plan and transfer in rounds |
 //! | [`event`] | what can happen, as plain data |
+//! | [`shared`] | a value that is made once for all who wait for it |
 //! | [`report`] | events to output, failures, totals, log |
 //! | [`cli`], [`logging`] | the command line |
 
@@ -34,4 +35,5 @@ pub mod plan;
 pub mod reference;
 pub mod registry;
 pub mod report;
+pub mod shared;
 pub mod transfer;

@@ -36,12 +36,12 @@ pub fn open(path: &Path) -> io::Result<File> {
 /// Sends log lines to `file`; warnings also to stderr, short.
 pub fn to_file(file: File, format: Format) {
     // The file's layer comes first: fields formatted for the console would be reused in the file.
-    registry().with(lines(Arc::new(file), format)).with(console()).init();
+    registry().with(lines(Arc::new(file), format, |_| true)).with(console()).init();
 }
 
-/// Sends log lines to stderr.
+/// Sends log lines to stderr, but for those that are printed there anyway.
 pub fn to_stderr(format: Format) {
-    registry().with(lines(io::stderr, format)).init();
+    registry().with(lines(io::stderr, format, |metadata| metadata.target() != PRINTED)).init();
 }
 
 /// Sends warnings to stderr, and no log lines anywhere.
@@ -49,12 +49,14 @@ pub fn to_console() {
     registry().with(console()).init();
 }
 
-fn lines<S, W>(writer: W, format: Format) -> Box<dyn Layer<S> + Send + Sync>
+fn lines<S, W>(writer: W, format: Format, wanted: fn(&Metadata<'_>) -> bool) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let wanted = filter_fn(|metadata: &Metadata<'_>| is_ours(metadata) && *metadata.level() <= Level::INFO);
+    let wanted = filter_fn(move |metadata: &Metadata<'_>| {
+        is_ours(metadata) && *metadata.level() <= Level::INFO && wanted(metadata)
+    });
     let base = layer().with_writer(writer).with_ansi(false).with_target(false);
     match format {
         Format::Text => base.fmt_fields(DefaultFields::new()).with_filter(wanted).boxed(),

@@ -44,7 +44,8 @@ impl Migration<'_> {
         for left in (0..retries).rev() {
             let (mut again, lost): (Vec<_>, Vec<_>) = failed.into_iter().partition(|(_, failure)| !failure.is_final);
             failed = lost;
-            if again.is_empty() && !planner.has_retriable() {
+            if again.is_empty() && !planner.has_retriable() || cancel.is_cancelled() {
+                failed.append(&mut again);
                 break;
             }
             if again.iter().any(|(_, failure)| failure.transient) || planner.may_pass() {
@@ -67,6 +68,9 @@ impl Migration<'_> {
                 failed.extend(run(&engine, tasks, left == 0).await);
             }
         }
+        let left_over = shared(planner.left_over());
+        images += left_over.len();
+        failed.extend(left_over.into_iter().map(|task| (task, Failure::cancelled())));
         let failed_rules = planner
             .failures()
             .map(|(rule, failure)| FailedRule { rule: rule.to_string(), failure: failure.clone() })

@@ -30,6 +30,8 @@ pub struct Planner<'a> {
     claims: HashMap<Reference, Reference>,
     /// Rules that failed and will not be tried again, or not yet, by their place in `rules`.
     failures: BTreeMap<usize, Failure>,
+    /// Images of later rules that wait for an earlier rule to be generated, since it may want their destinations.
+    deferred: BTreeMap<usize, Vec<Task>>,
 }
 
 /// The tags of each source repository that was asked for, or why there are none.
@@ -42,7 +44,15 @@ impl<'a> Planner<'a> {
         listener: Arc<dyn Listener>,
         cancel: CancellationToken,
     ) -> Self {
-        Self { rules, clients, listener, cancel, claims: HashMap::new(), failures: BTreeMap::new() }
+        Self {
+            rules,
+            clients,
+            listener,
+            cancel,
+            claims: HashMap::new(),
+            failures: BTreeMap::new(),
+            deferred: BTreeMap::new(),
+        }
     }
 
     /// The rules that failed so far and why, in the order of the file.
@@ -65,21 +75,45 @@ impl<'a> Planner<'a> {
         self.expand((0..self.rules.len()).collect(), last).await
     }
 
-    /// The tasks of the rules that failed and may do better.
+    /// The tasks of the rules that failed and may do better, and of those that waited for them.
     pub async fn generate_again(&mut self, last: bool) -> Vec<Task> {
-        let again = self.failures.extract_if(.., |_, failure| !failure.is_final).map(|(index, _)| index).collect();
+        let failed = self.failures.extract_if(.., |_, failure| !failure.is_final).map(|(index, _)| index);
+        let mut again: Vec<usize> = failed.chain(self.deferred.keys().copied()).collect();
+        again.sort_unstable();
+        again.dedup();
         self.expand(again, last).await
+    }
+
+    /// The tasks that were never claimed, because the run ended before those they waited for.
+    pub fn left_over(&mut self) -> Vec<Task> {
+        std::mem::take(&mut self.deferred).into_values().flatten().collect()
     }
 
     async fn expand(&mut self, indexes: Vec<usize>, last: bool) -> Vec<Task> {
         let listings = self.list(&indexes).await;
         let mut tasks = Vec::new();
+        // Where a rule that is tried again may still want to put something: the earlier rule keeps a destination.
+        let mut reserved = HashSet::new();
         for index in indexes {
             let rule = &self.rules[index];
-            match images(rule, &listings) {
-                Ok(images) => self.claim(index, images, &mut tasks),
+            let images = match self.deferred.remove(&index) {
+                Some(images) => Ok(images),
+                None => images(rule, &listings),
+            };
+            match images {
+                Ok(images) => {
+                    let is_free = |task: &Task| !reserved.contains(&task.destination.repository);
+                    let (free, later): (Vec<_>, Vec<_>) = images.into_iter().partition(is_free);
+                    self.claim(index, free, &mut tasks);
+                    if !later.is_empty() {
+                        self.deferred.insert(index, later);
+                    }
+                }
                 Err(failure) => {
                     let again = !last && !failure.is_final;
+                    if let (true, Images::Listed { destination, .. }) = (again, &rule.images) {
+                        reserved.insert(destination.clone());
+                    }
                     let rule = rule.to_string();
                     self.listener.hear(&Event::RuleFailed { rule, failure: failure.clone(), again });
                     self.failures.insert(index, failure);
@@ -95,6 +129,9 @@ impl<'a> Planner<'a> {
         let mut requests = JoinSet::new();
         for index in indexes {
             let Images::Listed { source, .. } = &self.rules[*index].images else { continue };
+            if self.deferred.contains_key(index) {
+                continue;
+            }
             if asked.insert(source) {
                 let repository = self.clients.reader(source);
                 requests.spawn(async move { (repository.repository().clone(), repository.tags().await) });

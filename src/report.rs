@@ -67,10 +67,10 @@ impl Report {
             self.to_stderr(&line);
         }
         let totals = self.totals.to_line(self.began.elapsed());
-        log::line(&totals);
+        log::totals(&totals);
         self.to_stderr(&totals);
         let summary = text::summary(ending, invalid);
-        log::line(&summary);
+        log::summary(&summary);
         self.to_stdout(&summary);
     }
 

@@ -34,6 +34,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use self::board::Board;
 use self::destination::Destination;
@@ -84,6 +85,9 @@ pub struct Engine {
     self_mounts: SelfMounts,
     /// The repositories that are being written to in this round.
     destinations: Mutex<HashMap<Repository, Arc<Destination>>>,
+    /// Ends with the round: no blob is moved for which nobody waits any more.
+    round: Mutex<CancellationToken>,
+    flights: TaskTracker,
 }
 
 impl Engine {
@@ -94,11 +98,13 @@ impl Engine {
         cancel: CancellationToken,
     ) -> Arc<Self> {
         Arc::new(Self {
+            round: Mutex::new(cancel.child_token()),
+            flights: TaskTracker::new(),
             clients,
             listener,
             cancel,
             limits,
-            board: Board::new(limits.workers, limits.tiny, limits.streamed_from),
+            board: Board::new(&limits),
             self_mounts: SelfMounts::default(),
             destinations: Mutex::default(),
         })
@@ -106,6 +112,7 @@ impl Engine {
 
     /// Runs every task once. The outcomes stand in the order of the tasks. `last` if what fails is not tried again.
     pub async fn run(self: &Arc<Self>, tasks: &[Arc<Task>], last: bool) -> Vec<Outcome> {
+        *self.round.lock().unwrap_or_else(PoisonError::into_inner) = self.cancel.child_token();
         self.board.forget_failures();
         let mut outcomes: Vec<Outcome> = vec![Err(Failure::cancelled()); tasks.len()];
         let mut queue = Queue::new(tasks);
@@ -116,7 +123,7 @@ impl Engine {
                 && !self.cancel.is_cancelled()
                 && let Some(job) = queue.next()
             {
-                let image = self.image(job, &tasks[job]);
+                let image = self.image(job, &tasks[job], queue.unfinished(&tasks[job].destination.repository));
                 jobs.insert(running.spawn(self.clone().run_one(image)).id(), job);
             }
             let Some(ended) = running.join_next_with_id().await else { break };
@@ -136,12 +143,17 @@ impl Engine {
                 self.board.close(repository);
             }
         }
+        self.round().cancel();
+        self.flights.close();
+        self.flights.wait().await;
+        self.flights.reopen();
         outcomes
     }
 
-    fn image(self: &Arc<Self>, job: usize, task: &Arc<Task>) -> Image {
+    /// One of `images` that go to the same repository in this round.
+    fn image(self: &Arc<Self>, job: usize, task: &Arc<Task>, images: usize) -> Image {
         let repository = &task.destination.repository;
-        let new = || Arc::new(Destination::new(self.clients.writer(repository)));
+        let new = || Arc::new(Destination::new(self.clients.writer(repository), images));
         let destination = self.destinations().entry(repository.clone()).or_insert_with(new).clone();
         let source = self.clients.reader(&task.source.repository);
         Image { engine: self.clone(), task: task.clone(), job, source, destination }
@@ -157,6 +169,10 @@ impl Engine {
 
     fn seems_empty(&self, repository: &Repository) -> bool {
         self.destinations().get(repository).is_some_and(|destination| destination.seems_empty())
+    }
+
+    fn round(&self) -> CancellationToken {
+        self.round.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn tell(&self, event: Event) {
@@ -185,7 +201,7 @@ mod tests {
         let engine = Engine::new(clients, Limits::for_workers(1), Arc::new(Deaf), CancellationToken::new());
         let reference = "r.example.com/a".parse::<Repository>().unwrap().tagged("1".parse().unwrap());
         let task = Arc::new(Task { source: reference.clone(), destination: reference });
-        let image = engine.image(0, &task);
+        let image = engine.image(0, &task, 1);
         // There are hundreds of them at once.
         assert!(size_of_val(&image.copy()) <= 12 << 10);
     }

@@ -5,7 +5,6 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,7 +14,6 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Method, Request, StatusCode};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
-use tokio::sync::OnceCell;
 use url::Url;
 
 use super::challenge::{self, Challenge};
@@ -23,6 +21,7 @@ use super::error::{Error, ErrorKind, is_transient};
 use super::http::{Answer, Transport, sensitive};
 use super::{Keyring, Login, backoff};
 use crate::reference::{Registry, Repository};
+use crate::shared::Shared;
 
 /// Lifetime of a token whose answer does not say (`token.md`).
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(60);
@@ -70,17 +69,15 @@ pub(super) struct Authenticator {
     tokens: Mutex<HashMap<(Who, Scope), Slot>>,
     /// Entries that the registry has accepted once. Until then one request asks and the others wait, so that a wrong
     /// password is shown once and not by all who need it.
-    proven: Mutex<HashMap<String, Arc<OnceCell<()>>>>,
+    proven: Mutex<HashMap<String, Arc<Shared<(), Error>>>>,
     /// Entries that the registry refused, with what it said. They are not shown to it again.
     rejected: Mutex<HashMap<String, Error>>,
 }
 
-/// A place for one token. Its lock is held while the token is fetched, so that one fetch serves all who wait.
-type Slot = Arc<tokio::sync::Mutex<Option<Token>>>;
+/// A place for one token, which is fetched once for all who wait for it.
+type Slot = Arc<Shared<Token, Error>>;
 
-/// A first use of a login. Boxed like all that is rare: every request carries the room for what it may have to do.
-type Attempt<'a> = Pin<Box<dyn Future<Output = Result<(), Error>> + Send + 'a>>;
-
+#[derive(Clone)]
 struct Token {
     header: HeaderValue,
     renew_at: Instant,
@@ -113,36 +110,35 @@ impl Authenticator {
     pub async fn authorize(&self, scope: &Scope, base: &Url) -> Result<Option<HeaderValue>, Error> {
         let challenge = lock(&self.challenge).clone();
         let login = self.keyring.login(&scope.repository);
+        if let Some(login) = &login {
+            self.check_not_rejected(login)?;
+        }
         match (challenge, login) {
             (None, _) => Ok(None),
             (Some(Challenge::Basic), None) => Err(self.error_at(base, ErrorKind::LoginNeeded)),
             (Some(Challenge::Basic), Some(login)) => {
-                self.prove(&login, || Box::pin(self.try_basic(&login, base))).await?;
+                self.prove(&login, async || self.try_basic(&login, base).await).await?;
                 Ok(basic(&login))
             }
             (Some(Challenge::Bearer { realm, service }), login) => {
-                let token = || self.token(&realm, service.as_deref(), scope, login.as_deref());
+                let token = async || self.token(&realm, service.as_deref(), scope, login.as_deref()).await;
                 if let Some(login) = &login {
-                    self.prove(login, || Box::pin(async move { token().await.map(drop) })).await?;
+                    self.prove(login, async || token().await.map(drop)).await?;
                 }
-                Ok(Some(token().await?))
+                Ok(Some(token().await?.header))
             }
         }
     }
 
-    /// Judges a 401 that came to a request sent with `used`.
-    pub async fn refused(&self, scope: &Scope, used: Option<&HeaderValue>, answer: &Answer) -> Verdict {
+    /// Judges a 401 of the registry that came to a request sent with `used`.
+    pub fn refused(&self, scope: &Scope, used: Option<&HeaderValue>, answer: &Answer) -> Verdict {
         self.learn(&answer.headers, &answer.url);
         let challenge = lock(&self.challenge).clone();
         match (challenge, used) {
             (Some(Challenge::Bearer { .. }), used) => {
                 let login = self.keyring.login(&scope.repository);
-                let slot = self.slot(login.as_deref(), scope);
-                let mut token = slot.lock().await;
                 // Somebody else may have renewed it in the meantime.
-                if token.as_ref().map(|token| &token.header) == used {
-                    *token = None;
-                }
+                self.slot(login.as_deref(), scope).discard(|token| Some(&token.header) == used);
                 Verdict::Again
             }
             (Some(Challenge::Basic), None) => Verdict::Again,
@@ -152,23 +148,18 @@ impl Authenticator {
     }
 
     /// Sees to it that the registry has accepted this login once, or says how it refused it.
-    async fn prove<'a>(&self, login: &Login, attempt: impl FnOnce() -> Attempt<'a>) -> Result<(), Error> {
+    async fn prove(&self, login: &Login, attempt: impl AsyncFnOnce() -> Result<(), Error>) -> Result<(), Error> {
         let proven = lock(&self.proven).entry(login.entry.clone()).or_default().clone();
-        let attempt = async || {
-            // Whoever waited for another's attempt learns its end here.
-            let rejected = lock(&self.rejected).get(&login.entry).cloned();
-            match rejected {
-                Some(error) => Err(error),
-                None => attempt().await,
-            }
-        };
-        proven.get_or_try_init(attempt).await?;
-        Ok(())
+        if proven.peek().is_some() {
+            return Ok(());
+        }
+        // Boxed like all that is rare: every request carries the room for what it may have to do.
+        Box::pin(proven.get(|()| true, attempt)).await
     }
 
     /// Shows user and password to `/v2/`, which any account may read.
     async fn try_basic(&self, login: &Login, base: &Url) -> Result<(), Error> {
-        let answer = self.get(base, basic(login)).await.map_err(|kind| self.error_at(base, kind))?;
+        let answer = self.get_patiently(base, basic(login)).await?;
         match answer.status {
             StatusCode::UNAUTHORIZED => Err(self.reject(login, base, &answer)),
             _ => Ok(()),
@@ -182,15 +173,12 @@ impl Authenticator {
         service: Option<&str>,
         scope: &Scope,
         login: Option<&Login>,
-    ) -> Result<HeaderValue, Error> {
+    ) -> Result<Token, Error> {
+        let lasts = |token: &Token| Instant::now() < token.renew_at;
         let slot = self.slot(login, scope);
-        let mut token = slot.lock().await;
-        match &*token {
-            Some(token) if Instant::now() < token.renew_at => Ok(token.header.clone()),
-            _ => {
-                let fetched = Box::pin(self.fetch(realm, service, scope, login)).await?;
-                Ok(token.insert(fetched).header.clone())
-            }
+        match slot.peek().filter(lasts) {
+            Some(token) => Ok(token),
+            None => Box::pin(slot.get(lasts, async || self.fetch(realm, service, scope, login).await)).await,
         }
     }
 
@@ -216,26 +204,30 @@ impl Authenticator {
                 query.append_pair("scope", &scope);
             }
         }
+        let answer = self.get_patiently(&url, login.and_then(basic)).await?;
+        match (answer.status, login) {
+            (status, _) if status.is_success() => {
+                read_token(&answer).map_err(|reason| self.error_at(&url, ErrorKind::Malformed { reason }))
+            }
+            (StatusCode::UNAUTHORIZED, Some(login)) => Err(self.reject(login, &url, &answer)),
+            (StatusCode::UNAUTHORIZED, None) => Err(self.error_at(&url, ErrorKind::LoginNeeded)),
+            // Also 403: some servers refuse a scope with it, and that is no word on the password.
+            _ => Err(self.error_at(&url, answer.refusal())),
+        }
+    }
+
+    /// Asks until there is an answer that another try would not change.
+    async fn get_patiently(&self, url: &Url, authorization: Option<HeaderValue>) -> Result<Answer, Error> {
         let mut pauses = backoff();
         loop {
-            let result = self.get(&url, login.and_then(basic)).await;
-            let error = match result {
-                Ok(answer) if answer.status.is_success() => {
-                    return read_token(&answer).map_err(|reason| self.error_at(&url, ErrorKind::Malformed { reason }));
-                }
-                Ok(answer) if matches!(answer.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
-                    return Err(match login {
-                        Some(login) => self.reject(login, &url, &answer),
-                        None => self.error_at(&url, ErrorKind::LoginNeeded),
-                    });
-                }
-                Ok(answer) if !is_transient(answer.status) => return Err(self.error_at(&url, answer.refusal())),
-                Ok(answer) => self.error_at(&url, answer.refusal()),
-                Err(kind) => self.error_at(&url, kind),
+            let error = match self.get(url, authorization.clone()).await {
+                Ok(answer) if !is_transient(answer.status) => return Ok(answer),
+                Ok(answer) => self.error_at(url, answer.refusal()),
+                Err(kind) => self.error_at(url, kind),
             };
             match pauses.next().filter(|_| error.is_transient()) {
                 Some(pause) => {
-                    tracing::warn!(%error, ?pause, "token request is tried again");
+                    tracing::warn!(%error, ?pause, "asking for access is tried again");
                     tokio::time::sleep(error.retry_after().unwrap_or(pause)).await;
                 }
                 None => return Err(error),
@@ -257,6 +249,10 @@ impl Authenticator {
         let message = if message.is_empty() { status.to_string() } else { format!("{status} ({message})") };
         let error = self.error_at(url, ErrorKind::Rejected { entry: login.entry.clone(), message });
         lock(&self.rejected).entry(login.entry.clone()).or_insert(error).clone()
+    }
+
+    fn check_not_rejected(&self, login: &Login) -> Result<(), Error> {
+        lock(&self.rejected).get(&login.entry).map_or(Ok(()), |error| Err(error.clone()))
     }
 
     fn error_at(&self, url: &Url, kind: ErrorKind) -> Error {

@@ -23,6 +23,8 @@ impl RepositoryClient {
         let answer = self.call(&Call::new(Kind::BlobRead, Method::HEAD, url.clone())).await?;
         match answer.status {
             StatusCode::NOT_FOUND => Ok(false),
+            // Not known, which means that it is sent.
+            StatusCode::METHOD_NOT_ALLOWED | StatusCode::FORBIDDEN if self.push => Ok(false),
             status if status.is_success() || is_redirect(status) => Ok(true),
             _ => Err(self.error(&Method::HEAD, &url, answer.refusal())),
         }
@@ -48,8 +50,9 @@ impl RepositoryClient {
         Err(self.error(&Method::GET, &url, kind))
     }
 
-    /// Opens the blob at `offset`. A registry that cannot start there sends all, of which the start is passed over.
-    pub async fn read_blob(&self, digest: &Digest, offset: u64) -> Result<BlobReader, Error> {
+    /// Opens the blob of `size` bytes at `offset`. A registry that cannot start there sends all, of which the start is
+    /// passed over. One that says at once that it has more or fewer bytes is not read.
+    pub async fn read_blob(&self, digest: &Digest, size: u64, offset: u64) -> Result<BlobReader, Error> {
         let url = self.blob_url(digest).await?;
         let mut headers = HeaderMap::new();
         if offset > 0 {
@@ -61,7 +64,13 @@ impl RepositoryClient {
             StatusCode::OK => offset,
             _ => return Err(self.no_range(&url)),
         };
-        Ok(BlobReader { repository: self.clone(), url, response, skip })
+        let start = offset - skip;
+        match response.content_length() {
+            Some(length) if start + length != size => {
+                Err(self.error(&Method::GET, &url, ErrorKind::WrongSize { expected: size, found: start + length }))
+            }
+            _ => Ok(BlobReader { repository: self.clone(), url, response, skip }),
+        }
     }
 
     fn no_range(&self, url: &Url) -> Error {

@@ -27,7 +27,8 @@ pub(super) fn read(headers: &HeaderMap, url: &Url) -> Option<Challenge> {
                 match param("realm").and_then(|realm| url.join(&realm).ok()) {
                     // Whoever can read http could read the password that is sent to it.
                     Some(realm) if realm.scheme() != "https" && realm.scheme() != url.scheme() => {
-                        tracing::warn!(%url, %realm, "the token realm is less safe than the registry and is not used");
+                        let (registry, realm) = (url.host_str(), realm.host_str());
+                        tracing::warn!(registry, realm, "a token realm less safe than its registry is not used");
                     }
                     Some(realm) => return Some(Challenge::Bearer { realm, service: param("service") }),
                     None => {}

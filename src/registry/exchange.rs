@@ -1,7 +1,7 @@
 //! Small requests: sent under a permit, with the right token, within a time limit, and again where that may help.
 //!
-//! A permit covers exactly one exchange, its body read. Tokens, redirects to elsewhere, pauses between tries and
-//! hold-ups are outside of it, so that whoever has a permit waits for nothing but the registry.
+//! A permit covers exactly one exchange, redirects followed and body read. Tokens, pauses between tries and hold-ups are
+//! outside of it, so that whoever has a permit waits for nothing but an answer, which has a time limit.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -14,14 +14,14 @@ use url::Url;
 
 use super::auth::{Scope, Verdict, show};
 use super::error::{Error, ErrorKind};
-use super::http::Answer;
+use super::http::{Answer, SHORT};
 use super::{RepositoryClient, backoff};
 use crate::reference::Repository;
 
 /// Longest that a small exchange may take, and longest until an answer's head.
 pub(super) const TIME_LIMIT: Duration = Duration::from_secs(60);
-/// Most bytes of an answer whose body says nothing of use.
-pub(super) const SHORT: usize = 64 << 10;
+/// How often a token is renewed for one request. One may expire while its request queues.
+const RENEWALS: u32 = 2;
 
 /// What registries count apart when they limit rates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -69,13 +69,15 @@ impl Holds {
         *held = until.max(*held);
     }
 
+    /// The end of the hold on this kind, if there is one now.
+    fn until(&self, kind: Kind) -> Option<Instant> {
+        let until = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&kind).copied()?;
+        (until > Instant::now()).then_some(until)
+    }
+
     async fn wait(&self, kind: Kind) {
-        loop {
-            let until = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&kind).copied();
-            match until {
-                Some(until) if until > Instant::now() => tokio::time::sleep_until(until.into()).await,
-                _ => return,
-            }
+        while let Some(until) = self.until(kind) {
+            tokio::time::sleep_until(until.into()).await;
         }
     }
 }
@@ -102,27 +104,21 @@ impl RepositoryClient {
     }
 
     pub(super) async fn call_within(&self, call: &Call, scope: &Scope) -> Result<Answer, Error> {
+        let base = self.client.base().await?;
         let mut pauses = backoff();
-        let mut renewed = false;
+        let mut renewals = 0;
         loop {
-            self.client.holds.wait(call.kind).await;
             let authorization = self.authorize(&call.url, scope).await?;
-            let result = {
-                let _permit = self.client.requests.acquire().await;
-                let exchange = self.exchange(call, authorization.as_ref());
-                tokio::time::timeout(TIME_LIMIT, exchange)
-                    .await
-                    .unwrap_or(Err(ErrorKind::TimedOut { after: TIME_LIMIT }))
-            };
+            let Some(result) = self.exchange_in_turn(call, authorization.as_ref()).await else { continue };
             let kind = match result {
-                Ok(answer) if answer.is_challenge(&call.url) && !renewed => {
-                    renewed = true;
-                    match self.client.auth.refused(scope, authorization.as_ref(), &answer).await {
+                Ok(answer) if answer.status.is_success() => return Ok(answer),
+                Ok(answer) if answer.is_challenge_of(base) && renewals < RENEWALS => {
+                    renewals += 1;
+                    match self.client.auth.refused(scope, authorization.as_ref(), &answer) {
                         Verdict::Again => continue,
                         Verdict::Final => return Ok(answer),
                     }
                 }
-                Ok(answer) if answer.status.is_success() => return Ok(answer),
                 Ok(answer) => match self.error(&call.method, &call.url, answer.refusal_of(&call.url)) {
                     error if error.is_transient() => error.kind,
                     _ => return Ok(answer),
@@ -135,6 +131,22 @@ impl RepositoryClient {
                 None => return Err(error),
             }
         }
+    }
+
+    /// One exchange under a permit, when requests of its kind are not held back. `None` if that came about while it
+    /// queued for the permit.
+    async fn exchange_in_turn(
+        &self,
+        call: &Call,
+        authorization: Option<&HeaderValue>,
+    ) -> Option<Result<Answer, ErrorKind>> {
+        self.client.holds.wait(call.kind).await;
+        let _permit = self.client.requests.acquire().await;
+        if self.client.holds.until(call.kind).is_some() {
+            return None;
+        }
+        let exchange = tokio::time::timeout(TIME_LIMIT, self.exchange(call, authorization));
+        Some(exchange.await.unwrap_or(Err(ErrorKind::TimedOut { after: TIME_LIMIT })))
     }
 
     /// The credentials for a request: none if it goes to another origin, where an upload may lead.
@@ -181,8 +193,9 @@ impl RepositoryClient {
 
     /// Opens an answer that is read as a stream. Not under a permit: it lasts as long as the transfer.
     pub(super) async fn open(&self, url: &Url, headers: &HeaderMap) -> Result<Response, Error> {
-        let mut renewed = false;
+        let base = self.client.base().await?;
         let scope = self.scope(None);
+        let mut renewals = 0;
         loop {
             self.client.holds.wait(Kind::BlobRead).await;
             let authorization = self.authorize(url, &scope).await?;
@@ -196,9 +209,9 @@ impl RepositoryClient {
                 return Ok(response);
             }
             let answer = Answer::read(response, SHORT).await.map_err(|kind| self.error(&Method::GET, url, kind))?;
-            if answer.is_challenge(url) && !renewed {
-                renewed = true;
-                if let Verdict::Again = self.client.auth.refused(&scope, authorization.as_ref(), &answer).await {
+            if answer.is_challenge_of(base) && renewals < RENEWALS {
+                renewals += 1;
+                if let Verdict::Again = self.client.auth.refused(&scope, authorization.as_ref(), &answer) {
                     continue;
                 }
             }

@@ -15,6 +15,8 @@ const CONNECT: Duration = Duration::from_secs(15);
 /// Idle connections are dropped before the balancers in front of registries do it (60 s and more).
 const IDLE: Duration = Duration::from_secs(25);
 const MAX_REDIRECTS: usize = 10;
+/// Most bytes of an answer whose body says nothing of use, or why not.
+pub(super) const SHORT: usize = 64 << 10;
 /// Longest pause that a `Retry-After` can ask of us.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
 
@@ -134,8 +136,9 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// Reads the body of `response`, which must not exceed `limit` bytes.
+    /// Reads the body of `response`, which must not exceed `limit` bytes if it is what was asked for.
     pub async fn read(mut response: Response, limit: usize) -> Result<Self, ErrorKind> {
+        let limit = if response.status().is_success() { limit } else { limit.max(SHORT) };
         let too_large = || ErrorKind::Malformed { reason: format!("it is larger than {limit} bytes") };
         let (status, url) = (response.status(), response.url().clone());
         let headers = std::mem::take(response.headers_mut());
@@ -153,9 +156,10 @@ impl Answer {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
-    /// Whether the registry itself wants other credentials than it got.
-    pub fn is_challenge(&self, asked: &Url) -> bool {
-        self.status == StatusCode::UNAUTHORIZED && self.url.origin() == asked.origin()
+    /// Whether the registry at `base` wants other credentials than it got. What another host says of credentials, to
+    /// which a redirect or an upload led, is not the registry's word, and must not be answered with its password.
+    pub fn is_challenge_of(&self, base: &Url) -> bool {
+        self.status == StatusCode::UNAUTHORIZED && self.url.origin() == base.origin()
     }
 
     /// What this answer says if it is not the one that was hoped for. `asked` is where the request began.

@@ -23,13 +23,17 @@ impl RepositoryClient {
         let answer = self.call(&read(Method::HEAD, url.clone())).await?;
         match answer.status {
             StatusCode::NOT_FOUND => return Ok(None),
-            StatusCode::OK => {
-                if let Some(digest) = identifier.digest().cloned().or_else(|| digest_header(&answer)) {
-                    return Ok(Some(digest));
-                }
-            }
-            // Some registries and proxies do not know HEAD, others leave out the digest.
-            StatusCode::METHOD_NOT_ALLOWED => {}
+            StatusCode::OK => match (digest_header(&answer), identifier) {
+                (Some(found), Identifier::Tag(_)) => return Ok(Some(found)),
+                (Some(found), Identifier::Digest(asked)) if found == *asked => return Ok(Some(found)),
+                (None, Identifier::Digest(asked)) if is_manifest(&answer) => return Ok(Some(asked.clone())),
+                // The digest is left out, or this is somebody's web page.
+                _ => {}
+            },
+            // JFrog says so of what is absent; whether it may be written will be seen.
+            StatusCode::FORBIDDEN if self.push => return Ok(None),
+            // Some registries and proxies do not know HEAD, and no HEAD says why something is forbidden.
+            StatusCode::METHOD_NOT_ALLOWED | StatusCode::FORBIDDEN => {}
             _ => return Err(self.error(&Method::HEAD, &url, answer.refusal())),
         }
         match self.manifest(identifier).await {
@@ -119,6 +123,11 @@ impl RepositoryClient {
 fn read(method: Method, url: Url) -> Call {
     let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(media::ACCEPT))]);
     Call { headers, limit: media::MAX_BYTES, ..Call::new(Kind::ManifestRead, method, url) }
+}
+
+fn is_manifest(answer: &Answer) -> bool {
+    let content_type = answer.header("content-type").unwrap_or_default();
+    media::is_manifest(content_type.split(';').next().unwrap_or_default().trim())
 }
 
 fn digest_header(answer: &Answer) -> Option<Digest> {

@@ -127,12 +127,19 @@ impl Raw {
                     .to_owned(),
             ));
         }
+        let names_blobs = self.config.is_some() || self.layers.is_some() || self.blobs.is_some();
+        if is_index(media_type) != self.manifests.is_some() && is_manifest(media_type)
+            || self.manifests.is_some() && names_blobs
+        {
+            // Who reads it one way pulls other content than who reads it the other way (CVE-2021-41190).
+            return Err(Defect::Malformed(format!("what it names does not fit its type {media_type:?}")));
+        }
         if let Some(manifests) = self.manifests {
             let (blobs, manifests) =
                 descriptors(manifests)?.into_iter().partition(|descriptor| is_blob(&descriptor.media_type));
             return Ok(Content::Index { manifests, blobs });
         }
-        if self.config.is_none() && self.layers.is_none() && self.blobs.is_none() {
+        if !names_blobs {
             return Err(Defect::Unsupported(format!(
                 "a manifest of type {media_type:?} without config, layers or manifests cannot be copied"
             )));
@@ -152,8 +159,12 @@ fn descriptors(raw: impl IntoIterator<Item = RawDescriptor>) -> Result<Vec<Descr
     raw.into_iter().map(read).collect()
 }
 
-fn is_manifest(media_type: &str) -> bool {
+pub(super) fn is_manifest(media_type: &str) -> bool {
     matches!(media_type, OCI_INDEX | OCI_MANIFEST | OCI_ARTIFACT | DOCKER_LIST | DOCKER_MANIFEST)
+}
+
+fn is_index(media_type: &str) -> bool {
+    matches!(media_type, OCI_INDEX | DOCKER_LIST)
 }
 
 fn is_schema1(media_type: &str) -> bool {
@@ -231,5 +242,8 @@ mod tests {
         assert!(malformed(&format!(r#"{{"layers":[{{"digest":"{SOME}","size":-1}}]}}"#), OCI_MANIFEST));
         assert!(malformed(&format!(r#"{{"mediaType":"{OCI_INDEX}","manifests":[]}}"#), OCI_MANIFEST));
         assert!(malformed("<html>", OCI_MANIFEST));
+        assert!(malformed(r#"{"layers":[],"manifests":[]}"#, "application/json"));
+        assert!(malformed(r#"{"manifests":[]}"#, OCI_MANIFEST));
+        assert!(malformed(r#"{"layers":[]}"#, OCI_INDEX));
     }
 }

@@ -21,6 +21,11 @@ const MAX_BYTES: usize = 64 << 20;
 impl RepositoryClient {
     /// All tags of the repository in the registry's order, each once.
     pub async fn tags(&self) -> Result<Vec<Tag>, Error> {
+        Ok(self.tags_within(usize::MAX).await?.unwrap_or_default())
+    }
+
+    /// As `tags`, or `None` if they fill more than so many pages.
+    pub async fn tags_within(&self, mut pages: usize) -> Result<Option<Vec<Tag>>, Error> {
         let bare = self.url("tags/list").await?;
         let mut url = bare.clone();
         url.query_pairs_mut().append_pair("n", PAGE);
@@ -50,14 +55,18 @@ impl RepositoryClient {
                 }
             }
             match next_page(&answer) {
-                None => return Ok(tags),
+                None => return Ok(Some(tags)),
                 Some(_) if tags.len() == before => {
                     return Err(malformed("its pages go on without new tags".to_owned()));
                 }
                 Some(next) if next.origin() != url.origin() => {
                     return Err(malformed("its next page is on another host, which is not asked".to_owned()));
                 }
-                Some(next) => url = next,
+                Some(_) if pages <= 1 => return Ok(None),
+                Some(next) => {
+                    pages -= 1;
+                    url = next;
+                }
             }
         }
     }

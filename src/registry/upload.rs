@@ -17,8 +17,8 @@ use super::RepositoryClient;
 use super::auth::Verdict;
 use super::blob::STALL;
 use super::error::{Error, ErrorKind};
-use super::exchange::{Call, Kind, SHORT, with_authorization};
-use super::http::Answer;
+use super::exchange::{Call, Kind, with_authorization};
+use super::http::{Answer, SHORT};
 use crate::digest::Digest;
 use crate::reference::Repository;
 
@@ -88,7 +88,7 @@ impl RepositoryClient {
         let headers = HeaderMap::from_iter([(CONTENT_TYPE, OCTETS), (CONTENT_LENGTH, HeaderValue::from(size))]);
         let mut request = Request::new(Method::PUT, url.clone());
         *request.headers_mut() = with_authorization(&headers, authorization.as_ref());
-        let (content, progress) = watch(content);
+        let (content, progress) = watch(content, size);
         *request.body_mut() = Some(Body::wrap_stream(content));
 
         let sending = async { Answer::read(self.client.transport.send(request).await?, SHORT).await };
@@ -97,8 +97,8 @@ impl RepositoryClient {
             after = progress.stalled() => Err(ErrorKind::TimedOut { after }),
         };
         let answer = answer.map_err(|kind| self.error(&Method::PUT, &url, kind))?;
-        if answer.status == StatusCode::UNAUTHORIZED
-            && let Verdict::Again = self.client.auth.refused(&scope, authorization.as_ref(), &answer).await
+        if answer.is_challenge_of(self.client.base().await?)
+            && let Verdict::Again = self.client.auth.refused(&scope, authorization.as_ref(), &answer)
         {
             return Err(self.error(&Method::PUT, &url, ErrorKind::TokenExpired));
         }
@@ -179,26 +179,31 @@ impl Progress {
     }
 }
 
-fn watch<S>(content: S) -> (Watched<S>, Progress) {
+fn watch<S>(content: S, size: u64) -> (Watched<S>, Progress) {
     let state = Arc::new(Mutex::new(State::Handed(Instant::now())));
-    (Watched { content: Box::pin(content), state: state.clone() }, Progress(state))
+    (Watched { content: Box::pin(content), left: size, state: state.clone() }, Progress(state))
 }
 
 /// A body that notes who is being waited for.
 struct Watched<S> {
     content: Pin<Box<S>>,
+    /// Bytes still to come. The end is counted, since nobody asks for more once the declared length is reached.
+    left: u64,
     state: Arc<Mutex<State>>,
 }
 
-impl<S: Stream> Stream for Watched<S> {
+impl<S: Stream<Item = Result<Bytes, Error>>> Stream for Watched<S> {
     type Item = S::Item;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<S::Item>> {
         let next = self.content.as_mut().poll_next(context);
+        if let Poll::Ready(Some(Ok(bytes))) = &next {
+            self.left = self.left.saturating_sub(bytes.len() as u64);
+        }
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = match &next {
             Poll::Pending => State::Waiting,
-            Poll::Ready(Some(_)) => State::Handed(Instant::now()),
-            Poll::Ready(None) => State::Ended(Instant::now()),
+            Poll::Ready(Some(_)) if self.left > 0 => State::Handed(Instant::now()),
+            Poll::Ready(_) => State::Ended(Instant::now()),
         };
         next
     }
@@ -240,5 +245,18 @@ mod tests {
         assert!(tokio::time::timeout(brief, progress(State::Handed(Instant::now())).stalled()).await.is_err());
         let long_ago = Instant::now().checked_sub(STALL).unwrap();
         assert_eq!(progress(State::Handed(long_ago)).stalled().await, STALL);
+        assert!(tokio::time::timeout(brief, progress(State::Ended(long_ago)).stalled()).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_registry_has_more_time_once_it_has_all_bytes() {
+        let chunks = [Ok(Bytes::from_static(b"abc")), Ok(Bytes::from_static(b"de"))];
+        let (mut content, progress) = watch(futures_util::stream::iter(chunks), 5);
+        let mut next = async || {
+            std::future::poll_fn(|context| Pin::new(&mut content).poll_next(context)).await;
+            *progress.0.lock().unwrap()
+        };
+        assert!(matches!(next().await, State::Handed(_)));
+        assert!(matches!(next().await, State::Ended(_)), "nobody asks for more than the declared length");
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::event::{Category, Event, Success};
 
-/// What is also printed in its own form: the console does not show its log line as well.
+/// What is also printed on stderr in its own form: its log line is not shown there as well.
 pub const PRINTED: &str = "printed";
 
 pub(super) fn event(event: &Event) {
@@ -54,6 +54,10 @@ pub(super) fn failed(line: &str, category: Category) {
     tracing::error!(target: PRINTED, %category, "{line}");
 }
 
-pub(super) fn line(line: &str) {
+pub(super) fn totals(line: &str) {
     tracing::info!(target: PRINTED, "{line}");
+}
+
+pub(super) fn summary(line: &str) {
+    tracing::info!("{line}");
 }

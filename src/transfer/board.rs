@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
+use super::Limits;
 use super::lane::{Lane, Pair};
 use crate::digest::Digest;
 use crate::event::Failure;
@@ -42,14 +43,33 @@ pub(super) struct Ticket {
     pub key: BlobKey,
     pub destination: Repository,
     pub work: Work,
+    place: Place,
 }
 
 #[derive(Debug)]
 pub(super) enum Work {
     /// Bring the blob from one of `sources`; an upload may be open already, from a mount that was not granted.
-    Move { sources: Vec<Repository>, upload: Option<Upload>, pair: Pair },
+    Move { sources: Vec<Repository>, upload: Option<Upload> },
     /// Have the registry link it from another repository.
     Mount { from: Repository },
+}
+
+/// The place in a lane that a ticket has.
+#[derive(Debug, Clone)]
+struct Place {
+    kind: Kind,
+    pair: Pair,
+}
+
+/// What kind of lane a blob goes by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// A stream.
+    Worker,
+    /// A blob so small that it is one request.
+    Tiny,
+    /// No bytes at all.
+    Mount,
 }
 
 /// Whom a failure concerns.
@@ -70,11 +90,14 @@ struct State {
     /// Blobs known to be in a repository, for as long as it has work.
     present: HashMap<Repository, HashSet<Digest>>,
     mounts: HashMap<Registry, Mounts>,
-    /// Blobs as streams, and blobs so small that they are one request.
+    lanes: Lanes,
+    streamed_from: u64,
+}
+
+struct Lanes {
     workers: Lane,
     tiny: Lane,
-    streamed_from: u64,
-    ready: Vec<Ticket>,
+    mounts: Lane,
 }
 
 #[derive(Default)]
@@ -99,10 +122,18 @@ struct Need {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
+    /// For what others do.
     Waiting,
-    Queued,
-    Moving,
-    Mounting,
+    /// In the queue of a lane.
+    Queued(Kind),
+    /// Somebody has its ticket.
+    Active(Kind),
+}
+
+impl Stage {
+    fn is_move(self) -> bool {
+        matches!(self, Self::Queued(Kind::Worker | Kind::Tiny) | Self::Active(Kind::Worker | Kind::Tiny))
+    }
 }
 
 #[derive(Default)]
@@ -118,16 +149,19 @@ impl Mounts {
 }
 
 impl Board {
-    /// A board for so many blobs in flight at once, and so many of less than `streamed_from` bytes besides.
-    pub fn new(workers: usize, tiny: usize, streamed_from: u64) -> Self {
+    /// A board for as many blobs in flight at once as the limits allow.
+    pub fn new(limits: &Limits) -> Self {
+        let lanes = Lanes {
+            workers: Lane::new(limits.workers),
+            tiny: Lane::new(limits.tiny),
+            mounts: Lane::new(limits.requests),
+        };
         Self(Mutex::new(State {
             blobs: HashMap::new(),
             present: HashMap::new(),
             mounts: HashMap::new(),
-            workers: Lane::new(workers),
-            tiny: Lane::new(tiny),
-            streamed_from,
-            ready: Vec::new(),
+            lanes,
+            streamed_from: limits.streamed_from,
         }))
     }
 
@@ -176,11 +210,20 @@ impl Board {
     /// What may start now, the most urgent first.
     pub fn take_ready(&self) -> Vec<Ticket> {
         let mut state = self.lock();
-        let mut ready = std::mem::take(&mut state.ready);
-        while let Some(ticket) = state.next_move() {
-            ready.push(ticket);
+        let kinds = [Kind::Mount, Kind::Worker, Kind::Tiny];
+        let mut ready = Vec::new();
+        // What is passed over in one lane may add to another.
+        loop {
+            let before = ready.len();
+            for kind in kinds {
+                while let Some(ticket) = state.next(kind) {
+                    ready.push(ticket);
+                }
+            }
+            if ready.len() == before {
+                return ready;
+            }
         }
-        ready
     }
 
     /// The blob is in the ticket's repository.
@@ -200,6 +243,7 @@ impl Board {
     /// The registry did not mount; it may have opened an upload in place.
     pub fn mount_refused(&self, ticket: &Ticket, upload: Option<Upload>) {
         let mut state = self.lock();
+        state.release(ticket);
         state.mounts.entry(ticket.key.registry.clone()).or_default().refused += 1;
         let blob = state.blobs.entry(ticket.key.clone()).or_default();
         if let Some(need) = blob.need(&ticket.destination) {
@@ -210,13 +254,18 @@ impl Board {
         state.advance(&ticket.key);
     }
 
-    /// It could not be brought there, for a reason that concerns `scope` for the rest of this round.
-    pub fn failed(&self, ticket: &Ticket, scope: Scope, failure: &Failure) {
+    /// It could not be brought there, for reasons that concern their scopes for the rest of this round.
+    pub fn failed(&self, ticket: &Ticket, reasons: &[(Scope, Failure)]) {
         let mut state = self.lock();
         state.release(ticket);
         let blob = state.blobs.entry(ticket.key.clone()).or_default();
-        blob.failures.push((scope, ticket.destination.clone(), failure.clone()));
-        blob.answer(&ticket.destination, &Err(failure.clone()));
+        for (scope, failure) in reasons {
+            blob.failures.push((scope.clone(), ticket.destination.clone(), failure.clone()));
+        }
+        // It may have got another source since the ticket was given out; if not, it is told with the others.
+        if let Some(need) = blob.need(&ticket.destination) {
+            need.stage = Stage::Waiting;
+        }
         blob.answer_hopeless();
         state.advance(&ticket.key);
     }
@@ -307,6 +356,33 @@ impl Blob {
     }
 }
 
+impl Blob {
+    /// The work of a need whose turn it is; none if nobody waits for it any more, if it has become hopeless while it
+    /// was queued, or if there is no home to mount from any more.
+    fn take(&mut self, destination: &Repository, kind: Kind) -> Option<Work> {
+        let at = self.needs.iter().position(|need| need.destination == *destination)?;
+        if self.needs[at].is_abandoned() {
+            self.needs.swap_remove(at);
+            return None;
+        }
+        if let Some(failure) = self.failure(&self.needs[at].sources, destination) {
+            let failure = failure.clone();
+            self.needs.swap_remove(at).answer(&Err(failure));
+            return None;
+        }
+        let need = &mut self.needs[at];
+        need.stage = Stage::Active(kind);
+        match (kind, &self.home) {
+            (Kind::Mount, Some(home)) => Some(Work::Mount { from: home.clone() }),
+            (Kind::Mount, None) => {
+                need.stage = Stage::Waiting;
+                None
+            }
+            _ => Some(Work::Move { sources: need.sources.clone(), upload: need.upload.take() }),
+        }
+    }
+}
+
 impl Need {
     fn answer(self, answer: &Answer) {
         for waiter in self.waiters {
@@ -326,62 +402,50 @@ impl State {
     fn advance(&mut self, key: &BlobKey) {
         let Some(blob) = self.blobs.get_mut(key) else { return };
         let mounts = self.mounts.get(&key.registry).is_none_or(Mounts::are_worth_asking);
-        let lane = if key.size < self.streamed_from { &mut self.tiny } else { &mut self.workers };
-        let mut somebody_moves = blob.needs.iter().any(|need| matches!(need.stage, Stage::Queued | Stage::Moving));
+        let moved_by = if key.size < self.streamed_from { Kind::Tiny } else { Kind::Worker };
+        let mut somebody_moves = blob.needs.iter().any(|need| need.stage.is_move());
         for need in blob.needs.iter_mut().filter(|need| need.stage == Stage::Waiting) {
             let may_mount = mounts && !need.mount_refused;
-            match &blob.home {
-                Some(home) if may_mount => {
-                    need.stage = Stage::Mounting;
-                    let (destination, work) = (need.destination.clone(), Work::Mount { from: home.clone() });
-                    self.ready.push(Ticket { key: key.clone(), destination, work });
-                }
-                None if may_mount && somebody_moves => {}
-                _ => {
-                    need.stage = Stage::Queued;
-                    somebody_moves = true;
-                    let pair = Pair { source: need.sources[0].registry().clone(), destination: key.registry.clone() };
-                    lane.push(pair, need.job, key.clone(), need.destination.clone());
-                }
-            }
+            let kind = match &blob.home {
+                Some(home) if may_mount && *home != need.destination => Kind::Mount,
+                None if may_mount && somebody_moves => continue,
+                _ => moved_by,
+            };
+            need.stage = Stage::Queued(kind);
+            somebody_moves |= need.stage.is_move();
+            let pair = Pair { source: need.sources[0].registry().clone(), destination: key.registry.clone() };
+            self.lanes.get(kind).push(pair, need.job, key.clone(), need.destination.clone());
         }
     }
 
-    /// The next blob for which a lane has room.
-    fn next_move(&mut self) -> Option<Ticket> {
+    /// The next ticket for which a lane has room.
+    fn next(&mut self, kind: Kind) -> Option<Ticket> {
         loop {
-            let (pair, key, destination) = match self.workers.pop() {
-                Some(entry) => entry,
-                None => self.tiny.pop()?,
-            };
-            let blob = self.blobs.get_mut(&key);
-            let abandoned = match blob.and_then(|blob| blob.need(&destination)) {
-                Some(need) if !need.is_abandoned() => {
-                    need.stage = Stage::Moving;
-                    let work = Work::Move { sources: need.sources.clone(), upload: need.upload.take(), pair };
-                    return Some(Ticket { key, destination, work });
+            let (pair, key, destination) = self.lanes.get(kind).pop()?;
+            let place = Place { kind, pair };
+            let blob = self.blobs.entry(key.clone()).or_default();
+            match blob.take(&destination, kind) {
+                Some(work) => return Some(Ticket { key, destination, work, place }),
+                None => {
+                    self.lanes.get(kind).release(&place.pair);
+                    self.advance(&key);
                 }
-                Some(_) => true,
-                None => false,
-            };
-            self.lane(&key).release(&pair);
-            if abandoned {
-                if let Some(blob) = self.blobs.get_mut(&key) {
-                    blob.needs.retain(|need| need.destination != destination);
-                }
-                self.advance(&key);
             }
         }
     }
 
     fn release(&mut self, ticket: &Ticket) {
-        if let Work::Move { pair, .. } = &ticket.work {
-            self.lane(&ticket.key).release(pair);
-        }
+        self.lanes.get(ticket.place.kind).release(&ticket.place.pair);
     }
+}
 
-    fn lane(&mut self, key: &BlobKey) -> &mut Lane {
-        if key.size < self.streamed_from { &mut self.tiny } else { &mut self.workers }
+impl Lanes {
+    fn get(&mut self, kind: Kind) -> &mut Lane {
+        match kind {
+            Kind::Worker => &mut self.workers,
+            Kind::Tiny => &mut self.tiny,
+            Kind::Mount => &mut self.mounts,
+        }
     }
 }
 

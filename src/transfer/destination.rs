@@ -1,32 +1,42 @@
 //! What is known of one destination repository while a round works on it.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
-
-use tokio::sync::OnceCell;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::digest::Digest;
+use crate::event::Failure;
 use crate::reference::{Identifier, Tag};
 use crate::registry::{Error, RepositoryClient};
+use crate::shared::Shared;
+
+/// As many HEADs are worth a page of a tag list.
+const TAGS_A_PAGE: usize = 100;
 
 /// One repository that is written to, shared by all its images of a round.
 pub(super) struct Destination {
     pub client: RepositoryClient,
-    tags: OnceCell<Tags>,
-    /// Manifests that are there, or are being brought there: filled once for all images that name them.
-    manifests: Mutex<HashMap<Digest, Arc<OnceCell<()>>>>,
+    /// Images of this round that are to come here.
+    images: usize,
+    tags: Shared<Arc<Tags>, Error>,
+    /// Manifests that are there, or are being brought there: once for all images that name them.
+    manifests: Mutex<HashMap<Digest, Settled>>,
 }
+
+/// Filled when a manifest is there with all that it names.
+pub(super) type Settled = Arc<Shared<(), Failure>>;
 
 /// What is known of the tags.
 enum Tags {
-    /// Each has to be asked for.
-    Unknown,
+    /// The first one asked for was there, so that more probably are; each has to be asked for.
+    SomeThere,
+    /// There is no list, or none that is worth reading; each has to be asked for.
+    Unlisted,
     Listed(HashSet<Tag>),
 }
 
 impl Destination {
-    pub fn new(client: RepositoryClient) -> Self {
-        Self { client, tags: OnceCell::new(), manifests: Mutex::default() }
+    pub fn new(client: RepositoryClient, images: usize) -> Self {
+        Self { client, images, tags: Shared::default(), manifests: Mutex::default() }
     }
 
     /// What the tag names, if it is there.
@@ -36,44 +46,60 @@ impl Destination {
     pub async fn digest(&self, tag: &Tag) -> Result<Option<Digest>, Error> {
         let identifier = Identifier::Tag(tag.clone());
         let mut asked = None;
-        let tags = self
-            .tags
-            .get_or_try_init(async || {
-                let digest = asked.insert(self.client.digest(&identifier).await?);
-                Ok(match digest {
-                    Some(_) => Tags::Unknown,
-                    // Not every account that may push may list.
-                    None => match self.client.tags().await {
-                        Ok(tags) => Tags::Listed(tags.into_iter().collect()),
-                        Err(error) if error.is_not_found() => Tags::Listed(HashSet::new()),
-                        Err(error) => {
-                            tracing::debug!(%error, "the destination's tags cannot be listed");
-                            Tags::Unknown
-                        }
-                    },
-                })
-            })
-            .await?;
-        match (asked, tags) {
+        let tags = match self.tags.peek() {
+            Some(tags) => tags,
+            None => {
+                let first = async || match asked.insert(self.client.digest(&identifier).await?) {
+                    Some(_) => Ok(Arc::new(Tags::SomeThere)),
+                    None => Ok(Arc::new(self.list().await)),
+                };
+                self.tags.get(|_| true, first).await?
+            }
+        };
+        match (asked, &*tags) {
             (Some(digest), _) => Ok(digest),
             (None, Tags::Listed(tags)) if !tags.contains(tag) => Ok(None),
             (None, _) => self.client.digest(&identifier).await,
         }
     }
 
-    /// Whether tags are known to be there at all. Where there are none, it is likely that there are no blobs.
-    pub fn seems_empty(&self) -> bool {
-        matches!(self.tags.get(), Some(Tags::Listed(tags)) if tags.is_empty())
+    async fn list(&self) -> Tags {
+        match self.client.tags_within(1 + self.images / TAGS_A_PAGE).await {
+            Ok(Some(tags)) => Tags::Listed(tags.into_iter().collect()),
+            Ok(None) => Tags::Unlisted,
+            Err(error) if error.is_not_found() => Tags::Listed(HashSet::new()),
+            // Not every account that may push may list.
+            Err(error) => {
+                tracing::debug!(%error, "the destination's tags cannot be listed");
+                Tags::Unlisted
+            }
+        }
     }
 
-    /// Whether the first tag asked for was there, so that more probably are.
+    /// Whether tags are known to be there at all. Where there are none, it is likely that there are no blobs.
+    pub fn seems_empty(&self) -> bool {
+        matches!(self.tags.peek().as_deref(), Some(Tags::Listed(tags)) if tags.is_empty())
+    }
+
+    /// Whether it is likely that the images are here already.
     pub fn seems_done(&self) -> bool {
-        matches!(self.tags.get(), Some(Tags::Unknown))
+        matches!(self.tags.peek().as_deref(), Some(Tags::SomeThere))
     }
 
     /// The place where the manifest with this digest is settled, once for all.
-    pub fn manifest(&self, digest: &Digest) -> Arc<OnceCell<()>> {
-        let mut manifests = self.manifests.lock().unwrap_or_else(PoisonError::into_inner);
-        manifests.entry(digest.clone()).or_default().clone()
+    pub fn settled(&self, digest: &Digest) -> Settled {
+        self.manifests().entry(digest.clone()).or_default().clone()
+    }
+
+    /// The registry says that these manifests are not there, whatever was believed.
+    pub fn forget<'a>(&self, digests: impl Iterator<Item = &'a Digest>) {
+        let mut manifests = self.manifests();
+        for digest in digests {
+            manifests.remove(digest);
+        }
+    }
+
+    fn manifests(&self) -> MutexGuard<'_, HashMap<Digest, Settled>> {
+        self.manifests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use backon::BackoffBuilder as _;
-use bytes::Bytes;
 
 use super::Engine;
 use super::board::{BlobKey, Scope, Ticket, Work};
@@ -23,6 +22,8 @@ const TRIES_IF_CORRUPT: usize = 2;
 struct Fault {
     side: Side,
     error: Error,
+    /// Whether the request was repeated already, as small requests are: then the blob is not tried again for it.
+    was_repeated: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,11 +33,18 @@ enum Side {
 }
 
 fn at_source(error: Error) -> Fault {
-    Fault { side: Side::Source, error }
+    Fault { side: Side::Source, error, was_repeated: false }
 }
 
 fn at_destination(error: Error) -> Fault {
-    Fault { side: Side::Destination, error }
+    Fault { side: Side::Destination, error, was_repeated: false }
+}
+
+impl Fault {
+    fn after_repeats(self) -> Self {
+        // Wrong bytes are seen only when the request is over.
+        Self { was_repeated: self.error.category() != Category::Corrupt, ..self }
+    }
 }
 
 /// How a blob came to be where it is needed.
@@ -73,7 +81,7 @@ impl Drop for Guard<'_> {
             let failure =
                 if self.engine.cancel.is_cancelled() { Failure::cancelled() } else { Failure::internal("blob") };
             self.engine.board.aborted(&ticket, &failure);
-            if !self.engine.cancel.is_cancelled() {
+            if !self.engine.round().is_cancelled() {
                 self.engine.dispatch();
             }
         }
@@ -85,7 +93,8 @@ impl Engine {
     pub(super) fn dispatch(self: &Arc<Self>) {
         for ticket in self.board.take_ready() {
             let engine = self.clone();
-            tokio::spawn(async move { engine.cancel.run_until_cancelled(engine.fly(ticket)).await });
+            let round = engine.round();
+            self.flights.spawn(async move { round.run_until_cancelled(engine.fly(ticket)).await });
         }
     }
 
@@ -104,7 +113,14 @@ impl Engine {
                     self.tell_arrival(&key, &ticket.destination, &Arrival::Mounted(from.clone()), Instant::now());
                     guard.close(|ticket| self.board.landed(ticket));
                 }
-                Ok(Started::Upload(upload)) => guard.close(|ticket| self.board.mount_refused(ticket, Some(upload))),
+                // It says nothing of what was there before.
+                Ok(Started::Upload(upload)) => match self.is_there(&destination, &key.digest).await {
+                    Ok(true) => {
+                        self.tell_arrival(&key, &ticket.destination, &Arrival::Present, Instant::now());
+                        guard.close(|ticket| self.board.landed(ticket));
+                    }
+                    _ => guard.close(|ticket| self.board.mount_refused(ticket, Some(upload))),
+                },
                 Err(error) => {
                     tracing::debug!(%error, "not mounted");
                     guard.close(|ticket| self.board.mount_refused(ticket, None));
@@ -118,7 +134,7 @@ impl Engine {
                         self.tell_arrival(&key, &ticket.destination, &arrival, began);
                         guard.close(|ticket| self.board.landed(ticket));
                     }
-                    Err((scope, failure)) => guard.close(|ticket| self.board.failed(ticket, scope, &failure)),
+                    Err(reasons) => guard.close(|ticket| self.board.failed(ticket, &reasons)),
                 }
             }
         }
@@ -133,27 +149,27 @@ impl Engine {
         });
     }
 
-    /// Brings the blob from the first source that has it.
+    /// Brings the blob from the first source that has it, or says why none would do.
     async fn bring_from_any(
         &self,
         key: &BlobKey,
         sources: &[Repository],
         destination: &RepositoryClient,
         mut upload: Option<Upload>,
-    ) -> Result<Arrival, (Scope, Failure)> {
-        let mut last = None;
+    ) -> Result<Arrival, Vec<(Scope, Failure)>> {
+        let mut reasons = Vec::new();
         for source in sources {
-            let failure = match self.bring(key, &self.clients.reader(source), destination, upload.take()).await {
+            match self.bring(key, &self.clients.reader(source), destination, upload.take()).await {
                 Ok(arrival) => return Ok(arrival),
-                Err(fault) => (scope(&fault, source), fault.error.to_failure()),
-            };
-            let ends_here = !matches!(failure.0, Scope::Source(_));
-            last = Some(failure);
-            if ends_here {
-                break;
+                Err(fault) => {
+                    reasons.push((scope(&fault, source), fault.error.to_failure()));
+                    if fault.side == Side::Destination {
+                        break;
+                    }
+                }
             }
         }
-        Err(last.unwrap_or_else(|| (Scope::Blob, Failure::internal("blob without a source"))))
+        Err(reasons)
     }
 
     async fn bring(
@@ -172,7 +188,8 @@ impl Engine {
             };
             tries += 1;
             let allowed = if fault.error.category() == Category::Corrupt { TRIES_IF_CORRUPT } else { TRIES };
-            let again = tries < allowed && (fault.error.is_transient() || is_lost_upload(&fault));
+            let again =
+                tries < allowed && !fault.was_repeated && (fault.error.is_transient() || is_lost_upload(&fault));
             let Some(pause) = pauses.next().filter(|_| again) else { return Err(fault) };
             let pause = fault.error.retry_after().unwrap_or(pause);
             self.tell(Event::BlobRetried {
@@ -197,18 +214,17 @@ impl Engine {
         let open = async {
             match upload {
                 Some(upload) => Ok(Opening::Upload(upload)),
-                None => self.open(digest, source.repository(), destination).await.map_err(at_destination),
+                None => {
+                    let opening = self.open(digest, source.repository(), destination).await;
+                    opening.map_err(|error| at_destination(error).after_repeats())
+                }
             }
         };
         // Where the destination has nothing, the source can be opened beside the upload; else it may not be needed.
         let beside = self.seems_empty(destination.repository());
         if *size < self.limits.streamed_from {
-            let read = async {
-                match size {
-                    0 => Ok(Bytes::new()),
-                    size => source.small_blob(digest, *size).await.map_err(at_source),
-                }
-            };
+            let read =
+                async { source.small_blob(digest, *size).await.map_err(|error| at_source(error).after_repeats()) };
             match gather(beside, open, read).await? {
                 Gathered::There(arrival) => return Ok(arrival),
                 Gathered::Ready(upload, content) => {
@@ -216,7 +232,7 @@ impl Engine {
                 }
             }
         } else {
-            let read = async { source.read_blob(digest, 0).await.map_err(at_source) };
+            let read = async { source.read_blob(digest, *size, 0).await.map_err(at_source) };
             match gather(beside, open, read).await? {
                 Gathered::There(arrival) => return Ok(arrival),
                 Gathered::Ready(upload, reader) => send(key, source, reader, destination, upload).await?,
@@ -237,37 +253,61 @@ impl Engine {
         if source.registry() == registry && source != own {
             match destination.mount(digest, source).await {
                 Ok(Started::Mounted) => return Ok(Opening::There(Arrival::Mounted(source.clone()))),
-                Ok(Started::Upload(upload)) => return Ok(Opening::Upload(upload)),
+                Ok(Started::Upload(upload)) => return self.unless_there(destination, digest, upload).await,
                 Err(error) => tracing::debug!(%error, "not mounted"),
             }
         }
-        let seems_empty = self.seems_empty(own);
         if self.self_mounts.may_tell(registry) {
             match destination.mount(digest, own).await {
-                Ok(Started::Mounted) => {
-                    self.self_mounts.told(registry);
+                Ok(Started::Mounted) if self.self_mounts.tells(registry) => {
                     return Ok(Opening::There(Arrival::Present));
                 }
-                // Some registries answer every mount with an upload: this says that the blob is absent only where
-                // another mount was granted before.
-                Ok(Started::Upload(upload)) => {
-                    if seems_empty || self.self_mounts.tells(registry) || !destination.has_blob(digest).await? {
-                        return Ok(Opening::Upload(upload));
+                // The first time it is checked whether that is true.
+                Ok(Started::Mounted) => {
+                    if destination.has_blob(digest).await? {
+                        self.self_mounts.told_truth(registry);
+                        return Ok(Opening::There(Arrival::Present));
                     }
-                    self.self_mounts.does_not_tell(registry);
-                    return Ok(Opening::There(Arrival::Present));
+                    self.self_mounts.is_not_to_be_believed(registry);
+                }
+                Ok(Started::Upload(upload)) if self.self_mounts.tells(registry) => return Ok(Opening::Upload(upload)),
+                // Some registries answer every mount with an upload.
+                Ok(Started::Upload(upload)) => {
+                    let opening = self.unless_there(destination, digest, upload).await?;
+                    if let Opening::There(_) = opening {
+                        self.self_mounts.is_not_to_be_believed(registry);
+                    }
+                    return Ok(opening);
                 }
                 Err(error) if error.is_transient() => return Err(error),
                 Err(error) => {
                     tracing::debug!(%error, "a mount is no way to ask for a blob here");
-                    self.self_mounts.does_not_tell(registry);
+                    self.self_mounts.is_not_to_be_believed(registry);
                 }
             }
         }
-        if !seems_empty && destination.has_blob(digest).await? {
+        if self.is_there(destination, digest).await? {
             return Ok(Opening::There(Arrival::Present));
         }
         Ok(Opening::Upload(destination.start_upload().await?))
+    }
+
+    /// The upload, unless the blob is there and none is needed.
+    async fn unless_there(
+        &self,
+        destination: &RepositoryClient,
+        digest: &Digest,
+        upload: Upload,
+    ) -> Result<Opening, Error> {
+        match self.is_there(destination, digest).await? {
+            true => Ok(Opening::There(Arrival::Present)),
+            false => Ok(Opening::Upload(upload)),
+        }
+    }
+
+    /// Whether the blob is there, asked by HEAD. Where there are no tags there is hardly a blob, and it is not asked.
+    async fn is_there(&self, destination: &RepositoryClient, digest: &Digest) -> Result<bool, Error> {
+        Ok(!self.seems_empty(destination.repository()) && destination.has_blob(digest).await?)
     }
 }
 
@@ -314,10 +354,10 @@ async fn send(
 
 /// Whom it concerns that a blob could not be brought from `source`.
 fn scope(fault: &Fault, source: &Repository) -> Scope {
-    match (fault.error.category(), fault.side) {
-        (Category::Corrupt | Category::Network, _) => Scope::Blob,
-        (_, Side::Source) => Scope::Source(source.clone()),
-        (_, Side::Destination) => Scope::Destination,
+    match (fault.side, fault.error.category()) {
+        (Side::Source, _) => Scope::Source(source.clone()),
+        (Side::Destination, Category::Corrupt | Category::Network) => Scope::Blob,
+        (Side::Destination, _) => Scope::Destination,
     }
 }
 

@@ -75,45 +75,47 @@ impl Image {
     async fn place(&self, manifest: &Manifest) -> Result<(), Failure> {
         let place = &self.task.destination.identifier;
         let mut placed = false;
-        let settled = self.destination.manifest(&manifest.digest);
-        settled
-            .get_or_try_init(async || {
-                let by_digest = Identifier::Digest(manifest.digest.clone());
-                if !self.is_there(&by_digest).await? {
-                    self.commit(manifest, place, 0).await?;
-                    placed = true;
-                }
-                Ok(())
-            })
-            .await?;
-        if !placed {
-            self.destination.client.put_manifest(place, manifest).await.map_err(|error| error.to_failure())?;
+        let settle = async || {
+            if !self.is_there(&Identifier::Digest(manifest.digest.clone())).await? {
+                self.commit(manifest, place, 0).await?;
+                placed = true;
+            }
+            Ok(())
+        };
+        self.destination.settled(&manifest.digest).get(|()| true, settle).await?;
+        if placed {
+            return Ok(());
         }
-        Ok(())
+        match self.destination.client.put_manifest(place, manifest).await {
+            Ok(()) => Ok(()),
+            // The manifest is there, but not all that it names any more.
+            Err(error) if parts_are_missing(&error) => {
+                self.forget_parts(manifest);
+                self.commit(manifest, place, 0).await
+            }
+            Err(error) => Err(error.to_failure()),
+        }
     }
 
     /// Brings a child of an index, once for all who name it in this repository.
     async fn bring_child(&self, child: &Descriptor, depth: usize) -> Result<(), Failure> {
-        let settled = self.destination.manifest(&child.digest);
-        settled
-            .get_or_try_init(async || {
-                let by_digest = Identifier::Digest(child.digest.clone());
-                if self.is_there(&by_digest).await? {
-                    return Ok(());
-                }
-                let manifest = self.source.manifest(&by_digest).await.map_err(|error| error.to_failure())?;
-                if manifest.bytes.len() as u64 != child.size {
-                    return Err(self.corrupt(format!(
-                        "manifest {} has {} bytes, but the index that names it says {}",
-                        child.digest,
-                        manifest.bytes.len(),
-                        child.size
-                    )));
-                }
-                self.commit(&manifest, &by_digest, depth).await
-            })
-            .await?;
-        Ok(())
+        let settle = async || {
+            let by_digest = Identifier::Digest(child.digest.clone());
+            if self.is_there(&by_digest).await? {
+                return Ok(());
+            }
+            let manifest = self.source.manifest(&by_digest).await.map_err(|error| error.to_failure())?;
+            if manifest.bytes.len() as u64 != child.size {
+                return Err(self.corrupt(format!(
+                    "manifest {} has {} bytes, but the index that names it says {}",
+                    child.digest,
+                    manifest.bytes.len(),
+                    child.size
+                )));
+            }
+            self.commit(&manifest, &by_digest, depth).await
+        };
+        self.destination.settled(&child.digest).get(|()| true, settle).await
     }
 
     /// Whether a manifest is at the destination from an earlier run, with all that it names: registries take no
@@ -135,8 +137,7 @@ impl Image {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
-            let parts_missing = error.has_code("MANIFEST_BLOB_UNKNOWN") || error.has_code("BLOB_UNKNOWN");
-            if !parts_missing || repairs == REPAIRS {
+            if !parts_are_missing(&error) || repairs == REPAIRS {
                 return Err(error.to_failure());
             }
             // Either a replica lags behind, or blobs were collected: look again, after a moment.
@@ -148,9 +149,14 @@ impl Image {
     }
 
     fn forget_parts(&self, manifest: &Manifest) {
-        let (Content::Blobs(blobs) | Content::Index { blobs, .. }) = &manifest.content;
-        let blobs = blobs.iter().map(|blob| (&blob.digest, blob.size));
-        self.engine.board.forget(self.destination.client.repository(), blobs);
+        let (blobs, children) = match &manifest.content {
+            Content::Blobs(blobs) => (blobs, [].as_slice()),
+            Content::Index { manifests, blobs } => (blobs, manifests.as_slice()),
+        };
+        let repository = self.destination.client.repository();
+        self.engine.self_mounts.is_not_to_be_believed(repository.registry());
+        self.engine.board.forget(repository, blobs.iter().map(|blob| (&blob.digest, blob.size)));
+        self.destination.forget(children.iter().map(|child| &child.digest));
     }
 
     async fn bring_parts(&self, manifest: &Manifest, depth: usize) -> Result<(), Failure> {
@@ -222,4 +228,9 @@ impl Image {
             is_final: false,
         }
     }
+}
+
+/// Whether a manifest was refused because the registry lacks what it names.
+fn parts_are_missing(error: &Error) -> bool {
+    ["MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN"].iter().any(|code| error.has_code(code))
 }

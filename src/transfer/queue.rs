@@ -42,6 +42,11 @@ impl<'a> Queue<'a> {
         images.waiting.pop_front()
     }
 
+    /// How many images of this repository have not ended.
+    pub fn unfinished(&self, repository: &Repository) -> usize {
+        self.unfinished.get(repository).copied().unwrap_or_default()
+    }
+
     /// Notes the end of an image. Answers its destination repository if that has no more work.
     pub fn ended(&mut self, job: usize) -> Option<&'a Repository> {
         if let Some(images) = self.pairs.get_mut(&pair(&self.tasks[job])) {

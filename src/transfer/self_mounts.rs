@@ -2,7 +2,7 @@
 //!
 //! `POST ?mount=D&from=<the same repository>` is 201 if the blob is there and 202 with an upload if not: existence and
 //! the start of an upload in one request. It is no promise of the specification, so it is believed only of registries
-//! that have granted one, and given up at the first odd answer.
+//! that were found to have told the truth once, and given up at the first odd answer.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -23,11 +23,12 @@ impl SelfMounts {
         self.lock().get(registry) == Some(&true)
     }
 
-    pub fn told(&self, registry: &Registry) {
+    /// A mount was granted, and the blob is there.
+    pub fn told_truth(&self, registry: &Registry) {
         self.lock().entry(registry.clone()).or_insert(true);
     }
 
-    pub fn does_not_tell(&self, registry: &Registry) {
+    pub fn is_not_to_be_believed(&self, registry: &Registry) {
         self.lock().insert(registry.clone(), false);
     }
 

@@ -123,13 +123,15 @@ impl Verified {
             }
             self.unbroken = 0;
             self.breaks += 1;
-            if self.breaks > BREAKS || !error.is_transient() {
+            // Nor is an upload kept open for longer than proxies let it be silent.
+            let too_long = error.retry_after().is_some_and(|pause| pause > LONGEST_PAUSE);
+            if self.breaks > BREAKS || !error.is_transient() || too_long {
                 return Err(error);
             }
             let pause = Duration::from_millis(100 << (2 * self.breaks)).min(LONGEST_PAUSE);
             tracing::warn!(%error, offset = self.offset, ?pause, "the source broke off and is asked for the rest");
-            tokio::time::sleep(error.retry_after().unwrap_or(pause).min(LONGEST_PAUSE)).await;
-            match self.source.read_blob(&self.digest, self.offset).await {
+            tokio::time::sleep(error.retry_after().unwrap_or(pause)).await;
+            match self.source.read_blob(&self.digest, self.size, self.offset).await {
                 Ok(reader) => {
                     self.reader = reader;
                     return Ok(());

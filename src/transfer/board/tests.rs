@@ -27,6 +27,10 @@ fn awaited(wanted: Wanted) -> oneshot::Receiver<Answer> {
     }
 }
 
+fn board(workers: usize, tiny: usize) -> Board {
+    Board::new(&Limits { workers, requests: 9, tiny, streamed_from: 100, images: 9 })
+}
+
 fn failure() -> Failure {
     Failure::internal("test")
 }
@@ -37,7 +41,7 @@ fn is_move(ticket: &Ticket) -> bool {
 
 #[test]
 fn a_blob_is_moved_once_and_mounted_for_the_others() {
-    let board = Board::new(7, 1, 100);
+    let board = board(7, 1);
     let source = repository("s");
     let mut answers: Vec<_> = (0..5).map(|n| awaited(board.want(&digest(0), SIZE, &source, &at("d", n), n))).collect();
     // A second image of the same repository waits with the first.
@@ -56,7 +60,7 @@ fn a_blob_is_moved_once_and_mounted_for_the_others() {
 
 #[test]
 fn where_mounts_are_refused_each_repository_gets_its_own() {
-    let board = Board::new(2, 1, 100);
+    let board = board(2, 1);
     let source = repository("s");
     let _answers: Vec<_> = (0..9).map(|n| awaited(board.want(&digest(0), SIZE, &source, &at("d", n), n))).collect();
     board.landed(&board.take_ready()[0]);
@@ -85,29 +89,59 @@ fn a_failure_concerns_those_in_its_scope_for_the_round() {
     let want = |board: &Board, source: &str, destination: usize| {
         board.want(&digest(0), SIZE, &repository(source), &at("d", destination), 0)
     };
-    let board = Board::new(7, 1, 100);
+    let board = board(7, 1);
     let mut first = awaited(want(&board, "s", 0));
     let mut same_source = awaited(want(&board, "s", 1));
     let mut other_source = awaited(want(&board, "t", 2));
-    board.failed(&board.take_ready()[0], Scope::Source(repository("s")), &failure());
+    board.failed(&board.take_ready()[0], &[(Scope::Source(repository("s")), failure())]);
     assert_eq!(first.try_recv(), Ok(Err(failure())));
     assert_eq!(same_source.try_recv(), Ok(Err(failure())));
     assert!(other_source.try_recv().is_err());
     assert!(matches!(want(&board, "s", 3), Wanted::Failed(_)));
     let next = board.take_ready();
     assert_eq!(next[0].destination, at("d", 2));
-    board.failed(&next[0], Scope::Blob, &failure());
+    board.failed(&next[0], &[(Scope::Blob, failure())]);
     assert!(matches!(want(&board, "u", 4), Wanted::Failed(_)));
     board.forget_failures();
     assert!(matches!(want(&board, "s", 0), Wanted::Await(_)));
 }
 
 #[test]
+fn a_source_that_is_named_while_another_fails_is_tried() {
+    let board = board(7, 1);
+    let mut first = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), 0));
+    let ticket = board.take_ready();
+    let mut second = awaited(board.want(&digest(0), SIZE, &repository("t"), &at("d", 0), 1));
+    board.failed(&ticket[0], &[(Scope::Source(repository("s")), failure())]);
+    assert!(first.try_recv().is_err() && second.try_recv().is_err());
+    board.landed(&board.take_ready()[0]);
+    assert_eq!((first.try_recv(), second.try_recv()), (Ok(Ok(())), Ok(Ok(()))));
+}
+
+#[test]
+fn what_is_queued_behind_a_failure_learns_of_it() {
+    let board = board(1, 1);
+    let refuse = |n| {
+        let _answers: Vec<_> =
+            (0..2).map(|at_| awaited(board.want(&digest(n), SIZE, &repository("s"), &at("d", at_), 0))).collect();
+        board.landed(&board.take_ready()[0]);
+        board.take_ready().iter().for_each(|ticket| board.mount_refused(ticket, None));
+        board.take_ready().iter().for_each(|ticket| board.landed(ticket));
+    };
+    (1..=REFUSALS as usize).for_each(refuse);
+    let mut answers: Vec<_> =
+        (0..5).map(|n| awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", n), n))).collect();
+    board.failed(&board.take_ready()[0], &[(Scope::Source(repository("s")), failure())]);
+    assert!(board.take_ready().is_empty(), "a corrupt blob is not read for each repository");
+    assert!(answers.iter_mut().all(|answer| answer.try_recv() == Ok(Err(failure()))));
+}
+
+#[test]
 fn a_destination_that_refuses_does_not_stop_another() {
-    let board = Board::new(7, 1, 100);
+    let board = board(7, 1);
     let mut refused = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), 0));
     let mut other = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 1), 1));
-    board.failed(&board.take_ready()[0], Scope::Destination, &failure());
+    board.failed(&board.take_ready()[0], &[(Scope::Destination, failure())]);
     assert!(refused.try_recv().is_ok());
     board.landed(&board.take_ready()[0]);
     assert_eq!(other.try_recv(), Ok(Ok(())));
@@ -115,12 +149,12 @@ fn a_destination_that_refuses_does_not_stop_another() {
 
 #[test]
 fn a_wrong_size_fails_alone() {
-    let board = Board::new(7, 1, 100);
+    let board = board(7, 1);
     let mut wrong = awaited(board.want(&digest(0), 5, &repository("s"), &at("d", 0), 0));
     let mut right = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), 1));
     for ticket in board.take_ready() {
         if ticket.key.size == 5 {
-            board.failed(&ticket, Scope::Blob, &failure());
+            board.failed(&ticket, &[(Scope::Blob, failure())]);
         } else {
             board.landed(&ticket);
         }
@@ -131,7 +165,7 @@ fn a_wrong_size_fails_alone() {
 
 #[test]
 fn what_nobody_waits_for_any_more_is_not_moved() {
-    let board = Board::new(1, 1, 100);
+    let board = board(1, 1);
     let first = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), 0));
     let second = board.want(&digest(1), SIZE, &repository("s"), &at("d", 0), 1);
     let ticket = board.take_ready();
@@ -143,7 +177,7 @@ fn what_nobody_waits_for_any_more_is_not_moved() {
 
 #[test]
 fn what_the_registry_denies_is_looked_for_again() {
-    let board = Board::new(7, 1, 100);
+    let board = board(7, 1);
     let _answer = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), 0));
     board.landed(&board.take_ready()[0]);
     board.forget(&at("d", 0), [(&digest(0), SIZE)].into_iter());
@@ -158,7 +192,7 @@ fn every_need_ends_in_every_world() {
     for seed in 0..2_000 {
         let mut random = StdRng::seed_from_u64(seed);
         let (workers, tiny) = (random.random_range(1..4), random.random_range(1..4));
-        let board = Board::new(workers, tiny, 100);
+        let board = board(workers, tiny);
         let trouble = random.random_range(0.0..0.6);
         let refusals = random.random_bool(0.3);
         let mut answers = Vec::new();
@@ -199,9 +233,12 @@ fn every_need_ends_in_every_world() {
                 Work::Mount { .. } => board.landed(&ticket),
                 Work::Move { .. } if !random.random_bool(trouble) => board.landed(&ticket),
                 Work::Move { sources, .. } => match random.random_range(0..4) {
-                    0 => board.failed(&ticket, Scope::Source(sources[0].clone()), &failure()),
-                    1 => board.failed(&ticket, Scope::Destination, &failure()),
-                    2 => board.failed(&ticket, Scope::Blob, &failure()),
+                    0 => {
+                        let reasons = sources.iter().map(|source| (Scope::Source(source.clone()), failure()));
+                        board.failed(&ticket, &reasons.collect::<Vec<_>>());
+                    }
+                    1 => board.failed(&ticket, &[(Scope::Destination, failure())]),
+                    2 => board.failed(&ticket, &[(Scope::Blob, failure())]),
                     _ => board.aborted(&ticket, &failure()),
                 },
             }
