@@ -286,18 +286,19 @@ async fn proxy() -> (String, Arc<std::sync::Mutex<Vec<String>>>) {
 #[tokio::test]
 async fn the_names_of_docker_hub_are_one_registry() {
     let destination = Registry::open().await;
-    for name in ["docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"] {
-        let (proxy, asked) = proxy().await;
-        let outcome = Migration::new()
-            .rule(format!("{name}/nginx:1"), format!("{}/moved/nginx", destination.host()))
-            .env("HTTPS_PROXY", &proxy)
-            .env("NO_PROXY", "127.0.0.1")
-            .run()
-            .await;
-        outcome.assert_failures(1, 1, 0);
-        outcome.assert_failed("docker.io/library/nginx:1", &format!("{}/moved/nginx:1", destination.host()), &[]);
-        let asked = asked.lock().unwrap().clone();
-        assert!(!asked.is_empty(), "{outcome}");
-        assert!(asked.iter().all(|line| line.starts_with("CONNECT registry-1.docker.io:443 ")), "{asked:?}");
+    let (proxy, asked) = proxy().await;
+    let names = ["docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"];
+    let mut migration = Migration::new().env("HTTPS_PROXY", &proxy).env("NO_PROXY", "127.0.0.1");
+    for (index, name) in names.iter().enumerate() {
+        migration = migration.rule(format!("{name}/nginx:{index}"), format!("{}/moved/nginx", destination.host()));
     }
+    let outcome = migration.run().await;
+    outcome.assert_failures(names.len(), names.len(), 0);
+    for index in 0..names.len() {
+        let from = format!("docker.io/library/nginx:{index}");
+        outcome.assert_failed(&from, &format!("{}/moved/nginx:{index}", destination.host()), &[]);
+    }
+    let asked = asked.lock().unwrap().clone();
+    assert!(!asked.is_empty(), "{outcome}");
+    assert!(asked.iter().all(|line| line.starts_with("CONNECT registry-1.docker.io:443 ")), "{asked:?}");
 }
