@@ -135,6 +135,7 @@ pub enum Event {
     BlobMounted {
         repository: Repository,
         digest: Digest,
+        bytes: u64,
         from: Repository,
     },
     /// A blob was in `repository` already.

@@ -31,6 +31,7 @@ struct Totals {
     blobs_moved: AtomicU64,
     bytes_moved: AtomicU64,
     blobs_mounted: AtomicU64,
+    bytes_mounted: AtomicU64,
     blobs_present: AtomicU64,
     layers_skipped: AtomicU64,
 }
@@ -104,7 +105,10 @@ impl Totals {
                 self.bytes_moved.fetch_add(*bytes, Relaxed);
                 &self.blobs_moved
             }
-            Event::BlobMounted { .. } => &self.blobs_mounted,
+            Event::BlobMounted { bytes, .. } => {
+                self.bytes_mounted.fetch_add(*bytes, Relaxed);
+                &self.blobs_mounted
+            }
             Event::BlobPresent { .. } => &self.blobs_present,
             Event::LayerSkipped { .. } => &self.layers_skipped,
             _ => return,

@@ -54,8 +54,8 @@ pub struct Limits {
     pub requests: usize,
     /// Tiny blobs in flight at once, beside the workers.
     pub tiny: usize,
-    /// Bytes up to which a blob is tiny: fetched whole and sent as one request.
-    pub tiny_blob: u64,
+    /// Bytes from which a blob is streamed by a worker. Smaller ones are tiny: fetched whole and sent as one request.
+    pub streamed_from: u64,
     /// Images in progress. Most of them wait for blobs, so there are more of them than requests.
     pub images: usize,
 }
@@ -63,8 +63,11 @@ pub struct Limits {
 impl Limits {
     /// The limits that go with a number of workers. One worker means one of everything at a time.
     pub fn for_workers(workers: usize) -> Self {
-        let requests = if workers <= 1 { 1 } else { (workers * 4).clamp(8, 64) };
-        Self { workers: workers.max(1), requests, tiny: requests.min(32), tiny_blob: 128 << 10, images: requests * 4 }
+        if workers <= 1 {
+            return Self { workers: 1, requests: 1, tiny: 0, streamed_from: 0, images: 4 };
+        }
+        let requests = (workers * 4).clamp(8, 64);
+        Self { workers, requests, tiny: requests.min(32), streamed_from: 128 << 10, images: requests * 4 }
     }
 }
 
@@ -95,7 +98,7 @@ impl Engine {
             listener,
             cancel,
             limits,
-            board: Board::new(limits.workers, limits.tiny, limits.tiny_blob),
+            board: Board::new(limits.workers, limits.tiny, limits.streamed_from),
             self_mounts: SelfMounts::default(),
             destinations: Mutex::default(),
         })
@@ -162,5 +165,37 @@ impl Engine {
 
     fn destinations(&self) -> std::sync::MutexGuard<'_, HashMap<Repository, Arc<Destination>>> {
         self.destinations.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::Keyring;
+
+    struct Deaf;
+
+    impl Listener for Deaf {
+        fn hear(&self, _: &Event) {}
+    }
+
+    #[test]
+    fn an_image_in_progress_takes_little_room() {
+        let clients = Arc::new(Clients::new(Arc::new(Keyring::default()), 1).unwrap());
+        let engine = Engine::new(clients, Limits::for_workers(1), Arc::new(Deaf), CancellationToken::new());
+        let reference = "r.example.com/a".parse::<Repository>().unwrap().tagged("1".parse().unwrap());
+        let task = Arc::new(Task { source: reference.clone(), destination: reference });
+        let image = engine.image(0, &task);
+        // There are hundreds of them at once.
+        assert!(size_of_val(&image.copy()) <= 12 << 10);
+    }
+
+    #[test]
+    fn limits_grow_with_the_workers_and_are_bounded() {
+        let limits = |workers| Limits::for_workers(workers);
+        assert_eq!((limits(1).requests, limits(1).tiny, limits(1).workers, limits(1).streamed_from), (1, 0, 1, 0));
+        assert_eq!((limits(7).requests, limits(7).tiny, limits(7).workers), (28, 28, 7));
+        assert_eq!((limits(500).requests, limits(500).tiny, limits(500).workers), (64, 32, 500));
+        assert!(limits(7).images >= 4 * limits(7).requests, "images that wait must not keep requests from being sent");
     }
 }

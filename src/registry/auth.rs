@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -77,6 +78,9 @@ pub(super) struct Authenticator {
 /// A place for one token. Its lock is held while the token is fetched, so that one fetch serves all who wait.
 type Slot = Arc<tokio::sync::Mutex<Option<Token>>>;
 
+/// A first use of a login. Boxed like all that is rare: every request carries the room for what it may have to do.
+type Attempt<'a> = Pin<Box<dyn Future<Output = Result<(), Error>> + Send + 'a>>;
+
 struct Token {
     header: HeaderValue,
     renew_at: Instant,
@@ -113,13 +117,13 @@ impl Authenticator {
             (None, _) => Ok(None),
             (Some(Challenge::Basic), None) => Err(self.error_at(base, ErrorKind::LoginNeeded)),
             (Some(Challenge::Basic), Some(login)) => {
-                self.prove(&login, self.try_basic(&login, base)).await?;
+                self.prove(&login, || Box::pin(self.try_basic(&login, base))).await?;
                 Ok(basic(&login))
             }
             (Some(Challenge::Bearer { realm, service }), login) => {
                 let token = || self.token(&realm, service.as_deref(), scope, login.as_deref());
                 if let Some(login) = &login {
-                    self.prove(login, async { token().await.map(drop) }).await?;
+                    self.prove(login, || Box::pin(async move { token().await.map(drop) })).await?;
                 }
                 Ok(Some(token().await?))
             }
@@ -148,17 +152,17 @@ impl Authenticator {
     }
 
     /// Sees to it that the registry has accepted this login once, or says how it refused it.
-    async fn prove(&self, login: &Login, attempt: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
+    async fn prove<'a>(&self, login: &Login, attempt: impl FnOnce() -> Attempt<'a>) -> Result<(), Error> {
         let proven = lock(&self.proven).entry(login.entry.clone()).or_default().clone();
-        let attempt = async {
+        let attempt = async || {
             // Whoever waited for another's attempt learns its end here.
             let rejected = lock(&self.rejected).get(&login.entry).cloned();
             match rejected {
                 Some(error) => Err(error),
-                None => attempt.await,
+                None => attempt().await,
             }
         };
-        proven.get_or_try_init(|| attempt).await?;
+        proven.get_or_try_init(attempt).await?;
         Ok(())
     }
 
@@ -183,7 +187,10 @@ impl Authenticator {
         let mut token = slot.lock().await;
         match &*token {
             Some(token) if Instant::now() < token.renew_at => Ok(token.header.clone()),
-            _ => Ok(token.insert(self.fetch(realm, service, scope, login).await?).header.clone()),
+            _ => {
+                let fetched = Box::pin(self.fetch(realm, service, scope, login)).await?;
+                Ok(token.insert(fetched).header.clone())
+            }
         }
     }
 

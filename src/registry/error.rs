@@ -24,6 +24,9 @@ pub struct Error {
 pub enum ErrorKind {
     /// The registry answered with a status that is no success.
     Status { status: StatusCode, codes: Vec<String>, message: String, retry_after: Option<Duration> },
+    /// The registry sent us to another host, which refused. Its addresses are signed for a short time: the registry
+    /// gives a new one.
+    RefusedElsewhere { host: String, status: StatusCode },
     /// The registry refused the credentials of this entry of auth.json.
     Rejected { entry: String, message: String },
     /// The registry wants credentials and there are none.
@@ -54,6 +57,7 @@ impl Error {
             ErrorKind::Unreachable { lasting, .. } => !lasting,
             ErrorKind::Broken { .. }
             | ErrorKind::TimedOut { .. }
+            | ErrorKind::RefusedElsewhere { .. }
             | ErrorKind::TokenExpired
             | ErrorKind::WrongDigest { .. }
             | ErrorKind::WrongSize { .. } => true,
@@ -73,7 +77,10 @@ impl Error {
                 _ => Category::Refused,
             },
             ErrorKind::Rejected { .. } | ErrorKind::LoginNeeded | ErrorKind::TokenExpired => Category::Auth,
-            ErrorKind::Unreachable { .. } | ErrorKind::Broken { .. } | ErrorKind::TimedOut { .. } => Category::Network,
+            ErrorKind::Unreachable { .. }
+            | ErrorKind::Broken { .. }
+            | ErrorKind::TimedOut { .. }
+            | ErrorKind::RefusedElsewhere { .. } => Category::Network,
             ErrorKind::WrongDigest { .. } | ErrorKind::WrongSize { .. } | ErrorKind::Malformed { .. } => {
                 Category::Corrupt
             }
@@ -161,6 +168,7 @@ impl fmt::Display for ErrorKind {
         match self {
             Self::Status { status, message, .. } if message.is_empty() => write!(f, "{status}"),
             Self::Status { status, message, .. } => write!(f, "{status} ({message})"),
+            Self::RefusedElsewhere { host, status } => write!(f, "{host}, where it leads, answered {status}"),
             Self::Rejected { message, .. } => write!(f, "the credentials were rejected: {message}"),
             Self::LoginNeeded => f.write_str("the registry wants credentials and there are none"),
             Self::Unreachable { reason, .. } => write!(f, "cannot connect: {reason}"),

@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::redirect::Policy;
-use reqwest::{Client, Method, Request, Response, StatusCode};
-use url::Url;
+use reqwest::{Client, ClientBuilder, Method, Request, Response, StatusCode};
+use url::{Host, Url};
 
 use super::error::{self, ErrorKind};
 
@@ -18,9 +18,17 @@ const MAX_REDIRECTS: usize = 10;
 /// Longest pause that a `Retry-After` can ask of us.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
 
-/// The two ways in which a run speaks HTTP. Connections are shared by all registries.
+/// The ways in which a run speaks HTTP. Connections are shared by all registries.
 #[derive(Clone)]
 pub(super) struct Http {
+    /// Through the proxies of the environment.
+    proxied: Clients,
+    /// To this machine: no proxy knows its loopback addresses.
+    direct: Clients,
+}
+
+#[derive(Clone)]
+struct Clients {
     strict: Client,
     /// Takes any certificate: only for hosts that the operator declared insecure.
     lax: Client,
@@ -38,11 +46,11 @@ impl Http {
                 // One connection a transfer: no flow-control window shared between blobs.
                 .http1_only()
         };
-        Ok(Self { strict: builder().build()?, lax: builder().tls_danger_accept_invalid_certs(true).build()? })
-    }
-
-    pub fn client(&self, insecure: bool) -> &Client {
-        if insecure { &self.lax } else { &self.strict }
+        let both = |builder: &dyn Fn() -> ClientBuilder| {
+            let lax = builder().tls_danger_accept_invalid_certs(true).build()?;
+            Ok(Clients { strict: builder().build()?, lax })
+        };
+        Ok(Self { proxied: both(&builder)?, direct: both(&|| builder().no_proxy())? })
     }
 }
 
@@ -55,6 +63,19 @@ pub(super) struct Transport {
 }
 
 impl Transport {
+    fn client(&self, url: &Url) -> &Client {
+        let is_loopback = match url.host() {
+            Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(address)) => address.is_loopback(),
+            None => false,
+        };
+        let clients = if is_loopback { &self.http.direct } else { &self.http.proxied };
+        let insecure =
+            self.insecure.as_ref().is_some_and(|(host, port)| url.host_str() == Some(host) && url.port() == *port);
+        if insecure { &clients.lax } else { &clients.strict }
+    }
+
     /// Sends one request and gives the answer's head; its body is still to come.
     pub async fn execute(&self, request: Request) -> Result<Response, reqwest::Error> {
         self.client(request.url()).execute(request).await
@@ -63,12 +84,6 @@ impl Transport {
     /// As `execute`, with the error as we tell it.
     pub async fn send(&self, request: Request) -> Result<Response, ErrorKind> {
         Ok(self.execute(request).await?)
-    }
-
-    fn client(&self, url: &Url) -> &Client {
-        let insecure =
-            self.insecure.as_ref().is_some_and(|(host, port)| url.host_str() == Some(host) && url.port() == *port);
-        self.http.client(insecure)
     }
 
     /// Sends a request without body, and again wherever a redirect points. Credentials stay with the origin they
@@ -138,7 +153,22 @@ impl Answer {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
-    /// What this answer says if it is not the one that was hoped for.
+    /// Whether the registry itself wants other credentials than it got.
+    pub fn is_challenge(&self, asked: &Url) -> bool {
+        self.status == StatusCode::UNAUTHORIZED && self.url.origin() == asked.origin()
+    }
+
+    /// What this answer says if it is not the one that was hoped for. `asked` is where the request began.
+    pub fn refusal_of(&self, asked: &Url) -> ErrorKind {
+        let signature_refused = matches!(self.status.as_u16(), 400 | 401 | 403);
+        if signature_refused && self.url.origin() != asked.origin() {
+            let host = self.url.host_str().unwrap_or_default().to_owned();
+            return ErrorKind::RefusedElsewhere { host, status: self.status };
+        }
+        self.refusal()
+    }
+
+    /// What an answer of the registry itself says if it is not the one that was hoped for.
     pub fn refusal(&self) -> ErrorKind {
         let (codes, message) = error::read_body(&self.body);
         ErrorKind::Status { status: self.status, codes, message, retry_after: retry_after(&self.headers) }

@@ -54,7 +54,7 @@ impl Client {
         if let Some(error) = &*failed {
             return Err(error.clone());
         }
-        match self.find().await {
+        match Box::pin(self.find()).await {
             Ok(base) => Ok(self.probe.base.get_or_init(|| base)),
             Err(error) => Err(failed.insert(error).clone()),
         }

@@ -21,7 +21,9 @@ pub(super) fn event(event: &Event) {
         Event::BlobMoved { repository, digest, bytes, elapsed } => {
             tracing::info!(%repository, %digest, bytes, seconds = elapsed.as_secs_f64(), "blob moved");
         }
-        Event::BlobMounted { repository, digest, from } => tracing::info!(%repository, %digest, %from, "blob mounted"),
+        Event::BlobMounted { repository, digest, bytes, from } => {
+            tracing::info!(%repository, %digest, bytes, %from, "blob mounted");
+        }
         Event::BlobPresent { repository, digest } => tracing::info!(%repository, %digest, "blob already there"),
         Event::BlobRetried { repository, digest, failure, pause } => {
             tracing::warn!(%repository, %digest, ?pause, "blob is tried again: {failure}");

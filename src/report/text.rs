@@ -1,6 +1,6 @@
 //! The lines that are promised to people and scripts, word for word.
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytesize::ByteSize;
@@ -43,28 +43,28 @@ pub(super) fn failures(ending: &Ending) -> Vec<(String, Category)> {
 }
 
 impl Totals {
-    /// `2m 3s: 38 copied, 0 up to date; 120 blobs (1.2 GiB) moved, 14 mounted, 3 already there`
+    /// `2m 3s: 38 copied, 0 up to date; 1.2 GiB moved in 120 blobs, 300.0 MiB mounted in 14, 3 already there, 0 layers
+    /// skipped`
     pub(super) fn to_line(&self, elapsed: Duration) -> String {
         let elapsed = if elapsed < Duration::from_secs(10) {
             Duration::from_millis(elapsed.as_millis() as u64)
         } else {
             Duration::from_secs(elapsed.as_secs())
         };
-        let mut line = format!(
-            "{}: {} copied, {} up to date; {} blobs ({}) moved, {} mounted, {} already there",
+        let count = |counter: &AtomicU64| counter.load(Relaxed);
+        let size = |counter: &AtomicU64| ByteSize(counter.load(Relaxed)).display().iec();
+        format!(
+            "{}: {} copied, {} up to date; {} moved in {} blobs, {} mounted in {}, {} already there, {} layers skipped",
             humantime::format_duration(elapsed),
-            self.copied.load(Relaxed),
-            self.up_to_date.load(Relaxed),
-            self.blobs_moved.load(Relaxed),
-            ByteSize(self.bytes_moved.load(Relaxed)).display().iec(),
-            self.blobs_mounted.load(Relaxed),
-            self.blobs_present.load(Relaxed),
-        );
-        let skipped = self.layers_skipped.load(Relaxed);
-        if skipped > 0 {
-            line += &format!(", {skipped} layers left where they are (they have urls of their own)");
-        }
-        line
+            count(&self.copied),
+            count(&self.up_to_date),
+            size(&self.bytes_moved),
+            count(&self.blobs_moved),
+            size(&self.bytes_mounted),
+            count(&self.blobs_mounted),
+            count(&self.blobs_present),
+            count(&self.layers_skipped),
+        )
     }
 }
 

@@ -73,7 +73,7 @@ struct State {
     /// Blobs as streams, and blobs so small that they are one request.
     workers: Lane,
     tiny: Lane,
-    tiny_up_to: u64,
+    streamed_from: u64,
     ready: Vec<Ticket>,
 }
 
@@ -118,15 +118,15 @@ impl Mounts {
 }
 
 impl Board {
-    /// A board for so many blobs in flight at once, and so many of up to `tiny_up_to` bytes besides.
-    pub fn new(workers: usize, tiny: usize, tiny_up_to: u64) -> Self {
+    /// A board for so many blobs in flight at once, and so many of less than `streamed_from` bytes besides.
+    pub fn new(workers: usize, tiny: usize, streamed_from: u64) -> Self {
         Self(Mutex::new(State {
             blobs: HashMap::new(),
             present: HashMap::new(),
             mounts: HashMap::new(),
             workers: Lane::new(workers),
             tiny: Lane::new(tiny),
-            tiny_up_to,
+            streamed_from,
             ready: Vec::new(),
         }))
     }
@@ -326,7 +326,7 @@ impl State {
     fn advance(&mut self, key: &BlobKey) {
         let Some(blob) = self.blobs.get_mut(key) else { return };
         let mounts = self.mounts.get(&key.registry).is_none_or(Mounts::are_worth_asking);
-        let lane = if key.size <= self.tiny_up_to { &mut self.tiny } else { &mut self.workers };
+        let lane = if key.size < self.streamed_from { &mut self.tiny } else { &mut self.workers };
         let mut somebody_moves = blob.needs.iter().any(|need| matches!(need.stage, Stage::Queued | Stage::Moving));
         for need in blob.needs.iter_mut().filter(|need| need.stage == Stage::Waiting) {
             let may_mount = mounts && !need.mount_refused;
@@ -381,7 +381,7 @@ impl State {
     }
 
     fn lane(&mut self, key: &BlobKey) -> &mut Lane {
-        if key.size <= self.tiny_up_to { &mut self.tiny } else { &mut self.workers }
+        if key.size < self.streamed_from { &mut self.tiny } else { &mut self.workers }
     }
 }
 

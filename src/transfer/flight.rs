@@ -125,10 +125,10 @@ impl Engine {
     }
 
     fn tell_arrival(&self, key: &BlobKey, repository: &Repository, arrival: &Arrival, began: Instant) {
-        let (repository, digest) = (repository.clone(), key.digest.clone());
+        let (repository, digest, bytes) = (repository.clone(), key.digest.clone(), key.size);
         self.tell(match arrival {
-            Arrival::Sent => Event::BlobMoved { repository, digest, bytes: key.size, elapsed: began.elapsed() },
-            Arrival::Mounted(from) => Event::BlobMounted { repository, digest, from: from.clone() },
+            Arrival::Sent => Event::BlobMoved { repository, digest, bytes, elapsed: began.elapsed() },
+            Arrival::Mounted(from) => Event::BlobMounted { repository, digest, bytes, from: from.clone() },
             Arrival::Present => Event::BlobPresent { repository, digest },
         });
     }
@@ -202,7 +202,7 @@ impl Engine {
         };
         // Where the destination has nothing, the source can be opened beside the upload; else it may not be needed.
         let beside = self.seems_empty(destination.repository());
-        if *size <= self.limits.tiny_blob {
+        if *size < self.limits.streamed_from {
             let read = async {
                 match size {
                     0 => Ok(Bytes::new()),

@@ -42,7 +42,10 @@ async fn a_wrong_auth_file_is_named_with_place_and_expectation() {
         ("{\n  \"a.io\": {},\n  \"a.io\": {}\n}", ["auth.json:3:3", "\"a.io\"", "twice"]),
         ("{\"a.io\": {\"insecure\": true, \"insecure\": true}}", ["auth.json:1:29", "insecure", "twice"]),
         ("{\"docker.io\": {},\n\"index.docker.io\": {}}", ["auth.json:2:1", "index.docker.io", "twice"]),
-        ("{\"a.io\": {\"insecure\": true},\n\"a.io/b\": {\"insecure\": false}}", ["auth.json:2:12", "insecure", "a.io"]),
+        (
+            "{\"a.io\": {\"insecure\": true},\n\"a.io/b\": {\"insecure\": false}}",
+            ["auth.json:2:12", "insecure", "a.io"],
+        ),
         ("{\"https://a.io\": {}}", ["auth.json:1:2", "https://a.io", "host"]),
         ("{\"a.io\": {}", ["auth.json:1:12", "the end of the file", "`}`"]),
     ] {
@@ -198,9 +201,8 @@ async fn a_variable_that_is_not_set_stops_the_run_where_it_is_needed() {
     assert!(!outcome.stderr.contains("hunter2"), "{outcome}");
 
     let (_source, _destination, rules) = one_image().await;
-    let unused = Migration::new()
-        .images(&rules)
-        .auth(&json!({ "quay.io": { "username": "${NO_SUCH}", "password": "x" } }));
+    let unused =
+        Migration::new().images(&rules).auth(&json!({ "quay.io": { "username": "${NO_SUCH}", "password": "x" } }));
     let outcome = unused.run().await;
     outcome.assert_success(1);
     assert!(outcome.stderr.contains("NO_SUCH") && outcome.stderr.contains("quay.io"), "{outcome}");

@@ -161,8 +161,8 @@ async fn a_tag_that_names_something_else_is_moved() {
     let (source, destination) = two_registries().await;
     source.put("team/app", "1.0", &small(1));
     destination.put("moved/app", "1.0", &small(2));
-    let migration = Migration::new()
-        .rule(source.reference("team/app", "1.0"), format!("{}/moved/app", destination.host()));
+    let migration =
+        Migration::new().rule(source.reference("team/app", "1.0"), format!("{}/moved/app", destination.host()));
     migration.run().await.assert_success(1);
     assert_same((&source, "team/app", "1.0"), (&destination, "moved/app", "1.0"));
 }
@@ -172,8 +172,8 @@ async fn uploads_go_where_the_registry_says() {
     let source = Registry::open().await;
     source.put("team/app", "1.0", &large(1));
     let destination = Registry::builder().relative_locations().start().await;
-    let migration = Migration::new()
-        .rule(source.reference("team/app", "1.0"), format!("{}/moved/app", destination.host()));
+    let migration =
+        Migration::new().rule(source.reference("team/app", "1.0"), format!("{}/moved/app", destination.host()));
     migration.run().await.assert_success(1);
     assert_same((&source, "team/app", "1.0"), (&destination, "moved/app", "1.0"));
 }

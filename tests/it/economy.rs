@@ -97,8 +97,8 @@ async fn blobs_that_are_there_are_not_sent() {
         destination.put_synthetic_blob("moved/app", LARGE, seed);
     }
     destination.put_blob("moved/app", "tiny");
-    let migration = Migration::new()
-        .rule(source.reference("team/app", "1.0"), format!("{}/moved/app", destination.host()));
+    let migration =
+        Migration::new().rule(source.reference("team/app", "1.0"), format!("{}/moved/app", destination.host()));
     migration.run().await.assert_success(1);
     let sent = destination.requests_of(Kind::UploadFinish);
     let sent: Vec<String> = sent.into_iter().filter_map(|request| request.reference).collect();
@@ -140,8 +140,8 @@ async fn a_shared_child_is_read_and_put_once() {
 async fn a_first_copy_of_an_image_asks_little() {
     let (source, destination) = two_registries().await;
     source.put("team/app", "1.0", &large(1));
-    let migration = Migration::new()
-        .rule(source.reference("team/app", "1.0"), format!("{}/moved/app", destination.host()));
+    let migration =
+        Migration::new().rule(source.reference("team/app", "1.0"), format!("{}/moved/app", destination.host()));
     migration.run().await.assert_success(1);
     assert_eq!(requests(&source), BTreeMap::from([(Kind::ManifestGet, 1), (Kind::BlobGet, 2)]));
     // What is there; for each blob one question that is also the beginning of its upload, and the upload; the manifest.
@@ -202,8 +202,8 @@ async fn the_blobs_of_one_image_move_side_by_side() {
     source.put("team/app", "1.0", &all_large(1));
     let gate = Gate::closed();
     source.on(Kind::BlobGet, gate.clone());
-    let migration = Migration::new()
-        .rule(source.reference("team/app", "1.0"), format!("{}/moved/app", destination.host()));
+    let migration =
+        Migration::new().rule(source.reference("team/app", "1.0"), format!("{}/moved/app", destination.host()));
     let mut running = migration.start().await;
     running.until(&source, Kind::BlobGet, 3).await;
     gate.open();
@@ -220,8 +220,8 @@ async fn one_worker_asks_one_thing_at_a_time() {
     }
     for repository in 0..3 {
         let name = format!("app{repository}");
-        migration = migration
-            .rule(format!("{}/team/{name}", source.host()), format!("{}/moved/{name}", destination.host()));
+        migration =
+            migration.rule(format!("{}/team/{name}", source.host()), format!("{}/moved/{name}", destination.host()));
     }
     migration.args(["-w", "1"]).run().await.assert_success(8);
     for registry in [&source, &destination] {

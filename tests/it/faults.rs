@@ -189,8 +189,8 @@ async fn an_index_is_not_put_before_all_its_children() {
     let child = &index.build().children[1];
     let refused = Answer::error(400, "MANIFEST_INVALID", "not today");
     destination.on(Kind::ManifestPut.of(&child.digest), refused);
-    let migration = Migration::new()
-        .rule(source.reference("team/app", "1.0"), format!("{}/moved/app", destination.host()));
+    let migration =
+        Migration::new().rule(source.reference("team/app", "1.0"), format!("{}/moved/app", destination.host()));
     migration.run().await.assert_failures(1, 1, 0);
     assert!(destination.requests_of(Kind::ManifestPut.of("1.0")).is_empty());
     destination.clear_hooks();
@@ -203,8 +203,8 @@ async fn a_tag_is_written_last_and_once() {
     let (source, destination) = two_registries().await;
     let index = Index::new().image(&large(1)).index(&Index::new().image(&small(2)).image(&small(3)));
     source.put("team/app", "1.0", &index);
-    let migration = Migration::new()
-        .rule(source.reference("team/app", "1.0"), format!("{}/moved/app", destination.host()));
+    let migration =
+        Migration::new().rule(source.reference("team/app", "1.0"), format!("{}/moved/app", destination.host()));
     migration.run().await.assert_success(1);
     let written = destination.requests_of(Matcher::any_of([Kind::ManifestPut, Kind::UploadFinish, Kind::Mount]));
     let tags = written.iter().filter(|request| request.reference.as_deref() == Some("1.0"));

@@ -3,9 +3,7 @@
 use scriptable_registry::{Answer, Kind, Registry};
 use serde_json::{Value, json};
 
-use crate::support::{
-    GENERATE, HANDLE, Migration, RETRY_GENERATE, RETRY_HANDLE, small, summary, two_registries,
-};
+use crate::support::{GENERATE, HANDLE, Migration, RETRY_GENERATE, RETRY_HANDLE, small, summary, two_registries};
 
 fn not_found() -> Answer {
     Answer::error(404, "NAME_UNKNOWN", "repository name not known to registry")
@@ -24,7 +22,10 @@ async fn two_images() -> (Registry, Registry, Migration) {
 #[tokio::test]
 async fn success_is_three_lines() {
     let (_source, _destination, migration) = two_images().await;
-    migration.run().await.assert(0, &[GENERATE, HANDLE, "Images(2) migration finished, 0 images tasks failed, 0 tasks generate failed"]);
+    migration
+        .run()
+        .await
+        .assert(0, &[GENERATE, HANDLE, "Images(2) migration finished, 0 images tasks failed, 0 tasks generate failed"]);
 }
 
 #[tokio::test]
@@ -187,7 +188,10 @@ async fn a_log_named_dash_is_standard_error() {
     let migration = migration.args(["--log", "-"]);
     let outcome = migration.run().await;
     outcome.assert_success(2);
-    assert!(outcome.stderr.lines().any(|line| line.starts_with("20") && line.ends_with(&summary(2, 0, 0))), "{outcome}");
+    assert!(
+        outcome.stderr.lines().any(|line| line.starts_with("20") && line.ends_with(&summary(2, 0, 0))),
+        "{outcome}"
+    );
     assert_eq!(migration.files(), ["images.json"]);
 }
 
@@ -278,8 +282,20 @@ async fn help_names_every_flag_and_variable() {
     let outcome = Migration::with_default_retries().args(["--help"]).run().await;
     assert_eq!(outcome.code, Some(0), "{outcome}");
     for word in [
-        "--auth", "--images", "--config", "--log", "--namespace", "--registry", "-r, --retries", "-w, --workers",
-        "--log-format", "DEFAULT_NAMESPACE", "DEFAULT_REGISTRY", "auth.json", "images.json", "image-migrator.log",
+        "--auth",
+        "--images",
+        "--config",
+        "--log",
+        "--namespace",
+        "--registry",
+        "-r, --retries",
+        "-w, --workers",
+        "--log-format",
+        "DEFAULT_NAMESPACE",
+        "DEFAULT_REGISTRY",
+        "auth.json",
+        "images.json",
+        "image-migrator.log",
     ] {
         assert!(outcome.stdout.contains(word), "{word}\n{outcome}");
     }

@@ -121,8 +121,8 @@ async fn copy_to(options: Options, prepare: impl FnOnce(Migration, &DockerRegist
     let scripted = Registry::open().await;
     let digest = scripted.put("team/app", "1.0", &Index::new().image(&small(1)).image(&small(2)));
     let destination = DockerRegistry::start(options).await;
-    let migration = Migration::new()
-        .rule(scripted.reference("team/app", "1.0"), format!("{}/moved/app", destination.host()));
+    let migration =
+        Migration::new().rule(scripted.reference("team/app", "1.0"), format!("{}/moved/app", destination.host()));
     prepare(migration, &destination).run().await.assert_success(1);
     assert_eq!(skopeo::digest(&destination, "moved/app:1.0").await, digest);
 }
@@ -160,8 +160,7 @@ async fn a_certificate_nobody_vouches_for_is_refused() {
     let scripted = Registry::open().await;
     scripted.put("team/app", "1.0", &small(1));
     let to = format!("{}/moved/app", registry.host());
-    let migration =
-        Migration::new().rule(scripted.reference("team/app", "1.0"), &to).auth(&auth(&[&registry], false));
+    let migration = Migration::new().rule(scripted.reference("team/app", "1.0"), &to).auth(&auth(&[&registry], false));
     let outcome = migration.run().await;
     outcome.assert_failures(1, 1, 0);
     let to = format!("{to}:1.0");

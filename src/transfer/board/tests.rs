@@ -37,7 +37,7 @@ fn is_move(ticket: &Ticket) -> bool {
 
 #[test]
 fn a_blob_is_moved_once_and_mounted_for_the_others() {
-    let board = Board::new(7, 1, 0);
+    let board = Board::new(7, 1, 100);
     let source = repository("s");
     let mut answers: Vec<_> = (0..5).map(|n| awaited(board.want(&digest(0), SIZE, &source, &at("d", n), n))).collect();
     // A second image of the same repository waits with the first.
@@ -56,7 +56,7 @@ fn a_blob_is_moved_once_and_mounted_for_the_others() {
 
 #[test]
 fn where_mounts_are_refused_each_repository_gets_its_own() {
-    let board = Board::new(2, 1, 0);
+    let board = Board::new(2, 1, 100);
     let source = repository("s");
     let _answers: Vec<_> = (0..9).map(|n| awaited(board.want(&digest(0), SIZE, &source, &at("d", n), n))).collect();
     board.landed(&board.take_ready()[0]);
@@ -85,7 +85,7 @@ fn a_failure_concerns_those_in_its_scope_for_the_round() {
     let want = |board: &Board, source: &str, destination: usize| {
         board.want(&digest(0), SIZE, &repository(source), &at("d", destination), 0)
     };
-    let board = Board::new(7, 1, 0);
+    let board = Board::new(7, 1, 100);
     let mut first = awaited(want(&board, "s", 0));
     let mut same_source = awaited(want(&board, "s", 1));
     let mut other_source = awaited(want(&board, "t", 2));
@@ -104,7 +104,7 @@ fn a_failure_concerns_those_in_its_scope_for_the_round() {
 
 #[test]
 fn a_destination_that_refuses_does_not_stop_another() {
-    let board = Board::new(7, 1, 0);
+    let board = Board::new(7, 1, 100);
     let mut refused = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), 0));
     let mut other = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 1), 1));
     board.failed(&board.take_ready()[0], Scope::Destination, &failure());
@@ -115,7 +115,7 @@ fn a_destination_that_refuses_does_not_stop_another() {
 
 #[test]
 fn a_wrong_size_fails_alone() {
-    let board = Board::new(7, 1, 0);
+    let board = Board::new(7, 1, 100);
     let mut wrong = awaited(board.want(&digest(0), 5, &repository("s"), &at("d", 0), 0));
     let mut right = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), 1));
     for ticket in board.take_ready() {
@@ -131,7 +131,7 @@ fn a_wrong_size_fails_alone() {
 
 #[test]
 fn what_nobody_waits_for_any_more_is_not_moved() {
-    let board = Board::new(1, 1, 0);
+    let board = Board::new(1, 1, 100);
     let first = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), 0));
     let second = board.want(&digest(1), SIZE, &repository("s"), &at("d", 0), 1);
     let ticket = board.take_ready();
@@ -143,7 +143,7 @@ fn what_nobody_waits_for_any_more_is_not_moved() {
 
 #[test]
 fn what_the_registry_denies_is_looked_for_again() {
-    let board = Board::new(7, 1, 0);
+    let board = Board::new(7, 1, 100);
     let _answer = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), 0));
     board.landed(&board.take_ready()[0]);
     board.forget(&at("d", 0), [(&digest(0), SIZE)].into_iter());
@@ -177,7 +177,7 @@ fn every_need_ends_in_every_world() {
             }
             flying.extend(board.take_ready());
             let moving = |small: bool| {
-                flying.iter().filter(|ticket| is_move(ticket) && (ticket.key.size <= 100) == small).count()
+                flying.iter().filter(|ticket| is_move(ticket) && (ticket.key.size < 100) == small).count()
             };
             assert!(moving(false) <= workers && moving(true) <= tiny, "seed {seed}");
             if !refusals {

@@ -204,12 +204,7 @@ pub struct Outcome {
 impl Outcome {
     fn new(output: Output, log: Option<String>) -> Self {
         let text = |bytes| String::from_utf8(bytes).expect("it writes UTF-8");
-        Outcome {
-            code: output.status.code(),
-            stdout: text(output.stdout),
-            stderr: text(output.stderr),
-            log,
-        }
+        Outcome { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr), log }
     }
 
     /// Asserts the exit code and all of standard output.
