@@ -288,7 +288,7 @@ async fn the_names_of_docker_hub_are_one_registry() {
     let destination = Registry::open().await;
     let (proxy, asked) = proxy().await;
     let names = ["docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"];
-    let mut migration = Migration::new().env("HTTPS_PROXY", &proxy).env("NO_PROXY", "127.0.0.1");
+    let mut migration = Migration::new().env("HTTPS_PROXY", &proxy);
     for (index, name) in names.iter().enumerate() {
         migration = migration.rule(format!("{name}/nginx:{index}"), format!("{}/moved/nginx", destination.host()));
     }
@@ -301,4 +301,13 @@ async fn the_names_of_docker_hub_are_one_registry() {
     let asked = asked.lock().unwrap().clone();
     assert!(!asked.is_empty(), "{outcome}");
     assert!(asked.iter().all(|line| line.starts_with("CONNECT registry-1.docker.io:443 ")), "{asked:?}");
+}
+
+#[tokio::test]
+async fn loopback_is_never_asked_through_a_proxy() {
+    let (source, destination) = guarded(true).await;
+    let (proxy, asked) = proxy().await;
+    let migration = migration(&source, &destination, PASSWORD).env("HTTPS_PROXY", &proxy).env("HTTP_PROXY", &proxy);
+    migration.env("http_proxy", &proxy).run().await.assert_success(3);
+    assert!(asked.lock().unwrap().is_empty());
 }
