@@ -286,18 +286,28 @@ async fn proxy() -> (String, Arc<std::sync::Mutex<Vec<String>>>) {
 #[tokio::test]
 async fn the_names_of_docker_hub_are_one_registry() {
     let destination = Registry::open().await;
-    for name in ["docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"] {
-        let (proxy, asked) = proxy().await;
-        let outcome = Migration::new()
-            .rule(format!("{name}/nginx:1"), format!("{}/moved/nginx", destination.host()))
-            .env("HTTPS_PROXY", &proxy)
-            .env("NO_PROXY", "127.0.0.1")
-            .run()
-            .await;
-        outcome.assert_failures(1, 1, 0);
-        outcome.assert_failed("docker.io/library/nginx:1", &format!("{}/moved/nginx:1", destination.host()), &[]);
-        let asked = asked.lock().unwrap().clone();
-        assert!(!asked.is_empty(), "{outcome}");
-        assert!(asked.iter().all(|line| line.starts_with("CONNECT registry-1.docker.io:443 ")), "{asked:?}");
+    let (proxy, asked) = proxy().await;
+    let names = ["docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"];
+    let mut migration = Migration::new().env("HTTPS_PROXY", &proxy);
+    for (index, name) in names.iter().enumerate() {
+        migration = migration.rule(format!("{name}/nginx:{index}"), format!("{}/moved/nginx", destination.host()));
     }
+    let outcome = migration.run().await;
+    outcome.assert_failures(names.len(), names.len(), 0);
+    for index in 0..names.len() {
+        let from = format!("docker.io/library/nginx:{index}");
+        outcome.assert_failed(&from, &format!("{}/moved/nginx:{index}", destination.host()), &[]);
+    }
+    let asked = asked.lock().unwrap().clone();
+    assert!(!asked.is_empty(), "{outcome}");
+    assert!(asked.iter().all(|line| line.starts_with("CONNECT registry-1.docker.io:443 ")), "{asked:?}");
+}
+
+#[tokio::test]
+async fn loopback_is_never_asked_through_a_proxy() {
+    let (source, destination) = guarded(true).await;
+    let (proxy, asked) = proxy().await;
+    let migration = migration(&source, &destination, PASSWORD).env("HTTPS_PROXY", &proxy).env("HTTP_PROXY", &proxy);
+    migration.env("http_proxy", &proxy).run().await.assert_success(3);
+    assert!(asked.lock().unwrap().is_empty());
 }

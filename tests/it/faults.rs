@@ -91,6 +91,9 @@ async fn a_damaged_blob_fails_its_image_alone() {
     source.damage_blob("team/app", &layer(1));
     assert_only_first_fails(&source, &destination, &migration, &["digest"]).await;
     assert!(!destination.has_blob("moved/app", &layer(1)), "damage was committed");
+    // Nor was it left to the destination to find out: the last part was held back.
+    let sent = destination.requests_of(Kind::UploadFinish.of(&layer(1)));
+    assert!(!sent.is_empty() && sent.iter().all(|request| request.received < LARGE));
     assert_eq!(destination.count(Kind::ManifestPut), 1);
 }
 

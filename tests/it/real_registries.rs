@@ -1,5 +1,6 @@
 //! Between two real registries, with a witness: every digest is the same on both sides, and a second run moves nothing.
 
+use futures_util::StreamExt;
 use scriptable_registry::{Image, Index, Registry};
 use serde_json::{Value, json};
 
@@ -93,11 +94,10 @@ async fn two_hundred_images_arrive_and_a_second_run_moves_nothing() {
     }
     let before = source.requests().await.len();
     migration.run().await.assert_success(200);
-    for (from, to) in names() {
-        for tag in 0..TAGS {
-            assert_same(&source, &from, &destination, &to, &format!("v{tag}")).await;
-        }
-    }
+    let images = names().flat_map(|(from, to)| (0..TAGS).map(move |tag| (from.clone(), to.clone(), format!("v{tag}"))));
+    let (source, destination) = (&source, &destination);
+    let checks = images.map(async |(from, to, tag)| assert_same(source, &from, destination, &to, &tag).await);
+    futures_util::stream::iter(checks).buffer_unordered(4).collect::<()>().await;
     let first = source.requests().await.len() - before;
 
     let (at_source, at_destination) = (source.requests().await.len(), destination.requests().await.len());

@@ -69,7 +69,7 @@ impl Migration {
 
     /// Writes auth.json.
     pub fn auth(self, value: &serde_json::Value) -> Self {
-        self.file("auth.json", &value.to_string())
+        self.file("auth.json", value.to_string())
     }
 
     /// Writes a file.
@@ -117,7 +117,7 @@ impl Migration {
         let mut command = Command::new(env!("CARGO_BIN_EXE_image-migrator"));
         command.current_dir(self.directory.path()).args(&self.arguments).env_clear();
         command.env("HOME", self.directory.path());
-        for name in ["PATH", "LLVM_PROFILE_FILE", "RUST_MIN_STACK"] {
+        for name in ["PATH", "LLVM_PROFILE_FILE"] {
             command.envs(std::env::var_os(name).map(|value| (name, value)));
         }
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
