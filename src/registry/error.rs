@@ -190,14 +190,18 @@ pub(super) fn is_transient(status: StatusCode) -> bool {
 
 impl From<reqwest::Error> for ErrorKind {
     fn from(error: reqwest::Error) -> Self {
-        let reason = innermost(&error);
-        if error.is_connect() {
-            let lasting = tls_error(&error).is_some_and(|tls| {
-                matches!(tls, rustls::Error::InvalidCertificate(_) | rustls::Error::InvalidMessage(_))
-            });
-            Self::Unreachable { reason, lasting }
-        } else {
-            Self::Broken { reason }
+        if !error.is_connect() {
+            return Self::Broken { reason: innermost(&error) };
+        }
+        match tls_error(&error) {
+            Some(rustls::Error::InvalidCertificate(defect)) => {
+                Self::Unreachable { reason: certificate(defect), lasting: true }
+            }
+            Some(rustls::Error::InvalidMessage(_)) => Self::Unreachable {
+                reason: "the answer is not TLS; this looks like a plain http server".to_owned(),
+                lasting: true,
+            },
+            _ => Self::Unreachable { reason: innermost(&error), lasting: false },
         }
     }
 }
@@ -213,6 +217,22 @@ pub(super) fn is_refused_or_not_tls(error: &reqwest::Error) -> bool {
         .filter_map(|source| source.downcast_ref::<std::io::Error>())
         .any(|io| io.kind() == std::io::ErrorKind::ConnectionRefused);
     refused || matches!(tls_error(error), Some(rustls::Error::InvalidMessage(_)))
+}
+
+/// What is wrong with a certificate, in words.
+fn certificate(defect: &rustls::CertificateError) -> String {
+    use rustls::CertificateError as Defect;
+    match defect {
+        Defect::UnknownIssuer => "nobody whom this machine trusts vouches for its certificate".to_owned(),
+        Defect::Expired | Defect::ExpiredContext { .. } => "its certificate has expired".to_owned(),
+        Defect::NotValidYet | Defect::NotValidYetContext { .. } => "its certificate is not valid yet".to_owned(),
+        Defect::NotValidForName | Defect::NotValidForNameContext { .. } => {
+            "its certificate is for another name".to_owned()
+        }
+        Defect::Revoked => "its certificate has been revoked".to_owned(),
+        // A root certificate that a server shows as its own is the usual one of these.
+        other => one_line(&format!("its certificate is not valid ({other:?})")),
+    }
 }
 
 type Source<'a> = &'a (dyn std::error::Error + 'static);

@@ -2,6 +2,7 @@
 //!
 //! Each module holds one promise. They know the product by its name, its files and its output, and nothing of its code.
 
+mod architecture;
 mod configuration;
 mod copy;
 mod credentials;
