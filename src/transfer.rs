@@ -185,33 +185,4 @@ impl Engine {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::registry::Keyring;
-
-    struct Deaf;
-
-    impl Listener for Deaf {
-        fn hear(&self, _: &Event) {}
-    }
-
-    #[test]
-    fn an_image_in_progress_takes_little_room() {
-        let clients = Arc::new(Clients::new(Arc::new(Keyring::default()), 1).unwrap());
-        let engine = Engine::new(clients, Limits::for_workers(1), Arc::new(Deaf), CancellationToken::new());
-        let reference = "r.example.com/a".parse::<Repository>().unwrap().tagged("1".parse().unwrap());
-        let task = Arc::new(Task { source: reference.clone(), destination: reference });
-        let image = engine.image(0, &task, 1);
-        // There are hundreds of them at once.
-        assert!(size_of_val(&image.copy()) <= 12 << 10);
-    }
-
-    #[test]
-    fn limits_grow_with_the_workers_and_are_bounded() {
-        let limits = |workers| Limits::for_workers(workers);
-        assert_eq!((limits(1).requests, limits(1).tiny, limits(1).workers, limits(1).streamed_from), (1, 0, 1, 0));
-        assert_eq!((limits(7).requests, limits(7).tiny, limits(7).workers), (28, 28, 7));
-        assert_eq!((limits(500).requests, limits(500).tiny, limits(500).workers), (64, 32, 500));
-        assert!(limits(7).images >= 4 * limits(7).requests, "images that wait must not keep requests from being sent");
-    }
-}
+mod tests;

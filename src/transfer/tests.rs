@@ -1,0 +1,132 @@
+//! The engine against scriptable registries: what cannot be reached from the command line.
+
+use std::time::Duration;
+
+use scriptable_registry as fake;
+use scriptable_registry::Mounts;
+
+use super::*;
+use crate::event::Category;
+use crate::registry::Keyring;
+
+/// Hears nothing, but panics at the events that a test chooses.
+struct Panicky(fn(&Event) -> bool);
+
+impl Listener for Panicky {
+    fn hear(&self, event: &Event) {
+        assert!(!(self.0)(event), "a panic on purpose");
+    }
+}
+
+fn engine(limits: Limits, panics_at: fn(&Event) -> bool) -> Arc<Engine> {
+    let clients = Arc::new(Clients::new(Arc::new(Keyring::default()), limits.requests).unwrap());
+    Engine::new(clients, limits, Arc::new(Panicky(panics_at)), CancellationToken::new())
+}
+
+fn task(from: &fake::Registry, source: &str, to: &fake::Registry, destination: &str) -> Arc<Task> {
+    let tagged = |host: &str, name: &str| {
+        let (path, tag) = name.split_once(':').unwrap();
+        format!("{host}/{path}").parse::<Repository>().unwrap().tagged(tag.parse().unwrap())
+    };
+    Arc::new(Task { source: tagged(&from.host(), source), destination: tagged(&to.host(), destination) })
+}
+
+/// Nothing may hang. The guard is no measure of speed.
+async fn run(engine: &Arc<Engine>, tasks: &[Arc<Task>]) -> Vec<Outcome> {
+    tokio::time::timeout(Duration::from_secs(120), engine.run(tasks, true)).await.expect("the engine stopped")
+}
+
+fn image(layers: &[u64]) -> fake::Image {
+    layers.iter().fold(fake::Image::new("linux/amd64"), |image, &layer| image.layer_of(layer, 1000 + layer))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_panics_is_a_failed_task() {
+    let (source, destination) = (fake::Registry::open().await, fake::Registry::open().await);
+    source.put("app", "1", &image(&[1]));
+    source.put("app", "2", &image(&[2]));
+    let tasks = [task(&source, "app:1", &destination, "app:1"), task(&source, "app:2", &destination, "app:2")];
+    let first_done =
+        |event: &Event| matches!(event, Event::ImageDone { source, .. } if source.to_string().ends_with(":1"));
+    let outcomes = run(&engine(Limits::for_workers(7), first_done), &tasks).await;
+    assert!(matches!(&outcomes[0], Err(failure) if failure.reason.contains("internal error")), "{outcomes:?}");
+    assert_eq!(outcomes[1], Ok(Success::Copied));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blob_whose_flight_panics_fails_its_image_and_frees_its_place() {
+    let (source, destination) = (fake::Registry::open().await, fake::Registry::open().await);
+    source.put("app", "1", &image(&[1]));
+    source.put("other", "1", &image(&[2]));
+    let tasks = [task(&source, "app:1", &destination, "app:1"), task(&source, "other:1", &destination, "other:1")];
+    let moved_to_app =
+        |event: &Event| matches!(event, Event::BlobMoved { repository, .. } if repository.path() == "app");
+    let limits = Limits { workers: 1, requests: 1, tiny: 1, streamed_from: 100, images: 2 };
+    let outcomes = run(&engine(limits, moved_to_app), &tasks).await;
+    assert!(outcomes[0].is_err(), "{outcomes:?}");
+    assert_eq!(outcomes[1], Ok(Success::Copied));
+    assert_eq!(destination.digest("app", "1"), None, "a tag is written only when everything is known to be there");
+}
+
+/// With one of everything each deadlock shows.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_of_everything_is_enough_in_every_kind_of_world() {
+    for mounts in [Mounts::Allowed, Mounts::Ignored, Mounts::Refused(405)] {
+        for streamed_from in [0, 1500, u64::MAX] {
+            let source = fake::Registry::open().await;
+            let destination = fake::Registry::builder().mounts(mounts).start().await;
+            let mut tasks = Vec::new();
+            for repository in 0..4_u64 {
+                let name = format!("app{repository}");
+                let other = image(&[1, 3, 700]).oci();
+                let inner = fake::Index::new().image(&other).image(&image(&[2, 40 + repository]).oci());
+                source.put(&name, "all", &fake::Index::new().index(&inner).image(&image(&[1, 2]).oci()));
+                source.put(&name, "one", &image(&[1, 2, 10 + repository]));
+                source.put(&name, "child", &other);
+                source.retag(&name, "one", "alias");
+                for tag in ["all", "one", "child", "alias"] {
+                    let name = format!("{name}:{tag}");
+                    tasks.push(task(&source, &name, &destination, &name));
+                }
+            }
+            let limits = Limits { workers: 1, requests: 1, tiny: 1, streamed_from, images: 1 };
+            let outcomes = run(&engine(limits, |_| false), &tasks).await;
+            assert!(outcomes.iter().all(|outcome| *outcome == Ok(Success::Copied)), "{outcomes:?}");
+            for task in &tasks {
+                let (path, tag) = (task.source.repository.path(), task.source.identifier.to_string());
+                assert_eq!(source.digest(path, &tag), destination.digest(path, &tag));
+                assert_eq!(destination.missing(path, &tag), [""; 0]);
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_reached_when_the_run_is_cancelled_says_so() {
+    let (source, destination) = (fake::Registry::open().await, fake::Registry::open().await);
+    source.put("app", "1", &image(&[1]));
+    let engine = engine(Limits::for_workers(1), |_| false);
+    engine.cancel.cancel();
+    let outcomes = run(&engine, &[task(&source, "app:1", &destination, "app:1")]).await;
+    assert!(matches!(&outcomes[0], Err(failure) if failure.category == Category::Cancelled));
+    assert_eq!(source.count_all() + destination.count_all(), 0);
+}
+
+#[test]
+fn an_image_in_progress_takes_little_room() {
+    let engine = engine(Limits::for_workers(1), |_| false);
+    let reference = "r.example.com/a".parse::<Repository>().unwrap().tagged("1".parse().unwrap());
+    let task = Arc::new(Task { source: reference.clone(), destination: reference });
+    let image = engine.image(0, &task, 1);
+    // There are hundreds of them at once.
+    assert!(size_of_val(&image.copy()) <= 12 << 10, "{}", size_of_val(&image.copy()));
+}
+
+#[test]
+fn limits_grow_with_the_workers_and_are_bounded() {
+    let limits = Limits::for_workers;
+    assert_eq!((limits(1).requests, limits(1).tiny, limits(1).workers, limits(1).streamed_from), (1, 0, 1, 0));
+    assert_eq!((limits(7).requests, limits(7).tiny, limits(7).workers), (28, 28, 7));
+    assert_eq!((limits(500).requests, limits(500).tiny, limits(500).workers), (64, 32, 500));
+    assert!(limits(7).images >= 4 * limits(7).requests, "images that wait must not keep requests from being sent");
+}
