@@ -10,6 +10,7 @@
 //! | `board` | who needs which blob where, and who moves it |
 //! | `lane` | the places for blobs in flight |
 //! | `flight` | one blob on its way, with its tries |
+//! | `opening` | what the destination says before anything is sent |
 //! | `stream` | the bytes of a blob, verified and resumed |
 //! | `self_mounts` | which registries tell by a mount whether they have a blob |
 //!
@@ -25,6 +26,7 @@ mod destination;
 mod flight;
 mod image;
 mod lane;
+mod opening;
 mod queue;
 mod self_mounts;
 mod stream;

@@ -4,13 +4,16 @@
 //! now ([`Board::take_ready`]). One lock, never held over an await. Those who need a blob that somebody else is moving
 //! wait as entries, not as permits, so that waiting never uses up what the mover needs.
 
+mod blob;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
+use self::blob::{Blob, Need, Stage};
 use super::Limits;
-use super::lane::{Lane, Pair};
+use super::lane::{Kind, Lanes, Pair};
 use crate::digest::Digest;
 use crate::event::Failure;
 use crate::reference::{Registry, Repository};
@@ -61,17 +64,6 @@ struct Place {
     pair: Pair,
 }
 
-/// What kind of lane a blob goes by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    /// A stream.
-    Worker,
-    /// A blob so small that it is one request.
-    Tiny,
-    /// No bytes at all.
-    Mount,
-}
-
 /// Whom a failure concerns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Scope {
@@ -94,48 +86,6 @@ struct State {
     streamed_from: u64,
 }
 
-struct Lanes {
-    workers: Lane,
-    tiny: Lane,
-    mounts: Lane,
-}
-
-#[derive(Default)]
-struct Blob {
-    /// A repository from which it can be mounted.
-    home: Option<Repository>,
-    needs: Vec<Need>,
-    /// What failed in this round, so that nobody repeats it.
-    failures: Vec<(Scope, Repository, Failure)>,
-}
-
-struct Need {
-    destination: Repository,
-    sources: Vec<Repository>,
-    /// Place of the image in the plan: the oldest goes first.
-    job: usize,
-    stage: Stage,
-    mount_refused: bool,
-    upload: Option<Upload>,
-    waiters: Vec<oneshot::Sender<Answer>>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    /// For what others do.
-    Waiting,
-    /// In the queue of a lane.
-    Queued(Kind),
-    /// Somebody has its ticket.
-    Active(Kind),
-}
-
-impl Stage {
-    fn is_move(self) -> bool {
-        matches!(self, Self::Queued(Kind::Worker | Kind::Tiny) | Self::Active(Kind::Worker | Kind::Tiny))
-    }
-}
-
 #[derive(Default)]
 struct Mounts {
     granted: bool,
@@ -151,16 +101,11 @@ impl Mounts {
 impl Board {
     /// A board for as many blobs in flight at once as the limits allow.
     pub fn new(limits: &Limits) -> Self {
-        let lanes = Lanes {
-            workers: Lane::new(limits.workers),
-            tiny: Lane::new(limits.tiny),
-            mounts: Lane::new(limits.requests),
-        };
         Self(Mutex::new(State {
             blobs: HashMap::new(),
             present: HashMap::new(),
             mounts: HashMap::new(),
-            lanes,
+            lanes: Lanes::new(limits),
             streamed_from: limits.streamed_from,
         }))
     }
@@ -286,8 +231,9 @@ impl Board {
                 present.remove(digest);
             }
             let key = BlobKey { registry: repository.registry().clone(), digest: digest.clone(), size };
+            // Nor is it mounted again: that may be how it came to be believed.
             if let Some(blob) = state.blobs.get_mut(&key) {
-                blob.home.take_if(|home| home == repository);
+                blob.home = None;
             }
         }
     }
@@ -307,92 +253,6 @@ impl Board {
     /// What is behind the lock is whole between any two calls, so a panic elsewhere does not spoil it.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Blob {
-    fn need(&mut self, destination: &Repository) -> Option<&mut Need> {
-        self.needs.iter_mut().find(|need| need.destination == *destination)
-    }
-
-    /// The known failure that leaves no way from any of `sources` to `destination`.
-    fn failure(&self, sources: &[Repository], destination: &Repository) -> Option<&Failure> {
-        let concerns_all = |(scope, at, _): &&(Scope, Repository, Failure)| match scope {
-            Scope::Blob => true,
-            Scope::Destination => at == destination,
-            Scope::Source(_) => false,
-        };
-        let of_source = |source: &Repository| {
-            let found = self.failures.iter().find(|(scope, ..)| *scope == Scope::Source(source.clone()));
-            found.map(|(.., failure)| failure)
-        };
-        if let Some((.., failure)) = self.failures.iter().find(concerns_all) {
-            return Some(failure);
-        }
-        // The last one is as good as any: every source has failed.
-        sources.iter().map(of_source).collect::<Option<Vec<_>>>()?.pop()
-    }
-
-    fn answer(&mut self, destination: &Repository, answer: &Answer) {
-        if let Some(at) = self.needs.iter().position(|need| need.destination == *destination) {
-            self.needs.swap_remove(at).answer(answer);
-        }
-    }
-
-    /// Tells those who wait and have no way left.
-    fn answer_hopeless(&mut self) {
-        let waiting = |need: &Need| need.stage == Stage::Waiting;
-        let hopeless: Vec<(Repository, Failure)> = self
-            .needs
-            .iter()
-            .filter(|need| waiting(need))
-            .filter_map(|need| {
-                Some((need.destination.clone(), self.failure(&need.sources, &need.destination)?.clone()))
-            })
-            .collect();
-        for (destination, failure) in hopeless {
-            self.answer(&destination, &Err(failure));
-        }
-    }
-}
-
-impl Blob {
-    /// The work of a need whose turn it is; none if nobody waits for it any more, if it has become hopeless while it
-    /// was queued, or if there is no home to mount from any more.
-    fn take(&mut self, destination: &Repository, kind: Kind) -> Option<Work> {
-        let at = self.needs.iter().position(|need| need.destination == *destination)?;
-        if self.needs[at].is_abandoned() {
-            self.needs.swap_remove(at);
-            return None;
-        }
-        if let Some(failure) = self.failure(&self.needs[at].sources, destination) {
-            let failure = failure.clone();
-            self.needs.swap_remove(at).answer(&Err(failure));
-            return None;
-        }
-        let need = &mut self.needs[at];
-        need.stage = Stage::Active(kind);
-        match (kind, &self.home) {
-            (Kind::Mount, Some(home)) => Some(Work::Mount { from: home.clone() }),
-            (Kind::Mount, None) => {
-                need.stage = Stage::Waiting;
-                None
-            }
-            _ => Some(Work::Move { sources: need.sources.clone(), upload: need.upload.take() }),
-        }
-    }
-}
-
-impl Need {
-    fn answer(self, answer: &Answer) {
-        for waiter in self.waiters {
-            // Whoever stopped waiting failed for another reason.
-            let _ = waiter.send(answer.clone());
-        }
-    }
-
-    fn is_abandoned(&self) -> bool {
-        self.waiters.iter().all(oneshot::Sender::is_closed)
     }
 }
 
@@ -436,16 +296,6 @@ impl State {
 
     fn release(&mut self, ticket: &Ticket) {
         self.lanes.get(ticket.place.kind).release(&ticket.place.pair);
-    }
-}
-
-impl Lanes {
-    fn get(&mut self, kind: Kind) -> &mut Lane {
-        match kind {
-            Kind::Worker => &mut self.workers,
-            Kind::Tiny => &mut self.tiny,
-            Kind::Mount => &mut self.mounts,
-        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
+use super::Limits;
 use super::board::BlobKey;
 use crate::reference::{Registry, Repository};
 
@@ -11,6 +12,38 @@ use crate::reference::{Registry, Repository};
 pub(super) struct Pair {
     pub source: Registry,
     pub destination: Registry,
+}
+
+/// What kind of lane a blob goes by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A stream.
+    Worker,
+    /// A blob so small that it is one request.
+    Tiny,
+    /// No bytes at all.
+    Mount,
+}
+
+/// One lane for each kind.
+pub(super) struct Lanes {
+    workers: Lane,
+    tiny: Lane,
+    mounts: Lane,
+}
+
+impl Lanes {
+    pub fn new(limits: &Limits) -> Self {
+        Self { workers: Lane::new(limits.workers), tiny: Lane::new(limits.tiny), mounts: Lane::new(limits.requests) }
+    }
+
+    pub fn get(&mut self, kind: Kind) -> &mut Lane {
+        match kind {
+            Kind::Worker => &mut self.workers,
+            Kind::Tiny => &mut self.tiny,
+            Kind::Mount => &mut self.mounts,
+        }
+    }
 }
 
 pub(super) struct Lane {

@@ -1,0 +1,129 @@
+//! One blob at one destination registry: where it can be had, who needs it, and what failed.
+
+use tokio::sync::oneshot;
+
+use super::{Answer, Scope, Work};
+use crate::event::Failure;
+use crate::reference::Repository;
+use crate::registry::Upload;
+use crate::transfer::lane::Kind;
+
+#[derive(Default)]
+pub(super) struct Blob {
+    /// A repository from which it can be mounted.
+    pub(super) home: Option<Repository>,
+    pub(super) needs: Vec<Need>,
+    /// What failed in this round, so that nobody repeats it.
+    pub(super) failures: Vec<(Scope, Repository, Failure)>,
+}
+
+pub(super) struct Need {
+    pub(super) destination: Repository,
+    pub(super) sources: Vec<Repository>,
+    /// Place of the image in the plan: the oldest goes first.
+    pub(super) job: usize,
+    pub(super) stage: Stage,
+    pub(super) mount_refused: bool,
+    pub(super) upload: Option<Upload>,
+    pub(super) waiters: Vec<oneshot::Sender<Answer>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// For what others do.
+    Waiting,
+    /// In the queue of a lane.
+    Queued(Kind),
+    /// Somebody has its ticket.
+    Active(Kind),
+}
+
+impl Stage {
+    pub(super) fn is_move(self) -> bool {
+        matches!(self, Self::Queued(Kind::Worker | Kind::Tiny) | Self::Active(Kind::Worker | Kind::Tiny))
+    }
+}
+
+impl Blob {
+    pub(super) fn need(&mut self, destination: &Repository) -> Option<&mut Need> {
+        self.needs.iter_mut().find(|need| need.destination == *destination)
+    }
+
+    /// The known failure that leaves no way from any of `sources` to `destination`.
+    pub(super) fn failure(&self, sources: &[Repository], destination: &Repository) -> Option<&Failure> {
+        let concerns_all = |(scope, at, _): &&(Scope, Repository, Failure)| match scope {
+            Scope::Blob => true,
+            Scope::Destination => at == destination,
+            Scope::Source(_) => false,
+        };
+        let of_source = |source: &Repository| {
+            let found = self.failures.iter().find(|(scope, ..)| *scope == Scope::Source(source.clone()));
+            found.map(|(.., failure)| failure)
+        };
+        if let Some((.., failure)) = self.failures.iter().find(concerns_all) {
+            return Some(failure);
+        }
+        // The last one is as good as any: every source has failed.
+        sources.iter().map(of_source).collect::<Option<Vec<_>>>()?.pop()
+    }
+
+    pub(super) fn answer(&mut self, destination: &Repository, answer: &Answer) {
+        if let Some(at) = self.needs.iter().position(|need| need.destination == *destination) {
+            self.needs.swap_remove(at).answer(answer);
+        }
+    }
+
+    /// Tells those who wait and have no way left.
+    pub(super) fn answer_hopeless(&mut self) {
+        let waiting = |need: &Need| need.stage == Stage::Waiting;
+        let hopeless: Vec<(Repository, Failure)> = self
+            .needs
+            .iter()
+            .filter(|need| waiting(need))
+            .filter_map(|need| {
+                Some((need.destination.clone(), self.failure(&need.sources, &need.destination)?.clone()))
+            })
+            .collect();
+        for (destination, failure) in hopeless {
+            self.answer(&destination, &Err(failure));
+        }
+    }
+
+    /// The work of a need whose turn it is; none if nobody waits for it any more, if it has become hopeless while it
+    /// was queued, or if there is no home to mount from any more.
+    pub(super) fn take(&mut self, destination: &Repository, kind: Kind) -> Option<Work> {
+        let at = self.needs.iter().position(|need| need.destination == *destination)?;
+        if self.needs[at].is_abandoned() {
+            self.needs.swap_remove(at);
+            return None;
+        }
+        if let Some(failure) = self.failure(&self.needs[at].sources, destination) {
+            let failure = failure.clone();
+            self.needs.swap_remove(at).answer(&Err(failure));
+            return None;
+        }
+        let need = &mut self.needs[at];
+        need.stage = Stage::Active(kind);
+        match (kind, &self.home) {
+            (Kind::Mount, Some(home)) => Some(Work::Mount { from: home.clone() }),
+            (Kind::Mount, None) => {
+                need.stage = Stage::Waiting;
+                None
+            }
+            _ => Some(Work::Move { sources: need.sources.clone(), upload: need.upload.take() }),
+        }
+    }
+}
+
+impl Need {
+    pub(super) fn answer(self, answer: &Answer) {
+        for waiter in self.waiters {
+            // Whoever stopped waiting failed for another reason.
+            let _ = waiter.send(answer.clone());
+        }
+    }
+
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.waiters.iter().all(oneshot::Sender::is_closed)
+    }
+}

@@ -1,0 +1,91 @@
+//! What a destination says when it is asked for a blob, before anything is sent: it is there, it can be linked, or here
+//! is an upload. In as few requests as the registry can be believed in.
+
+use super::Engine;
+use crate::digest::Digest;
+use crate::reference::Repository;
+use crate::registry::{Error, RepositoryClient, Started, Upload};
+
+/// How a blob came to be where it is needed.
+pub(super) enum Arrival {
+    Sent,
+    Mounted(Repository),
+    Present,
+}
+
+/// What a destination says when it is asked for a blob before anything is sent.
+pub(super) enum Opening {
+    There(Arrival),
+    Upload(Upload),
+}
+
+impl Engine {
+    /// Asks the destination to open an upload, by way of a mount where that can tell that none is needed.
+    pub(super) async fn open(
+        &self,
+        digest: &Digest,
+        source: &Repository,
+        destination: &RepositoryClient,
+    ) -> Result<Opening, Error> {
+        let own = destination.repository();
+        let registry = own.registry();
+        if source.registry() == registry && source != own {
+            match destination.mount(digest, source).await {
+                Ok(Started::Mounted) => return Ok(Opening::There(Arrival::Mounted(source.clone()))),
+                Ok(Started::Upload(upload)) => return self.unless_there(destination, digest, upload).await,
+                Err(error) => tracing::debug!(%error, "not mounted"),
+            }
+        }
+        if self.self_mounts.may_tell(registry) {
+            match destination.mount(digest, own).await {
+                Ok(Started::Mounted) if self.self_mounts.tells(registry) => {
+                    return Ok(Opening::There(Arrival::Present));
+                }
+                // The first time it is checked whether that is true.
+                Ok(Started::Mounted) => {
+                    if destination.has_blob(digest).await? {
+                        self.self_mounts.told_truth(registry);
+                        return Ok(Opening::There(Arrival::Present));
+                    }
+                    self.self_mounts.is_not_to_be_believed(registry);
+                }
+                Ok(Started::Upload(upload)) if self.self_mounts.tells(registry) => return Ok(Opening::Upload(upload)),
+                // Some registries answer every mount with an upload.
+                Ok(Started::Upload(upload)) => {
+                    let opening = self.unless_there(destination, digest, upload).await?;
+                    if let Opening::There(_) = opening {
+                        self.self_mounts.is_not_to_be_believed(registry);
+                    }
+                    return Ok(opening);
+                }
+                Err(error) if error.is_transient() => return Err(error),
+                Err(error) => {
+                    tracing::debug!(%error, "a mount is no way to ask for a blob here");
+                    self.self_mounts.is_not_to_be_believed(registry);
+                }
+            }
+        }
+        if self.is_there(destination, digest).await? {
+            return Ok(Opening::There(Arrival::Present));
+        }
+        Ok(Opening::Upload(destination.start_upload().await?))
+    }
+
+    /// The upload, unless the blob is there and none is needed.
+    async fn unless_there(
+        &self,
+        destination: &RepositoryClient,
+        digest: &Digest,
+        upload: Upload,
+    ) -> Result<Opening, Error> {
+        match self.is_there(destination, digest).await? {
+            true => Ok(Opening::There(Arrival::Present)),
+            false => Ok(Opening::Upload(upload)),
+        }
+    }
+
+    /// Whether the blob is there, asked by HEAD. Where there are no tags there is hardly a blob, and it is not asked.
+    pub(super) async fn is_there(&self, destination: &RepositoryClient, digest: &Digest) -> Result<bool, Error> {
+        Ok(!self.seems_empty(destination.repository()) && destination.has_blob(digest).await?)
+    }
+}
