@@ -11,21 +11,21 @@ use crate::transfer::lane::Kind;
 #[derive(Default)]
 pub(super) struct Blob {
     /// A repository from which it can be mounted.
-    pub(super) home: Option<Repository>,
-    pub(super) needs: Vec<Need>,
+    pub home: Option<Repository>,
+    pub needs: Vec<Need>,
     /// What failed in this round, so that nobody repeats it.
-    pub(super) failures: Vec<(Scope, Repository, Failure)>,
+    pub failures: Vec<(Scope, Repository, Failure)>,
 }
 
 pub(super) struct Need {
-    pub(super) destination: Repository,
-    pub(super) sources: Vec<Repository>,
+    pub destination: Repository,
+    pub sources: Vec<Repository>,
     /// Place of the image in the plan: the oldest goes first.
-    pub(super) job: usize,
-    pub(super) stage: Stage,
-    pub(super) mount_refused: bool,
-    pub(super) upload: Option<Upload>,
-    pub(super) waiters: Vec<oneshot::Sender<Answer>>,
+    pub job: usize,
+    pub stage: Stage,
+    pub mount_refused: bool,
+    pub upload: Option<Upload>,
+    pub waiters: Vec<oneshot::Sender<Answer>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,18 +39,18 @@ pub(super) enum Stage {
 }
 
 impl Stage {
-    pub(super) fn is_move(self) -> bool {
+    pub fn is_move(self) -> bool {
         matches!(self, Self::Queued(Kind::Worker | Kind::Tiny) | Self::Active(Kind::Worker | Kind::Tiny))
     }
 }
 
 impl Blob {
-    pub(super) fn need(&mut self, destination: &Repository) -> Option<&mut Need> {
+    pub fn need(&mut self, destination: &Repository) -> Option<&mut Need> {
         self.needs.iter_mut().find(|need| need.destination == *destination)
     }
 
     /// The known failure that leaves no way from any of `sources` to `destination`.
-    pub(super) fn failure(&self, sources: &[Repository], destination: &Repository) -> Option<&Failure> {
+    pub fn failure(&self, sources: &[Repository], destination: &Repository) -> Option<&Failure> {
         let concerns_all = |(scope, at, _): &&(Scope, Repository, Failure)| match scope {
             Scope::Blob => true,
             Scope::Destination => at == destination,
@@ -67,14 +67,14 @@ impl Blob {
         sources.iter().map(of_source).collect::<Option<Vec<_>>>()?.pop()
     }
 
-    pub(super) fn answer(&mut self, destination: &Repository, answer: &Answer) {
+    pub fn answer(&mut self, destination: &Repository, answer: &Answer) {
         if let Some(at) = self.needs.iter().position(|need| need.destination == *destination) {
             self.needs.swap_remove(at).answer(answer);
         }
     }
 
     /// Tells those who wait and have no way left.
-    pub(super) fn answer_hopeless(&mut self) {
+    pub fn answer_hopeless(&mut self) {
         let waiting = |need: &Need| need.stage == Stage::Waiting;
         let hopeless: Vec<(Repository, Failure)> = self
             .needs
@@ -91,7 +91,7 @@ impl Blob {
 
     /// The work of a need whose turn it is; none if nobody waits for it any more, if it has become hopeless while it
     /// was queued, or if there is no home to mount from any more.
-    pub(super) fn take(&mut self, destination: &Repository, kind: Kind) -> Option<Work> {
+    pub fn take(&mut self, destination: &Repository, kind: Kind) -> Option<Work> {
         let at = self.needs.iter().position(|need| need.destination == *destination)?;
         if self.needs[at].is_abandoned() {
             self.needs.swap_remove(at);
@@ -116,14 +116,14 @@ impl Blob {
 }
 
 impl Need {
-    pub(super) fn answer(self, answer: &Answer) {
+    pub fn answer(self, answer: &Answer) {
         for waiter in self.waiters {
             // Whoever stopped waiting failed for another reason.
             let _ = waiter.send(answer.clone());
         }
     }
 
-    pub(super) fn is_abandoned(&self) -> bool {
+    pub fn is_abandoned(&self) -> bool {
         self.waiters.iter().all(oneshot::Sender::is_closed)
     }
 }
