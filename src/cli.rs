@@ -1,12 +1,14 @@
 //! The command line: flags to settings. What was meant is in `config`; this is what was typed.
 
+mod config;
 mod migrate;
 mod signals;
 
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::logging;
 
@@ -29,9 +31,14 @@ mod exit {
     bin_name = "image-migrator",
     version,
     max_term_width = 100,
+    // A migration's flag before the word of another command is a mistake.
+    args_conflicts_with_subcommands = true,
     after_help = "Exit codes: 0 all done; 1 an image or a rule failed; 2 wrong usage or configuration; 130, 143 interrupted."
 )]
 struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+
     /// Credentials: {"registry[/namespace]": {"username": "...", "password": "..."}}
     /// [default: ./auth.json; without it every registry is asked anonymously]
     #[arg(long, value_name = "FILE")]
@@ -70,6 +77,12 @@ struct Cli {
     workers: u16,
 }
 
+/// What else it does; without a word it migrates.
+#[derive(Debug, Subcommand)]
+enum Command {
+    Config(config::ConfigFlags),
+}
+
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum LogFormat {
     Text,
@@ -88,12 +101,23 @@ impl From<LogFormat> for logging::Format {
 /// Runs the command that was typed.
 pub fn run() -> ExitCode {
     // clap prints help, version and wrong usage itself, and exits with 0 or 2.
-    let cli = Cli::parse();
-    match migrate::run(cli) {
+    let mut cli = Cli::parse();
+    let ended = match cli.command.take() {
+        Some(Command::Config(flags)) => config::run(flags),
+        None => migrate::run(cli),
+    };
+    match ended {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             migrate::say(&format!("error: {:#}", error.cause));
             ExitCode::from(error.code)
         }
     }
+}
+
+/// Writes to standard output what a person or a program asked for there.
+fn print(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()
 }

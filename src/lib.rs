@@ -19,6 +19,7 @@
 //! | [`event`] | what can happen, as plain data |
 //! | [`shared`] | a value that is made once for all who wait for it |
 //! | [`report`] | events to output, failures, totals, log |
+//! | [`cluster`] | images.json from the workloads of a Kubernetes cluster |
 //! | [`cli`], [`logging`] | the command line |
 
 // Nothing from outside may end in a panic, and printing is the report's business.
@@ -26,6 +27,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod cli;
+pub mod cluster;
 pub mod config;
 pub mod digest;
 pub mod event;

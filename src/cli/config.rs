@@ -1,0 +1,216 @@
+//! `image-migrator config`: reads a cluster and writes images.json.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, anyhow};
+use clap::Args;
+use tokio_util::sync::CancellationToken;
+
+use super::migrate::{Stopped, say};
+use super::{exit, signals};
+use crate::cluster::{self, Existing, Findings, Inventory, Patience, Target, Wanted};
+
+/// Writes images.json from the images that the workloads of a Kubernetes cluster use.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Exit codes: 0 written; 1 the cluster could not be read, or a file not written; 2 wrong usage or \
+                        configuration; 130, 143 interrupted."
+)]
+pub(super) struct ConfigFlags {
+    /// kubeconfig file [default: the files of $KUBECONFIG, else ~/.kube/config, else the service account of this pod]
+    #[arg(short, long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+
+    /// Namespaces to read, separated by commas [default: all]
+    #[arg(short, long, value_name = "LIST")]
+    namespaces: Option<String>,
+
+    /// Where the images are to go; without it every destination is "", and the migrator is told with
+    /// --registry and --namespace
+    #[arg(short = 't', long, value_name = "REGISTRY/NAMESPACE")]
+    repo: Option<String>,
+
+    /// Context of the kubeconfig [default: its current-context]
+    #[arg(long, value_name = "NAME")]
+    context: Option<String>,
+
+    /// File to write; - is standard output. One that exists is kept as FILE.bak, and the targets in it stay
+    #[arg(short, long, value_name = "FILE", default_value = "./images.json")]
+    output: PathBuf,
+
+    /// Also write which namespace, kind, name and container uses each image, as JSON
+    #[arg(long, value_name = "FILE")]
+    usage: Option<PathBuf>,
+
+    /// Also write an auth.json for the registries, with ${VARIABLES} in place of credentials
+    #[arg(long, value_name = "FILE")]
+    auth_skeleton: Option<PathBuf>,
+}
+
+/// The flags, checked.
+struct Settings {
+    wanted: Wanted,
+    namespaces: Vec<String>,
+    target: Option<Target>,
+    existing: Existing,
+}
+
+pub(super) fn run(flags: ConfigFlags) -> Result<u8, Stopped> {
+    let settings = check(&flags).map_err(|cause| Stopped { cause, code: exit::USAGE })?;
+    let failed = |cause: anyhow::Error| Stopped { cause, code: exit::FAILED };
+    let runtime = tokio::runtime::Runtime::new().context("the runtime cannot be started").map_err(failed)?;
+    let findings = runtime.block_on(async {
+        let cancel = CancellationToken::new();
+        let interruption = signals::watch(cancel.clone()).context("signals cannot be watched").map_err(failed)?;
+        tokio::select! {
+            findings = read(&settings) => findings,
+            () = cancel.cancelled() => {
+                let code = interruption.exit_code().unwrap_or(exit::FAILED);
+                Err(Stopped { cause: anyhow!("interrupted; nothing was written"), code })
+            }
+        }
+    });
+    // Requests that were cancelled are not waited for.
+    runtime.shutdown_background();
+    write(&flags, &settings, &findings?).map_err(failed)
+}
+
+fn check(flags: &ConfigFlags) -> anyhow::Result<Settings> {
+    let target = flags.repo.as_deref().filter(|repo| !repo.trim().is_empty());
+    let target = target.map(|repo| repo.parse::<Target>().context("-t, --repo")).transpose()?;
+    let namespaces = namespaces(flags.namespaces.as_deref().unwrap_or_default())?;
+    let files = [Some(&flags.output), flags.usage.as_ref(), flags.auth_skeleton.as_ref()];
+    for (index, file) in files.iter().enumerate() {
+        let Some(file) = file else { continue };
+        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        if file.is_dir() || !folder.is_dir() {
+            return Err(anyhow!(
+                "{} cannot be written: {}",
+                file.display(),
+                if file.is_dir() {
+                    "it is a directory".to_owned()
+                } else {
+                    format!("there is no directory {}", folder.display())
+                }
+            ));
+        }
+        if index > 0 && file.as_os_str() == "-" {
+            return Err(anyhow!("only -o, --output can be - (standard output)"));
+        }
+        if files[..index].iter().flatten().any(|other| other == file) {
+            return Err(anyhow!("{} is named for two things", file.display()));
+        }
+    }
+    let existing = Existing::read(&flags.output).with_context(|| {
+        format!("the targets in {} are kept; repair it, move it away, or choose another -o", flags.output.display())
+    })?;
+    let wanted = Wanted { kubeconfig: flags.kubeconfig.clone(), context: flags.context.clone() };
+    Ok(Settings { wanted, namespaces, target, existing })
+}
+
+/// The namespaces of a list; none is all of them.
+fn namespaces(list: &str) -> anyhow::Result<Vec<String>> {
+    let mut names: Vec<String> = Vec::new();
+    for name in list.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+        let valid = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        if name.len() > 63 || !name.bytes().all(valid) || name.starts_with('-') || name.ends_with('-') {
+            return Err(anyhow!(
+                "-n, --namespaces: {name:?} is no name of a namespace: lower-case letters, digits and '-'"
+            ));
+        }
+        if !names.iter().any(|known| known == name) {
+            names.push(name.to_owned());
+        }
+    }
+    Ok(names)
+}
+
+async fn read(settings: &Settings) -> Result<Findings, Stopped> {
+    let environment = |name: &str| std::env::var(name).ok();
+    let access = cluster::access::open(&settings.wanted, &environment, Patience::default()).await.map_err(|error| {
+        let code = if error.is_configuration() { exit::USAGE } else { exit::FAILED };
+        Stopped { cause: error.into(), code }
+    })?;
+    cluster::read(&access, &settings.namespaces)
+        .await
+        .map_err(|error| Stopped { cause: error.into(), code: exit::FAILED })
+}
+
+fn write(flags: &ConfigFlags, settings: &Settings, findings: &Findings) -> anyhow::Result<u8> {
+    let inventory = Inventory::of(findings, settings.target.as_ref(), &settings.existing);
+    for denied in &findings.denied {
+        say(&format!("warning: not read, so images may be missing: {denied}"));
+    }
+    let ignored = settings.existing.invalid.iter().map(|rule| format!("{rule}; it is not kept"));
+    for warning in ignored.chain(inventory.warnings.iter().cloned()) {
+        say(&format!("warning: {warning}"));
+    }
+    if flags.output.as_os_str() == "-" {
+        super::print(&inventory.images()).context("standard output cannot be written")?;
+    } else {
+        save(&flags.output, &inventory.images())?;
+    }
+    if let Some(file) = &flags.usage {
+        save(file, &inventory.usage())?;
+    }
+    if let Some(file) = &flags.auth_skeleton {
+        save(file, &inventory.auth_skeleton())?;
+    }
+    summarize(flags, settings, findings, &inventory);
+    Ok(0)
+}
+
+fn save(path: &Path, text: &str) -> anyhow::Result<()> {
+    let kept = cluster::replace(path, text).with_context(|| format!("{} cannot be written", path.display()))?;
+    if let Some(kept) = kept {
+        say(&format!("{} is kept as {}", path.display(), kept.display()));
+    }
+    Ok(())
+}
+
+fn summarize(flags: &ConfigFlags, settings: &Settings, findings: &Findings, inventory: &Inventory) {
+    let objects: usize = findings.objects.values().sum();
+    let kinds = findings.objects.iter().filter(|(_, count)| **count > 0);
+    let kinds: Vec<String> = kinds.map(|(kind, count)| format!("{count} {}", kind.plural())).collect();
+    let detail = if kinds.is_empty() { String::new() } else { format!(": {}", kinds.join(", ")) };
+    say(&format!("Read {objects} objects in {} namespaces{detail}", findings.namespaces.len()));
+    let plan = &inventory.plan;
+    if let (count @ 1.., Some(target)) = (plan.left_out.len(), &settings.target) {
+        say(&format!("{count} images are under {target} already and left out"));
+    }
+    if plan.kept > 0 {
+        say(&format!("{} images keep the target they had in {}", plan.kept, flags.output.display()));
+    }
+    if let (count @ 1.., Some(target)) = (plan.kept_elsewhere, &settings.target) {
+        say(&format!("{count} of them are not under {target}; remove {} to begin anew", flags.output.display()));
+    }
+    let unused = settings.existing.unused(|source| plan.rules.contains_key(source));
+    if unused > 0 {
+        say(&format!("{unused} images of the earlier file are not used any more and not in the new one"));
+    }
+    say("Registries, to have an entry in auth.json unless they are public:");
+    let target = settings.target.iter().map(|target| (target.to_string(), "the target".to_owned(), &target.registry));
+    let sources = inventory.registries.iter();
+    let sources = sources.map(|(registry, count)| (registry.to_string(), format!("{count} images"), registry));
+    for (name, what, registry) in sources.chain(target) {
+        let advice = cluster::advice(registry);
+        say(&format!("  {name}  {what}{}{advice}", if advice.is_empty() { "" } else { "; " }));
+    }
+    let place =
+        if flags.output.as_os_str() == "-" { "standard output".to_owned() } else { flags.output.display().to_string() };
+    say(&format!("{} images from {} registries written to {place}", plan.rules.len(), inventory.registries.len()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spaces_and_empty_parts_of_a_list_are_forgiven() {
+        assert_eq!(namespaces(" a, b ,,a,").unwrap(), ["a", "b"]);
+        assert_eq!(namespaces(" ").unwrap(), Vec::<String>::new());
+        for list in ["A", "a b", "a/b", "-a", "../x"] {
+            assert!(namespaces(list).is_err(), "{list}");
+        }
+    }
+}

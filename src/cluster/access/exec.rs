@@ -1,0 +1,93 @@
+//! Plugins that give credentials (client.authentication.k8s.io): run once, before the first request.
+//!
+//! kube would run the plugin again for each part of the client it builds, and show what it printed when it fails;
+//! a plugin may ask a person, and what it prints is secret.
+
+use std::io::IsTerminal as _;
+use std::process::Stdio;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use kube::config::{AuthInfo, Cluster, ExecAuthCluster, ExecConfig, ExecInteractiveMode};
+use serde::Deserialize;
+
+use super::AccessError;
+
+/// What a plugin prints.
+#[derive(Deserialize)]
+struct Answer {
+    status: Option<Given>,
+}
+
+/// The credentials in it.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Given {
+    token: Option<String>,
+    client_certificate_data: Option<String>,
+    client_key_data: Option<String>,
+}
+
+impl Given {
+    pub fn put_into(self, user: &mut AuthInfo) {
+        user.token = self.token.filter(|token| !token.is_empty()).map(Into::into);
+        if let (Some(certificate), Some(key)) = (self.client_certificate_data, self.client_key_data) {
+            user.client_certificate_data = Some(STANDARD.encode(certificate));
+            user.client_key_data = Some(STANDARD.encode(key).into());
+        }
+    }
+}
+
+/// Runs the plugin of `user` and reads what it prints.
+pub async fn run(plugin: &ExecConfig, cluster: &Cluster, user: &str) -> Result<Given, AccessError> {
+    let command = plugin.command.clone().unwrap_or_default();
+    let failed = |reason: String| AccessError::Plugin { user: user.to_owned(), command: command.clone(), reason };
+    if command.is_empty() {
+        return Err(failed("which is no command".to_owned()));
+    }
+    let interactive = match plugin.interactive_mode {
+        Some(ExecInteractiveMode::Never) => false,
+        Some(ExecInteractiveMode::Always) if !std::io::stdin().is_terminal() => {
+            return Err(failed("which asks for input, but standard input is no terminal".to_owned()));
+        }
+        _ => std::io::stdin().is_terminal(),
+    };
+    let info = info(plugin, cluster, interactive).map_err(failed)?;
+    let mut process = tokio::process::Command::new(&command);
+    process.args(plugin.args.iter().flatten()).env("KUBERNETES_EXEC_INFO", info);
+    let variables = plugin.env.iter().flatten();
+    process.envs(variables.filter_map(|variable| Some((variable.get("name")?, variable.get("value")?))));
+    process.stdin(if interactive { Stdio::inherit() } else { Stdio::null() });
+    // What it says to people goes to people.
+    process.stdout(Stdio::piped()).stderr(Stdio::inherit()).kill_on_drop(true);
+    let output = match process.spawn() {
+        Ok(child) => child.wait_with_output().await,
+        Err(error) => Err(error),
+    };
+    let output = output.map_err(|error| {
+        let hint = plugin.install_hint.as_deref().map(|hint| format!("; {}", hint.trim())).unwrap_or_default();
+        failed(format!("which cannot be run: {error}{hint}"))
+    })?;
+    if !output.status.success() {
+        return Err(failed(format!("which failed ({})", output.status)));
+    }
+    let answer: Answer = serde_json::from_slice(&output.stdout)
+        .map_err(|_| failed("whose output is no ExecCredential in JSON".to_owned()))?;
+    let given = answer.status.filter(|given| {
+        given.token.is_some() || given.client_certificate_data.is_some() && given.client_key_data.is_some()
+    });
+    given.ok_or_else(|| failed("whose output holds neither a token nor a certificate with its key".to_owned()))
+}
+
+/// What the plugin is told, as `KUBERNETES_EXEC_INFO`.
+fn info(plugin: &ExecConfig, cluster: &Cluster, interactive: bool) -> Result<String, String> {
+    let mut spec = serde_json::json!({ "interactive": interactive });
+    if plugin.provide_cluster_info {
+        let cluster = ExecAuthCluster::try_from(cluster)
+            .map_err(|error| error.to_string())
+            .and_then(|cluster| serde_json::to_value(cluster).map_err(|error| error.to_string()));
+        spec["cluster"] = cluster.map_err(|error| format!("which cannot be told of the cluster: {error}"))?;
+    }
+    let version = plugin.api_version.as_deref().unwrap_or("client.authentication.k8s.io/v1");
+    Ok(serde_json::json!({ "apiVersion": version, "kind": "ExecCredential", "spec": spec }).to_string())
+}

@@ -1,0 +1,104 @@
+//! The images.json that is there already: whatever goes somewhere by it goes there again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use super::images::Image;
+use crate::config::{self, ConfigError, Files, Filter, Images, Rule, Sources};
+use crate::reference::{Identifier, Repository};
+
+/// The targets of an earlier images.json. Rules without a target of their own (`""`) are none.
+#[derive(Debug, Default)]
+pub struct Existing {
+    /// As they are written, by source.
+    exact: BTreeMap<String, Vec<String>>,
+    /// Rules for what a repository has, of which the tags are not written down.
+    listed: Vec<(Repository, Filter, Repository)>,
+    /// Which sources each repository of the target side is for.
+    holders: BTreeMap<Repository, BTreeSet<Repository>>,
+    /// Where each repository goes, by its first rule.
+    repositories: BTreeMap<Repository, Repository>,
+    /// Rules that cannot be used, as they are told to people.
+    pub invalid: Vec<String>,
+}
+
+impl Existing {
+    /// Reads `path`; that there is no such file is no error.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        if !path.is_file() {
+            return Ok(Self::default());
+        }
+        // No credentials and no defaults: only what stands in the file counts.
+        let files = Files::Separate { auth: PathBuf::new(), auth_required: false, images: path.to_owned() };
+        let configuration = config::load(&Sources { files, registry: None, namespace: None }, &|_| None)?;
+        let mut existing = Self::default();
+        for rule in &configuration.rules {
+            existing.add(rule);
+        }
+        let without_target = |destination: &str| destination.is_empty();
+        let invalid = configuration.invalid.iter().filter(|rule| !without_target(&rule.destination));
+        existing.invalid = invalid.map(ToString::to_string).collect();
+        Ok(existing)
+    }
+
+    /// The destinations of an image, as they are written; empty if it has none.
+    pub fn destinations(&self, image: &Image) -> Vec<String> {
+        if let Some(written) = self.exact.get(&image.to_string()) {
+            return written.clone();
+        }
+        let Image { repository, tag: Some(tag), digest: None } = image else { return Vec::new() };
+        let accepts =
+            |(source, filter, _): &&(Repository, Filter, Repository)| source == repository && filter.accepts(tag);
+        self.listed.iter().filter(accepts).map(|(_, _, destination)| destination.to_string()).collect()
+    }
+
+    /// Where other images of a repository go.
+    pub fn repository(&self, source: &Repository) -> Option<&Repository> {
+        self.repositories.get(source)
+    }
+
+    /// Whether a repository of the target side is for anything but `source`.
+    pub fn is_held_against(&self, destination: &Repository, source: &Repository) -> bool {
+        self.holders.get(destination).is_some_and(|sources| sources.iter().any(|other| other != source))
+    }
+
+    /// The sources that are not among those that `are_used`.
+    pub fn unused(&self, is_used: impl Fn(&str) -> bool) -> usize {
+        self.exact.keys().filter(|source| !is_used(source)).count()
+    }
+
+    fn add(&mut self, rule: &Rule) {
+        match &rule.images {
+            Images::Listed { source, filter, destination } => {
+                self.hold(source, destination);
+                self.listed.push((source.clone(), filter.clone(), destination.clone()));
+            }
+            Images::Fixed(pairs) => {
+                for pair in pairs {
+                    let (source, destination) = (&pair.source.repository, &pair.destination.repository);
+                    self.hold(source, destination);
+                    let (key, written) = match (pairs.len(), Image::parse(&rule.source)) {
+                        (1, Ok(image)) => (image.to_string(), rule.destination.clone()),
+                        _ if same(&pair.source.identifier, &pair.destination.identifier) => {
+                            (pair.source.to_string(), destination.to_string())
+                        }
+                        _ => (pair.source.to_string(), pair.destination.to_string()),
+                    };
+                    let destinations = self.exact.entry(key).or_default();
+                    if !destinations.contains(&written) {
+                        destinations.push(written);
+                    }
+                }
+            }
+        }
+    }
+
+    fn hold(&mut self, source: &Repository, destination: &Repository) {
+        self.holders.entry(destination.clone()).or_default().insert(source.clone());
+        self.repositories.entry(source.clone()).or_insert_with(|| destination.clone());
+    }
+}
+
+fn same(source: &Identifier, destination: &Identifier) -> bool {
+    source == destination
+}

@@ -1,0 +1,100 @@
+//! Writing files whole: what was there is kept beside them, and nobody ever sees half a file.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+/// Writes `text` to `path`. Returns where the file that was there is kept now, if there was one.
+pub fn replace(path: &Path, text: &str) -> io::Result<Option<PathBuf>> {
+    let metadata = match fs::metadata(path) {
+        Ok(metadata) => Some(metadata),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(error),
+    };
+    if metadata.as_ref().is_some_and(|metadata| !metadata.is_file() && !metadata.is_dir()) {
+        // A pipe or a device: there is nothing to keep and nothing to put in its place.
+        OpenOptions::new().write(true).open(path)?.write_all(text.as_bytes())?;
+        return Ok(None);
+    }
+    // A link stays one: what it leads to is replaced.
+    let target = if metadata.is_some() { fs::canonicalize(path)? } else { path.to_owned() };
+    let kept = if metadata.is_some() { Some(keep(path, &target)?) } else { None };
+    let temporary = beside(&target, &format!(".tmp{}", std::process::id()));
+    let written = File::create_new(&temporary).and_then(|mut file| {
+        if let Some(metadata) = &metadata {
+            file.set_permissions(metadata.permissions())?;
+        }
+        file.write_all(text.as_bytes())?;
+        file.sync_all()
+    });
+    if let Err(error) = written.and_then(|()| fs::rename(&temporary, &target)) {
+        let _ = fs::remove_file(&temporary);
+        return Err(error);
+    }
+    Ok(kept)
+}
+
+/// Copies `file` to the first of `path.bak`, `path.bak.1`, ... that is free.
+fn keep(path: &Path, file: &Path) -> io::Result<PathBuf> {
+    let mut number = 0_u64;
+    loop {
+        let backup = beside(path, &if number == 0 { ".bak".to_owned() } else { format!(".bak.{number}") });
+        match File::create_new(&backup) {
+            Ok(_) => {
+                fs::copy(file, &backup)?;
+                return Ok(backup);
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_there_is_kept_under_the_first_free_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("images.json");
+        let name = |kept: Option<PathBuf>| kept.map(|kept| kept.file_name().unwrap().to_string_lossy().into_owned());
+        assert_eq!(name(replace(&path, "0").unwrap()), None);
+        assert_eq!(name(replace(&path, "1").unwrap()).unwrap(), "images.json.bak");
+        assert_eq!(name(replace(&path, "2").unwrap()).unwrap(), "images.json.bak.1");
+        fs::remove_file(folder.path().join("images.json.bak")).unwrap();
+        assert_eq!(name(replace(&path, "3").unwrap()).unwrap(), "images.json.bak");
+        let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
+        assert_eq!([read("images.json"), read("images.json.bak"), read("images.json.bak.1")], ["3", "2", "1"]);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_and_permissions_stay() {
+        use std::os::unix::fs::{PermissionsExt as _, symlink};
+        let folder = tempfile::tempdir().unwrap();
+        let (link, file) = (folder.path().join("link"), folder.path().join("file"));
+        fs::write(&file, "0").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        symlink(&file, &link).unwrap();
+        assert_eq!(replace(&link, "1").unwrap().unwrap(), folder.path().join("link.bak"));
+        assert!(link.is_symlink());
+        assert_eq!(fs::read_to_string(&file).unwrap(), "1");
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(replace(&folder.path().join("no/such/images.json"), "x").is_err());
+        assert!(replace(folder.path(), "x").is_err());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+}

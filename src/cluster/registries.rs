@@ -1,0 +1,91 @@
+//! What an operator puts into auth.json for each registry: who logs in there, and with what.
+
+use std::fmt::Write as _;
+
+use super::target::Target;
+use crate::reference::Registry;
+
+/// How one logs in to a registry, in a few words; empty if nothing needs to be said.
+pub fn advice(registry: &Registry) -> &'static str {
+    let host = registry.as_str();
+    let ends = |suffix: &str| host.ends_with(suffix);
+    match host {
+        "docker.io" => "Docker ID and access token; without them pulls are few",
+        "ghcr.io" => "any username and a personal access token with read:packages",
+        "quay.io" => "robot account and its token; public repositories need none",
+        "gcr.io" => "oauth2accesstoken and a token, or _json_key and the key file; public images need none",
+        "registry.k8s.io" | "k8s.gcr.io" | "mcr.microsoft.com" | "public.ecr.aws" => "public: no login",
+        _ if ends(".amazonaws.com") || ends(".amazonaws.com.cn") => {
+            "AWS and `aws ecr get-login-password`, for 12 hours"
+        }
+        _ if ends(".pkg.dev") || ends(".gcr.io") => "oauth2accesstoken and a token, or _json_key and the key file",
+        _ if ends(".azurecr.io") => "service principal, or the zero UUID and a refresh token",
+        _ if host.starts_with("swr.") => "region@access-key and the login key of SWR",
+        _ if ends(".aliyuncs.com") => "account name and the registry's own password",
+        _ if host.contains("harbor") => "user and CLI secret, or robot$name and its token",
+        _ if host.contains("gitlab") => "user and access token, or a deploy token",
+        _ => "",
+    }
+}
+
+fn is_public(registry: &Registry) -> bool {
+    advice(registry) == "public: no login"
+}
+
+/// An auth.json whose passwords come from the environment.
+pub fn skeleton<'a>(sources: impl IntoIterator<Item = &'a Registry>, target: Option<&Target>) -> String {
+    let mut entries: Vec<(String, Option<String>)> = sources
+        .into_iter()
+        .filter(|source| target.is_none_or(|target| target.registry != **source || !target.namespace.is_empty()))
+        .map(|registry| (registry.to_string(), (!is_public(registry)).then(|| variable(registry.as_str()))))
+        .collect();
+    if let Some(target) = target {
+        entries.push((target.to_string(), Some(variable(&target.to_string()))));
+    }
+    let mut text = "{".to_owned();
+    for (index, (key, variable)) in entries.iter().enumerate() {
+        let comma = if index == 0 { "" } else { "," };
+        // Keys and variables are hosts, paths and capitals: nothing in them needs to be escaped.
+        let _ = match variable {
+            Some(name) => write!(
+                text,
+                "{comma}\n    \"{key}\": {{ \"username\": \"${{{name}_USERNAME}}\", \"password\": \"${{{name}_PASSWORD}}\" }}"
+            ),
+            None => write!(text, "{comma}\n    \"{key}\": {{}}"),
+        };
+    }
+    text + if entries.is_empty() { "}\n" } else { "\n}\n" }
+}
+
+/// The name of an environment variable made of a registry's.
+fn variable(name: &str) -> String {
+    let mut variable: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect();
+    if variable.starts_with(|c: char| c.is_ascii_digit()) {
+        variable.insert(0, '_');
+    }
+    variable
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_skeleton_has_a_placeholder_for_every_secret() {
+        let registries: Vec<Registry> =
+            ["127.0.0.1:5000", "docker.io", "registry.k8s.io"].map(|name| name.parse().unwrap()).into();
+        let target: Target = "swr.example.com/team".parse().unwrap();
+        assert_eq!(
+            skeleton(&registries, Some(&target)),
+            r#"{
+    "127.0.0.1:5000": { "username": "${_127_0_0_1_5000_USERNAME}", "password": "${_127_0_0_1_5000_PASSWORD}" },
+    "docker.io": { "username": "${DOCKER_IO_USERNAME}", "password": "${DOCKER_IO_PASSWORD}" },
+    "registry.k8s.io": {},
+    "swr.example.com/team": { "username": "${SWR_EXAMPLE_COM_TEAM_USERNAME}", "password": "${SWR_EXAMPLE_COM_TEAM_PASSWORD}" }
+}
+"#
+        );
+        assert_eq!(skeleton(&[], None), "{}\n");
+    }
+}
