@@ -3,6 +3,7 @@
 //! Each module holds one promise. They know the product by its name, its files and its output, and nothing of its code.
 
 mod architecture;
+mod cluster;
 mod configuration;
 mod copy;
 mod credentials;

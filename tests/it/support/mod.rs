@@ -1,6 +1,7 @@
 //! What the tests stand on: a run of the program, real registries, and a witness that is not the program.
 
 pub mod docker_registry;
+pub mod kube_api;
 pub mod run;
 pub mod skopeo;
 
