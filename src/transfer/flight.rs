@@ -128,6 +128,9 @@ impl Engine {
     }
 
     fn tell_arrival(&self, key: &BlobKey, repository: &Repository, arrival: &Arrival, began: Instant) {
+        if let (Arrival::Present, Some(destination)) = (arrival, self.destinations().get(repository)) {
+            destination.note_blob_found();
+        }
         let (repository, digest, bytes) = (repository.clone(), key.digest.clone(), key.size);
         self.tell(match arrival {
             Arrival::Sent => Event::BlobMoved { repository, digest, bytes, elapsed: began.elapsed() },

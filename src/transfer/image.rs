@@ -121,7 +121,7 @@ impl Image {
     /// Whether a manifest is at the destination from an earlier run, with all that it names: registries take no
     /// manifest whose parts they lack. Where nothing was before, it is not asked.
     async fn is_there(&self, by_digest: &Identifier) -> Result<bool, Failure> {
-        if self.destination.seems_empty() {
+        if self.destination.has_no_tags() {
             return Ok(false);
         }
         let there = self.destination.client.digest(by_digest).await.map_err(|error| error.to_failure())?;
