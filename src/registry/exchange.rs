@@ -119,8 +119,8 @@ impl RepositoryClient {
                         Verdict::Final => return Ok(answer),
                     }
                 }
-                Ok(answer) => match self.error(&call.method, &call.url, answer.refusal_of(&call.url)) {
-                    error if error.is_transient() => error.kind,
+                Ok(answer) => match answer.refusal_of(&call.url) {
+                    kind if kind.is_transient() => kind,
                     _ => return Ok(answer),
                 },
                 Err(kind) => kind,
