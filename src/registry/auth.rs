@@ -19,7 +19,7 @@ use url::Url;
 use super::challenge::{self, Challenge};
 use super::error::{Error, ErrorKind, is_transient};
 use super::http::{Answer, Transport, sensitive};
-use super::{Keyring, Login, backoff};
+use super::{Keyring, Login, backoff, warn_again};
 use crate::reference::{Registry, Repository};
 use crate::shared::Shared;
 
@@ -227,8 +227,9 @@ impl Authenticator {
             };
             match pauses.next().filter(|_| error.is_transient()) {
                 Some(pause) => {
-                    tracing::warn!(%error, ?pause, "asking for access is tried again");
-                    tokio::time::sleep(error.retry_after().unwrap_or(pause)).await;
+                    let pause = error.retry_after().unwrap_or(pause);
+                    warn_again(&error, pause);
+                    tokio::time::sleep(pause).await;
                 }
                 None => return Err(error),
             }
