@@ -288,6 +288,39 @@ async fn a_wrong_password_is_shown_once_however_many_need_it() {
 }
 
 #[tokio::test]
+async fn a_scope_that_the_token_server_refuses_concerns_its_repository_alone() {
+    const REPOSITORIES: u64 = 8;
+    let source = Registry::builder().bearer((USER, PASSWORD)).start().await;
+    let destination = Registry::open().await;
+    let mut migration = Migration::new().auth(&json!({ source.host(): { "username": USER, "password": PASSWORD } }));
+    for index in 0..REPOSITORIES {
+        let name = format!("team/app{index}");
+        source.put(&name, "1", &small(index));
+        migration = migration.rule(source.reference(&name, "1"), format!("{}/moved/app{index}", destination.host()));
+    }
+    // Whoever asks first is refused, and so is whoever asks for the same again. The answer is held until the others wait.
+    let (refused, gate) = (std::sync::OnceLock::new(), Gate::closed());
+    let held = gate.clone();
+    source.on_each(Kind::Token, move |request| {
+        let first = refused.get_or_init(|| request.query.clone());
+        let refusal = Answer::error(403, "DENIED", "no such scope for you");
+        (*first == request.query).then(|| refusal.and(held.clone()))
+    });
+    let mut running = migration.start().await;
+    running.until(&source, Kind::Token, 1).await;
+    running.until(&destination, Kind::TagList, REPOSITORIES).await;
+    gate.open();
+    let outcome = running.finish().await;
+    outcome.assert_failures(REPOSITORIES as usize, 1, 0);
+    let [line] = outcome.lines("FAILED")[..] else { panic!("{outcome}") };
+    assert!(line.contains("no such scope for you") && line.contains("403"), "{line}");
+    for word in ["rejected", "password"] {
+        assert!(!outcome.everything().contains(word), "{word}\n{outcome}");
+    }
+    assert_eq!(destination.repositories().len() as u64, REPOSITORIES - 1);
+}
+
+#[tokio::test]
 async fn rejected_credentials_of_one_entry_do_not_stop_another() {
     let source = Registry::builder().bearer((USER, PASSWORD)).start().await;
     let destination = Registry::open().await;
