@@ -415,6 +415,31 @@ async fn a_mount_that_is_granted_and_not_made_is_not_believed() {
 }
 
 #[tokio::test]
+async fn a_mount_from_another_repository_that_is_granted_and_not_made_is_not_believed() {
+    for has_tags in [false, true] {
+        let destination = Registry::open().await;
+        destination.on(Kind::Mount, granted());
+        assert_arrive_sharing(&destination, has_tags).await;
+    }
+}
+
+#[tokio::test]
+async fn a_mount_from_the_source_that_is_granted_and_not_made_is_not_believed() {
+    for has_tags in [false, true] {
+        let registry = Registry::open().await;
+        registry.put("team/app", "1.0", &large(1));
+        if has_tags {
+            registry.put("moved/app", "old", &small(9));
+        }
+        registry.on(Kind::Mount, granted());
+        let migration =
+            Migration::new().rule(registry.reference("team/app", "1.0"), format!("{}/moved/app", registry.host()));
+        migration.run().await.assert_success(1);
+        assert_same((&registry, "team/app", "1.0"), (&registry, "moved/app", "1.0"));
+    }
+}
+
+#[tokio::test]
 async fn a_part_that_vanishes_before_its_manifest_is_put_is_sent_again() {
     for has_tags in [false, true] {
         let (source, destination) = (Registry::open().await, Arc::new(Registry::open().await));
