@@ -533,3 +533,23 @@ async fn a_repository_that_fails_does_not_stop_others_of_its_registry() {
     destination.on(Matcher::any().within("moved/app"), Answer::status(500));
     assert_only_first_fails(&source, &destination, &migration, &["500", "moved/app"]).await;
 }
+
+#[tokio::test]
+async fn a_repository_that_takes_nothing_does_not_stop_others_that_share_its_blobs() {
+    let (source, destination, migration) = two_images().await;
+    source.put("team/other", "1.0", &large(1).layer("other"));
+    let (of_manifest, of_upload) = (Gate::closed(), Gate::closed());
+    source.on(Kind::ManifestGet.within("team/other"), of_manifest.clone());
+    destination.on(Kind::UploadFinish.within("moved/app"), Answer::status(500).and(of_upload.clone()));
+    let mut running = migration.start().await;
+    running.until(&destination, Kind::UploadFinish, 2).await;
+    of_manifest.open();
+    // Its other blobs are asked for, so the shared one is waited for.
+    running.until(&source, Kind::BlobGet, 4).await;
+    of_upload.open();
+    let outcome = running.finish().await;
+    outcome.assert_failures(2, 1, 0);
+    let to = format!("{}/moved/app:1.0", destination.host());
+    outcome.assert_failed(&source.reference("team/app", "1.0"), &to, &["500", "moved/app"]);
+    assert_same((&source, "team/other", "1.0"), (&destination, "moved/other", "1.0"));
+}
