@@ -72,6 +72,11 @@ async fn an_empty_layer_is_verified_like_any_other() {
 }
 
 #[tokio::test]
+async fn an_empty_layer_is_verified_also_where_it_is_streamed() {
+    assert_empty_layers_are_verified("1").await;
+}
+
+#[tokio::test]
 async fn indexes_of_both_families() {
     let arm = |image: Image| image.annotation("of", "arm");
     let oci = Index::new().image(&small(1)).image(&arm(large(2)));
