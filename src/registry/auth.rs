@@ -123,7 +123,12 @@ impl Authenticator {
             (Some(Challenge::Bearer { realm, service }), login) => {
                 let token = async || self.token(&realm, service.as_deref(), scope, login.as_deref()).await;
                 if let Some(login) = &login {
-                    self.prove(login, async || token().await.map(drop)).await?;
+                    let attempt = async || match token().await {
+                        // What is said of this scope is not said of the password, nor to those who want another.
+                        Err(error) if !error.is_transient() && !error.is_rejection() => Ok(()),
+                        result => result.map(drop),
+                    };
+                    self.prove(login, attempt).await?;
                 }
                 Ok(Some(token().await?.header))
             }

@@ -83,6 +83,11 @@ impl Error {
         }
     }
 
+    /// Whether the registry refused the credentials themselves.
+    pub fn is_rejection(&self) -> bool {
+        matches!(self.kind, ErrorKind::Rejected { .. })
+    }
+
     /// Whether the registry says that there is no such thing.
     pub fn is_not_found(&self) -> bool {
         self.status() == Some(StatusCode::NOT_FOUND)
@@ -112,7 +117,7 @@ impl Error {
             registry: Some(self.registry.clone()),
             reason: reason.into(),
             transient: self.is_transient(),
-            is_final: matches!(self.kind, ErrorKind::Rejected { .. }),
+            is_final: self.is_rejection(),
         }
     }
 

@@ -154,7 +154,7 @@ impl Image {
             Content::Index { manifests, blobs } => (blobs, manifests.as_slice()),
         };
         let repository = self.destination.client.repository();
-        self.engine.self_mounts.is_not_to_be_believed(repository.registry());
+        self.engine.beliefs.was_wrong(repository.registry());
         self.engine.board.forget(repository, blobs.iter().map(|blob| (&blob.digest, blob.size)));
         self.destination.forget(children.iter().map(|child| &child.digest));
     }
