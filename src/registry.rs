@@ -106,6 +106,11 @@ impl RepositoryClient {
     }
 }
 
+/// Tells that a request failed and is sent again.
+fn warn_again(error: &Error, pause: Duration) {
+    tracing::warn!("{error}; trying again in {:.1} s", pause.as_secs_f64());
+}
+
 /// The pauses between the tries of one request.
 fn backoff() -> impl Iterator<Item = Duration> {
     backon::ExponentialBuilder::default()

@@ -12,7 +12,7 @@
 //! | `flight` | one blob on its way, with its tries |
 //! | `opening` | what the destination says before anything is sent |
 //! | `stream` | the bytes of a blob, verified and resumed |
-//! | `self_mounts` | which registries tell by a mount whether they have a blob |
+//! | `belief` | what can be believed of a registry's answers to mounts |
 //!
 //! # Why it cannot stop
 //!
@@ -21,6 +21,7 @@
 //! one exchange with a time limit. Who waits for a blob that another image is moving waits as an entry of the board, with
 //! no place and no permit.
 
+mod belief;
 mod board;
 mod destination;
 mod flight;
@@ -28,7 +29,7 @@ mod image;
 mod lane;
 mod opening;
 mod queue;
-mod self_mounts;
+
 mod stream;
 
 use std::collections::HashMap;
@@ -38,11 +39,12 @@ use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::belief::Beliefs;
 use self::board::Board;
 use self::destination::Destination;
 use self::image::Image;
 use self::queue::Queue;
-use self::self_mounts::SelfMounts;
+
 use crate::event::{Event, Failure, Listener, Success};
 use crate::plan::Task;
 use crate::reference::Repository;
@@ -84,7 +86,7 @@ pub struct Engine {
     cancel: CancellationToken,
     limits: Limits,
     board: Board,
-    self_mounts: SelfMounts,
+    beliefs: Beliefs,
     /// The repositories that are being written to in this round.
     destinations: Mutex<HashMap<Repository, Arc<Destination>>>,
     /// Ends with the round: no blob is moved for which nobody waits any more.
@@ -107,7 +109,7 @@ impl Engine {
             cancel,
             limits,
             board: Board::new(&limits),
-            self_mounts: SelfMounts::default(),
+            beliefs: Beliefs::default(),
             destinations: Mutex::default(),
         })
     }

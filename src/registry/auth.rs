@@ -19,7 +19,7 @@ use url::Url;
 use super::challenge::{self, Challenge};
 use super::error::{Error, ErrorKind, is_transient};
 use super::http::{Answer, Transport, sensitive};
-use super::{Keyring, Login, backoff};
+use super::{Keyring, Login, backoff, warn_again};
 use crate::reference::{Registry, Repository};
 use crate::shared::Shared;
 
@@ -123,7 +123,12 @@ impl Authenticator {
             (Some(Challenge::Bearer { realm, service }), login) => {
                 let token = async || self.token(&realm, service.as_deref(), scope, login.as_deref()).await;
                 if let Some(login) = &login {
-                    self.prove(login, async || token().await.map(drop)).await?;
+                    let attempt = async || match token().await {
+                        // What is said of this scope is not said of the password, nor to those who want another.
+                        Err(error) if !error.is_transient() && !error.is_rejection() => Ok(()),
+                        result => result.map(drop),
+                    };
+                    self.prove(login, attempt).await?;
                 }
                 Ok(Some(token().await?.header))
             }
@@ -227,8 +232,9 @@ impl Authenticator {
             };
             match pauses.next().filter(|_| error.is_transient()) {
                 Some(pause) => {
-                    tracing::warn!(%error, ?pause, "asking for access is tried again");
-                    tokio::time::sleep(error.retry_after().unwrap_or(pause)).await;
+                    let pause = error.retry_after().unwrap_or(pause);
+                    warn_again(&error, pause);
+                    tokio::time::sleep(pause).await;
                 }
                 None => return Err(error),
             }

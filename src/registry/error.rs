@@ -52,22 +52,10 @@ pub enum ErrorKind {
 impl Error {
     /// Whether the same request may succeed a little later.
     pub fn is_transient(&self) -> bool {
-        match &self.kind {
-            ErrorKind::Status { status, .. } => is_transient(*status),
-            ErrorKind::Unreachable { lasting, .. } => !lasting,
-            ErrorKind::Broken { .. }
-            | ErrorKind::TimedOut { .. }
-            | ErrorKind::RefusedElsewhere { .. }
-            | ErrorKind::TokenExpired
-            | ErrorKind::WrongDigest { .. }
-            | ErrorKind::WrongSize { .. } => true,
-            ErrorKind::Rejected { .. }
-            | ErrorKind::LoginNeeded
-            | ErrorKind::Malformed { .. }
-            | ErrorKind::Unsupported { .. } => false,
-        }
+        self.kind.is_transient()
     }
 
+    /// What kind of thing it is, in the words of logs and reports.
     pub fn category(&self) -> Category {
         match &self.kind {
             ErrorKind::Status { status, .. } => match *status {
@@ -93,6 +81,11 @@ impl Error {
             ErrorKind::Status { status, .. } => Some(*status),
             _ => None,
         }
+    }
+
+    /// Whether the registry refused the credentials themselves.
+    pub fn is_rejection(&self) -> bool {
+        matches!(self.kind, ErrorKind::Rejected { .. })
     }
 
     /// Whether the registry says that there is no such thing.
@@ -124,7 +117,7 @@ impl Error {
             registry: Some(self.registry.clone()),
             reason: reason.into(),
             transient: self.is_transient(),
-            is_final: matches!(self.kind, ErrorKind::Rejected { .. }),
+            is_final: self.is_rejection(),
         }
     }
 
@@ -152,6 +145,23 @@ impl Error {
             ),
             _ => return None,
         })
+    }
+}
+
+impl ErrorKind {
+    /// Whether the same request may succeed a little later.
+    pub(super) fn is_transient(&self) -> bool {
+        match self {
+            Self::Status { status, .. } => is_transient(*status),
+            Self::Unreachable { lasting, .. } => !lasting,
+            Self::Broken { .. }
+            | Self::TimedOut { .. }
+            | Self::RefusedElsewhere { .. }
+            | Self::TokenExpired
+            | Self::WrongDigest { .. }
+            | Self::WrongSize { .. } => true,
+            Self::Rejected { .. } | Self::LoginNeeded | Self::Malformed { .. } | Self::Unsupported { .. } => false,
+        }
     }
 }
 

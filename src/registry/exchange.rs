@@ -15,7 +15,7 @@ use url::Url;
 use super::auth::{Scope, Verdict, show};
 use super::error::{Error, ErrorKind};
 use super::http::{Answer, SHORT};
-use super::{RepositoryClient, backoff};
+use super::{RepositoryClient, backoff, warn_again};
 use crate::reference::Repository;
 
 /// Longest that a small exchange may take, and longest until an answer's head.
@@ -119,8 +119,8 @@ impl RepositoryClient {
                         Verdict::Final => return Ok(answer),
                     }
                 }
-                Ok(answer) => match self.error(&call.method, &call.url, answer.refusal_of(&call.url)) {
-                    error if error.is_transient() => error.kind,
+                Ok(answer) => match answer.refusal_of(&call.url) {
+                    kind if kind.is_transient() => kind,
                     _ => return Ok(answer),
                 },
                 Err(kind) => kind,
@@ -161,7 +161,7 @@ impl RepositoryClient {
     /// Waits before the next try; all requests of this kind wait with it if the registry is overloaded.
     async fn pause(&self, kind: Kind, error: &Error, pause: Duration) {
         let pause = error.retry_after().unwrap_or(pause);
-        tracing::warn!(%error, ?pause, "request is tried again");
+        warn_again(error, pause);
         if matches!(error.status(), Some(StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)) {
             self.client.holds.hold(kind, pause);
         } else {

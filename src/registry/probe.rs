@@ -11,7 +11,7 @@ use url::Url;
 use super::auth::show;
 use super::error::{Error, ErrorKind, is_refused_or_not_tls, is_transient};
 use super::http::{Answer, Http, Transport};
-use super::{Client, Keyring, auth, backoff, exchange};
+use super::{Client, Keyring, auth, backoff, exchange, warn_again};
 use crate::reference::Registry;
 
 const TIME_LIMIT: Duration = Duration::from_secs(30);
@@ -77,7 +77,7 @@ impl Client {
             };
             match pauses.next().filter(|_| error.is_transient()) {
                 Some(pause) => {
-                    tracing::warn!(%error, ?pause, "first contact is tried again");
+                    warn_again(&error, pause);
                     tokio::time::sleep(pause).await;
                 }
                 None => return Err(error),

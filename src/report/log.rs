@@ -10,7 +10,7 @@ pub(super) fn event(event: &Event) {
         Event::Phase(phase) => tracing::info!("{}", super::text::phase(*phase)),
         Event::TagsListed { repository, tags } => tracing::info!(%repository, tags, "tags listed"),
         Event::RuleFailed { rule, failure, again: true } => {
-            tracing::warn!(category = %failure.category, "{rule}: {failure}; it is tried again");
+            tracing::warn!(category = %failure.category, "{rule}: {failure}; it will be tried again");
         }
         Event::RuleFailed { rule, failure, again: false } => {
             tracing::info!(category = %failure.category, "{rule}: {failure}");
@@ -26,7 +26,8 @@ pub(super) fn event(event: &Event) {
         }
         Event::BlobPresent { repository, digest } => tracing::info!(%repository, %digest, "blob already there"),
         Event::BlobRetried { repository, digest, failure, pause } => {
-            tracing::warn!(%repository, %digest, ?pause, "blob is tried again: {failure}");
+            let seconds = pause.as_secs_f64();
+            tracing::warn!(%repository, %digest, "{failure}; trying the blob again in {seconds:.1} s");
         }
         Event::LayerSkipped { source, digest } => {
             tracing::warn!(%source, %digest, "layer left out: it is to be fetched from its own urls");
@@ -38,7 +39,7 @@ pub(super) fn event(event: &Event) {
             tracing::info!(%source, %destination, %digest, "image up to date");
         }
         Event::ImageFailed { source, destination, failure, again: true } => {
-            tracing::warn!(category = %failure.category, "{source} -> {destination}: {failure}; it is tried again");
+            tracing::warn!(category = %failure.category, "{source} -> {destination}: {failure}; it will be tried again");
         }
         Event::ImageFailed { source, destination, failure, again: false } => {
             tracing::info!(category = %failure.category, "{source} -> {destination}: {failure}");

@@ -71,8 +71,6 @@ pub(super) enum Scope {
     Source(Repository),
     /// Those who would write to the same repository.
     Destination,
-    /// Everybody: the blob itself, or the way between the registries.
-    Blob,
 }
 
 pub(super) struct Board(Mutex<State>);

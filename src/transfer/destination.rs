@@ -1,6 +1,7 @@
 //! What is known of one destination repository while a round works on it.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::digest::Digest;
@@ -18,6 +19,7 @@ pub(super) struct Destination {
     /// Images of this round that are to come here.
     images: usize,
     tags: Shared<Arc<Tags>, Error>,
+    blob_found: AtomicBool,
     /// Manifests that are there, or are being brought there: once for all images that name them.
     manifests: Mutex<HashMap<Digest, Settled>>,
 }
@@ -36,7 +38,13 @@ enum Tags {
 
 impl Destination {
     pub fn new(client: RepositoryClient, images: usize) -> Self {
-        Self { client, images, tags: Shared::default(), manifests: Mutex::default() }
+        Self {
+            client,
+            images,
+            tags: Shared::default(),
+            blob_found: AtomicBool::new(false),
+            manifests: Mutex::default(),
+        }
     }
 
     /// What the tag names, if it is there.
@@ -76,9 +84,20 @@ impl Destination {
         }
     }
 
-    /// Whether tags are known to be there at all. Where there are none, it is likely that there are no blobs.
-    pub fn seems_empty(&self) -> bool {
+    /// Whether there is no tag, and so hardly a manifest.
+    pub fn has_no_tags(&self) -> bool {
         matches!(self.tags.peek().as_deref(), Some(Tags::Listed(tags)) if tags.is_empty())
+    }
+
+    /// Whether it is likely that there are no blobs. An interrupted run may have left some where there is no tag yet;
+    /// once one is found, others are expected.
+    pub fn seems_empty(&self) -> bool {
+        self.has_no_tags() && !self.blob_found.load(Relaxed)
+    }
+
+    /// Notes that a blob was here before this run.
+    pub fn note_blob_found(&self) {
+        self.blob_found.store(true, Relaxed);
     }
 
     /// Whether it is likely that the images are here already.

@@ -95,6 +95,9 @@ impl Engine {
         let guard = Guard { engine: self, ticket: Some(ticket) };
         let Some(ticket) = &guard.ticket else { return };
         match &ticket.work {
+            Work::Mount { .. } if !self.beliefs.may_mount(&key.registry) => {
+                guard.close(|ticket| self.board.mount_refused(ticket, None));
+            }
             Work::Mount { from } => match destination.mount(&key.digest, from).await {
                 Ok(Started::Mounted) => {
                     self.tell_arrival(&key, &ticket.destination, &Arrival::Mounted(from.clone()), Instant::now());
@@ -128,6 +131,9 @@ impl Engine {
     }
 
     fn tell_arrival(&self, key: &BlobKey, repository: &Repository, arrival: &Arrival, began: Instant) {
+        if let (Arrival::Present, Some(destination)) = (arrival, self.destinations().get(repository)) {
+            destination.note_blob_found();
+        }
         let (repository, digest, bytes) = (repository.clone(), key.digest.clone(), key.size);
         self.tell(match arrival {
             Arrival::Sent => Event::BlobMoved { repository, digest, bytes, elapsed: began.elapsed() },
@@ -209,7 +215,8 @@ impl Engine {
         };
         // Where the destination has nothing, the source can be opened beside the upload; else it may not be needed.
         let beside = self.seems_empty(destination.repository());
-        if *size < self.limits.streamed_from {
+        // An empty blob is no stream: nobody asks for a body without bytes, and so nobody would verify it.
+        if *size == 0 || *size < self.limits.streamed_from {
             let read =
                 async { source.small_blob(digest, *size).await.map_err(|error| at_source(error).after_repeats()) };
             match gather(beside, open, read).await? {
@@ -272,10 +279,9 @@ async fn send(
 
 /// Whom it concerns that a blob could not be brought from `source`.
 fn scope(fault: &Fault, source: &Repository) -> Scope {
-    match (fault.side, fault.error.category()) {
-        (Side::Source, _) => Scope::Source(source.clone()),
-        (Side::Destination, Category::Corrupt | Category::Network) => Scope::Blob,
-        (Side::Destination, _) => Scope::Destination,
+    match fault.side {
+        Side::Source => Scope::Source(source.clone()),
+        Side::Destination => Scope::Destination,
     }
 }
 

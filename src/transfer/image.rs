@@ -121,7 +121,7 @@ impl Image {
     /// Whether a manifest is at the destination from an earlier run, with all that it names: registries take no
     /// manifest whose parts they lack. Where nothing was before, it is not asked.
     async fn is_there(&self, by_digest: &Identifier) -> Result<bool, Failure> {
-        if self.destination.seems_empty() {
+        if self.destination.has_no_tags() {
             return Ok(false);
         }
         let there = self.destination.client.digest(by_digest).await.map_err(|error| error.to_failure())?;
@@ -154,7 +154,7 @@ impl Image {
             Content::Index { manifests, blobs } => (blobs, manifests.as_slice()),
         };
         let repository = self.destination.client.repository();
-        self.engine.self_mounts.is_not_to_be_believed(repository.registry());
+        self.engine.beliefs.was_wrong(repository.registry());
         self.engine.board.forget(repository, blobs.iter().map(|blob| (&blob.digest, blob.size)));
         self.destination.forget(children.iter().map(|child| &child.digest));
     }

@@ -29,39 +29,39 @@ impl Engine {
     ) -> Result<Opening, Error> {
         let own = destination.repository();
         let registry = own.registry();
-        if source.registry() == registry && source != own {
+        if source.registry() == registry && source != own && self.beliefs.may_mount(registry) {
             match destination.mount(digest, source).await {
                 Ok(Started::Mounted) => return Ok(Opening::There(Arrival::Mounted(source.clone()))),
                 Ok(Started::Upload(upload)) => return self.unless_there(destination, digest, upload).await,
                 Err(error) => tracing::debug!(%error, "not mounted"),
             }
         }
-        if self.self_mounts.may_tell(registry) {
+        if self.beliefs.may_tell(registry) {
             match destination.mount(digest, own).await {
-                Ok(Started::Mounted) if self.self_mounts.tells(registry) => {
+                Ok(Started::Mounted) if self.beliefs.tells(registry) => {
                     return Ok(Opening::There(Arrival::Present));
                 }
                 // The first time it is checked whether that is true.
                 Ok(Started::Mounted) => {
                     if destination.has_blob(digest).await? {
-                        self.self_mounts.told_truth(registry);
+                        self.beliefs.told_truth(registry);
                         return Ok(Opening::There(Arrival::Present));
                     }
-                    self.self_mounts.is_not_to_be_believed(registry);
+                    self.beliefs.was_wrong(registry);
                 }
-                Ok(Started::Upload(upload)) if self.self_mounts.tells(registry) => return Ok(Opening::Upload(upload)),
+                Ok(Started::Upload(upload)) if self.beliefs.tells(registry) => return Ok(Opening::Upload(upload)),
                 // Some registries answer every mount with an upload.
                 Ok(Started::Upload(upload)) => {
                     let opening = self.unless_there(destination, digest, upload).await?;
                     if let Opening::There(_) = opening {
-                        self.self_mounts.is_not_to_be_believed(registry);
+                        self.beliefs.tells_nothing(registry);
                     }
                     return Ok(opening);
                 }
                 Err(error) if error.is_transient() => return Err(error),
                 Err(error) => {
                     tracing::debug!(%error, "a mount is no way to ask for a blob here");
-                    self.self_mounts.is_not_to_be_believed(registry);
+                    self.beliefs.tells_nothing(registry);
                 }
             }
         }

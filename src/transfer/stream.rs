@@ -129,8 +129,9 @@ impl Verified {
                 return Err(error);
             }
             let pause = Duration::from_millis(100 << (2 * self.breaks)).min(LONGEST_PAUSE);
-            tracing::warn!(%error, offset = self.offset, ?pause, "the source broke off and is asked for the rest");
-            tokio::time::sleep(error.retry_after().unwrap_or(pause)).await;
+            let pause = error.retry_after().unwrap_or(pause);
+            tracing::warn!("{error}; asking for the rest, from byte {}, in {:.1} s", self.offset, pause.as_secs_f64());
+            tokio::time::sleep(pause).await;
             match self.source.read_blob(&self.digest, self.size, self.offset).await {
                 Ok(reader) => {
                     self.reader = reader;

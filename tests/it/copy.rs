@@ -1,6 +1,6 @@
 //! Whatever a tag names arrives byte for byte, with all that belongs to it.
 
-use scriptable_registry::{Image, Index, Kind, Manifest, Registry, digest_of};
+use scriptable_registry::{Answer, Image, Index, Kind, Manifest, Registry, digest_of};
 use serde_json::json;
 
 use crate::support::{LARGE, Migration, assert_same, large, small, two_registries};
@@ -41,6 +41,39 @@ async fn images_without_layers_or_with_repeated_or_empty_ones() {
     assert_copies(&Image::new("linux/amd64")).await;
     assert_copies(&Image::new("linux/amd64").layer("same").layer("same").layer("other").layer("same")).await;
     assert_copies(&Image::new("linux/amd64").layer("")).await;
+}
+
+/// Asserts that an empty layer is copied, and that what should be one but has the digest of something else is refused.
+async fn assert_empty_layers_are_verified(workers: &str) {
+    let (source, destination) = two_registries().await;
+    source.put("team/app", "right", &small(1).layer(""));
+    let mut manifest = source.manifest("team/app", "right").unwrap().json();
+    let wrong = digest_of(b"not nothing");
+    manifest["layers"][1]["digest"] = json!(wrong);
+    let media_type = manifest["mediaType"].as_str().unwrap().to_owned();
+    source.put_manifest("team/app", "wrong", &media_type, manifest.to_string());
+    source.on(Kind::BlobGet.of(&wrong), Answer::status(200));
+    // It is not left to the destination to find out: this one takes whatever comes.
+    destination.on(Kind::UploadFinish.of(&wrong), Answer::status(201));
+    destination.on(Kind::ManifestPut.of("wrong"), Answer::status(201));
+    let to = format!("{}/moved/app", destination.host());
+    let migration = Migration::new().rule(format!("{}/team/app", source.host()), &to).args(["-w", workers]);
+    let outcome = migration.run().await;
+    outcome.assert_failures(2, 1, 0);
+    let words = ["digest", &*format!("expected {wrong}")];
+    outcome.assert_failed(&source.reference("team/app", "wrong"), &format!("{to}:wrong"), &words);
+    assert_eq!(destination.requests_of(Kind::ManifestPut.of("wrong")).len(), 0);
+    assert_same((&source, "team/app", "right"), (&destination, "moved/app", "right"));
+}
+
+#[tokio::test]
+async fn an_empty_layer_is_verified_like_any_other() {
+    assert_empty_layers_are_verified("7").await;
+}
+
+#[tokio::test]
+async fn an_empty_layer_is_verified_also_where_it_is_streamed() {
+    assert_empty_layers_are_verified("1").await;
 }
 
 #[tokio::test]

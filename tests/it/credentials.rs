@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
-use scriptable_registry::{Accounts, Gate, Kind, Matcher, Origin, Registry, Request};
+use scriptable_registry::{Accounts, Answer, Gate, Hook, Kind, Matcher, Origin, Registry, Request};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use crate::support::{GENERATE, HANDLE, Migration, assert_same, large, small, summary};
+use crate::support::{GENERATE, HANDLE, Migration, RETRY_HANDLE, assert_same, large, small, summary, when};
 
 const USER: &str = "mover";
 const PASSWORD: &str = "s3cret";
@@ -74,6 +74,76 @@ async fn credentials_do_not_follow_a_redirect() {
         assert!(!redirected.is_empty());
         assert!(redirected.iter().all(|request| request.header("authorization").is_none()));
     }
+}
+
+/// A refusal by which a host that is not the registry asks for the registry's password.
+fn trap(scheme: &str, realm: &Registry) -> Answer {
+    let challenge = format!("{scheme} realm=\"{}/token\",service=\"elsewhere\"", realm.url());
+    Answer::error(401, "UNAUTHORIZED", "say who you are").header("WWW-Authenticate", &challenge)
+}
+
+#[tokio::test]
+async fn a_host_that_a_redirect_leads_to_cannot_ask_for_the_password() {
+    for (bearer, scheme) in [(false, "Basic"), (false, "Bearer"), (true, "Basic"), (true, "Bearer")] {
+        let (source, destination) = guarded(bearer).await;
+        let realm = Registry::open().await;
+        let image = large(1).layer_of(10, 1_000);
+        // One blob that is streamed, and one that is fetched whole.
+        for digest in image.layers() {
+            let of_digest = move |request: &Request| request.path.ends_with(&digest.replace(':', "%3A"));
+            source.on(Kind::RedirectedGet.filter(of_digest).once(), trap(scheme, &realm));
+        }
+        migration(&source, &destination, PASSWORD).run().await.assert_success(3);
+        assert_eq!(realm.count_all(), 0, "{scheme}: {:#?}", realm.requests());
+        let redirected = source.requests_of(Matcher::any().at(Origin::BlobOrigin));
+        assert_eq!(redirected.iter().filter(|request| request.status == Some(401)).count(), 2, "{scheme}");
+        assert!(redirected.iter().all(|request| request.header("authorization").is_none()), "{scheme}");
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_an_upload_leads_to_cannot_ask_for_the_password() {
+    for (bearer, scheme) in [(false, "Basic"), (false, "Bearer"), (true, "Basic"), (true, "Bearer")] {
+        let (source, destination) = guarded(bearer).await;
+        let (elsewhere, realm) = (Registry::open().await, Registry::open().await);
+        elsewhere.on(Matcher::any(), trap(scheme, &realm));
+        let away = Answer::status(202).header("Location", &format!("{}/upload", elsewhere.url()));
+        // Two, so that one of them is streamed.
+        let is_authorized = |request: &Request| request.header("authorization").is_some();
+        destination.on(Matcher::any_of([Kind::Mount, Kind::UploadStart]).filter(is_authorized).times(2), away);
+        let outcome = migration(&source, &destination, PASSWORD).run().await;
+        assert_eq!(outcome.code, Some(0), "{scheme}\n{outcome}");
+        assert_eq!(destination.tags("moved/app"), ["v0", "v1", "v2"]);
+        assert_eq!(realm.count_all(), 0, "{scheme}: {:#?}", realm.requests());
+        assert!(elsewhere.count_all() > 0);
+        assert!(elsewhere.requests().iter().all(|request| request.header("authorization").is_none()), "{scheme}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_is_revoked_is_renewed_at_every_kind_of_request() {
+    let start = || Registry::builder().bearer((USER, PASSWORD)).start();
+    let (source, destination) = (Arc::new(start().await), Arc::new(start().await));
+    let image = large(1);
+    source.put("team/app", "v0", &image);
+    let mut at_source = vec![Kind::TagList.once(), Kind::ManifestGet.once()];
+    let mut at_destination: Vec<Matcher> =
+        [Kind::ManifestHead, Kind::TagList, Kind::Mount, Kind::ManifestPut].map(Kind::once).into();
+    // One that is streamed, and one that is sent whole.
+    for digest in [&image.layers()[0], &image.config_digest()] {
+        at_source.push(Kind::BlobGet.of(digest).once());
+        at_destination.push(Kind::UploadFinish.of(digest).once());
+    }
+    let at_source = at_source.into_iter().map(|matcher| when(&source, matcher, Registry::revoke_tokens));
+    let at_destination = at_destination.into_iter().map(|matcher| when(&destination, matcher, Registry::revoke_tokens));
+    let revocations: Vec<Hook> = at_source.chain(at_destination).collect();
+    let entry = json!({ "username": USER, "password": PASSWORD });
+    let migration = Migration::new()
+        .auth(&json!({ source.host(): entry.clone(), destination.host(): entry }))
+        .rule(format!("{}/team/app", source.host()), format!("{}/moved/app", destination.host()));
+    migration.run().await.assert_success(1);
+    assert_same((&source, "team/app", "v0"), (&destination, "moved/app", "v0"));
+    assert!(revocations.iter().all(|hook| hook.hits() == 1), "{revocations:?}");
 }
 
 #[tokio::test]
@@ -184,6 +254,70 @@ async fn rejected_credentials_are_told_once() {
         let told = outcome.stderr.lines().filter(|line| line.contains("rejected") && !line.starts_with("FAILED "));
         assert!(told.count() <= 2, "one message for each of two entries\n{outcome}");
     }
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_shown_once_however_many_need_it() {
+    for bearer in [false, true] {
+        let accounts = ["root", "team"].into_iter().fold(Accounts::new(), |all, user| all.user(user, PASSWORD));
+        let builder = Registry::builder();
+        let source = if bearer { builder.bearer(accounts) } else { builder.basic(accounts) }.start().await;
+        let (open, destination) = (Registry::open().await, Registry::open().await);
+        let host = source.host();
+        let mut migration = Migration::with_default_retries().auth(&json!({
+            host.clone(): { "username": "root", "password": "wr0ng" },
+            format!("{host}/team"): { "username": "team", "password": "wr0ng" },
+        }));
+        for (namespace, index) in ["other", "team"].into_iter().flat_map(|name| (0..10).map(move |index| (name, index)))
+        {
+            let name = format!("{namespace}/app{index}");
+            source.put(&name, "1", &small(index));
+            migration = migration
+                .rule(source.reference(&name, "1"), format!("{}/by-name/{name}", destination.host()))
+                .rule(format!("{host}/{name}"), format!("{}/by-list/{name}", destination.host()));
+        }
+        // One that fails again and again, so that there are rounds in which the password might be tried again.
+        let migration = migration.rule(open.reference("no/such", "1"), format!("{}/no/such", destination.host()));
+        let outcome = migration.run().await;
+        outcome.assert(1, &[GENERATE, HANDLE, RETRY_HANDLE, RETRY_HANDLE, RETRY_HANDLE, &summary(21, 21, 20)]);
+        let mut shown: Vec<String> = source.requests().iter().filter_map(user).collect();
+        shown.sort();
+        assert_eq!(shown, ["root", "team"], "bearer: {bearer}");
+        assert!(destination.repositories().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_scope_that_the_token_server_refuses_concerns_its_repository_alone() {
+    const REPOSITORIES: u64 = 8;
+    let source = Registry::builder().bearer((USER, PASSWORD)).start().await;
+    let destination = Registry::open().await;
+    let mut migration = Migration::new().auth(&json!({ source.host(): { "username": USER, "password": PASSWORD } }));
+    for index in 0..REPOSITORIES {
+        let name = format!("team/app{index}");
+        source.put(&name, "1", &small(index));
+        migration = migration.rule(source.reference(&name, "1"), format!("{}/moved/app{index}", destination.host()));
+    }
+    // Whoever asks first is refused, and so is whoever asks for the same again. The answer is held until the others wait.
+    let (refused, gate) = (std::sync::OnceLock::new(), Gate::closed());
+    let held = gate.clone();
+    source.on_each(Kind::Token, move |request| {
+        let first = refused.get_or_init(|| request.query.clone());
+        let refusal = Answer::error(403, "DENIED", "no such scope for you");
+        (*first == request.query).then(|| refusal.and(held.clone()))
+    });
+    let mut running = migration.start().await;
+    running.until(&source, Kind::Token, 1).await;
+    running.until(&destination, Kind::TagList, REPOSITORIES).await;
+    gate.open();
+    let outcome = running.finish().await;
+    outcome.assert_failures(REPOSITORIES as usize, 1, 0);
+    let [line] = outcome.lines("FAILED")[..] else { panic!("{outcome}") };
+    assert!(line.contains("no such scope for you") && line.contains("403"), "{line}");
+    for word in ["rejected", "password"] {
+        assert!(!outcome.everything().contains(word), "{word}\n{outcome}");
+    }
+    assert_eq!(destination.repositories().len() as u64, REPOSITORIES - 1);
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use scriptable_registry::{Gate, Image, Index, Kind, Manifest, Mounts, Registry};
+use scriptable_registry::{Action, Answer, Gate, Image, Index, Kind, Manifest, Mounts, Registry};
 
 use crate::support::{LARGE, Migration, large, requests, small, two_registries};
 
@@ -23,6 +23,30 @@ async fn a_second_run_costs_two_heads_a_tag() {
     migration.run().await.assert_success(5);
     assert_eq!(requests(&source), BTreeMap::from([(Kind::TagList, 1), (Kind::ManifestHead, 5)]));
     assert_eq!(requests(&destination), BTreeMap::from([(Kind::ManifestHead, 5)]));
+}
+
+#[tokio::test]
+async fn a_second_run_sends_nothing_where_heads_tell_little() {
+    let without_digest = Action::remove_header("docker-content-digest");
+    for action in [without_digest, Answer::status(405).into()] {
+        let (source, destination) = two_registries().await;
+        source.put("team/app", "1", &large(1));
+        source.put("team/app", "2", &small(2));
+        source.put("team/app", "index", &Index::new().image(&small(3)).image(&small(4)));
+        for registry in [&source, &destination] {
+            registry.on(Kind::ManifestHead, action.clone());
+        }
+        let migration =
+            Migration::new().rule(format!("{}/team/app", source.host()), format!("{}/moved/app", destination.host()));
+        migration.run().await.assert_success(3);
+        destination.clear_log();
+        source.clear_log();
+        migration.run().await.assert_success(3);
+        let read = [Kind::Ping, Kind::TagList, Kind::ManifestHead, Kind::ManifestGet];
+        for request in source.requests().iter().chain(&destination.requests()) {
+            assert!(read.contains(&request.kind), "{request:#?}");
+        }
+    }
 }
 
 #[tokio::test]

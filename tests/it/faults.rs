@@ -1,8 +1,11 @@
 //! What registries and networks do wrong, and that it stays with the image it concerns.
 
-use scriptable_registry::{Action, Answer, Index, Kind, Manifest, Matcher, Mounts, Registry, Request};
+use std::sync::Arc;
 
-use crate::support::{LARGE, Migration, assert_same, large, small, two_registries};
+use scriptable_registry::{Action, Answer, Gate, Image, Index, Kind, Manifest, Matcher, Mounts, Registry, Request};
+use serde_json::json;
+
+use crate::support::{LARGE, Migration, Outcome, assert_same, large, small, two_registries, when};
 
 /// Two registries and a migration of `team/app:1.0` and `team/other:1.0`, both large, without retry rounds.
 async fn two_images() -> (Registry, Registry, Migration) {
@@ -86,6 +89,30 @@ async fn a_redirect_that_breaks_off_is_resumed_at_a_new_address() {
 }
 
 #[tokio::test]
+async fn an_error_that_is_longer_than_its_blob_is_overcome() {
+    let account = ("mover", "s3cret");
+    let image = Image::new("").artifact("application/vnd.cncf.helm.config.v1+json").layer("a chart");
+    let config = image.config_digest();
+    for revoked in [false, true] {
+        let source = Arc::new(Registry::builder().bearer(account).start().await);
+        let destination = Registry::open().await;
+        source.put("team/app", "1.0", &image);
+        assert_eq!(source.blob_size("team/app", &config), Some(2));
+        let get = Kind::BlobGet.of(&config).once();
+        let hook = match revoked {
+            true => when(&source, get, Registry::revoke_tokens),
+            false => source.on(get, Answer::status(503).body("not now ".repeat(5_000))),
+        };
+        let migration = Migration::new()
+            .auth(&json!({ source.host(): { "username": account.0, "password": account.1 } }))
+            .rule(source.reference("team/app", "1.0"), format!("{}/moved/app", destination.host()));
+        migration.run().await.assert_success(1);
+        assert_eq!(hook.hits(), 1);
+        assert_same((&source, "team/app", "1.0"), (&destination, "moved/app", "1.0"));
+    }
+}
+
+#[tokio::test]
 async fn a_damaged_blob_fails_its_image_alone() {
     let (source, destination, migration) = two_images().await;
     source.damage_blob("team/app", &layer(1));
@@ -117,6 +144,67 @@ async fn a_blob_of_another_size_than_said_fails_its_image_alone() {
 }
 
 #[tokio::test]
+async fn a_source_that_announces_another_size_than_said_is_hardly_asked_again() {
+    for said in [LARGE - 1, LARGE + 1, LARGE * 2] {
+        let (source, destination, migration) = two_images().await;
+        let mut manifest = source.manifest("team/app", "1.0").unwrap().json();
+        manifest["layers"][0]["size"] = said.into();
+        let media_type = manifest["mediaType"].as_str().unwrap().to_owned();
+        source.put_manifest("team/app", "1.0", &media_type, manifest.to_string());
+        let words = [&*format!("{LARGE} bytes"), &format!("expected {said}")];
+        assert_only_first_fails(&source, &destination, &migration, &words).await;
+        let reads = source.requests_of(Kind::BlobGet.of(&layer(1))).len();
+        assert!((1..=2).contains(&reads), "{reads} reads");
+        assert_eq!(destination.requests_of(Kind::UploadFinish.of(&layer(1))).len(), 0);
+    }
+}
+
+/// Copies two images that share a layer which only the second one's source has, in such an order that the second waits
+/// for the first one's copy.
+async fn copy_shared_with_bad_source(damaged: bool, to: [&str; 2]) -> (Registry, Outcome) {
+    let (bad, good) = two_registries().await;
+    let destination = Registry::open().await;
+    bad.put("team/app", "bad", &large(1).layer("bad"));
+    good.put("team/app", "good", &large(1).layer("good"));
+    let found = if damaged { bad.damage_blob("team/app", &layer(1)) } else { bad.remove_blob("team/app", &layer(1)) };
+    assert!(found);
+    let (of_manifest, of_blob) = (Gate::closed(), Gate::closed());
+    good.on(Kind::ManifestGet, of_manifest.clone());
+    bad.on(Kind::BlobGet.of(&layer(1)), of_blob.clone());
+    let migration = Migration::new()
+        .rule(bad.reference("team/app", "bad"), format!("{}/{}", destination.host(), to[0]))
+        .rule(good.reference("team/app", "good"), format!("{}/{}", destination.host(), to[1]));
+    let mut running = migration.start().await;
+    running.until(&bad, Kind::BlobGet, 3).await;
+    of_manifest.open();
+    // Its other blobs are asked for, so the shared one is waited for.
+    running.until(&good, Kind::BlobGet, 2).await;
+    of_blob.open();
+    let outcome = running.finish().await;
+    assert_same((&good, "team/app", "good"), (&destination, to[1], "good"));
+    (destination, outcome)
+}
+
+#[tokio::test]
+async fn a_source_that_lacks_a_shared_blob_does_not_fail_who_has_it_from_elsewhere() {
+    for damaged in [false, true] {
+        let (destination, outcome) = copy_shared_with_bad_source(damaged, ["moved/bad", "moved/good"]).await;
+        outcome.assert_failures(2, 1, 0);
+        outcome.assert_line("FAILED ", &["/team/app:bad -> ", if damaged { "digest" } else { "404" }]);
+        assert!(destination.tags("moved/bad").is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_blob_that_one_source_lacks_is_had_from_another_that_is_named_meanwhile() {
+    for damaged in [false, true] {
+        let (destination, outcome) = copy_shared_with_bad_source(damaged, ["moved/app", "moved/app"]).await;
+        outcome.assert_success(2);
+        assert_eq!(destination.missing("moved/app", "bad"), Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
 async fn a_damaged_manifest_fails_its_image_alone() {
     let (source, destination, migration) = two_images().await;
     source.on(Kind::ManifestGet.within("team/app"), Action::CorruptResponse);
@@ -132,6 +220,26 @@ async fn a_manifest_that_is_none_fails_its_image_alone() {
         source.put_manifest("team/app", "1.0", media_type, text);
         assert_only_first_fails(&source, &destination, &migration, &[]).await;
         destination.remove_manifest("moved/other", "1.0");
+    }
+}
+
+#[tokio::test]
+async fn a_manifest_that_can_be_read_in_two_ways_fails_its_image_alone() {
+    let manifest = "application/vnd.oci.image.manifest.v1+json";
+    let index = "application/vnd.oci.image.index.v1+json";
+    for (own, sent) in [(manifest, manifest), (index, index), ("", manifest), ("", index), ("", "application/json")] {
+        let (source, destination, migration) = two_images().await;
+        // All that it names is there, whichever way it is read.
+        source.put("team/app", "index", &Index::new().image(&small(3)));
+        let mut both = source.manifest("team/app", "1.0").unwrap().json();
+        both["manifests"] = source.manifest("team/app", "index").unwrap().json()["manifests"].clone();
+        both["mediaType"] = own.into();
+        if own.is_empty() {
+            both.as_object_mut().unwrap().remove("mediaType");
+        }
+        source.put_manifest("team/app", "1.0", sent, both.to_string());
+        assert_only_first_fails(&source, &destination, &migration, &[]).await;
+        assert_eq!(destination.requests_of(Kind::ManifestPut.within("moved/app")).len(), 0);
     }
 }
 
@@ -267,4 +375,181 @@ async fn a_mount_that_is_refused_is_no_failure() {
             .rule(source.reference("team/other", "1.0"), format!("{}/moved/other", destination.host()));
         assert_overcome(&source, &destination, &migration).await;
     }
+}
+
+/// The answer to a mount that was made.
+fn granted() -> Answer {
+    Answer::status(201).header("Location", "/v2/moved/app/blobs/somewhere")
+}
+
+/// Asserts that two images that share a layer arrive, in a repository each that is empty or has a tag already.
+async fn assert_arrive_sharing(destination: &Registry, has_tags: bool) {
+    let source = Registry::open().await;
+    source.put("team/app", "1.0", &large(1).layer("app"));
+    source.put("team/other", "1.0", &large(1).layer("other"));
+    if has_tags {
+        destination.put("moved/app", "old", &small(8));
+        destination.put("moved/other", "old", &small(9));
+    }
+    let migration = Migration::new()
+        .rule(source.reference("team/app", "1.0"), format!("{}/moved/app", destination.host()))
+        .rule(source.reference("team/other", "1.0"), format!("{}/moved/other", destination.host()));
+    assert_overcome(&source, destination, &migration).await;
+}
+
+#[tokio::test]
+async fn a_mount_that_is_granted_and_not_made_is_not_believed() {
+    for has_tags in [false, true] {
+        let (source, destination) = two_registries().await;
+        source.put("team/app", "1.0", &large(1));
+        if has_tags {
+            destination.put("moved/app", "old", &small(9));
+        }
+        destination.on(Kind::Mount, granted());
+        let migration =
+            Migration::new().rule(source.reference("team/app", "1.0"), format!("{}/moved/app", destination.host()));
+        migration.run().await.assert_success(1);
+        assert_same((&source, "team/app", "1.0"), (&destination, "moved/app", "1.0"));
+        assert!(destination.count(Kind::Mount) > 0);
+    }
+}
+
+#[tokio::test]
+async fn a_mount_from_another_repository_that_is_granted_and_not_made_is_not_believed() {
+    for has_tags in [false, true] {
+        let destination = Registry::open().await;
+        destination.on(Kind::Mount, granted());
+        assert_arrive_sharing(&destination, has_tags).await;
+    }
+}
+
+#[tokio::test]
+async fn a_mount_from_the_source_that_is_granted_and_not_made_is_not_believed() {
+    for has_tags in [false, true] {
+        let registry = Registry::open().await;
+        registry.put("team/app", "1.0", &large(1));
+        if has_tags {
+            registry.put("moved/app", "old", &small(9));
+        }
+        registry.on(Kind::Mount, granted());
+        let migration =
+            Migration::new().rule(registry.reference("team/app", "1.0"), format!("{}/moved/app", registry.host()));
+        migration.run().await.assert_success(1);
+        assert_same((&registry, "team/app", "1.0"), (&registry, "moved/app", "1.0"));
+    }
+}
+
+#[tokio::test]
+async fn a_part_that_vanishes_before_its_manifest_is_put_is_sent_again() {
+    for has_tags in [false, true] {
+        let (source, destination) = (Registry::open().await, Arc::new(Registry::open().await));
+        let image = large(1);
+        source.put("team/app", "1.0", &image);
+        if has_tags {
+            destination.put("moved/app", "old", &small(9));
+        }
+        let [layer, config] = [layer(1), image.config_digest()];
+        let (gone, put) = ([layer.clone(), config.clone()], Kind::ManifestPut.of("1.0").once());
+        let hook = when(&destination, put, move |registry| {
+            assert!(gone.iter().all(|digest| registry.remove_blob("moved/app", digest)));
+        });
+        let migration =
+            Migration::new().rule(source.reference("team/app", "1.0"), format!("{}/moved/app", destination.host()));
+        migration.run().await.assert_success(1);
+        assert_eq!(hook.hits(), 1);
+        assert_same((&source, "team/app", "1.0"), (&destination, "moved/app", "1.0"));
+        let puts = destination.requests_of(Kind::ManifestPut.of("1.0"));
+        assert_eq!(puts.iter().map(|put| put.status).collect::<Vec<_>>(), [Some(400), Some(201)]);
+        for digest in [layer, config] {
+            assert_eq!(destination.requests_of(Kind::UploadFinish.of(&digest)).len(), 2, "has tags: {has_tags}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_part_that_vanishes_between_two_tags_of_one_image_is_sent_again() {
+    let (source, destination) = (Registry::open().await, Arc::new(Registry::open().await));
+    source.put("team/app", "1", &large(1));
+    source.put("team/app", "1.0", &large(1));
+    let hook = when(&destination, Kind::ManifestPut.nth(2), |registry| {
+        assert!(registry.remove_blob("moved/app", &layer(1)));
+    });
+    let migration =
+        Migration::new().rule(source.reference("team/app", "1,1.0"), format!("{}/moved/app", destination.host()));
+    migration.run().await.assert_success(2);
+    assert_eq!(hook.hits(), 1);
+    for tag in ["1", "1.0"] {
+        assert_same((&source, "team/app", tag), (&destination, "moved/app", tag));
+    }
+}
+
+#[tokio::test]
+async fn a_child_that_vanishes_before_its_index_is_put_is_put_again() {
+    for with_blobs in [false, true] {
+        let (source, destination) = (Registry::open().await, Arc::new(Registry::open().await));
+        let index = Index::new().image(&large(1)).index(&Index::new().image(&small(2)));
+        source.put("team/app", "1.0", &index);
+        let [image, inner] = index.build().children.try_into().unwrap();
+        let children = [image.digest, inner.digest, small(2).digest()];
+        let gone = children.clone();
+        let hook = when(&destination, Kind::ManifestPut.of("1.0").once(), move |registry| {
+            assert!(gone.iter().all(|digest| registry.remove_manifest("moved/app", digest)));
+            assert!(!with_blobs || registry.remove_blob("moved/app", &layer(1)));
+        });
+        let migration =
+            Migration::new().rule(source.reference("team/app", "1.0"), format!("{}/moved/app", destination.host()));
+        migration.run().await.assert_success(1);
+        assert_eq!(hook.hits(), 1);
+        assert_same((&source, "team/app", "1.0"), (&destination, "moved/app", "1.0"));
+        for child in children {
+            let puts = destination.requests_of(Kind::ManifestPut.of(&child));
+            assert_eq!(puts.iter().filter(|put| put.succeeded()).count(), 2, "{child}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_destination_that_tells_little_of_what_it_has_is_written_to() {
+    let digest = "docker-content-digest";
+    let actions: [(Matcher, Action); 5] = [
+        (Kind::TagList.into(), Answer::error(403, "DENIED", "you may not list").into()),
+        (Matcher::any_of([Kind::ManifestHead, Kind::BlobHead]), Answer::status(403).into()),
+        (Matcher::any_of([Kind::ManifestHead, Kind::BlobHead]), Answer::status(405).into()),
+        (Kind::ManifestHead.into(), Action::remove_header(digest)),
+        (Matcher::any_of([Kind::ManifestHead, Kind::ManifestGet, Kind::ManifestPut]), Action::remove_header(digest)),
+    ];
+    for (matcher, action) in actions {
+        for has_tags in [false, true] {
+            let destination = Registry::open().await;
+            destination.on(matcher.clone(), action.clone());
+            assert_arrive_sharing(&destination, has_tags).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_repository_that_fails_does_not_stop_others_of_its_registry() {
+    let (source, destination, migration) = two_images().await;
+    destination.on(Matcher::any().within("moved/app"), Answer::status(500));
+    assert_only_first_fails(&source, &destination, &migration, &["500", "moved/app"]).await;
+}
+
+#[tokio::test]
+async fn a_repository_that_takes_nothing_does_not_stop_others_that_share_its_blobs() {
+    let (source, destination, migration) = two_images().await;
+    source.put("team/other", "1.0", &large(1).layer("other"));
+    let (of_manifest, of_upload) = (Gate::closed(), Gate::closed());
+    source.on(Kind::ManifestGet.within("team/other"), of_manifest.clone());
+    destination.on(Kind::UploadFinish.within("moved/app"), Answer::status(500).and(of_upload.clone()));
+    let mut running = migration.start().await;
+    running.until(&destination, Kind::UploadFinish, 2).await;
+    of_manifest.open();
+    // Its other blobs are asked for, so the shared one is waited for.
+    running.until(&source, Kind::BlobGet, 4).await;
+    of_upload.open();
+    let outcome = running.finish().await;
+    outcome.assert_failures(2, 1, 0);
+    let to = format!("{}/moved/app:1.0", destination.host());
+    outcome.assert_failed(&source.reference("team/app", "1.0"), &to, &["500", "moved/app"]);
+    assert_same((&source, "team/other", "1.0"), (&destination, "moved/other", "1.0"));
 }

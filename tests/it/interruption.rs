@@ -56,6 +56,27 @@ async fn an_interrupted_generation_ends_with_its_summary() {
 }
 
 #[tokio::test]
+async fn an_interrupted_round_is_the_last_one() {
+    let (source, destination) = two_registries().await;
+    source.put("team/app", "1.0", &large(1));
+    source.on(Kind::BlobGet, Gate::closed());
+    let to = format!("{}/moved/app", destination.host());
+    // Neither passes by itself, so that no pause would come before the next round.
+    let migration = Migration::with_default_retries()
+        .rule(source.reference("team/app", "missing,1.0"), &to)
+        .rule(format!("{}/no/such", source.host()), format!("{}/no/such", destination.host()));
+    let mut running = migration.start().await;
+    running.until(&source, Kind::ManifestGet, 2).await;
+    running.until(&source, Kind::BlobGet, 1).await;
+    running.signal("INT");
+    let outcome = running.finish().await;
+    outcome.assert(130, &[GENERATE, HANDLE, &summary(2, 2, 1)]);
+    outcome.assert_failed(&source.reference("team/app", "1.0"), &format!("{to}:1.0"), &["interrupted"]);
+    let missing = format!("FAILED {} -> {to}:missing: ", source.reference("team/app", "missing"));
+    outcome.assert_line(&missing, &[]);
+}
+
+#[tokio::test]
 async fn an_interruption_ends_a_pause_between_rounds() {
     let (source, destination) = two_registries().await;
     source.put("team/app", "1.0", &large(1));

@@ -196,6 +196,26 @@ async fn a_log_named_dash_is_standard_error() {
 }
 
 #[tokio::test]
+async fn on_standard_error_a_failure_is_not_told_twice_by_the_log() {
+    for format in ["text", "json"] {
+        let (source, destination, migration) = two_images().await;
+        let to = format!("{}/moved/b", destination.host());
+        let migration = migration
+            .rule(source.reference("team/app", "missing"), &to)
+            .rule(format!("{}/no/such", source.host()), &to)
+            .rule("nginx", "docker.io/x/y")
+            .args(["--log", "-", "--log-format", format]);
+        let outcome = migration.run().await;
+        outcome.assert_failures(3, 1, 2);
+        for (word, count) in [("FAILED", 2), ("INVALID", 1)] {
+            let lines: Vec<&str> = outcome.stderr.lines().filter(|line| line.contains(word)).collect();
+            assert_eq!(lines.len(), count, "{word} in {format}\n{outcome}");
+            assert_eq!(lines, outcome.lines(word), "{outcome}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_log_that_was_asked_for_and_cannot_be_written_stops_the_run() {
     let (source, _destination, migration) = two_images().await;
     migration.args(["--log", "no/such/folder/x.log"]).run().await.assert_refused(&["no/such/folder/x.log"]);

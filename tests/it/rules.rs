@@ -1,9 +1,9 @@
 //! Every form of a rule, from images.json to the tags at the destination.
 
-use scriptable_registry::{Kind, Registry};
+use scriptable_registry::{Answer, Kind, Registry};
 use serde_json::json;
 
-use crate::support::{GENERATE, HANDLE, Migration, small, summary, two_registries};
+use crate::support::{GENERATE, HANDLE, Migration, RETRY_GENERATE, RETRY_HANDLE, small, summary, two_registries};
 
 /// A source whose `team/app` has the tags 1.0, 1.1, 2.0-rc1 and latest, and an empty destination.
 async fn four_tags() -> (Registry, Registry) {
@@ -261,6 +261,55 @@ async fn on_a_clash_the_earlier_rule_keeps_the_tag_and_the_later_one_its_other_t
     assert_eq!(destination.digest("moved/app", "9.0"), source.digest("other/app", "9.0"));
 }
 
+/// A rule whose tags cannot be listed `times` times, and after it two rules that want some of its destinations.
+async fn late_rule(times: u64) -> (Registry, Registry, Migration) {
+    let (source, destination) = four_tags().await;
+    for (seed, tag) in ["1.0", "9.0"].into_iter().enumerate() {
+        source.put("other/app", tag, &small(seed as u64 + 100));
+    }
+    let unknown = Answer::error(404, "NAME_UNKNOWN", "repository name not known to registry");
+    source.on(Kind::TagList.within("team/app").times(times), unknown);
+    let to = format!("{}/moved/app", destination.host());
+    let migration = Migration::with_default_retries()
+        .rule(format!("{}/team/app", source.host()), &to)
+        .rule(format!("{}/other/app", source.host()), &to)
+        .rule(source.reference("other/app", "1.0"), format!("{to}:latest"));
+    (source, destination, migration)
+}
+
+#[tokio::test]
+async fn a_rule_that_is_generated_late_keeps_its_tags_against_later_rules() {
+    let (source, destination, migration) = late_rule(1).await;
+    let outcome = migration.run().await;
+    outcome.assert(1, &[GENERATE, HANDLE, RETRY_GENERATE, RETRY_HANDLE, &summary(5, 0, 2)]);
+    let to = format!("{}/moved/app", destination.host());
+    outcome.assert_line("FAILED images.json:3:3: ", &[&format!("{to}:1.0")]);
+    outcome.assert_line("FAILED images.json:4:3: ", &[&format!("{to}:latest")]);
+    assert_eq!(outcome.lines("FAILED").len(), 2, "{outcome}");
+    for tag in ["1.0", "1.1", "2.0-rc1", "latest"] {
+        assert_eq!(destination.digest("moved/app", tag), source.digest("team/app", tag), "{tag}");
+    }
+    assert_eq!(destination.digest("moved/app", "9.0"), source.digest("other/app", "9.0"));
+    // No tag was moved from one image to another on the way.
+    assert_eq!(destination.requests_of(Kind::ManifestPut.within("moved/app")).len(), 5);
+}
+
+#[tokio::test]
+async fn a_rule_that_is_never_generated_keeps_nothing_from_later_rules() {
+    for (retries, rounds) in [
+        ("0", vec![GENERATE, HANDLE]),
+        ("1", vec![GENERATE, HANDLE, RETRY_GENERATE, RETRY_HANDLE]),
+        ("2", vec![GENERATE, HANDLE, RETRY_GENERATE, RETRY_GENERATE, RETRY_HANDLE]),
+    ] {
+        let (source, destination, migration) = late_rule(u64::MAX).await;
+        let outcome = migration.args(["-r", retries]).run().await;
+        outcome.assert(1, &[rounds, vec![&summary(3, 0, 1)]].concat());
+        outcome.assert_line("FAILED images.json:2:3: ", &["404"]);
+        assert_eq!(destination.tags("moved/app"), ["1.0", "9.0", "latest"]);
+        assert_eq!(destination.digest("moved/app", "latest"), source.digest("other/app", "1.0"));
+    }
+}
+
 #[tokio::test]
 async fn a_listed_tag_that_is_missing_is_a_failed_task() {
     let (source, destination) = four_tags().await;
@@ -293,6 +342,37 @@ async fn a_repository_without_tags_has_nothing_to_copy() {
     }
     let to = format!("{}/moved/app", destination.host());
     Migration::new().rule(format!("{}/team/app", source.host()), to).run().await.assert_success(0);
+}
+
+#[tokio::test]
+async fn a_list_of_null_has_nothing_to_copy() {
+    let (source, destination) = four_tags().await;
+    for body in [r#"{"name":"team/app","tags":null}"#, r#"{"name":"team/app"}"#] {
+        source.on(Kind::TagList.once(), Answer::status(200).header("Content-Type", "application/json").body(body));
+        let to = format!("{}/moved/app", destination.host());
+        let outcome = Migration::new().rule(format!("{}/team/app", source.host()), to).run().await;
+        outcome.assert_success(0);
+        assert!(outcome.stderr.contains("images.json:2:3"), "nobody is told that no tag fits\n{outcome}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_list_repeats_counts_once_and_what_is_no_tag_is_left_out_and_named() {
+    let (source, destination) = four_tags().await;
+    let digest = source.digest("team/app", "1.0").unwrap();
+    let next = "</v2/team/app/tags/list?last=1.1&n=2>; rel=\"next\"";
+    let page = |tags: &[&str]| Answer::status(200).body(json!({ "name": "team/app", "tags": tags }).to_string());
+    source.on(Kind::TagList.nth(1), page(&["1.0", "1.1", "1.0", "-x", "a b", ""]).header("Link", next));
+    source.on(Kind::TagList.nth(2), page(&["1.1", "latest", &digest, "1.0"]));
+    let to = format!("{}/moved/app", destination.host());
+    let outcome = Migration::new().rule(format!("{}/team/app", source.host()), to).run().await;
+    outcome.assert_success(3);
+    assert_eq!(source.count(Kind::TagList), 2);
+    assert_eq!(destination.tags("moved/app"), ["1.0", "1.1", "latest"]);
+    for name in ["\"-x\"", "\"a b\"", "\"\"", &digest] {
+        let warnings = outcome.stderr.lines().filter(|line| line.contains("WARN") && line.contains(name));
+        assert_eq!(warnings.count(), 1, "{name} is not named once\n{outcome}");
+    }
 }
 
 #[tokio::test]

@@ -51,16 +51,13 @@ impl Blob {
 
     /// The known failure that leaves no way from any of `sources` to `destination`.
     pub fn failure(&self, sources: &[Repository], destination: &Repository) -> Option<&Failure> {
-        let concerns_all = |(scope, at, _): &&(Scope, Repository, Failure)| match scope {
-            Scope::Blob => true,
-            Scope::Destination => at == destination,
-            Scope::Source(_) => false,
-        };
+        let refused =
+            |(scope, at, _): &&(Scope, Repository, Failure)| *scope == Scope::Destination && at == destination;
         let of_source = |source: &Repository| {
             let found = self.failures.iter().find(|(scope, ..)| *scope == Scope::Source(source.clone()));
             found.map(|(.., failure)| failure)
         };
-        if let Some((.., failure)) = self.failures.iter().find(concerns_all) {
+        if let Some((.., failure)) = self.failures.iter().find(refused) {
             return Some(failure);
         }
         // The last one is as good as any: every source has failed.

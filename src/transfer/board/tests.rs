@@ -100,8 +100,8 @@ fn a_failure_concerns_those_in_its_scope_for_the_round() {
     assert!(matches!(want(&board, "s", 3), Wanted::Failed(_)));
     let next = board.take_ready();
     assert_eq!(next[0].destination, at("d", 2));
-    board.failed(&next[0], &[(Scope::Blob, failure())]);
-    assert!(matches!(want(&board, "u", 4), Wanted::Failed(_)));
+    board.failed(&next[0], &[(Scope::Destination, failure())]);
+    assert!(matches!(want(&board, "u", 2), Wanted::Failed(_)));
     board.forget_failures();
     assert!(matches!(want(&board, "s", 0), Wanted::Await(_)));
 }
@@ -154,7 +154,7 @@ fn a_wrong_size_fails_alone() {
     let mut right = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), 1));
     for ticket in board.take_ready() {
         if ticket.key.size == 5 {
-            board.failed(&ticket, &[(Scope::Blob, failure())]);
+            board.failed(&ticket, &[(Scope::Source(repository("s")), failure())]);
         } else {
             board.landed(&ticket);
         }
@@ -232,13 +232,12 @@ fn every_need_ends_in_every_world() {
                 Work::Mount { .. } if refusals && random.random_bool(0.7) => board.mount_refused(&ticket, None),
                 Work::Mount { .. } => board.landed(&ticket),
                 Work::Move { .. } if !random.random_bool(trouble) => board.landed(&ticket),
-                Work::Move { sources, .. } => match random.random_range(0..4) {
+                Work::Move { sources, .. } => match random.random_range(0..3) {
                     0 => {
                         let reasons = sources.iter().map(|source| (Scope::Source(source.clone()), failure()));
                         board.failed(&ticket, &reasons.collect::<Vec<_>>());
                     }
                     1 => board.failed(&ticket, &[(Scope::Destination, failure())]),
-                    2 => board.failed(&ticket, &[(Scope::Blob, failure())]),
                     _ => board.aborted(&ticket, &failure()),
                 },
             }

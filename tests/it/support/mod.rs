@@ -6,10 +6,11 @@ pub mod run;
 pub mod skopeo;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use scriptable_registry::{Image, Kind, Registry};
+use scriptable_registry::{Action, Hook, Image, Kind, Matcher, Registry};
 
-pub use run::{GENERATE, HANDLE, Migration, RETRY_GENERATE, RETRY_HANDLE, summary};
+pub use run::{GENERATE, HANDLE, Migration, Outcome, RETRY_GENERATE, RETRY_HANDLE, summary};
 
 /// Larger than what counts as tiny, so that a worker moves it.
 pub const LARGE: u64 = 300_000;
@@ -27,6 +28,20 @@ pub fn large(seed: u64) -> Image {
 /// A source and a destination, open and empty.
 pub async fn two_registries() -> (Registry, Registry) {
     (Registry::open().await, Registry::open().await)
+}
+
+/// Has something happen in a registry at the moment when a request comes, which is then served as ever.
+pub fn when(
+    registry: &Arc<Registry>,
+    matcher: impl Into<Matcher>,
+    act: impl Fn(&Registry) + Send + Sync + 'static,
+) -> Hook {
+    // The registry owns its hooks, so they must not own the registry.
+    let weak = Arc::downgrade(registry);
+    registry.on_each(matcher, move |_| {
+        weak.upgrade().iter().for_each(|registry| act(registry));
+        Some(Action::All(Vec::new()))
+    })
 }
 
 /// How many requests of each kind a registry has seen, but for pings, of which a run may send one.
