@@ -266,3 +266,6 @@ fn first_line(body: &[u8], status: StatusCode) -> String {
 fn printable(text: &str) -> String {
     text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect()
 }
+
+#[cfg(test)]
+mod tests;

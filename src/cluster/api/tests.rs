@@ -1,0 +1,89 @@
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
+use super::*;
+use crate::cluster::access::{Wanted, open};
+
+/// What a server that does something else than it should is made of.
+#[derive(Clone, Copy)]
+enum Server {
+    /// Takes the request and says nothing.
+    Silent,
+    /// Sends one byte now and then, and never ends.
+    Dripping,
+    /// Sends this and closes.
+    Answer(&'static str),
+}
+
+async fn access(server: Server, patience: Patience) -> (Access, tempfile::TempDir) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut request = [0; 4096];
+                let _ = stream.read(&mut request).await;
+                match server {
+                    Server::Silent => std::future::pending().await,
+                    Server::Dripping => {
+                        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n").await;
+                        while stream.write_all(b" ").await.is_ok() {
+                            tokio::time::sleep(Duration::from_millis(5)).await;
+                        }
+                    }
+                    Server::Answer(text) => {
+                        let _ = stream.write_all(text.as_bytes()).await;
+                    }
+                }
+            });
+        }
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("kubeconfig");
+    let text = format!(
+        "{{current-context: a, contexts: [{{name: a, context: {{cluster: c}}}}], \
+         clusters: [{{name: c, cluster: {{server: 'http://{address}'}}}}]}}"
+    );
+    std::fs::write(&file, text).unwrap();
+    let wanted = Wanted { kubeconfig: Some(file), context: None };
+    (open(&wanted, &|_| None, patience).await.unwrap(), folder)
+}
+
+const LONG: Duration = Duration::from_secs(600);
+const SHORT: Duration = Duration::from_millis(40);
+
+#[tokio::test]
+async fn a_server_that_says_nothing_is_not_waited_for_for_ever() {
+    let (access, _folder) = access(Server::Silent, Patience { connect: LONG, silence: SHORT, page: LONG }).await;
+    let error = list(&access, "/api/v1/pods", |_| ()).await.unwrap_err();
+    assert!(matches!(&error, ApiError::Slow { path, .. } if path == "/api/v1/pods"), "{error}");
+}
+
+#[tokio::test]
+async fn a_server_that_never_ends_is_not_waited_for_for_ever() {
+    let (access, _folder) = access(Server::Dripping, Patience { connect: LONG, silence: LONG, page: SHORT }).await;
+    let error = list(&access, "/api/v1/pods", |_| ()).await.unwrap_err();
+    assert!(matches!(error, ApiError::Slow { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn what_is_no_api_server_is_told_by_its_first_words() {
+    let page = "HTTP/1.1 200 OK\r\ncontent-length: 6\r\nconnection: close\r\n\r\n<html>";
+    let (strange, _folder) = access(Server::Answer(page), Patience::default()).await;
+    let error = list(&strange, "/api/v1/pods", |_| ()).await.unwrap_err().to_string();
+    assert!(error.contains("is no list of Kubernetes"), "{error}");
+    let page = "HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n\n  Use \x1b[1mhttps\n<more>";
+    let (strange, _folder) = access(Server::Answer(page), Patience::default()).await;
+    let error = list(&strange, "/api/v1/pods", |_| ()).await.unwrap_err().to_string();
+    assert!(error.ends_with("answered /api/v1/pods with 400: Use  [1mhttps"), "{error}");
+}
+
+#[tokio::test]
+async fn a_list_that_leads_in_a_circle_ends() {
+    let page = "HTTP/1.1 200 OK\r\ncontent-length: 42\r\nconnection: close\r\n\r\n{\"metadata\":{\"continue\":\"a\"},\"items\":null} ";
+    let (circle, _folder) = access(Server::Answer(page), Patience::default()).await;
+    let error = list(&circle, "/api/v1/pods", |_| ()).await.unwrap_err().to_string();
+    assert!(error.contains("leads in a circle"), "{error}");
+}
