@@ -79,33 +79,35 @@ fn check(flags: &ConfigFlags) -> anyhow::Result<Settings> {
     let target = flags.repo.as_deref().filter(|repo| !repo.trim().is_empty());
     let target = target.map(|repo| repo.parse::<Target>().context("-t, --repo")).transpose()?;
     let namespaces = namespaces(flags.namespaces.as_deref().unwrap_or_default())?;
+    check_files(flags)?;
+    let earlier = if is_stdout(&flags.output) { Ok(Existing::default()) } else { Existing::read(&flags.output) };
+    let existing = earlier.with_context(|| {
+        format!("the targets in {} are kept; repair it, move it away, or choose another -o", shown(&flags.output))
+    })?;
+    let wanted = Wanted { kubeconfig: flags.kubeconfig.clone(), context: flags.context.clone() };
+    Ok(Settings { wanted, namespaces, target, existing })
+}
+
+/// That the files can be written, as far as that is known before there is anything to write.
+fn check_files(flags: &ConfigFlags) -> anyhow::Result<()> {
     let files = [Some(&flags.output), flags.usage.as_ref(), flags.auth_skeleton.as_ref()];
     for (index, file) in files.iter().enumerate() {
         let Some(file) = file else { continue };
         let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        if file.is_dir() || !folder.is_dir() {
-            return Err(anyhow!(
-                "{} cannot be written: {}",
-                file.display(),
-                if file.is_dir() {
-                    "it is a directory".to_owned()
-                } else {
-                    format!("there is no directory {}", folder.display())
-                }
-            ));
+        if file.is_dir() {
+            return Err(anyhow!("{} cannot be written: it is a directory", shown(file)));
         }
-        if index > 0 && file.as_os_str() == "-" {
+        if !folder.is_dir() {
+            return Err(anyhow!("{} cannot be written: there is no directory {}", shown(file), folder.display()));
+        }
+        if index > 0 && is_stdout(file) {
             return Err(anyhow!("only -o, --output can be - (standard output)"));
         }
         if files[..index].iter().flatten().any(|other| other == file) {
-            return Err(anyhow!("{} is named for two things", file.display()));
+            return Err(anyhow!("{} is named for two things", shown(file)));
         }
     }
-    let existing = Existing::read(&flags.output).with_context(|| {
-        format!("the targets in {} are kept; repair it, move it away, or choose another -o", flags.output.display())
-    })?;
-    let wanted = Wanted { kubeconfig: flags.kubeconfig.clone(), context: flags.context.clone() };
-    Ok(Settings { wanted, namespaces, target, existing })
+    Ok(())
 }
 
 /// The namespaces of a list; none is all of them.
@@ -145,7 +147,7 @@ fn write(flags: &ConfigFlags, settings: &Settings, findings: &Findings) -> anyho
     for warning in ignored.chain(inventory.warnings.iter().cloned()) {
         say(&format!("warning: {warning}"));
     }
-    if flags.output.as_os_str() == "-" {
+    if is_stdout(&flags.output) {
         super::print(&inventory.images()).context("standard output cannot be written")?;
     } else {
         save(&flags.output, &inventory.images())?;
@@ -160,45 +162,66 @@ fn write(flags: &ConfigFlags, settings: &Settings, findings: &Findings) -> anyho
     Ok(0)
 }
 
+fn is_stdout(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+/// A path as messages show it.
+fn shown(path: &Path) -> String {
+    let path = path.display().to_string();
+    path.strip_prefix("./").map_or(path.clone(), str::to_owned)
+}
+
+/// `1 image`, `2 images`.
+fn count(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
 fn save(path: &Path, text: &str) -> anyhow::Result<()> {
-    let kept = cluster::replace(path, text).with_context(|| format!("{} cannot be written", path.display()))?;
+    let kept = cluster::replace(path, text).with_context(|| format!("{} cannot be written", shown(path)))?;
     if let Some(kept) = kept {
-        say(&format!("{} is kept as {}", path.display(), kept.display()));
+        say(&format!("{} is kept as {}", shown(path), shown(&kept)));
     }
     Ok(())
 }
 
 fn summarize(flags: &ConfigFlags, settings: &Settings, findings: &Findings, inventory: &Inventory) {
-    let objects: usize = findings.objects.values().sum();
-    let kinds = findings.objects.iter().filter(|(_, count)| **count > 0);
-    let kinds: Vec<String> = kinds.map(|(kind, count)| format!("{count} {}", kind.plural())).collect();
+    let kinds = findings.objects.iter().filter(|(_, number)| **number > 0);
+    let kinds: Vec<String> = kinds.map(|(kind, number)| format!("{number} {}", kind.plural())).collect();
     let detail = if kinds.is_empty() { String::new() } else { format!(": {}", kinds.join(", ")) };
-    say(&format!("Read {objects} objects in {} namespaces{detail}", findings.namespaces.len()));
+    let workloads = count(findings.objects.values().sum(), "workload");
+    say(&format!("Read {workloads} in {}{detail}", count(findings.namespaces.len(), "namespace")));
     let plan = &inventory.plan;
-    if let (count @ 1.., Some(target)) = (plan.left_out.len(), &settings.target) {
-        say(&format!("{count} images are under {target} already and left out"));
+    let output = if is_stdout(&flags.output) { "standard output".to_owned() } else { shown(&flags.output) };
+    if let (number @ 1.., Some(target)) = (plan.left_out.len(), &settings.target) {
+        say(&format!("Left out, since they are under {target} already: {}", count(number, "image")));
     }
     if plan.kept > 0 {
-        say(&format!("{} images keep the target they had in {}", plan.kept, flags.output.display()));
+        say(&format!("With the target they had in {output}: {}", count(plan.kept, "image")));
     }
-    if let (count @ 1.., Some(target)) = (plan.kept_elsewhere, &settings.target) {
-        say(&format!("{count} of them are not under {target}; remove {} to begin anew", flags.output.display()));
+    if let (number @ 1.., Some(target)) = (plan.kept_elsewhere, &settings.target) {
+        say(&format!("Of these, not under {target}: {}; remove {output} to begin anew", count(number, "image")));
     }
     let unused = settings.existing.unused(|source| plan.rules.contains_key(source));
     if unused > 0 {
-        say(&format!("{unused} images of the earlier file are not used any more and not in the new one"));
+        say(&format!("In the earlier {output}, but not used any more: {}", count(unused, "image")));
     }
-    say("Registries, to have an entry in auth.json unless they are public:");
-    let target = settings.target.iter().map(|target| (target.to_string(), "the target".to_owned(), &target.registry));
+    if !plan.rules.is_empty() {
+        say("Registries, and what an entry in auth.json holds for each:");
+    }
+    let target = settings.target.iter().filter(|_| !plan.rules.is_empty());
+    let target = target.map(|target| (target.to_string(), "the target".to_owned(), &target.registry));
     let sources = inventory.registries.iter();
-    let sources = sources.map(|(registry, count)| (registry.to_string(), format!("{count} images"), registry));
+    let sources = sources.map(|(registry, number)| (registry.to_string(), count(*number, "image"), registry));
     for (name, what, registry) in sources.chain(target) {
         let advice = cluster::advice(registry);
-        say(&format!("  {name}  {what}{}{advice}", if advice.is_empty() { "" } else { "; " }));
+        say(&format!("  {name} ({what}){}{advice}", if advice.is_empty() { "" } else { ": " }));
     }
-    let place =
-        if flags.output.as_os_str() == "-" { "standard output".to_owned() } else { flags.output.display().to_string() };
-    say(&format!("{} images from {} registries written to {place}", plan.rules.len(), inventory.registries.len()));
+    let registries = match inventory.registries.len() {
+        1 => "1 registry".to_owned(),
+        number => format!("{number} registries"),
+    };
+    say(&format!("{} from {registries} written to {output}", count(plan.rules.len(), "image")));
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! `config`: images.json from what runs in a cluster, ready to migrate. The cluster is a small API server of the tests.
 
+mod access;
+
 use std::collections::BTreeMap;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use crate::support::kube_api::{Admission, KubeApi, kubeconfig, proxy};
+use crate::support::kube_api::KubeApi;
 use crate::support::run::Outcome;
 use crate::support::{Migration, assert_same, small, two_registries};
 
@@ -156,7 +156,7 @@ async fn images_are_written_in_normal_form_and_what_cannot_be_pulled_is_named() 
     for image in [digest.as_str(), "localhost/dev:1", "Not/An Image", "loaded:1"] {
         outcome.assert_line(&format!("warning: {image:?} (n/Pod/"), &["is left out"]);
     }
-    assert!(outcome.stderr.contains(&format!("1 images are under {TARGET} already")), "{outcome}");
+    assert!(outcome.stderr.contains(&format!("since they are under {TARGET} already: 1 image\n")), "{outcome}");
 }
 
 #[tokio::test]
@@ -169,7 +169,7 @@ async fn what_stands_in_the_file_keeps_its_target_and_the_file_is_kept() {
     api.add("pods", pod("n", "q", &["nginx:1", "quay.io/o/nginx:1"]));
     let outcome = run.run().await;
     outcome.assert(0, &[]);
-    assert!(outcome.stderr.contains("images.json is kept as ./images.json.bak\n"), "{outcome}");
+    assert!(outcome.stderr.contains("images.json is kept as images.json.bak\n"), "{outcome}");
     let expected = [("bitnami/nginx:1", "nginx"), ("library/nginx:1", "library-nginx")];
     let mut expected: BTreeMap<String, Value> =
         expected.map(|(source, name)| (format!("docker.io/{source}"), json!(format!("{TARGET}/{name}")))).into();
@@ -194,7 +194,7 @@ async fn standard_output_has_the_rules_and_nothing_else() {
     assert_eq!(auth["q.io"], json!({ "username": "${Q_IO_USERNAME}", "password": "${Q_IO_PASSWORD}" }));
     assert_eq!(auth["registry.k8s.io"], json!({}));
     assert_eq!(auth["t.io/n"]["password"], "${T_IO_N_PASSWORD}");
-    for line in ["Read 1 objects in 1 namespaces: 1 pods", "  q.io  1 images", "  t.io/n  the target"] {
+    for line in ["Read 1 workload in 1 namespace: 1 pods", "  q.io (1 image)", "  t.io/n (the target)"] {
         assert!(outcome.stderr.contains(line), "{line}\n{outcome}");
     }
 }
@@ -210,7 +210,7 @@ async fn thousands_of_pods_are_read_page_by_page_and_a_forgotten_list_is_begun_a
     let outcome = run.run().await;
     outcome.assert(0, &[]);
     assert_eq!(images(&run).len(), 700);
-    assert!(outcome.stderr.contains("Read 2300 objects in 1 namespaces: 2300 pods"), "{outcome}");
+    assert!(outcome.stderr.contains("Read 2300 workloads in 1 namespace: 2300 pods"), "{outcome}");
     let pods: Vec<_> = api.seen().into_iter().filter(|seen| seen.path == "/api/v1/pods").collect();
     assert!(pods.iter().all(|seen| seen.query["limit"] == "500"));
     assert_eq!(pods.iter().filter(|seen| !seen.query.contains_key("continue")).count(), 3);
@@ -264,127 +264,6 @@ async fn an_empty_cluster_gives_an_empty_file() {
 }
 
 #[tokio::test]
-async fn credentials_of_every_form_open_the_cluster() {
-    let api = KubeApi::tls().await;
-    api.add("pods", pod("n", "p", &["q.io/a:1"]));
-    let (certificate, key) = api.client_certificate();
-    let credential = |status: Value| json!({ "apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": status });
-    let by_token = credential(json!({ "token": "tok", "expirationTimestamp": "2999-01-01T00:00:00Z" }));
-    let by_certificate = credential(json!({ "clientCertificateData": certificate, "clientKeyData": key }));
-    let exec = |answer: &str| {
-        json!({ "exec": { "apiVersion": "client.authentication.k8s.io/v1", "command": "./plugin.sh", "args": [answer],
-            "env": [{ "name": "WHO", "value": "me" }], "interactiveMode": "IfAvailable", "provideClusterInfo": true } })
-    };
-    let bearer = || Admission::Header("Bearer tok".to_owned());
-    let basic = format!("Basic {}", STANDARD.encode("me:pa:ss"));
-    let forms = [
-        (json!({ "token": "tok" }), bearer()),
-        (json!({ "tokenFile": "token" }), bearer()),
-        (json!({ "username": "me", "password": "pa:ss" }), Admission::Header(basic)),
-        (json!({ "client-certificate": "client.pem", "client-key": "client.key" }), Admission::Certificate),
-        (
-            json!({ "client-certificate-data": STANDARD.encode(&certificate), "client-key-data": STANDARD.encode(&key) }),
-            Admission::Certificate,
-        ),
-        (exec("token.json"), bearer()),
-        (exec("certificate.json"), Admission::Certificate),
-    ];
-    for (user, admission) in forms {
-        api.admit(admission);
-        let run = with_kubeconfig(&api.kubeconfig(user.clone()), &["-t", TARGET])
-            .file("token", "tok\n")
-            .file("client.pem", &certificate)
-            .file("client.key", &key)
-            .file("token.json", by_token.to_string())
-            .file("certificate.json", by_certificate.to_string())
-            .file("plugin.sh", "#!/bin/sh\necho x >> runs\ntest \"$WHO\" = me || exit 1\necho \"$KUBERNETES_EXEC_INFO\" | grep -q certificate-authority-data || exit 1\ncat \"$1\"\n");
-        make_executable(&run.path("plugin.sh"));
-        let outcome = run.run().await;
-        assert_eq!(outcome.code, Some(0), "{user}\n{outcome}");
-        if user.get("exec").is_some() {
-            assert_eq!(std::fs::read_to_string(run.path("runs")).unwrap(), "x\n", "it runs once");
-        }
-        assert_fails(
-            &with_kubeconfig(&api.kubeconfig(json!({})), &[]).run().await,
-            1,
-            &["does not accept the credentials of user \"u\""],
-        );
-    }
-}
-
-fn make_executable(path: &std::path::Path) {
-    use std::os::unix::fs::PermissionsExt as _;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
-}
-
-#[tokio::test]
-async fn a_plugin_that_fails_is_told_without_what_it_printed() {
-    let api = KubeApi::plain().await;
-    for (command, words) in
-        [("./no-such", "which cannot be run"), ("./fails.sh", "which failed"), ("./odd.sh", "no ExecCredential")]
-    {
-        let user = json!({ "exec": { "command": command, "installHint": "install it with apt" } });
-        let run = with_kubeconfig(&api.kubeconfig(user), &[])
-            .file("fails.sh", "#!/bin/sh\necho s3cret; exit 3\n")
-            .file("odd.sh", "#!/bin/sh\necho s3cret\n");
-        make_executable(&run.path("fails.sh"));
-        make_executable(&run.path("odd.sh"));
-        let outcome = run.run().await;
-        assert_fails(&outcome, 1, &[words, "user \"u\""]);
-        assert!(!outcome.everything().contains("s3cret"), "{outcome}");
-        assert_eq!(outcome.stderr.contains("install it with apt"), command == "./no-such", "{outcome}");
-    }
-}
-
-#[tokio::test]
-async fn proxies_names_and_impersonation_of_the_kubeconfig_count() {
-    let api = KubeApi::tls().await;
-    api.add("pods", pod("n", "p", &["q.io/a:1"]));
-    let (address, tunnels) = proxy().await;
-    let cluster = |field: &str, value: Value| {
-        let mut cluster = api.cluster();
-        cluster[field] = value;
-        cluster
-    };
-    let run = with_kubeconfig(&kubeconfig(cluster("proxy-url", json!(format!("http://{address}"))), json!({})), &[]);
-    run.env("NO_PROXY", "*").run().await.assert(0, &[]);
-    assert_eq!(*tunnels.lock().unwrap(), [api.url().trim_start_matches("https://")]);
-    let run = with_kubeconfig(&kubeconfig(cluster("tls-server-name", json!("kubernetes.example")), json!({})), &[]);
-    run.run().await.assert(0, &[]);
-    let run = with_kubeconfig(&kubeconfig(cluster("tls-server-name", json!("other.example")), json!({})), &[]);
-    assert_fails(&run.run().await, 1, &["its certificate is for another name"]);
-    let stranger = json!({ "server": api.url() });
-    let run = with_kubeconfig(&kubeconfig(stranger, json!({})), &[]);
-    assert_fails(&run.run().await, 1, &["its certificate is signed by nobody known"]);
-    let careless = json!({ "server": api.url(), "insecure-skip-tls-verify": true });
-    with_kubeconfig(&kubeconfig(careless, json!({})), &[]).run().await.assert(0, &[]);
-    let user = json!({ "as": "other", "as-groups": ["g1", "g2"], "as-uid": "7", "as-user-extra": { "scope": ["x"] } });
-    with_kubeconfig(&api.kubeconfig(user), &[]).run().await.assert(0, &[]);
-    let seen = api.seen().pop().unwrap();
-    assert_eq!(seen.header("impersonate-user"), Some("other"));
-    assert_eq!(seen.headers["impersonate-group"], ["g1", "g2"]);
-    assert_eq!((seen.header("impersonate-uid"), seen.header("impersonate-extra-scope")), (Some("7"), Some("x")));
-}
-
-#[tokio::test]
-async fn several_kubeconfigs_are_one_and_a_context_chooses() {
-    let (here, there) = (KubeApi::plain().await, KubeApi::plain().await);
-    here.add("pods", pod("n", "p", &["q.io/here:1"]));
-    there.add("pods", pod("n", "p", &["q.io/there:1"]));
-    let second = json!({ "kind": "Config", "apiVersion": "v1", "current-context": "there",
-        "contexts": [{ "name": "there", "context": { "cluster": "d", "user": "" } }],
-        "clusters": [{ "name": "d", "cluster": there.cluster() }] });
-    for (arguments, expected) in [(&[][..], "q.io/here:1"), (&["--context", "there"], "q.io/there:1")] {
-        let run = Migration::with_default_retries().args(["config"]).args(arguments.iter().copied());
-        let run = run.file("one", here.kubeconfig(json!({}))).file("two", second.to_string());
-        let run = run.env("KUBECONFIG", "no-such::one:two");
-        assert_eq!(written(&run).await.into_keys().collect::<Vec<_>>(), [expected]);
-    }
-    let run = with_kubeconfig(&here.kubeconfig(json!({})), &["--context", "nowhere"]);
-    run.run().await.assert_refused(&["no context \"nowhere\"", "it has: here"]);
-}
-
-#[tokio::test]
 async fn wrong_usage_asks_nobody() {
     let api = KubeApi::plain().await;
     let refused: [(&[&str], &[&str]); 9] = [
@@ -407,31 +286,6 @@ async fn wrong_usage_asks_nobody() {
     run.run().await.assert_refused(&["there is no kubeconfig", ".kube/config does not exist", "-k, --kubeconfig"]);
     with_kubeconfig("a: [", &[]).run().await.assert_refused(&["cannot read the kubeconfig kubeconfig"]);
     assert!(api.seen().is_empty());
-}
-
-#[tokio::test]
-async fn a_server_that_is_not_there_or_is_something_else_is_told() {
-    let gone = KubeApi::plain().await;
-    let (kubeconfig_of_gone, url) = (gone.kubeconfig(json!({})), gone.url());
-    drop(gone);
-    tokio::task::yield_now().await;
-    let outcome = with_kubeconfig(&kubeconfig_of_gone, &[]).run().await;
-    assert_fails(&outcome, 1, &["cannot reach the API server", &url, "connection refused"]);
-    let (plain, tls) = (KubeApi::plain().await, KubeApi::tls().await);
-    let confused = json!({ "server": plain.url().replace("http:", "https:") });
-    assert_fails(&with_kubeconfig(&kubeconfig(confused, json!({})), &[]).run().await, 1, &["does not speak TLS"]);
-    let confused = json!({ "server": tls.url().replace("https:", "http:") });
-    assert_fails(
-        &with_kubeconfig(&kubeconfig(confused, json!({})), &[]).run().await,
-        1,
-        &["cannot reach the API server"],
-    );
-    let nowhere = json!({ "server": "https://no-such-host.invalid:6443" });
-    assert_fails(
-        &with_kubeconfig(&kubeconfig(nowhere, json!({})), &[]).run().await,
-        1,
-        &["cannot reach", "no-such-host.invalid"],
-    );
 }
 
 #[tokio::test]

@@ -6,7 +6,9 @@ use std::io;
 /// What is wrong with the configuration of a cluster's access.
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
-    #[error("there is no kubeconfig ({looked}), and this is no pod of a cluster; -k, --kubeconfig names the file")]
+    #[error(
+        "there is no kubeconfig ({looked}), and no service account of a pod to use instead; -k, --kubeconfig names the file"
+    )]
     NoKubeconfig { looked: String },
     #[error("cannot read the kubeconfig {file}: {reason}")]
     Kubeconfig { file: String, reason: String },

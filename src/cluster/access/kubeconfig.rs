@@ -36,7 +36,8 @@ pub fn choose(wanted: &Wanted, environment: Environment) -> Result<Option<Chosen
     }
     match merged {
         Some(merged) => select(&merged, wanted.context.as_deref()).map(Some),
-        None if environment("KUBERNETES_SERVICE_HOST").is_some() => Ok(None),
+        // A pod's own cluster has no contexts to choose from.
+        None if wanted.context.is_none() && environment("KUBERNETES_SERVICE_HOST").is_some() => Ok(None),
         None => Err(AccessError::NoKubeconfig { looked: looked(&files) }),
     }
 }
