@@ -74,7 +74,12 @@ pub async fn open(wanted: &Wanted, environment: Environment<'_>, patience: Patie
     // How often something is tried again is decided where it is known what was asked.
     config.default_retry = false;
     let server = config.cluster_url.to_string();
-    let server = server.trim_end_matches('/').to_owned();
+    let mut server = server.trim_end_matches('/').to_owned();
+    if let Some(proxy) = &config.proxy_url {
+        // Without the password that may stand in it.
+        let port = proxy.port().map(|port| format!(":{port}")).unwrap_or_default();
+        server = format!("{server} (through the proxy {}{port})", proxy.host().unwrap_or_default());
+    }
     let client = Client::try_from(config).map_err(|error| AccessError::client(&identity, &error))?;
     Ok(Access { client, server, identity, patience })
 }

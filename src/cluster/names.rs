@@ -137,10 +137,12 @@ fn name_newcomers(newcomers: &[&Image], target: &Target, existing: &Existing, cl
         };
         let mut destination = repository.to_string();
         if let Some(taken) = claims.claim_all(image, std::slice::from_ref(&destination)) {
-            let tag = distinct_tag(image);
-            destination = format!("{repository}:{tag}");
+            destination = format!("{repository}:{}", distinct_tag(image));
+            if claims.claim_all(image, std::slice::from_ref(&destination)).is_some() {
+                plan.notes.push(format!("{image} is left out: {taken} has its place at {repository}"));
+                continue;
+            }
             plan.notes.push(format!("{image} goes to {destination}, since {taken} has its tag there"));
-            claims.claim_all(image, std::slice::from_ref(&destination));
         }
         plan.rules.insert(image.to_string(), vec![destination]);
     }

@@ -45,7 +45,16 @@ impl AccessError {
     }
 
     pub(super) fn client(identity: &str, error: &kube::Error) -> Self {
-        Self::Credentials { identity: identity.to_owned(), reason: innermost(error) }
+        let reason = match error {
+            // These name the file.
+            kube::Error::InferKubeconfig(error) => error.to_string(),
+            // Shown as it is, it would show what the command printed: a token, perhaps.
+            kube::Error::Auth(kube::client::AuthError::AuthExecRun { out, .. }) => {
+                format!("the command that gives them failed ({})", out.status)
+            }
+            error => innermost(error),
+        };
+        Self::Credentials { identity: identity.to_owned(), reason }
     }
 }
 

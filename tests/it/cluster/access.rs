@@ -93,6 +93,12 @@ async fn proxies_names_and_impersonation_of_the_kubeconfig_count() {
     };
     let run = with_kubeconfig(&kubeconfig(cluster("proxy-url", json!(format!("http://{address}"))), json!({})), &[]);
     run.env("NO_PROXY", "*").run().await.assert(0, &[]);
+    let unreachable = cluster("proxy-url", json!("http://me:s3cret@127.0.0.1:1"));
+    let outcome = with_kubeconfig(&kubeconfig(unreachable, json!({})), &[]).run().await;
+    assert_fails(&outcome, 1, &["cannot reach", "(through the proxy 127.0.0.1:1): connection refused"]);
+    assert!(!outcome.everything().contains("s3cret"), "{outcome}");
+    let user = json!({ "client-certificate": "gone.pem", "client-key": "gone.key" });
+    with_kubeconfig(&api.kubeconfig(user), &[]).run().await.assert_refused(&["user \"u\"", "gone.pem"]);
     assert_eq!(*tunnels.lock().unwrap(), [api.url().trim_start_matches("https://")]);
     let run = with_kubeconfig(&kubeconfig(cluster("tls-server-name", json!("kubernetes.example")), json!({})), &[]);
     run.run().await.assert(0, &[]);
