@@ -72,7 +72,7 @@ struct Cli {
     #[arg(short, long, value_name = "N", default_value_t = 3)]
     retries: u32,
 
-    /// Blobs in flight at once; 1 also means one small request at a time
+    /// Blobs in flight at once; 1 also means one small request at a time at each registry
     #[arg(short, long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..))]
     workers: u16,
 }

@@ -84,9 +84,13 @@ impl<'a> Planner<'a> {
         self.expand(again, last).await
     }
 
-    /// The tasks that were never claimed, because the run ended before those they waited for.
+    /// The tasks that were never generated, because the run ended before the rules they waited for.
     pub fn left_over(&mut self) -> Vec<Task> {
-        std::mem::take(&mut self.deferred).into_values().flatten().collect()
+        let mut tasks = Vec::new();
+        for (index, images) in std::mem::take(&mut self.deferred) {
+            self.claim(index, images, &mut tasks);
+        }
+        tasks
     }
 
     async fn expand(&mut self, indexes: Vec<usize>, last: bool) -> Vec<Task> {
@@ -101,14 +105,11 @@ impl<'a> Planner<'a> {
                 None => images(rule, &listings),
             };
             match images {
-                Ok(images) => {
-                    let is_free = |task: &Task| !reserved.contains(&task.destination.repository);
-                    let (free, later): (Vec<_>, Vec<_>) = images.into_iter().partition(is_free);
-                    self.claim(index, free, &mut tasks);
-                    if !later.is_empty() {
-                        self.deferred.insert(index, later);
-                    }
+                // All images of a rule go to one repository.
+                Ok(images) if images.first().is_some_and(|task| reserved.contains(&task.destination.repository)) => {
+                    self.deferred.insert(index, images);
                 }
+                Ok(images) => self.claim(index, images, &mut tasks),
                 Err(failure) => {
                     let again = !last && !failure.is_final;
                     if let (true, Images::Listed { destination, .. }) = (again, &rule.images) {

@@ -55,7 +55,7 @@ use crate::registry::Clients;
 pub struct Limits {
     /// Blobs that are streamed at once.
     pub workers: usize,
-    /// Small requests in flight at once at one registry.
+    /// Small requests in flight at once at one registry; and mounts in all.
     pub requests: usize,
     /// Tiny blobs in flight at once, beside the workers.
     pub tiny: usize,

@@ -1,7 +1,7 @@
 //! Answers challenges: Basic, or Bearer tokens fetched once for all who need the same, and renewed in time.
 //!
 //! Sources: distribution `docs/content/spec/auth/token.md`, `scope.md`. A token is fetched outside of all request
-//! limits: the request that needs it may hold the last permit.
+//! limits, before the request that needs it queues for its permit.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -125,8 +125,8 @@ impl Authenticator {
                 if let Some(login) = &login {
                     let attempt = async || match token().await {
                         // What is said of this scope is not said of the password, nor to those who want another.
-                        Err(error) if !error.is_transient() && !error.is_rejection() => Ok(()),
-                        result => result.map(drop),
+                        Err(error) if error.is_rejection() => Err(error),
+                        _ => Ok(()),
                     };
                     self.prove(login, attempt).await?;
                 }
@@ -284,7 +284,9 @@ fn read_token(answer: &Answer) -> Result<Token, String> {
         access_token: Option<String>,
         expires_in: Option<u64>,
     }
-    let body: Body = serde_json::from_slice(&answer.body).map_err(|error| format!("no token: {error}"))?;
+    let body: Body = serde_json::from_slice(&answer.body)
+        // What came instead may hold a token: it is not shown.
+        .map_err(|_| "it is not the JSON object that holds a token".to_owned())?;
     let token = body.token.filter(|token| !token.is_empty()).or(body.access_token).unwrap_or_default();
     if token.is_empty() {
         return Err("no token in it".to_owned());
@@ -327,5 +329,20 @@ mod tests {
     fn messages_show_no_query_and_no_password() {
         let url = "https://user:secret@r.example.com:1/v2/x?_state=secret".parse().unwrap();
         assert_eq!(show(&Method::GET, &url), "GET https://r.example.com:1/v2/x");
+    }
+
+    #[test]
+    fn a_token_in_the_wrong_place_is_not_shown() {
+        let answer = |body: &str| Answer {
+            status: StatusCode::OK,
+            headers: HeaderMap::new(),
+            url: "https://auth.example.com/".parse().unwrap(),
+            body: bytes::Bytes::copy_from_slice(body.as_bytes()),
+        };
+        for body in [r#""s3cret""#, r#"{"token": ["s3cret"]}"#, "s3cret", r#"{"token": "s3\ncret"}"#, "{}"] {
+            let Err(reason) = read_token(&answer(body)) else { panic!("{body} is no token") };
+            assert!(!reason.contains("s3"), "{reason}");
+        }
+        assert!(read_token(&answer(r#"{"access_token": "s3cret"}"#)).is_ok());
     }
 }

@@ -75,7 +75,7 @@ impl Holds {
         (until > Instant::now()).then_some(until)
     }
 
-    async fn wait(&self, kind: Kind) {
+    pub(super) async fn wait(&self, kind: Kind) {
         while let Some(until) = self.until(kind) {
             tokio::time::sleep_until(until.into()).await;
         }
@@ -128,7 +128,10 @@ impl RepositoryClient {
             let error = self.error(&call.method, &call.url, kind);
             match pauses.next().filter(|_| call.repeat && error.is_transient()) {
                 Some(pause) => self.pause(call.kind, &error, pause).await,
-                None => return Err(error),
+                None => {
+                    self.hold_if_asked(call.kind, &error);
+                    return Err(error);
+                }
             }
         }
     }
@@ -166,6 +169,13 @@ impl RepositoryClient {
             self.client.holds.hold(kind, pause);
         } else {
             tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Holds requests of this kind back for as long as the registry asked for.
+    pub(super) fn hold_if_asked(&self, kind: Kind, error: &Error) {
+        if let Some(pause) = error.retry_after() {
+            self.client.holds.hold(kind, pause);
         }
     }
 
@@ -216,9 +226,7 @@ impl RepositoryClient {
                 }
             }
             let error = self.error(&Method::GET, url, answer.refusal_of(url));
-            if let Some(pause) = error.retry_after() {
-                self.client.holds.hold(Kind::BlobRead, pause);
-            }
+            self.hold_if_asked(Kind::BlobRead, &error);
             return Err(error);
         }
     }

@@ -136,18 +136,20 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// Reads the body of `response`, which must not exceed `limit` bytes if it is what was asked for.
+    /// Reads the body of `response`, which must not exceed `limit` bytes if it is what was asked for. Of a refusal no
+    /// more is read than a message needs.
     pub async fn read(mut response: Response, limit: usize) -> Result<Self, ErrorKind> {
-        let limit = if response.status().is_success() { limit } else { limit.max(SHORT) };
-        let too_large = || ErrorKind::Malformed { reason: format!("it is larger than {limit} bytes") };
         let (status, url) = (response.status(), response.url().clone());
         let headers = std::mem::take(response.headers_mut());
         let mut body = BytesMut::new();
         while let Some(chunk) = response.chunk().await? {
-            if body.len() + chunk.len() > limit {
-                return Err(too_large());
+            if status.is_success() && body.len() + chunk.len() > limit {
+                return Err(ErrorKind::Malformed { reason: format!("it is larger than {limit} bytes") });
             }
             body.extend_from_slice(&chunk);
+            if !status.is_success() && body.len() > SHORT {
+                break;
+            }
         }
         Ok(Self { status, headers, url, body: body.freeze() })
     }

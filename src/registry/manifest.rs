@@ -39,6 +39,10 @@ impl RepositoryClient {
         match self.manifest(identifier).await {
             Ok(manifest) => Ok(Some(manifest.digest)),
             Err(error) if error.is_not_found() => Ok(None),
+            // What is to be replaced need not be readable.
+            Err(Error { kind: ErrorKind::Malformed { .. } | ErrorKind::Unsupported { .. }, .. }) if self.push => {
+                Ok(None)
+            }
             Err(error) => Err(error),
         }
     }
@@ -78,7 +82,8 @@ impl RepositoryClient {
     /// was wrong and not the bytes.
     async fn has_manifest(&self, digest: &Digest) -> Result<bool, Error> {
         let url = self.manifest_url(&Identifier::Digest(digest.clone())).await?;
-        Ok(self.call(&read(Method::HEAD, url)).await?.status == StatusCode::OK)
+        let answer = self.call(&read(Method::HEAD, url)).await?;
+        Ok(answer.status == StatusCode::OK && is_manifest(&answer))
     }
 
     fn parse(&self, url: &Url, answer: &Answer, digest: Digest) -> Result<Manifest, Error> {

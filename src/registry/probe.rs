@@ -77,6 +77,7 @@ impl Client {
             };
             match pauses.next().filter(|_| error.is_transient()) {
                 Some(pause) => {
+                    let pause = error.retry_after().unwrap_or(pause);
                     warn_again(&error, pause);
                     tokio::time::sleep(pause).await;
                 }

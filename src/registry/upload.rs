@@ -84,6 +84,7 @@ impl RepositoryClient {
     {
         let url = upload.commit_url(digest);
         let scope = self.scope(None);
+        self.client.holds.wait(Kind::BlobWrite).await;
         let authorization = self.authorize(&url, &scope).await?;
         let headers = HeaderMap::from_iter([(CONTENT_TYPE, OCTETS), (CONTENT_LENGTH, HeaderValue::from(size))]);
         let mut request = Request::new(Method::PUT, url.clone());
@@ -102,7 +103,8 @@ impl RepositoryClient {
         {
             return Err(self.error(&Method::PUT, &url, ErrorKind::TokenExpired));
         }
-        self.check_committed(&url, digest, &answer)
+        let committed = self.check_committed(&url, digest, &answer);
+        committed.inspect_err(|error| self.hold_if_asked(Kind::BlobWrite, error))
     }
 
     fn check_committed(&self, url: &Url, digest: &Digest, answer: &Answer) -> Result<(), Error> {

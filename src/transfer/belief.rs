@@ -2,7 +2,9 @@
 //!
 //! `POST ?mount=D&from=<the same repository>` is 201 if the blob is there and 202 with an upload if not: existence and
 //! the start of an upload in one request. It is no promise of the specification, so it is believed only of registries
-//! that were found to have told the truth once, and given up at the first odd answer.
+//! that were found to have told the truth once, and given up at the first odd answer. A mount from another repository
+//! is one, and is believed until the registry turns out not to have what it granted. How many such mounts are granted
+//! or refused, and so whether they are worth a request, is the board's.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,7 +16,7 @@ pub(super) struct Beliefs(Mutex<HashMap<Registry, Belief>>);
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Belief {
-    /// Mounts are asked for, and checked.
+    /// Mounts are asked for; those from the repository itself are checked.
     #[default]
     Untried,
     /// A mount from the repository itself tells whether the blob is there.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::digest::Digest;
 use crate::event::Failure;
-use crate::reference::{Identifier, Tag};
+use crate::reference::{Identifier, Repository, Tag};
 use crate::registry::{Error, RepositoryClient};
 use crate::shared::Shared;
 
@@ -20,8 +20,9 @@ pub(super) struct Destination {
     images: usize,
     tags: Shared<Arc<Tags>, Error>,
     blob_found: AtomicBool,
-    /// Manifests that are there, or are being brought there: once for all images that name them.
-    manifests: Mutex<HashMap<Digest, Settled>>,
+    /// Manifests that are there, or are being brought there: once for all images that name them. By where they come from,
+    /// since what one source lacks another may have.
+    manifests: Mutex<HashMap<(Digest, Repository), Settled>>,
 }
 
 /// Filled when a manifest is there with all that it names.
@@ -57,15 +58,19 @@ impl Destination {
         let tags = match self.tags.peek() {
             Some(tags) => tags,
             None => {
-                let first = async || match asked.insert(self.client.digest(&identifier).await?) {
-                    Some(_) => Ok(Arc::new(Tags::SomeThere)),
-                    None => Ok(Arc::new(self.list().await)),
+                let first = async || {
+                    Ok(Arc::new(match asked.insert(self.client.digest(&identifier).await) {
+                        Ok(Some(_)) => Tags::SomeThere,
+                        Ok(None) => self.list().await,
+                        // This tag's failure is not that of the others.
+                        Err(_) => Tags::Unlisted,
+                    }))
                 };
                 self.tags.get(|_| true, first).await?
             }
         };
         match (asked, &*tags) {
-            (Some(digest), _) => Ok(digest),
+            (Some(digest), _) => digest,
             (None, Tags::Listed(tags)) if !tags.contains(tag) => Ok(None),
             (None, _) => self.client.digest(&identifier).await,
         }
@@ -106,19 +111,17 @@ impl Destination {
     }
 
     /// The place where the manifest with this digest is settled, once for all.
-    pub fn settled(&self, digest: &Digest) -> Settled {
-        self.manifests().entry(digest.clone()).or_default().clone()
+    pub fn settled(&self, digest: &Digest, source: &Repository) -> Settled {
+        self.manifests().entry((digest.clone(), source.clone())).or_default().clone()
     }
 
     /// The registry says that these manifests are not there, whatever was believed.
     pub fn forget<'a>(&self, digests: impl Iterator<Item = &'a Digest>) {
-        let mut manifests = self.manifests();
-        for digest in digests {
-            manifests.remove(digest);
-        }
+        let digests: HashSet<&Digest> = digests.collect();
+        self.manifests().retain(|(digest, _), _| !digests.contains(digest));
     }
 
-    fn manifests(&self) -> MutexGuard<'_, HashMap<Digest, Settled>> {
+    fn manifests(&self) -> MutexGuard<'_, HashMap<(Digest, Repository), Settled>> {
         self.manifests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

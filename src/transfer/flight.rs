@@ -48,12 +48,14 @@ impl Fault {
 }
 
 /// Gives the ticket back if its task ends without having said what came of it.
-struct Guard<'a> {
-    engine: &'a Arc<Engine>,
+///
+/// It is made before the task is: one that is cancelled before it has begun has a ticket, too.
+struct Guard {
+    engine: Arc<Engine>,
     ticket: Option<Ticket>,
 }
 
-impl Guard<'_> {
+impl Guard {
     fn close(mut self, tell: impl FnOnce(&Ticket)) {
         if let Some(ticket) = self.ticket.take() {
             tell(&ticket);
@@ -62,71 +64,28 @@ impl Guard<'_> {
     }
 }
 
-impl Drop for Guard<'_> {
+impl Drop for Guard {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket.take() {
             let failure =
                 if self.engine.cancel.is_cancelled() { Failure::cancelled() } else { Failure::internal("blob") };
             self.engine.board.aborted(&ticket, &failure);
-            if !self.engine.round().is_cancelled() {
-                self.engine.dispatch();
-            }
+            self.engine.dispatch();
         }
     }
 }
 
 impl Engine {
-    /// Starts whatever may start now.
+    /// Starts whatever may start now. At the end of a round that is nothing.
     pub(super) fn dispatch(self: &Arc<Self>) {
-        for ticket in self.board.take_ready() {
-            let engine = self.clone();
-            let round = engine.round();
-            self.flights.spawn(async move { round.run_until_cancelled(engine.fly(ticket)).await });
+        let round = self.round();
+        if round.is_cancelled() {
+            return;
         }
-    }
-
-    async fn fly(self: &Arc<Self>, mut ticket: Ticket) {
-        let key = ticket.key.clone();
-        let destination = self.clients.writer(&ticket.destination);
-        let upload = match &mut ticket.work {
-            Work::Move { upload, .. } => upload.take(),
-            Work::Mount { .. } => None,
-        };
-        let guard = Guard { engine: self, ticket: Some(ticket) };
-        let Some(ticket) = &guard.ticket else { return };
-        match &ticket.work {
-            Work::Mount { .. } if !self.beliefs.may_mount(&key.registry) => {
-                guard.close(|ticket| self.board.mount_refused(ticket, None));
-            }
-            Work::Mount { from } => match destination.mount(&key.digest, from).await {
-                Ok(Started::Mounted) => {
-                    self.tell_arrival(&key, &ticket.destination, &Arrival::Mounted(from.clone()), Instant::now());
-                    guard.close(|ticket| self.board.landed(ticket));
-                }
-                // It says nothing of what was there before.
-                Ok(Started::Upload(upload)) => match self.is_there(&destination, &key.digest).await {
-                    Ok(true) => {
-                        self.tell_arrival(&key, &ticket.destination, &Arrival::Present, Instant::now());
-                        guard.close(|ticket| self.board.landed(ticket));
-                    }
-                    _ => guard.close(|ticket| self.board.mount_refused(ticket, Some(upload))),
-                },
-                Err(error) => {
-                    tracing::debug!(%error, "not mounted");
-                    guard.close(|ticket| self.board.mount_refused(ticket, None));
-                }
-            },
-            Work::Move { sources, .. } => {
-                let began = Instant::now();
-                let result = self.bring_from_any(&key, sources, &destination, upload).await;
-                match result {
-                    Ok(arrival) => {
-                        self.tell_arrival(&key, &ticket.destination, &arrival, began);
-                        guard.close(|ticket| self.board.landed(ticket));
-                    }
-                    Err(reasons) => guard.close(|ticket| self.board.failed(ticket, &reasons)),
-                }
-            }
+        for ticket in self.board.take_ready() {
+            let guard = Guard { engine: self.clone(), ticket: Some(ticket) };
+            let round = round.clone();
+            self.flights.spawn(async move { round.run_until_cancelled(fly(guard)).await });
         }
     }
 
@@ -233,6 +192,53 @@ impl Engine {
             }
         }
         Ok(Arrival::Sent)
+    }
+}
+
+/// Does what a ticket says, and tells the board what came of it.
+async fn fly(mut guard: Guard) {
+    let engine = guard.engine.clone();
+    let Some(ticket) = &mut guard.ticket else { return };
+    let key = ticket.key.clone();
+    let destination = engine.clients.writer(&ticket.destination);
+    let upload = match &mut ticket.work {
+        Work::Move { upload, .. } => upload.take(),
+        Work::Mount { .. } => None,
+    };
+    let Some(ticket) = &guard.ticket else { return };
+    match &ticket.work {
+        Work::Mount { .. } if !engine.beliefs.may_mount(&key.registry) => {
+            guard.close(|ticket| engine.board.mount_refused(ticket, None));
+        }
+        Work::Mount { from } => match destination.mount(&key.digest, from).await {
+            Ok(Started::Mounted) => {
+                engine.tell_arrival(&key, &ticket.destination, &Arrival::Mounted(from.clone()), Instant::now());
+                guard.close(|ticket| engine.board.landed(ticket));
+            }
+            // It says nothing of what was there before.
+            Ok(Started::Upload(upload)) => match engine.is_there(&destination, &key.digest).await {
+                Ok(true) => {
+                    engine.tell_arrival(&key, &ticket.destination, &Arrival::Present, Instant::now());
+                    guard.close(|ticket| engine.board.landed(ticket));
+                }
+                _ => guard.close(|ticket| engine.board.mount_refused(ticket, Some(upload))),
+            },
+            Err(error) => {
+                tracing::debug!(%error, "not mounted");
+                guard.close(|ticket| engine.board.mount_refused(ticket, None));
+            }
+        },
+        Work::Move { sources, .. } => {
+            let began = Instant::now();
+            let result = engine.bring_from_any(&key, sources, &destination, upload).await;
+            match result {
+                Ok(arrival) => {
+                    engine.tell_arrival(&key, &ticket.destination, &arrival, began);
+                    guard.close(|ticket| engine.board.landed(ticket));
+                }
+                Err(reasons) => guard.close(|ticket| engine.board.failed(ticket, &reasons)),
+            }
+        }
     }
 }
 

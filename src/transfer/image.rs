@@ -82,7 +82,7 @@ impl Image {
             }
             Ok(())
         };
-        self.destination.settled(&manifest.digest).get(|()| true, settle).await?;
+        self.destination.settled(&manifest.digest, self.source.repository()).get(|()| true, settle).await?;
         if placed {
             return Ok(());
         }
@@ -115,7 +115,7 @@ impl Image {
             }
             self.commit(&manifest, &by_digest, depth).await
         };
-        self.destination.settled(&child.digest).get(|()| true, settle).await
+        self.destination.settled(&child.digest, self.source.repository()).get(|()| true, settle).await
     }
 
     /// Whether a manifest is at the destination from an earlier run, with all that it names: registries take no
@@ -134,7 +134,10 @@ impl Image {
         loop {
             self.bring_parts(manifest, depth).await?;
             let error = match self.destination.client.put_manifest(identifier, manifest).await {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    self.tell_skipped(manifest);
+                    return Ok(());
+                }
                 Err(error) => error,
             };
             if !parts_are_missing(&error) || repairs == REPAIRS {
@@ -144,7 +147,20 @@ impl Image {
             repairs += 1;
             tracing::warn!(%error, "the destination misses parts of this manifest; they are looked for again");
             self.forget_parts(manifest);
+            if repairs > 1 {
+                // Nor was the second look right: what the registry says of mounts is not.
+                self.engine.beliefs.was_wrong(self.destination.client.repository().registry());
+            }
             tokio::time::sleep(Duration::from_millis(500 * u64::from(repairs))).await;
+        }
+    }
+
+    /// Names the layers that were left where they are.
+    fn tell_skipped(&self, manifest: &Manifest) {
+        let Content::Blobs(blobs) = &manifest.content else { return };
+        for blob in blobs.iter().filter(|blob| blob.is_foreign) {
+            let (source, digest) = (self.task.source.clone(), blob.digest.clone());
+            self.engine.tell(Event::LayerSkipped { source, digest });
         }
     }
 
@@ -154,7 +170,6 @@ impl Image {
             Content::Index { manifests, blobs } => (blobs, manifests.as_slice()),
         };
         let repository = self.destination.client.repository();
-        self.engine.beliefs.was_wrong(repository.registry());
         self.engine.board.forget(repository, blobs.iter().map(|blob| (&blob.digest, blob.size)));
         self.destination.forget(children.iter().map(|child| &child.digest));
     }
@@ -200,12 +215,7 @@ impl Image {
         let repository = self.destination.client.repository();
         let mut seen = HashSet::new();
         let mut awaited = Vec::new();
-        for blob in blobs.iter().filter(|blob| seen.insert(&blob.digest)) {
-            if blob.is_foreign {
-                let (source, digest) = (self.task.source.clone(), blob.digest.clone());
-                self.engine.tell(Event::LayerSkipped { source, digest });
-                continue;
-            }
+        for blob in blobs.iter().filter(|blob| !blob.is_foreign && seen.insert(&blob.digest)) {
             match self.engine.board.want(&blob.digest, blob.size, self.source.repository(), repository, self.job) {
                 Wanted::Here => {}
                 Wanted::Failed(failure) => return Err(failure),

@@ -123,7 +123,7 @@ impl Verified {
             }
             self.unbroken = 0;
             self.breaks += 1;
-            // Nor is an upload kept open for longer than proxies let it be silent.
+            // A source that asks for more patience than proxies have with a silent upload is not waited for.
             let too_long = error.retry_after().is_some_and(|pause| pause > LONGEST_PAUSE);
             if self.breaks > BREAKS || !error.is_transient() || too_long {
                 return Err(error);

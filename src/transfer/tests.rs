@@ -130,3 +130,23 @@ fn limits_grow_with_the_workers_and_are_bounded() {
     assert_eq!((limits(500).requests, limits(500).tiny, limits(500).workers), (64, 32, 500));
     assert!(limits(7).images >= 4 * limits(7).requests, "images that wait must not keep requests from being sent");
 }
+
+#[tokio::test]
+async fn a_flight_that_ends_before_it_began_gives_its_place_back() {
+    let limits = Limits { workers: 1, requests: 1, tiny: 1, streamed_from: 100, images: 1 };
+    let engine = engine(limits, |_| false);
+    let (source, destination) = ("s.example.com/a".parse().unwrap(), "d.example.com/a".parse().unwrap());
+    let want = || match engine.board.want(&crate::digest::Digest::of(b""), 5000, &source, &destination, 0) {
+        board::Wanted::Await(answer) => answer,
+        _ => panic!("nothing is known of it"),
+    };
+    let mut answer = want();
+    // Spawned, and not polled before the round is over.
+    engine.dispatch();
+    engine.round().cancel();
+    engine.flights.close();
+    engine.flights.wait().await;
+    assert!(answer.try_recv().unwrap().is_err());
+    let _next_round = want();
+    assert_eq!(engine.board.take_ready().len(), 1);
+}

@@ -553,3 +553,52 @@ async fn a_repository_that_takes_nothing_does_not_stop_others_that_share_its_blo
     outcome.assert_failed(&source.reference("team/app", "1.0"), &to, &["500", "moved/app"]);
     assert_same((&source, "team/other", "1.0"), (&destination, "moved/other", "1.0"));
 }
+
+#[tokio::test]
+async fn a_destination_tag_that_cannot_be_asked_for_fails_its_image_alone() {
+    let (source, destination) = two_registries().await;
+    for tag in 0..6 {
+        source.put("team/app", &tag.to_string(), &small(tag));
+    }
+    // The first to be asked for, whichever that is.
+    let first = std::sync::OnceLock::new();
+    destination.on_each(Kind::ManifestHead, move |request| {
+        let first = first.get_or_init(|| request.reference.clone());
+        (*first == request.reference).then(|| Answer::status(401).into())
+    });
+    let outcome = Migration::new()
+        .rule(format!("{}/team/app", source.host()), format!("{}/moved/app", destination.host()))
+        .run()
+        .await;
+    outcome.assert_failures(6, 1, 0);
+    assert_eq!(destination.tags("moved/app").len(), 5, "{outcome}");
+}
+
+#[tokio::test]
+async fn what_one_source_lacks_of_an_image_another_may_have() {
+    let (whole, lacking) = two_registries().await;
+    let destination = Registry::open().await;
+    let image = small(1);
+    whole.put("team/app", "1", &image);
+    lacking.put("team/app", "1", &image);
+    assert!(lacking.remove_blob("team/app", &image.layers()[0]));
+    let outcome = Migration::new()
+        .rule(lacking.reference("team/app", "1"), format!("{}/moved/app:a", destination.host()))
+        .rule(whole.reference("team/app", "1"), format!("{}/moved/app:b", destination.host()))
+        .run()
+        .await;
+    // Whether the first fails or finds the layer there depends on who is first; the second has everything.
+    assert!(destination.tags("moved/app").contains(&"b".to_owned()), "{outcome}");
+    assert!(destination.missing("moved/app", "b").is_empty());
+}
+
+#[tokio::test]
+async fn a_long_page_in_place_of_an_answer_is_an_error_that_passes() {
+    let (source, destination) = two_registries().await;
+    source.put("team/app", "1", &small(1));
+    let page = format!("<html>{}</html>", "busy ".repeat(40_000));
+    source.on(Kind::ManifestGet.once(), Answer::status(503).body(page));
+    let migration =
+        Migration::new().rule(source.reference("team/app", "1"), format!("{}/moved/app", destination.host()));
+    migration.run().await.assert_success(1);
+}

@@ -60,6 +60,10 @@ impl Blob {
         if let Some((.., failure)) = self.failures.iter().find(refused) {
             return Some(failure);
         }
+        if self.home.is_some() {
+            // It can be mounted, whatever the sources lack.
+            return None;
+        }
         // The last one is as good as any: every source has failed.
         sources.iter().map(of_source).collect::<Option<Vec<_>>>()?.pop()
     }
