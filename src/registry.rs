@@ -111,6 +111,28 @@ fn warn_again(error: &Error, pause: Duration) {
     tracing::warn!("{error}; trying again in {:.1} s", pause.as_secs_f64());
 }
 
+/// Tries until there is a result that another try would not change.
+async fn patiently<T, F>(mut attempt: impl FnMut() -> F) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, Error>>,
+{
+    let mut pauses = backoff();
+    loop {
+        let error = match attempt().await {
+            Ok(result) => return Ok(result),
+            Err(error) => error,
+        };
+        match pauses.next().filter(|_| error.is_transient()) {
+            Some(pause) => {
+                let pause = error.retry_after().unwrap_or(pause);
+                warn_again(&error, pause);
+                tokio::time::sleep(pause).await;
+            }
+            None => return Err(error),
+        }
+    }
+}
+
 /// The pauses between the tries of one request.
 fn backoff() -> impl Iterator<Item = Duration> {
     backon::ExponentialBuilder::default()

@@ -19,7 +19,7 @@ use url::Url;
 use super::challenge::{self, Challenge};
 use super::error::{Error, ErrorKind, is_transient};
 use super::http::{Answer, Transport, sensitive};
-use super::{Keyring, Login, backoff, warn_again};
+use super::{Keyring, Login, patiently};
 use crate::reference::{Registry, Repository};
 use crate::shared::Shared;
 
@@ -60,6 +60,14 @@ pub(super) enum Verdict {
 
 /// Who is asking: the name of the entry of auth.json, or nobody.
 type Who = Option<String>;
+
+/// What a token is asked for: where, for what, and by whom.
+struct Grant<'a> {
+    realm: &'a Url,
+    service: Option<&'a str>,
+    scope: &'a Scope,
+    login: Option<&'a Login>,
+}
 
 pub(super) struct Authenticator {
     registry: Registry,
@@ -121,7 +129,8 @@ impl Authenticator {
                 Ok(basic(&login))
             }
             (Some(Challenge::Bearer { realm, service }), login) => {
-                let token = async || self.token(&realm, service.as_deref(), scope, login.as_deref()).await;
+                let grant = Grant { realm: &realm, service: service.as_deref(), scope, login: login.as_deref() };
+                let token = async || self.token(&grant).await;
                 if let Some(login) = &login {
                     let attempt = async || match token().await {
                         // What is said of this scope is not said of the password, nor to those who want another.
@@ -172,18 +181,12 @@ impl Authenticator {
     }
 
     /// The token for a scope, fetched if there is none that lasts.
-    async fn token(
-        &self,
-        realm: &Url,
-        service: Option<&str>,
-        scope: &Scope,
-        login: Option<&Login>,
-    ) -> Result<Token, Error> {
+    async fn token(&self, grant: &Grant<'_>) -> Result<Token, Error> {
         let lasts = |token: &Token| Instant::now() < token.renew_at;
-        let slot = self.slot(login, scope);
+        let slot = self.slot(grant.login, grant.scope);
         match slot.peek().filter(lasts) {
             Some(token) => Ok(token),
-            None => Box::pin(slot.get(lasts, async || self.fetch(realm, service, scope, login).await)).await,
+            None => Box::pin(slot.get(lasts, async || self.fetch(grant).await)).await,
         }
     }
 
@@ -192,13 +195,8 @@ impl Authenticator {
         lock(&self.tokens).entry((who, scope.clone())).or_default().clone()
     }
 
-    async fn fetch(
-        &self,
-        realm: &Url,
-        service: Option<&str>,
-        scope: &Scope,
-        login: Option<&Login>,
-    ) -> Result<Token, Error> {
+    async fn fetch(&self, grant: &Grant<'_>) -> Result<Token, Error> {
+        let Grant { realm, service, scope, login } = *grant;
         let mut url = realm.clone();
         {
             let mut query = url.query_pairs_mut();
@@ -223,22 +221,14 @@ impl Authenticator {
 
     /// Asks until there is an answer that another try would not change.
     async fn get_patiently(&self, url: &Url, authorization: Option<HeaderValue>) -> Result<Answer, Error> {
-        let mut pauses = backoff();
-        loop {
-            let error = match self.get(url, authorization.clone()).await {
-                Ok(answer) if !is_transient(answer.status) => return Ok(answer),
-                Ok(answer) => self.error_at(url, answer.refusal()),
-                Err(kind) => self.error_at(url, kind),
-            };
-            match pauses.next().filter(|_| error.is_transient()) {
-                Some(pause) => {
-                    let pause = error.retry_after().unwrap_or(pause);
-                    warn_again(&error, pause);
-                    tokio::time::sleep(pause).await;
-                }
-                None => return Err(error),
+        patiently(|| async {
+            match self.get(url, authorization.clone()).await {
+                Ok(answer) if is_transient(answer.status) => Err(self.error_at(url, answer.refusal())),
+                Ok(answer) => Ok(answer),
+                Err(kind) => Err(self.error_at(url, kind)),
             }
-        }
+        })
+        .await
     }
 
     async fn get(&self, url: &Url, authorization: Option<HeaderValue>) -> Result<Answer, ErrorKind> {

@@ -11,7 +11,7 @@ use url::Url;
 use super::auth::show;
 use super::error::{Error, ErrorKind, is_refused_or_not_tls, is_transient};
 use super::http::{Answer, Http, Transport};
-use super::{Client, Keyring, auth, backoff, exchange, warn_again};
+use super::{Client, Keyring, auth, exchange, patiently};
 use crate::reference::Registry;
 
 const TIME_LIMIT: Duration = Duration::from_secs(30);
@@ -54,7 +54,7 @@ impl Client {
         if let Some(error) = &*failed {
             return Err(error.clone());
         }
-        match Box::pin(self.find()).await {
+        match Box::pin(patiently(|| self.find())).await {
             Ok(base) => Ok(self.probe.base.get_or_init(|| base)),
             Err(error) => Err(failed.insert(error).clone()),
         }
@@ -69,24 +69,6 @@ impl Client {
     }
 
     async fn find(&self) -> Result<Url, Error> {
-        let mut pauses = backoff();
-        loop {
-            let error = match self.find_once().await {
-                Ok(base) => return Ok(base),
-                Err(error) => error,
-            };
-            match pauses.next().filter(|_| error.is_transient()) {
-                Some(pause) => {
-                    let pause = error.retry_after().unwrap_or(pause);
-                    warn_again(&error, pause);
-                    tokio::time::sleep(pause).await;
-                }
-                None => return Err(error),
-            }
-        }
-    }
-
-    async fn find_once(&self) -> Result<Url, Error> {
         let unusable = || Error {
             registry: self.registry.clone(),
             request: format!("GET https://{}/v2/", self.registry),
