@@ -41,12 +41,6 @@ impl Digest {
         hasher.finish()
     }
 
-    /// `sha256:` and the first twelve digits: enough for a person to tell blobs apart.
-    pub fn short(&self) -> String {
-        let (algorithm, bytes) = self.parts();
-        format!("{algorithm}:{}", hex::encode(&bytes[..6]))
-    }
-
     fn parts(&self) -> (&'static str, &[u8]) {
         match &self.0 {
             Value::Sha256(bytes) => ("sha256", bytes.as_slice()),

@@ -198,9 +198,3 @@ pub struct FailedRule {
 pub trait Listener: Send + Sync {
     fn hear(&self, event: &Event);
 }
-
-impl<L: Listener> Listener for Arc<L> {
-    fn hear(&self, event: &Event) {
-        (**self).hear(event);
-    }
-}

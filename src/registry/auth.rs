@@ -241,8 +241,7 @@ impl Authenticator {
     }
 
     fn reject(&self, login: &Login, url: &Url, answer: &Answer) -> Error {
-        let ErrorKind::Status { status, message, .. } = answer.refusal() else { unreachable!("a refusal is a status") };
-        let message = if message.is_empty() { status.to_string() } else { format!("{status} ({message})") };
+        let message = answer.refusal().to_string();
         let error = self.error_at(url, ErrorKind::Rejected { entry: login.entry.clone(), message });
         lock(&self.rejected).entry(login.entry.clone()).or_insert(error).clone()
     }

@@ -19,6 +19,7 @@ pub(super) struct Blob {
 
 pub(super) struct Need {
     pub destination: Repository,
+    /// At least one.
     pub sources: Vec<Repository>,
     /// Place of the image in the plan: the oldest goes first.
     pub job: usize,
