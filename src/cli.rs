@@ -68,6 +68,14 @@ struct Cli {
     #[arg(long, value_name = "HOST", env = "DEFAULT_REGISTRY", hide_env_values = true)]
     registry: Option<String>,
 
+    /// Trust no tag: ask for every blob, send what is missing, put every manifest again
+    #[arg(long, conflicts_with = "no_clobber")]
+    force: bool,
+
+    /// Never move a destination tag that names another digest: that image fails
+    #[arg(long)]
+    no_clobber: bool,
+
     /// Rounds in which failed tasks are run again
     #[arg(short, long, value_name = "N", default_value_t = 3)]
     retries: u32,

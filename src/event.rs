@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use crate::digest::Digest;
+use crate::platform::Platform;
 use crate::reference::{Reference, Registry, Repository};
 
 /// What kind of thing went wrong: stable words for logs and reports.
@@ -93,6 +95,34 @@ pub enum Success {
     UpToDate,
 }
 
+/// What is known of an image when its task ends, for better or worse. What was not learnt is left out: a run asks for
+/// nothing that it does not need.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// What the source names.
+    pub source_digest: Option<Digest>,
+    /// What the destination names now.
+    pub digest: Option<Digest>,
+    /// What the destination named before.
+    pub digest_before: Option<Digest>,
+    pub media_type: Option<String>,
+    /// As the index has them; of an image that is no index they are not known.
+    pub platforms: Vec<Platform>,
+    /// Bytes of all manifests and blobs, where all manifests were read. What several platforms share counts for each.
+    pub size: Option<u64>,
+    pub blobs: BlobCounts,
+}
+
+/// What became of the distinct blobs of one image. A blob that several images of a run need counts as moved or mounted
+/// for one of those that go to the same repository, and as present for the others.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct BlobCounts {
+    pub moved: u64,
+    pub bytes_moved: u64,
+    pub mounted: u64,
+    pub present: u64,
+}
+
 /// The parts of a run that are announced on standard output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
@@ -124,6 +154,14 @@ pub enum Event {
         destination: Reference,
         taken_by: Reference,
     },
+    /// A blob is needed in `repository` and is not known to be there.
+    BlobWanted {
+        bytes: u64,
+    },
+    /// A blob is about to be read and sent. `FlightEnded` follows, whatever happens.
+    FlightStarted(Flight),
+    /// The flight with this number is over.
+    FlightEnded(u64),
     /// A blob is now in `repository` because it was sent.
     BlobMoved {
         repository: Repository,
@@ -155,11 +193,16 @@ pub enum Event {
         source: Reference,
         digest: Digest,
     },
+    /// An image is about to be compared and copied, in this round.
+    ImageStarted {
+        source: Reference,
+        destination: Reference,
+    },
     ImageDone {
         source: Reference,
         destination: Reference,
         success: Success,
-        digest: Digest,
+        facts: Facts,
     },
     /// An image failed; it is tried again in a later round, or not.
     ImageFailed {
@@ -167,7 +210,21 @@ pub enum Event {
         destination: Reference,
         failure: Failure,
         again: bool,
+        facts: Facts,
     },
+}
+
+/// A blob on its way.
+#[derive(Debug, Clone)]
+pub struct Flight {
+    /// Counts the flights of a run.
+    pub number: u64,
+    pub source: Repository,
+    pub destination: Repository,
+    pub digest: Digest,
+    pub bytes: u64,
+    /// Bytes that have passed, over all tries. Only for show: read it when it is drawn.
+    pub passed: Arc<AtomicU64>,
 }
 
 /// What is left of a migration when it has ended.

@@ -10,7 +10,7 @@
 //!
 //! | module | holds |
 //! | --- | --- |
-//! | [`reference`], [`digest`] | the names of things: registry, repository, tag, digest |
+//! | [`reference`], [`digest`], [`platform`] | the names of things: registry, repository, tag, digest, platform |
 //! | [`config`] | files, flags and environment as checked values |
 //! | [`registry`] | a client of one Registry v2 endpoint; knows nothing of migrations |
 //! | [`plan`] | rules and tag lists to tasks: one task is one image |
@@ -34,6 +34,7 @@ pub mod event;
 pub mod logging;
 pub mod migration;
 pub mod plan;
+pub mod platform;
 pub mod reference;
 pub mod registry;
 pub mod report;

@@ -9,7 +9,7 @@ use crate::config::Rule;
 use crate::event::{Ending, Event, FailedImage, FailedRule, Failure, Listener, Phase};
 use crate::plan::{Planner, Task};
 use crate::registry::Clients;
-use crate::transfer::{Engine, Limits};
+use crate::transfer::{Engine, Limits, Policy};
 
 /// The pauses between rounds, if something may have passed by itself until then.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -20,6 +20,7 @@ pub struct Migration<'a> {
     pub rules: &'a [Rule],
     pub clients: Arc<Clients>,
     pub limits: Limits,
+    pub policy: Policy,
     /// Rounds in which what failed is run again.
     pub retries: u32,
     pub listener: Arc<dyn Listener>,
@@ -29,10 +30,10 @@ pub struct Migration<'a> {
 impl Migration<'_> {
     /// Runs to the end, or until it is cancelled; what was not reached by then has failed.
     pub async fn run(self) -> Ending {
-        let Self { rules, clients, limits, retries, listener, cancel } = self;
+        let Self { rules, clients, limits, policy, retries, listener, cancel } = self;
         let tell = |phase| listener.hear(&Event::Phase(phase));
         let mut planner = Planner::new(rules, clients.clone(), listener.clone(), cancel.clone());
-        let engine = Engine::new(clients.clone(), limits, listener.clone(), cancel.clone());
+        let engine = Engine::new(clients.clone(), limits, policy, listener.clone(), cancel.clone());
 
         tell(Phase::Generate);
         let tasks = shared(planner.generate(retries == 0).await);

@@ -11,6 +11,7 @@
 //! | `lane` | the places for blobs in flight |
 //! | `flight` | one blob on its way, with its tries |
 //! | `opening` | what the destination says before anything is sent |
+//! | `ledger` | what is learnt of one image on its way |
 //! | `stream` | the bytes of a blob, verified and resumed |
 //! | `belief` | what can be believed of a registry's answers to mounts |
 //!
@@ -27,12 +28,14 @@ mod destination;
 mod flight;
 mod image;
 mod lane;
+mod ledger;
 mod opening;
 mod queue;
 
 mod stream;
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::task::{Id, JoinSet};
@@ -43,9 +46,11 @@ use self::belief::Beliefs;
 use self::board::Board;
 use self::destination::Destination;
 use self::image::Image;
+use self::ledger::Ledger;
 use self::queue::Queue;
 
 use crate::event::{Event, Failure, Listener, Success};
+
 use crate::plan::Task;
 use crate::reference::Repository;
 use crate::registry::Clients;
@@ -76,6 +81,15 @@ impl Limits {
     }
 }
 
+/// How images are copied.
+#[derive(Debug, Clone, Default)]
+pub struct Policy {
+    /// Trust no tag and no manifest at the destination: ask for every blob, put every manifest again.
+    pub force: bool,
+    /// Never move a tag that names another digest.
+    pub no_clobber: bool,
+}
+
 /// How a task ended in one round.
 pub type Outcome = Result<Success, Failure>;
 
@@ -85,6 +99,7 @@ pub struct Engine {
     listener: Arc<dyn Listener>,
     cancel: CancellationToken,
     limits: Limits,
+    policy: Policy,
     board: Board,
     beliefs: Beliefs,
     /// The repositories that are being written to in this round.
@@ -92,22 +107,26 @@ pub struct Engine {
     /// Ends with the round: no blob is moved for which nobody waits any more.
     round: Mutex<CancellationToken>,
     flights: TaskTracker,
+    flights_started: AtomicU64,
 }
 
 impl Engine {
     pub fn new(
         clients: Arc<Clients>,
         limits: Limits,
+        policy: Policy,
         listener: Arc<dyn Listener>,
         cancel: CancellationToken,
     ) -> Arc<Self> {
         Arc::new(Self {
             round: Mutex::new(cancel.child_token()),
             flights: TaskTracker::new(),
+            flights_started: AtomicU64::new(0),
             clients,
             listener,
             cancel,
             limits,
+            policy,
             board: Board::new(&limits),
             beliefs: Beliefs::default(),
             destinations: Mutex::default(),
@@ -121,25 +140,27 @@ impl Engine {
         let mut outcomes: Vec<Outcome> = vec![Err(Failure::cancelled()); tasks.len()];
         let mut queue = Queue::new(tasks);
         let mut running = JoinSet::new();
-        let mut jobs: HashMap<Id, usize> = HashMap::new();
+        let mut jobs: HashMap<Id, (usize, Arc<Ledger>)> = HashMap::new();
         loop {
             while running.len() < self.limits.images
                 && !self.cancel.is_cancelled()
                 && let Some(job) = queue.next()
             {
                 let image = self.image(job, &tasks[job], queue.unfinished(&tasks[job].destination.repository));
-                jobs.insert(running.spawn(self.clone().run_one(image)).id(), job);
+                let ledger = image.ledger.clone();
+                jobs.insert(running.spawn(self.clone().run_one(image)).id(), (job, ledger));
             }
             let Some(ended) = running.join_next_with_id().await else { break };
             let (id, outcome) = match ended {
                 Ok((id, outcome)) => (id, outcome),
                 Err(error) => (error.id(), Err(Failure::internal(&error.to_string()))),
             };
-            let Some(job) = jobs.remove(&id) else { continue };
+            let Some((job, ledger)) = jobs.remove(&id) else { continue };
             if let Err(failure) = &outcome {
                 let Task { source, destination } = (*tasks[job]).clone();
                 let again = !last && !failure.is_final;
-                self.tell(Event::ImageFailed { source, destination, failure: failure.clone(), again });
+                let (failure, facts) = (failure.clone(), ledger.facts());
+                self.tell(Event::ImageFailed { source, destination, failure, again, facts });
             }
             outcomes[job] = outcome;
             if let Some(repository) = queue.ended(job) {
@@ -157,17 +178,18 @@ impl Engine {
     /// One of `images` that go to the same repository in this round.
     fn image(self: &Arc<Self>, job: usize, task: &Arc<Task>, images: usize) -> Image {
         let repository = &task.destination.repository;
-        let new = || Arc::new(Destination::new(self.clients.writer(repository), images));
+        let new = || Arc::new(Destination::new(self.clients.writer(repository), images, self.policy.force));
         let destination = self.destinations().entry(repository.clone()).or_insert_with(new).clone();
         let source = self.clients.reader(&task.source.repository);
-        Image { engine: self.clone(), task: task.clone(), job, source, destination }
+        Image { engine: self.clone(), task: task.clone(), job, source, destination, ledger: Arc::default() }
     }
 
     async fn run_one(self: Arc<Self>, image: Image) -> Outcome {
-        let result = self.cancel.run_until_cancelled(image.copy()).await.unwrap_or_else(|| Err(Failure::cancelled()));
-        let (success, digest) = result?;
         let Task { source, destination } = (*image.task).clone();
-        self.tell(Event::ImageDone { source, destination, success, digest });
+        self.tell(Event::ImageStarted { source: source.clone(), destination: destination.clone() });
+        let result = self.cancel.run_until_cancelled(image.copy()).await.unwrap_or_else(|| Err(Failure::cancelled()));
+        let success = result?;
+        self.tell(Event::ImageDone { source, destination, success, facts: image.ledger.facts() });
         Ok(success)
     }
 

@@ -14,7 +14,7 @@ use crate::logging;
 use crate::migration::Migration;
 use crate::registry::Clients;
 use crate::report::Report;
-use crate::transfer::Limits;
+use crate::transfer::{Limits, Policy};
 
 const DEFAULT_AUTH: &str = "./auth.json";
 const DEFAULT_LOG: &str = "./image-migrator.log";
@@ -51,8 +51,9 @@ async fn migrate(cli: &Cli, configuration: Configuration) -> anyhow::Result<u8> 
     }
     report.invalid(&invalid);
     let listener: Arc<dyn Listener> = report.clone();
+    let policy = Policy { force: cli.force, no_clobber: cli.no_clobber };
     let migration =
-        Migration { rules: &rules, clients: Arc::new(clients), limits, retries: cli.retries, listener, cancel };
+        Migration { rules: &rules, clients: Arc::new(clients), limits, policy, retries: cli.retries, listener, cancel };
     let ending = migration.run().await;
     report.finish(&ending, invalid.len());
     let all_well = ending.failed_images.is_empty() && ending.failed_rules.is_empty() && invalid.is_empty();

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use crate::digest::Digest;
+use crate::platform::Platform;
 
 const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -52,6 +53,8 @@ pub struct Descriptor {
     pub size: u64,
     /// Whether it is to be fetched from elsewhere: a non-distributable layer. Registries do not hold it.
     pub is_foreign: bool,
+    /// What a manifest of an index runs on.
+    pub platform: Option<Platform>,
 }
 
 /// Why bytes are no manifest that can be copied.
@@ -94,6 +97,8 @@ struct RawDescriptor {
     size: u64,
     #[serde(default)]
     urls: Vec<String>,
+    /// Only for show and for choosing: whatever else stands here is no reason to refuse the index.
+    platform: Option<serde_json::Value>,
 }
 
 impl Raw {
@@ -154,9 +159,19 @@ fn descriptors(raw: impl IntoIterator<Item = RawDescriptor>) -> Result<Vec<Descr
         let digest = raw.digest.parse().map_err(|error: crate::digest::InvalidDigest| {
             Defect::Unsupported(format!("the manifest names something that cannot be verified: {error}"))
         })?;
-        Ok(Descriptor { media_type: raw.media_type, digest, size: raw.size, is_foreign: !raw.urls.is_empty() })
+        Ok(Descriptor {
+            media_type: raw.media_type,
+            digest,
+            size: raw.size,
+            is_foreign: !raw.urls.is_empty(),
+            platform: raw.platform.and_then(platform),
+        })
     };
     raw.into_iter().map(read).collect()
+}
+
+fn platform(value: serde_json::Value) -> Option<Platform> {
+    serde_json::from_value(value).ok().filter(|platform: &Platform| !platform.os.is_empty())
 }
 
 pub(super) fn is_manifest(media_type: &str) -> bool {
@@ -222,6 +237,16 @@ mod tests {
         let index = parse(&json, "application/json").unwrap();
         assert_eq!(index.media_type, DOCKER_LIST);
         assert!(matches!(index.content, Content::Index { manifests, .. } if manifests.len() == 1));
+    }
+
+    #[test]
+    fn a_platform_is_read_whatever_stands_beside_it() {
+        let platforms = [r#"{"os":"linux","architecture":"arm64","variant":"v8","x":1}"#, r#"{"os":7}"#, "[]", "null"];
+        let children = platforms.map(|platform| descriptor(&format!(r#","platform":{platform}"#))).join(",");
+        let index = parse(&format!(r#"{{"mediaType":"{OCI_INDEX}","manifests":[{children}]}}"#), OCI_INDEX).unwrap();
+        let Content::Index { manifests, .. } = index.content else { panic!("no index") };
+        let read: Vec<_> = manifests.iter().map(|child| child.platform.as_ref().map(Platform::to_string)).collect();
+        assert_eq!(read, [Some("linux/arm64/v8".to_owned()), None, None, None]);
     }
 
     #[test]

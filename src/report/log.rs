@@ -1,5 +1,6 @@
 //! Events as log lines.
 
+use crate::digest::Digest;
 use crate::event::{Category, Event, Success};
 
 /// What is also printed on stderr in its own form: its log line is not shown there as well.
@@ -18,6 +19,7 @@ pub(super) fn event(event: &Event) {
         Event::Clash { rule, source, destination, taken_by } => {
             tracing::info!(%source, %destination, %taken_by, "{rule}: the destination is taken by an earlier rule");
         }
+        Event::ImageStarted { .. } | Event::BlobWanted { .. } | Event::FlightStarted(_) | Event::FlightEnded(_) => {}
         Event::BlobMoved { repository, digest, bytes, elapsed } => {
             tracing::info!(%repository, %digest, bytes, seconds = elapsed.as_secs_f64(), "blob moved");
         }
@@ -32,19 +34,23 @@ pub(super) fn event(event: &Event) {
         Event::LayerSkipped { source, digest } => {
             tracing::warn!(%source, %digest, "layer left out: it is to be fetched from its own urls");
         }
-        Event::ImageDone { source, destination, success: Success::Copied, digest } => {
-            tracing::info!(%source, %destination, %digest, "image copied");
+        Event::ImageDone { source, destination, success: Success::Copied, facts } => {
+            tracing::info!(%source, %destination, digest = %shown(&facts.digest), "image copied");
         }
-        Event::ImageDone { source, destination, success: Success::UpToDate, digest } => {
-            tracing::info!(%source, %destination, %digest, "image up to date");
+        Event::ImageDone { source, destination, success: Success::UpToDate, facts } => {
+            tracing::info!(%source, %destination, digest = %shown(&facts.digest), "image up to date");
         }
-        Event::ImageFailed { source, destination, failure, again: true } => {
+        Event::ImageFailed { source, destination, failure, again: true, .. } => {
             tracing::warn!(category = %failure.category, "{source} -> {destination}: {failure}; it will be tried again");
         }
-        Event::ImageFailed { source, destination, failure, again: false } => {
+        Event::ImageFailed { source, destination, failure, again: false, .. } => {
             tracing::info!(category = %failure.category, "{source} -> {destination}: {failure}");
         }
     }
+}
+
+fn shown(digest: &Option<Digest>) -> String {
+    digest.as_ref().map(Digest::to_string).unwrap_or_default()
 }
 
 pub(super) fn invalid(line: &str) {

@@ -30,14 +30,24 @@ pub(super) struct BlobKey {
     pub size: u64,
 }
 
-/// What came of a need. Everybody who waits for the blob in this repository gets it.
-pub(super) type Answer = Result<(), Failure>;
+/// How a blob came to be where it is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Came {
+    Moved,
+    Mounted,
+    /// It was there, or another image brought it.
+    Present,
+}
+
+/// What came of a need. Everybody who waits for the blob in this repository gets it; only the first is told that it was
+/// moved or mounted, so that sums over images are right.
+pub(super) type Answer = Result<Came, Failure>;
 
 /// The reply to [`Board::want`].
 pub(super) enum Wanted {
     Here,
     Failed(Failure),
-    Await(oneshot::Receiver<Answer>),
+    Await { answer: oneshot::Receiver<Answer>, is_first: bool },
 }
 
 /// Something that may start now. It must be given back by exactly one of `landed`, `mount_refused`, `failed`, `aborted`.
@@ -126,13 +136,14 @@ impl Board {
         if let Some(failure) = blob.failure(std::slice::from_ref(source), destination) {
             return Wanted::Failed(failure.clone());
         }
-        let (sender, receiver) = oneshot::channel();
+        let (sender, answer) = oneshot::channel();
         match blob.need(destination) {
             Some(need) => {
                 if !need.sources.contains(source) {
                     need.sources.push(source.clone());
                 }
                 need.waiters.push(sender);
+                Wanted::Await { answer, is_first: false }
             }
             None => {
                 blob.needs.push(Need {
@@ -145,9 +156,9 @@ impl Board {
                     waiters: vec![sender],
                 });
                 state.advance(&key);
+                Wanted::Await { answer, is_first: true }
             }
         }
-        Wanted::Await(receiver)
     }
 
     /// What may start now, the most urgent first.
@@ -170,7 +181,7 @@ impl Board {
     }
 
     /// The blob is in the ticket's repository.
-    pub fn landed(&self, ticket: &Ticket) {
+    pub fn landed(&self, ticket: &Ticket, came: Came) {
         let mut state = self.lock();
         state.release(ticket);
         if let Work::Mount { .. } = ticket.work {
@@ -179,7 +190,7 @@ impl Board {
         state.present.entry(ticket.destination.clone()).or_default().insert(ticket.key.digest.clone());
         let blob = state.blobs.entry(ticket.key.clone()).or_default();
         blob.home.get_or_insert_with(|| ticket.destination.clone());
-        blob.answer(&ticket.destination, &Ok(()));
+        blob.answer(&ticket.destination, &Ok(came));
         state.advance(&ticket.key);
     }
 

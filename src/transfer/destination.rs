@@ -19,14 +19,16 @@ pub(super) struct Destination {
     /// Images of this round that are to come here.
     images: usize,
     tags: Shared<Arc<Tags>, Error>,
+    /// Nothing here is believed to be whole.
+    force: bool,
     blob_found: AtomicBool,
     /// Manifests that are there, or are being brought there: once for all images that name them. By where they come from,
     /// since what one source lacks another may have.
     manifests: Mutex<HashMap<(Digest, Repository), Settled>>,
 }
 
-/// Filled when a manifest is there with all that it names.
-pub(super) type Settled = Arc<Shared<(), Failure>>;
+/// Filled when a manifest is there with all that it names: with the bytes of all that, if it was read.
+pub(super) type Settled = Arc<Shared<Option<u64>, Failure>>;
 
 /// What is known of the tags.
 enum Tags {
@@ -38,10 +40,11 @@ enum Tags {
 }
 
 impl Destination {
-    pub fn new(client: RepositoryClient, images: usize) -> Self {
+    pub fn new(client: RepositoryClient, images: usize, force: bool) -> Self {
         Self {
             client,
             images,
+            force,
             tags: Shared::default(),
             blob_found: AtomicBool::new(false),
             manifests: Mutex::default(),
@@ -97,7 +100,7 @@ impl Destination {
     /// Whether it is likely that there are no blobs. An interrupted run may have left some where there is no tag yet;
     /// once one is found, others are expected.
     pub fn seems_empty(&self) -> bool {
-        self.has_no_tags() && !self.blob_found.load(Relaxed)
+        self.has_no_tags() && !self.blob_found.load(Relaxed) && !self.force
     }
 
     /// Notes that a blob was here before this run.

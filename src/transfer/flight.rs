@@ -1,15 +1,16 @@
 //! One blob on its way: asked for at the destination, read at the source, sent, and tried again where that may help.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use backon::BackoffBuilder as _;
 
 use super::Engine;
-use super::board::{BlobKey, Scope, Ticket, Work};
+use super::board::{BlobKey, Came, Scope, Ticket, Work};
 use super::opening::{Arrival, Opening};
-use super::stream::{SourceFault, verified};
-use crate::event::{Category, Event, Failure};
+use super::stream::{Passed, SourceFault, verified};
+use crate::event::{Category, Event, Failure, Flight};
 use crate::reference::Repository;
 use crate::registry::{BlobReader, Error, ErrorKind, RepositoryClient, Started, Upload};
 
@@ -108,10 +109,11 @@ impl Engine {
         sources: &[Repository],
         destination: &RepositoryClient,
         mut upload: Option<Upload>,
+        passed: &Passed,
     ) -> Result<Arrival, Vec<(Scope, Failure)>> {
         let mut reasons = Vec::new();
         for source in sources {
-            match self.bring(key, &self.clients.reader(source), destination, upload.take()).await {
+            match self.bring(key, &self.clients.reader(source), destination, upload.take(), passed).await {
                 Ok(arrival) => return Ok(arrival),
                 Err(fault) => {
                     reasons.push((scope(&fault, source), fault.error.to_failure()));
@@ -130,11 +132,12 @@ impl Engine {
         source: &RepositoryClient,
         destination: &RepositoryClient,
         mut upload: Option<Upload>,
+        passed: &Passed,
     ) -> Result<Arrival, Fault> {
         let mut pauses = pauses();
         let mut tries = 0;
         loop {
-            let fault = match self.attempt(key, source, destination, upload.take()).await {
+            let fault = match self.attempt(key, source, destination, upload.take(), passed).await {
                 Ok(arrival) => return Ok(arrival),
                 Err(fault) => fault,
             };
@@ -161,6 +164,7 @@ impl Engine {
         source: &RepositoryClient,
         destination: &RepositoryClient,
         upload: Option<Upload>,
+        passed: &Passed,
     ) -> Result<Arrival, Fault> {
         let BlobKey { digest, size, .. } = key;
         let open = async {
@@ -188,7 +192,7 @@ impl Engine {
             let read = async { source.read_blob(digest, *size, 0).await.map_err(at_source) };
             match gather(beside, open, read).await? {
                 Gathered::There(arrival) => return Ok(arrival),
-                Gathered::Ready(upload, reader) => send(key, source, reader, destination, upload).await?,
+                Gathered::Ready(upload, reader) => send(key, source, reader, destination, upload, passed).await?,
             }
         }
         Ok(Arrival::Sent)
@@ -213,13 +217,13 @@ async fn fly(mut guard: Guard) {
         Work::Mount { from } => match destination.mount(&key.digest, from).await {
             Ok(Started::Mounted) => {
                 engine.tell_arrival(&key, &ticket.destination, &Arrival::Mounted(from.clone()), Instant::now());
-                guard.close(|ticket| engine.board.landed(ticket));
+                guard.close(|ticket| engine.board.landed(ticket, Came::Mounted));
             }
             // It says nothing of what was there before.
             Ok(Started::Upload(upload)) => match engine.is_there(&destination, &key.digest).await {
                 Ok(true) => {
                     engine.tell_arrival(&key, &ticket.destination, &Arrival::Present, Instant::now());
-                    guard.close(|ticket| engine.board.landed(ticket));
+                    guard.close(|ticket| engine.board.landed(ticket, Came::Present));
                 }
                 _ => guard.close(|ticket| engine.board.mount_refused(ticket, Some(upload))),
             },
@@ -230,15 +234,45 @@ async fn fly(mut guard: Guard) {
         },
         Work::Move { sources, .. } => {
             let began = Instant::now();
-            let result = engine.bring_from_any(&key, sources, &destination, upload).await;
+            let shown = Shown::start(&engine, &key, &sources[0], &ticket.destination);
+            let result = engine.bring_from_any(&key, sources, &destination, upload, &shown.passed).await;
+            drop(shown);
             match result {
                 Ok(arrival) => {
                     engine.tell_arrival(&key, &ticket.destination, &arrival, began);
-                    guard.close(|ticket| engine.board.landed(ticket));
+                    guard.close(|ticket| engine.board.landed(ticket, arrival.came()));
                 }
                 Err(reasons) => guard.close(|ticket| engine.board.failed(ticket, &reasons)),
             }
         }
+    }
+}
+
+/// A flight as those see it who watch the run. It ends for them when it is dropped.
+struct Shown {
+    engine: Arc<Engine>,
+    number: u64,
+    passed: Passed,
+}
+
+impl Shown {
+    fn start(engine: &Arc<Engine>, key: &BlobKey, source: &Repository, destination: &Repository) -> Self {
+        let (number, passed) = (engine.flights_started.fetch_add(1, Relaxed), Passed::default());
+        engine.tell(Event::FlightStarted(Flight {
+            number,
+            source: source.clone(),
+            destination: destination.clone(),
+            digest: key.digest.clone(),
+            bytes: key.size,
+            passed: passed.clone(),
+        }));
+        Self { engine: engine.clone(), number, passed }
+    }
+}
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        self.engine.tell(Event::FlightEnded(self.number));
     }
 }
 
@@ -274,9 +308,10 @@ async fn send(
     reader: BlobReader,
     destination: &RepositoryClient,
     upload: Upload,
+    passed: &Passed,
 ) -> Result<(), Fault> {
     let fault = SourceFault::default();
-    let content = verified(source.clone(), reader, key.digest.clone(), key.size, fault.clone());
+    let content = verified(source.clone(), reader, key.digest.clone(), key.size, fault.clone(), passed.clone());
     destination
         .stream_upload(upload, &key.digest, key.size, content)
         .await

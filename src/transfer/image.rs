@@ -8,10 +8,11 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use super::Engine;
-use super::board::Wanted;
+use super::board::{Came, Wanted};
 use super::destination::Destination;
+use super::ledger::Ledger;
 use crate::digest::Digest;
-use crate::event::{Category, Event, Failure, Success};
+use crate::event::{Category, Event, Facts, Failure, Success};
 use crate::plan::Task;
 use crate::reference::Identifier;
 use crate::registry::{Content, Descriptor, Error, Manifest, RepositoryClient};
@@ -32,20 +33,64 @@ pub(super) struct Image {
     pub job: usize,
     pub source: RepositoryClient,
     pub destination: Arc<Destination>,
+    pub ledger: Arc<Ledger>,
 }
 
 impl Image {
     /// Brings the image to its destination, unless it is there.
-    pub async fn copy(&self) -> Result<(Success, Digest), Failure> {
+    pub async fn copy(&self) -> Result<Success, Failure> {
         let (there, wanted) = self.compare().await.map_err(|error| error.to_failure())?;
-        if let (Some(there), Some(wanted)) = (there, wanted)
-            && there == wanted
+        self.ledger.before(there.as_ref());
+        if let Some(wanted) = &wanted {
+            self.ledger.source(wanted);
+        }
+        if !self.engine.policy.force
+            && let Some(there) = &there
+            && Some(there) == wanted.as_ref()
         {
-            return Ok((Success::UpToDate, wanted));
+            self.ledger.placed(there);
+            return Ok(Success::UpToDate);
+        }
+        if self.engine.policy.no_clobber && there.is_some() && there != wanted {
+            return Err(self.clobbered());
         }
         let manifest = self.source.manifest(&self.task.source.identifier).await.map_err(|error| error.to_failure())?;
+        self.ledger.source(&manifest.digest);
+        self.ledger.root(&manifest);
         self.place(&manifest).await?;
-        Ok((Success::Copied, manifest.digest))
+        self.ledger.placed(&manifest.digest);
+        Ok(Success::Copied)
+    }
+
+    /// Asks once more what the tag names, just before it is written: what was learnt before is old by now.
+    async fn check_clobber(&self, digest: &Digest) -> Result<(), Failure> {
+        if !self.engine.policy.no_clobber {
+            return Ok(());
+        }
+        let there = self.destination.client.digest(&self.task.destination.identifier).await;
+        let there = there.map_err(|error| error.to_failure())?;
+        self.ledger.before(there.as_ref());
+        match there {
+            Some(there) if there != *digest => Err(self.clobbered()),
+            _ => Ok(()),
+        }
+    }
+
+    fn clobbered(&self) -> Failure {
+        let Facts { source_digest, digest_before, .. } = self.ledger.facts();
+        let show = |digest: Option<Digest>| digest.map(|digest| digest.to_string()).unwrap_or_default();
+        Failure {
+            category: Category::Refused,
+            registry: Some(self.task.destination.repository.registry().clone()),
+            reason: format!(
+                "the destination names {} already, the source {}; --no-clobber leaves it so",
+                show(digest_before),
+                show(source_digest)
+            )
+            .into(),
+            transient: false,
+            is_final: true,
+        }
     }
 
     /// What is at the destination, and what should be: the latter only if the former is there to be compared with.
@@ -76,33 +121,36 @@ impl Image {
         let place = &self.task.destination.identifier;
         let mut placed = false;
         let settle = async || {
-            if !self.is_there(&Identifier::Digest(manifest.digest.clone())).await? {
-                self.commit(manifest, place, 0).await?;
-                placed = true;
+            if self.is_there(&Identifier::Digest(manifest.digest.clone())).await? {
+                return Ok(None);
             }
-            Ok(())
+            placed = true;
+            self.commit(manifest, place, 0).await
         };
-        self.destination.settled(&manifest.digest, self.source.repository()).get(|()| true, settle).await?;
+        let settled = self.destination.settled(&manifest.digest, self.source.repository());
+        self.ledger.size(settled.get(|_| true, settle).await?);
         if placed {
             return Ok(());
         }
+        self.check_clobber(&manifest.digest).await?;
         match self.destination.client.put_manifest(place, manifest).await {
             Ok(()) => Ok(()),
             // The manifest is there, but not all that it names any more.
             Err(error) if parts_are_missing(&error) => {
                 self.forget_parts(manifest);
-                self.commit(manifest, place, 0).await
+                self.commit(manifest, place, 0).await?;
+                Ok(())
             }
             Err(error) => Err(error.to_failure()),
         }
     }
 
-    /// Brings a child of an index, once for all who name it in this repository.
-    async fn bring_child(&self, child: &Descriptor, depth: usize) -> Result<(), Failure> {
+    /// Brings a child of an index, once for all who name it in this repository. Answers the bytes of all that it names.
+    async fn bring_child(&self, child: &Descriptor, depth: usize) -> Result<Option<u64>, Failure> {
         let settle = async || {
             let by_digest = Identifier::Digest(child.digest.clone());
             if self.is_there(&by_digest).await? {
-                return Ok(());
+                return Ok(None);
             }
             let manifest = self.source.manifest(&by_digest).await.map_err(|error| error.to_failure())?;
             if manifest.bytes.len() as u64 != child.size {
@@ -115,28 +163,31 @@ impl Image {
             }
             self.commit(&manifest, &by_digest, depth).await
         };
-        self.destination.settled(&child.digest, self.source.repository()).get(|()| true, settle).await
+        self.destination.settled(&child.digest, self.source.repository()).get(|_| true, settle).await
     }
 
     /// Whether a manifest is at the destination from an earlier run, with all that it names: registries take no
     /// manifest whose parts they lack. Where nothing was before, it is not asked.
     async fn is_there(&self, by_digest: &Identifier) -> Result<bool, Failure> {
-        if self.destination.has_no_tags() {
+        if self.destination.has_no_tags() || self.engine.policy.force {
             return Ok(false);
         }
         let there = self.destination.client.digest(by_digest).await.map_err(|error| error.to_failure())?;
         Ok(there.is_some())
     }
 
-    /// Writes the manifest after everything it names.
-    async fn commit(&self, manifest: &Manifest, identifier: &Identifier, depth: usize) -> Result<(), Failure> {
+    /// Writes the manifest after everything it names. Answers the bytes of all that.
+    async fn commit(&self, manifest: &Manifest, identifier: &Identifier, depth: usize) -> Result<Option<u64>, Failure> {
         let mut repairs = 0;
         loop {
-            self.bring_parts(manifest, depth).await?;
+            let parts = self.bring_parts(manifest, depth).await?;
+            if depth == 0 {
+                self.check_clobber(&manifest.digest).await?;
+            }
             let error = match self.destination.client.put_manifest(identifier, manifest).await {
                 Ok(()) => {
                     self.tell_skipped(manifest);
-                    return Ok(());
+                    return Ok(parts.map(|parts| parts.saturating_add(manifest.bytes.len() as u64)));
                 }
                 Err(error) => error,
             };
@@ -174,23 +225,25 @@ impl Image {
         self.destination.forget(children.iter().map(|child| &child.digest));
     }
 
-    async fn bring_parts(&self, manifest: &Manifest, depth: usize) -> Result<(), Failure> {
+    async fn bring_parts(&self, manifest: &Manifest, depth: usize) -> Result<Option<u64>, Failure> {
         match &manifest.content {
-            Content::Blobs(blobs) => self.bring_blobs(blobs).await,
+            Content::Blobs(blobs) => self.bring_blobs(blobs).await.map(Some),
             Content::Index { manifests, blobs } => {
                 if depth == MAX_DEPTH {
                     return Err(self.corrupt(format!("indexes are nested more than {MAX_DEPTH} deep")));
                 }
-                self.bring_children(manifests, depth + 1).await?;
-                self.bring_blobs(blobs).await
+                let children = self.bring_children(manifests, depth + 1).await?;
+                let blobs = self.bring_blobs(blobs).await?;
+                Ok(children.map(|children| children.saturating_add(blobs)))
             }
         }
     }
 
-    async fn bring_children(&self, children: &[Descriptor], depth: usize) -> Result<(), Failure> {
+    async fn bring_children(&self, children: &[Descriptor], depth: usize) -> Result<Option<u64>, Failure> {
         let mut seen = HashSet::new();
         let mut distinct = children.iter().filter(|child| seen.insert(&child.digest));
         let mut running = JoinSet::new();
+        let mut bytes = Some(0_u64);
         loop {
             while running.len() < CHILDREN
                 && let Some(child) = distinct.next()
@@ -198,35 +251,47 @@ impl Image {
                 running.spawn(self.clone().boxed_child(child.clone(), depth));
             }
             match running.join_next().await {
-                None => return Ok(()),
-                Some(Ok(result)) => result?,
+                None => return Ok(bytes),
+                Some(Ok(child)) => bytes = child?.zip(bytes).map(|(child, all)| all.saturating_add(child)),
                 Some(Err(_)) => return Err(Failure::internal("child manifest")),
             }
         }
     }
 
     /// Boxed, because children may be indexes and have children.
-    fn boxed_child(self, child: Descriptor, depth: usize) -> Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>> {
+    fn boxed_child(
+        self,
+        child: Descriptor,
+        depth: usize,
+    ) -> Pin<Box<dyn Future<Output = Result<Option<u64>, Failure>> + Send>> {
         Box::pin(async move { self.bring_child(&child, depth).await })
     }
 
-    /// Asks for all blobs at once, then waits until each is there.
-    async fn bring_blobs(&self, blobs: &[Descriptor]) -> Result<(), Failure> {
+    /// Asks for all blobs at once, then waits until each is there. Answers their bytes.
+    async fn bring_blobs(&self, blobs: &[Descriptor]) -> Result<u64, Failure> {
         let repository = self.destination.client.repository();
         let mut seen = HashSet::new();
         let mut awaited = Vec::new();
+        let mut bytes = 0_u64;
         for blob in blobs.iter().filter(|blob| !blob.is_foreign && seen.insert(&blob.digest)) {
+            bytes = bytes.saturating_add(blob.size);
             match self.engine.board.want(&blob.digest, blob.size, self.source.repository(), repository, self.job) {
-                Wanted::Here => {}
+                Wanted::Here => self.ledger.blob(Came::Present, blob.size),
                 Wanted::Failed(failure) => return Err(failure),
-                Wanted::Await(answer) => awaited.push(answer),
+                Wanted::Await { answer, is_first } => {
+                    if is_first {
+                        self.engine.tell(Event::BlobWanted { bytes: blob.size });
+                    }
+                    awaited.push((answer, blob.size));
+                }
             }
         }
         self.engine.dispatch();
-        for answer in awaited {
-            answer.await.unwrap_or_else(|_| Err(Failure::internal("blob")))?;
+        for (answer, size) in awaited {
+            let came = answer.await.unwrap_or_else(|_| Err(Failure::internal("blob")))?;
+            self.ledger.blob(came, size);
         }
-        Ok(())
+        Ok(bytes)
     }
 
     fn corrupt(&self, reason: String) -> Failure {

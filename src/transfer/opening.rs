@@ -2,6 +2,7 @@
 //! is an upload. In as few requests as the registry can be believed in.
 
 use super::Engine;
+use super::board::Came;
 use crate::digest::Digest;
 use crate::reference::Repository;
 use crate::registry::{Error, RepositoryClient, Started, Upload};
@@ -11,6 +12,16 @@ pub(super) enum Arrival {
     Sent,
     Mounted(Repository),
     Present,
+}
+
+impl Arrival {
+    pub fn came(&self) -> Came {
+        match self {
+            Self::Sent => Came::Moved,
+            Self::Mounted(_) => Came::Mounted,
+            Self::Present => Came::Present,
+        }
+    }
 }
 
 /// What a destination says when it is asked for a blob before anything is sent.

@@ -3,6 +3,7 @@
 //! The last part is held back until the whole is known to be right, so that the destination can never commit bytes
 //! that the digest does not name.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -34,6 +35,9 @@ impl SourceFault {
     }
 }
 
+/// Counts the bytes that pass, for those who watch.
+pub(super) type Passed = Arc<AtomicU64>;
+
 /// The bytes of the blob, all of them right, or an error before the last.
 pub(super) fn verified(
     source: RepositoryClient,
@@ -41,9 +45,11 @@ pub(super) fn verified(
     digest: Digest,
     size: u64,
     fault: SourceFault,
+    passed: Passed,
 ) -> impl Stream<Item = Result<Bytes, Error>> + Send + 'static {
     let hasher = Some(Hasher::like(&digest));
-    let state = Verified { source, reader, digest, size, hasher, offset: 0, held: None, breaks: 0, unbroken: 0 };
+    let state =
+        Verified { source, reader, digest, size, hasher, offset: 0, held: None, breaks: 0, unbroken: 0, passed };
     stream::try_unfold(state, move |mut state| {
         let fault = fault.clone();
         async move {
@@ -71,6 +77,7 @@ struct Verified {
     breaks: u32,
     /// Bytes since the last break.
     unbroken: u64,
+    passed: Passed,
 }
 
 impl Verified {
@@ -78,6 +85,7 @@ impl Verified {
         while self.offset < self.size {
             let Some(bytes) = self.read().await? else { continue };
             self.offset += bytes.len() as u64;
+            self.passed.fetch_add(bytes.len() as u64, Relaxed);
             if let Some(hasher) = &mut self.hasher {
                 hasher.update(&bytes);
             }

@@ -20,7 +20,7 @@ impl Listener for Panicky {
 
 fn engine(limits: Limits, panics_at: fn(&Event) -> bool) -> Arc<Engine> {
     let clients = Arc::new(Clients::new(Arc::new(Keyring::default()), limits.requests).unwrap());
-    Engine::new(clients, limits, Arc::new(Panicky(panics_at)), CancellationToken::new())
+    Engine::new(clients, limits, Policy::default(), Arc::new(Panicky(panics_at)), CancellationToken::new())
 }
 
 fn task(from: &fake::Registry, source: &str, to: &fake::Registry, destination: &str) -> Arc<Task> {
@@ -137,7 +137,7 @@ async fn a_flight_that_ends_before_it_began_gives_its_place_back() {
     let engine = engine(limits, |_| false);
     let (source, destination) = ("s.example.com/a".parse().unwrap(), "d.example.com/a".parse().unwrap());
     let want = || match engine.board.want(&crate::digest::Digest::of(b""), 5000, &source, &destination, 0) {
-        board::Wanted::Await(answer) => answer,
+        board::Wanted::Await { answer, .. } => answer,
         _ => panic!("nothing is known of it"),
     };
     let mut answer = want();

@@ -5,17 +5,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each module may use of the others. Only the command line sees all.
-const MAY_USE: [(&str, &[&str]); 11] = [
+const MAY_USE: [(&str, &[&str]); 12] = [
     ("digest", &[]),
+    ("platform", &[]),
     ("reference", &["digest"]),
     ("shared", &[]),
-    ("event", &["digest", "reference"]),
-    ("registry", &["digest", "event", "reference", "shared"]),
+    ("event", &["digest", "platform", "reference"]),
+    ("registry", &["digest", "event", "platform", "reference", "shared"]),
     ("config", &["digest", "reference", "registry"]),
     ("cluster", &["config", "digest", "reference"]),
     ("plan", &["config", "digest", "event", "reference", "registry"]),
-    ("transfer", &["digest", "event", "plan", "reference", "registry", "shared"]),
-    ("report", &["digest", "event", "reference"]),
+    ("transfer", &["digest", "event", "plan", "platform", "reference", "registry", "shared"]),
+    ("report", &["digest", "event", "platform", "reference"]),
     ("logging", &["report"]),
 ];
 

@@ -15,3 +15,4 @@ mod output;
 mod real_registries;
 mod rules;
 mod support;
+mod trust;

@@ -2,7 +2,7 @@
 
 use tokio::sync::oneshot;
 
-use super::{Answer, Scope, Work};
+use super::{Answer, Came, Scope, Work};
 use crate::event::Failure;
 use crate::reference::Repository;
 use crate::registry::Upload;
@@ -119,9 +119,12 @@ impl Blob {
 
 impl Need {
     pub fn answer(self, answer: &Answer) {
+        let mut answer = answer.clone();
         for waiter in self.waiters {
             // Whoever stopped waiting failed for another reason.
-            let _ = waiter.send(answer.clone());
+            if waiter.send(answer.clone()).is_ok() && answer.is_ok() {
+                answer = Ok(Came::Present);
+            }
         }
     }
 

@@ -21,7 +21,7 @@ fn digest(n: usize) -> Digest {
 
 fn awaited(wanted: Wanted) -> oneshot::Receiver<Answer> {
     match wanted {
-        Wanted::Await(answer) => answer,
+        Wanted::Await { answer, .. } => answer,
         Wanted::Here => panic!("it is said to be here"),
         Wanted::Failed(failure) => panic!("{failure}"),
     }
@@ -49,12 +49,16 @@ fn a_blob_is_moved_once_and_mounted_for_the_others() {
     let first = board.take_ready();
     assert_eq!(first.len(), 1);
     assert!(is_move(&first[0]));
-    board.landed(&first[0]);
+    board.landed(&first[0], Came::Moved);
     let mounts = board.take_ready();
     assert_eq!(mounts.len(), 4);
     assert!(mounts.iter().all(|ticket| matches!(&ticket.work, Work::Mount { from } if *from == at("d", 0))));
-    mounts.iter().for_each(|ticket| board.landed(ticket));
-    assert!(answers.iter_mut().all(|answer| answer.try_recv() == Ok(Ok(()))));
+    mounts.iter().for_each(|ticket| board.landed(ticket, Came::Mounted));
+    let came: Vec<_> = answers.iter_mut().map(|answer| answer.try_recv().unwrap().unwrap()).collect();
+    // Each repository's first image is told what happened, so that nothing is counted twice.
+    assert_eq!(came[0], Came::Moved);
+    assert_eq!(came[1..5], [Came::Mounted; 4]);
+    assert_eq!(came[5], Came::Present);
     assert!(matches!(board.want(&digest(0), SIZE, &source, &at("d", 3), 10), Wanted::Here));
 }
 
@@ -63,7 +67,7 @@ fn where_mounts_are_refused_each_repository_gets_its_own() {
     let board = board(2, 1);
     let source = repository("s");
     let _answers: Vec<_> = (0..9).map(|n| awaited(board.want(&digest(0), SIZE, &source, &at("d", n), n))).collect();
-    board.landed(&board.take_ready()[0]);
+    board.landed(&board.take_ready()[0], Came::Moved);
     let mounts = board.take_ready();
     assert_eq!(mounts.len(), 8);
     mounts.iter().for_each(|ticket| board.mount_refused(ticket, None));
@@ -76,7 +80,7 @@ fn where_mounts_are_refused_each_repository_gets_its_own() {
             break;
         }
         moved += ready.len();
-        ready.iter().for_each(|ticket| board.landed(ticket));
+        ready.iter().for_each(|ticket| board.landed(ticket, Came::Moved));
     }
     assert_eq!(moved, 8);
     // The next blob is not even tried.
@@ -103,7 +107,7 @@ fn a_failure_concerns_those_in_its_scope_for_the_round() {
     board.failed(&next[0], &[(Scope::Destination, failure())]);
     assert!(matches!(want(&board, "u", 2), Wanted::Failed(_)));
     board.forget_failures();
-    assert!(matches!(want(&board, "s", 0), Wanted::Await(_)));
+    assert!(matches!(want(&board, "s", 0), Wanted::Await { .. }));
 }
 
 #[test]
@@ -114,8 +118,8 @@ fn a_source_that_is_named_while_another_fails_is_tried() {
     let mut second = awaited(board.want(&digest(0), SIZE, &repository("t"), &at("d", 0), 1));
     board.failed(&ticket[0], &[(Scope::Source(repository("s")), failure())]);
     assert!(first.try_recv().is_err() && second.try_recv().is_err());
-    board.landed(&board.take_ready()[0]);
-    assert_eq!((first.try_recv(), second.try_recv()), (Ok(Ok(())), Ok(Ok(()))));
+    board.landed(&board.take_ready()[0], Came::Moved);
+    assert_eq!((first.try_recv(), second.try_recv()), (Ok(Ok(Came::Moved)), Ok(Ok(Came::Present))));
 }
 
 #[test]
@@ -124,9 +128,9 @@ fn what_is_queued_behind_a_failure_learns_of_it() {
     let refuse = |n| {
         let _answers: Vec<_> =
             (0..2).map(|at_| awaited(board.want(&digest(n), SIZE, &repository("s"), &at("d", at_), 0))).collect();
-        board.landed(&board.take_ready()[0]);
+        board.landed(&board.take_ready()[0], Came::Moved);
         board.take_ready().iter().for_each(|ticket| board.mount_refused(ticket, None));
-        board.take_ready().iter().for_each(|ticket| board.landed(ticket));
+        board.take_ready().iter().for_each(|ticket| board.landed(ticket, Came::Moved));
     };
     (1..=REFUSALS as usize).for_each(refuse);
     let mut answers: Vec<_> =
@@ -143,8 +147,8 @@ fn a_destination_that_refuses_does_not_stop_another() {
     let mut other = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 1), 1));
     board.failed(&board.take_ready()[0], &[(Scope::Destination, failure())]);
     assert!(refused.try_recv().is_ok());
-    board.landed(&board.take_ready()[0]);
-    assert_eq!(other.try_recv(), Ok(Ok(())));
+    board.landed(&board.take_ready()[0], Came::Moved);
+    assert_eq!(other.try_recv(), Ok(Ok(Came::Moved)));
 }
 
 #[test]
@@ -156,11 +160,11 @@ fn a_wrong_size_fails_alone() {
         if ticket.key.size == 5 {
             board.failed(&ticket, &[(Scope::Source(repository("s")), failure())]);
         } else {
-            board.landed(&ticket);
+            board.landed(&ticket, Came::Moved);
         }
     }
     assert_eq!(wrong.try_recv(), Ok(Err(failure())));
-    assert_eq!(right.try_recv(), Ok(Ok(())));
+    assert_eq!(right.try_recv(), Ok(Ok(Came::Moved)));
 }
 
 #[test]
@@ -170,7 +174,7 @@ fn what_nobody_waits_for_any_more_is_not_moved() {
     let second = board.want(&digest(1), SIZE, &repository("s"), &at("d", 0), 1);
     let ticket = board.take_ready();
     drop(second);
-    board.landed(&ticket[0]);
+    board.landed(&ticket[0], Came::Moved);
     assert!(board.take_ready().is_empty());
     drop(first);
 }
@@ -179,7 +183,7 @@ fn what_nobody_waits_for_any_more_is_not_moved() {
 fn what_the_registry_denies_is_looked_for_again() {
     let board = board(7, 1);
     let _answer = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), 0));
-    board.landed(&board.take_ready()[0]);
+    board.landed(&board.take_ready()[0], Came::Moved);
     board.forget(&at("d", 0), [(&digest(0), SIZE)].into_iter());
     let _again = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), 0));
     assert!(is_move(&board.take_ready()[0]));
@@ -205,7 +209,7 @@ fn every_need_ends_in_every_world() {
                 let size = if n % 2 == 0 { 10 } else { SIZE };
                 let source = at(["s", "t"].choose(&mut random).unwrap(), random.random_range(0..3));
                 let destination = at(["d", "e"].choose(&mut random).unwrap(), random.random_range(0..4));
-                if let Wanted::Await(answer) = board.want(&digest(n), size, &source, &destination, left) {
+                if let Wanted::Await { answer, .. } = board.want(&digest(n), size, &source, &destination, left) {
                     answers.push(answer);
                 }
             }
@@ -230,8 +234,8 @@ fn every_need_ends_in_every_world() {
             let ticket = flying.swap_remove(random.random_range(0..flying.len()));
             match &ticket.work {
                 Work::Mount { .. } if refusals && random.random_bool(0.7) => board.mount_refused(&ticket, None),
-                Work::Mount { .. } => board.landed(&ticket),
-                Work::Move { .. } if !random.random_bool(trouble) => board.landed(&ticket),
+                Work::Mount { .. } => board.landed(&ticket, Came::Moved),
+                Work::Move { .. } if !random.random_bool(trouble) => board.landed(&ticket, Came::Moved),
                 Work::Move { sources, .. } => match random.random_range(0..3) {
                     0 => {
                         let reasons = sources.iter().map(|source| (Scope::Source(source.clone()), failure()));

@@ -1,0 +1,64 @@
+//! What is learnt of one image on its way, kept for those who report.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::board::Came;
+use crate::digest::Digest;
+use crate::event::{BlobCounts, Facts};
+use crate::registry::{Content, Manifest};
+
+/// The facts of one image in one round, gathered while its parts are in work side by side.
+#[derive(Default)]
+pub(super) struct Ledger(Mutex<Facts>);
+
+impl Ledger {
+    pub fn facts(&self) -> Facts {
+        self.lock().clone()
+    }
+
+    /// What the source names.
+    pub fn source(&self, digest: &Digest) {
+        self.lock().source_digest = Some(digest.clone());
+    }
+
+    /// What the destination named when it was asked.
+    pub fn before(&self, digest: Option<&Digest>) {
+        self.lock().digest_before = digest.cloned();
+    }
+
+    /// What the destination names now.
+    pub fn placed(&self, digest: &Digest) {
+        self.lock().digest = Some(digest.clone());
+    }
+
+    /// The manifest that the tag is to name.
+    pub fn root(&self, manifest: &Manifest) {
+        let mut facts = self.lock();
+        facts.media_type = Some(manifest.media_type.clone());
+        if let Content::Index { manifests, .. } = &manifest.content {
+            facts.platforms = manifests.iter().filter_map(|child| child.platform.clone()).collect();
+        }
+    }
+
+    /// The bytes of all manifests and blobs, if all manifests were read.
+    pub fn size(&self, bytes: Option<u64>) {
+        self.lock().size = bytes;
+    }
+
+    /// A blob of so many bytes is where the image needs it.
+    pub fn blob(&self, came: Came, bytes: u64) {
+        let BlobCounts { moved, bytes_moved, mounted, present } = &mut self.lock().blobs;
+        match came {
+            Came::Moved => {
+                *moved += 1;
+                *bytes_moved = bytes_moved.saturating_add(bytes);
+            }
+            Came::Mounted => *mounted += 1,
+            Came::Present => *present += 1,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Facts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

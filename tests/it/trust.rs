@@ -1,0 +1,74 @@
+//! How much the destination's tags are trusted: `--force` and `--no-clobber`.
+
+use scriptable_registry::{Gate, Image, Index, Kind, Registry};
+
+use crate::support::{Migration, large, small, summary, two_registries};
+
+fn migration(source: &Registry, destination: &Registry) -> Migration {
+    Migration::new().rule(format!("{}/app", source.host()), format!("{}/app", destination.host()))
+}
+
+#[tokio::test]
+async fn force_brings_back_what_a_damaged_destination_lost() {
+    let (source, destination) = two_registries().await;
+    let image = large(1);
+    source.put("app", "1", &image);
+    source.put("app", "2", &Index::new().image(&small(2)).image(&small(3)));
+    let migration = migration(&source, &destination);
+    migration.run().await.assert_success(2);
+    let (child, lost) = (destination.manifests("app"), destination.blobs("app"));
+    for blob in &lost[..2] {
+        assert!(destination.remove_blob("app", blob));
+    }
+    destination.clear_log();
+    migration.run().await.assert_success(2);
+    assert_eq!(destination.count(Kind::UploadFinish), 0, "the tags are right, and nothing else is looked at");
+    let forced = migration.args(["--force"]).run().await;
+    forced.assert_success(2);
+    assert_eq!(destination.count(Kind::UploadFinish), 2, "only what is missing is sent\n{forced}");
+    assert_eq!(destination.count(Kind::ManifestPut), child.len() as u64, "every manifest is put again\n{forced}");
+    for tag in ["1", "2"] {
+        assert_eq!(destination.missing("app", tag), Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
+async fn no_clobber_leaves_a_tag_that_names_something_else() {
+    let (source, destination) = two_registries().await;
+    let moved = source.put("app", "1", &small(1));
+    source.put("app", "2", &small(2));
+    source.put("app", "3", &small(3));
+    destination.put("app", "2", &small(2));
+    let kept = destination.put("app", "1", &small(9));
+    let migration = Migration::with_default_retries()
+        .rule(format!("{}/app", source.host()), format!("{}/app", destination.host()))
+        .args(["--no-clobber"]);
+    // It is not tried again: nothing would change.
+    let outcome = migration.run().await;
+    outcome.assert_failures(3, 1, 0);
+    outcome.assert_line("FAILED ", &["app:1", "--no-clobber", &kept, &moved]);
+    assert_eq!(destination.digest("app", "1"), Some(kept));
+    assert!(destination.digest("app", "3").is_some());
+}
+
+#[tokio::test]
+async fn no_clobber_sees_a_tag_that_appears_during_the_run() {
+    let (source, destination) = two_registries().await;
+    source.put("app", "1", &Image::new("linux/amd64").layer_of(1, 1000));
+    let gate = Gate::closed();
+    destination.on(Kind::UploadFinish.once(), gate.clone());
+    let migration = migration(&source, &destination).args(["--no-clobber"]);
+    let mut running = migration.start().await;
+    running.until(&destination, Kind::UploadFinish, 1).await;
+    let kept = destination.put("app", "1", &small(9));
+    gate.open();
+    let outcome = running.finish().await;
+    outcome.assert(1, &[crate::support::GENERATE, crate::support::HANDLE, &summary(1, 1, 0)]);
+    assert_eq!(destination.digest("app", "1"), Some(kept));
+}
+
+#[tokio::test]
+async fn force_and_no_clobber_contradict_each_other() {
+    let outcome = Migration::new().args(["--force", "--no-clobber"]).run().await;
+    outcome.assert_refused(&["--force", "--no-clobber"]);
+}
