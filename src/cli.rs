@@ -1,5 +1,6 @@
 //! The command line: flags to settings. What was meant is in `config`; this is what was typed.
 
+mod completions;
 mod config;
 mod migrate;
 mod signals;
@@ -8,9 +9,29 @@ use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
 use crate::logging;
+
+const EXIT_CODES: &str =
+    "Exit codes: 0 all done; 1 an image or a rule failed; 2 wrong usage or configuration; 130, 143 interrupted.";
+
+const EXAMPLES: &str = r#"Examples:
+  auth.json    {"docker.io": {"username": "me", "password": "${TOKEN}"}}
+  images.json  {"docker.io/library/nginx:1.25,1.26": "registry.example.com/base/nginx"}
+
+  image-migrator                                    migrate by ./auth.json and ./images.json
+  image-migrator --dry-run                          see what would be done
+  image-migrator --failed again.json                keep what failed ...
+  image-migrator --images again.json                ... and run just that
+  image-migrator verify                             compare both sides afterwards
+  image-migrator config -t registry.example.com/x   write images.json from a cluster
+
+Exit codes:
+  0         every task ended well, also if there was nothing to do
+  1         an image failed, or tasks could not be generated
+  2         wrong usage or configuration: no registry was asked
+  130, 143  stopped by SIGINT or SIGTERM, after the summary"#;
 
 /// Exit codes that scripts rely on.
 mod exit {
@@ -33,7 +54,8 @@ mod exit {
     max_term_width = 100,
     // A migration's flag before the word of another command is a mistake.
     args_conflicts_with_subcommands = true,
-    after_help = "Exit codes: 0 all done; 1 an image or a rule failed; 2 wrong usage or configuration; 130, 143 interrupted."
+    after_help = EXIT_CODES,
+    after_long_help = EXAMPLES
 )]
 struct Cli {
     #[command(subcommand)]
@@ -59,6 +81,18 @@ struct Cli {
     /// How log lines are written
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     log_format: LogFormat,
+
+    /// More in the log; twice: much more
+    #[arg(short, long, action = ArgAction::Count, conflicts_with = "quiet")]
+    verbose: u8,
+
+    /// Less in the log: only warnings
+    #[arg(short, long)]
+    quiet: bool,
+
+    /// How progress is shown on stderr: bars on a terminal, else a plain line now and then
+    #[arg(long, value_name = "HOW", default_value = "auto")]
+    progress: Show,
 
     /// Namespace for images whose destination is ""; may have several components
     #[arg(long, value_name = "NAME", env = "DEFAULT_NAMESPACE", hide_env_values = true)]
@@ -89,12 +123,24 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Config(config::ConfigFlags),
+    Completions(completions::CompletionsFlags),
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum LogFormat {
     Text,
     Json,
+}
+
+/// How progress is shown.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Show {
+    /// Bars on a terminal, else plain lines
+    Auto,
+    Bars,
+    /// A line every ten seconds
+    Plain,
+    None,
 }
 
 impl From<LogFormat> for logging::Format {
@@ -112,6 +158,10 @@ pub fn run() -> ExitCode {
     let mut cli = Cli::parse();
     let ended = match cli.command.take() {
         Some(Command::Config(flags)) => config::run(flags),
+        Some(Command::Completions(flags)) => match completions::run(&flags) {
+            Ok(()) => Ok(0),
+            Err(error) => Err(migrate::Stopped { cause: error.into(), code: exit::FAILED }),
+        },
         None => migrate::run(cli),
     };
     match ended {

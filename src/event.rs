@@ -141,6 +141,8 @@ pub enum Event {
         repository: Repository,
         tags: usize,
     },
+    /// So many more images are to be migrated.
+    TasksGenerated(usize),
     /// A rule's tags could not be listed; it is tried again in a later round, or not.
     RuleFailed {
         rule: String,
@@ -180,6 +182,7 @@ pub enum Event {
     BlobPresent {
         repository: Repository,
         digest: Digest,
+        bytes: u64,
     },
     /// A blob could not be moved at this try and is tried again.
     BlobRetried {
@@ -254,4 +257,13 @@ pub struct FailedRule {
 /// Hears of every event, in the order in which each task tells them. Called from many tasks at once: it must be quick.
 pub trait Listener: Send + Sync {
     fn hear(&self, event: &Event);
+}
+
+/// Several listeners, told in order.
+impl Listener for Vec<Arc<dyn Listener>> {
+    fn hear(&self, event: &Event) {
+        for listener in self {
+            listener.hear(event);
+        }
+    }
 }

@@ -1,26 +1,64 @@
-//! Where log lines go: everything to the log file, warnings to the console as well.
+//! Where log lines go: to the log file as many as are asked for, warnings to the console as well.
 
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
+use tracing::level_filters::LevelFilter;
 use tracing::{Level, Metadata, Subscriber};
-use tracing_subscriber::filter::filter_fn;
-use tracing_subscriber::fmt::format::{DefaultFields, JsonFields};
+use tracing_subscriber::filter::{FilterFn, Targets, filter_fn};
+use tracing_subscriber::fmt::format::{DefaultFields, JsonFields, Writer};
+use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::fmt::{MakeWriter, layer};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer, registry};
 
-use crate::report::PRINTED;
+use crate::report::{Console, PRINTED, SUMMARY};
 
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     Text,
     Json,
+}
+
+/// Which log lines are written.
+#[derive(Debug, Clone)]
+pub struct Levels {
+    log: Targets,
+    console: Level,
+}
+
+impl Levels {
+    /// Less than usual: warnings in the log, errors on the console.
+    pub fn quiet() -> Self {
+        Self { log: of(Targets::new().with_default(LevelFilter::WARN)), console: Level::ERROR }
+    }
+
+    /// The usual, and more for each `v`.
+    pub fn verbose(v: u8) -> Self {
+        let level = [LevelFilter::INFO, LevelFilter::DEBUG, LevelFilter::TRACE][usize::from(v.min(2))];
+        Self { log: of(Targets::new().with_default(level)), console: Level::WARN }
+    }
+
+    /// What `RUST_LOG` says: `debug`, or `image_migrator::registry=trace,info`.
+    ///
+    /// # Errors
+    ///
+    /// Why it says nothing.
+    pub fn parse(text: &str) -> Result<Self, impl fmt::Display + use<>> {
+        text.parse::<Targets>().map(|log| Self { log: of(log), console: Level::WARN })
+    }
+}
+
+/// What is promised to stand in the log stands there at any level.
+fn of(targets: Targets) -> Targets {
+    targets.with_target(PRINTED, LevelFilter::INFO).with_target(SUMMARY, LevelFilter::INFO)
 }
 
 /// Opens a log file to append to.
@@ -33,45 +71,99 @@ pub fn open(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// Sends log lines to `file`; warnings also to stderr, short.
-pub fn to_file(file: File, format: Format) {
+/// Sends log lines to `file`; warnings also to the console, short.
+pub fn to_file(file: File, format: Format, levels: Levels, console: Console) {
     // The file's layer comes first: fields formatted for the console would be reused in the file.
-    registry().with(lines(Arc::new(file), format, |_| true)).with(console()).init();
+    let file = lines(Arc::new(file), format, levels.log, |_| true);
+    registry().with(file).with(short(console, levels.console)).init();
 }
 
 /// Sends log lines to stderr, but for those that are printed there anyway.
-pub fn to_stderr(format: Format) {
-    registry().with(lines(io::stderr, format, |metadata| metadata.target() != PRINTED)).init();
+pub fn to_stderr(format: Format, levels: Levels, console: Console) {
+    let wanted = |metadata: &Metadata<'_>| metadata.target() != PRINTED;
+    registry().with(lines(move || console.clone(), format, levels.log, wanted)).init();
 }
 
-/// Sends warnings to stderr, and no log lines anywhere.
-pub fn to_console() {
-    registry().with(console()).init();
+/// Sends warnings to the console, and no log lines anywhere.
+pub fn to_console(levels: Levels, console: Console) {
+    registry().with(short(console, levels.console)).init();
 }
 
-fn lines<S, W>(writer: W, format: Format, wanted: fn(&Metadata<'_>) -> bool) -> Box<dyn Layer<S> + Send + Sync>
+fn lines<S, W>(
+    writer: W,
+    format: Format,
+    levels: Targets,
+    wanted: fn(&Metadata<'_>) -> bool,
+) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let wanted = filter_fn(move |metadata: &Metadata<'_>| {
-        is_ours(metadata) && *metadata.level() <= Level::INFO && wanted(metadata)
+        is_ours(metadata) && wanted(metadata) && levels.would_enable(metadata.target(), metadata.level())
     });
-    let base = layer().with_writer(writer).with_ansi(false).with_target(false);
+    let base = layer().with_writer(writer).with_ansi(false).with_target(false).with_timer(Clock);
     match format {
         Format::Text => base.fmt_fields(DefaultFields::new()).with_filter(wanted).boxed(),
         Format::Json => base.json().flatten_event(true).fmt_fields(JsonFields::new()).with_filter(wanted).boxed(),
     }
 }
 
-fn console<S: Subscriber + for<'a> LookupSpan<'a>>() -> impl Layer<S> {
-    let wanted = filter_fn(|metadata: &Metadata<'_>| {
-        is_ours(metadata) && *metadata.level() <= Level::WARN && metadata.target() != PRINTED
+fn short<S: Subscriber + for<'a> LookupSpan<'a>>(console: Console, level: Level) -> impl Layer<S> {
+    let wanted: FilterFn<_> = filter_fn(move |metadata: &Metadata<'_>| {
+        is_ours(metadata) && *metadata.level() <= level && metadata.target() != PRINTED
     });
-    layer().with_writer(io::stderr).with_ansi(false).with_target(false).without_time().with_filter(wanted)
+    let base = layer().with_writer(move || console.clone()).with_ansi(false).with_target(false);
+    base.without_time().with_filter(wanted)
 }
 
 /// Libraries may log what they send: only our own lines are known to hold no secrets.
 fn is_ours(metadata: &Metadata<'_>) -> bool {
-    metadata.target() == PRINTED || metadata.target().starts_with(env!("CARGO_CRATE_NAME"))
+    let target = metadata.target();
+    target == PRINTED || target == SUMMARY || target.starts_with(env!("CARGO_CRATE_NAME"))
+}
+
+/// The time of day in UTC, to the millisecond.
+struct Clock;
+
+impl FormatTime for Clock {
+    fn format_time(&self, writer: &mut Writer<'_>) -> fmt::Result {
+        write!(writer, "{}", humantime::format_rfc3339_millis(SystemTime::now()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn writes(levels: &Levels, target: &str, level: Level) -> bool {
+        levels.log.would_enable(target, &level)
+    }
+
+    #[test]
+    fn the_promised_lines_are_written_at_every_level() {
+        for levels in [Levels::quiet(), Levels::verbose(0), Levels::parse("image_migrator=error").ok().unwrap()] {
+            assert!(writes(&levels, PRINTED, Level::INFO) && writes(&levels, SUMMARY, Level::INFO), "{levels:?}");
+        }
+    }
+
+    #[test]
+    fn each_v_adds_a_level() {
+        let most = |levels: &Levels| {
+            [Level::TRACE, Level::DEBUG, Level::INFO, Level::WARN]
+                .into_iter()
+                .find(|level| writes(levels, "image_migrator::transfer", *level))
+        };
+        assert_eq!(most(&Levels::quiet()), Some(Level::WARN));
+        let v = [0, 1, 2, 9].map(|v| most(&Levels::verbose(v)).unwrap());
+        assert_eq!(v, [Level::INFO, Level::DEBUG, Level::TRACE, Level::TRACE]);
+    }
+
+    #[test]
+    fn rust_log_names_levels_and_modules() {
+        let levels = Levels::parse("info,image_migrator::registry=trace").ok().unwrap();
+        assert!(writes(&levels, "image_migrator::registry::http", Level::TRACE));
+        assert!(!writes(&levels, "image_migrator::transfer", Level::DEBUG));
+        assert!(Levels::parse("image_migrator=loud").is_err());
+    }
 }

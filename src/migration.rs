@@ -38,6 +38,7 @@ impl Migration<'_> {
         tell(Phase::Generate);
         let tasks = shared(planner.generate(retries == 0).await);
         let mut images = tasks.len();
+        listener.hear(&Event::TasksGenerated(images));
         tell(Phase::Handle);
         let mut failed = run(&engine, tasks, retries == 0).await;
 
@@ -62,6 +63,7 @@ impl Migration<'_> {
                 tell(Phase::RetryGenerate);
                 let new = shared(planner.generate_again(left == 0).await);
                 images += new.len();
+                listener.hear(&Event::TasksGenerated(new.len()));
                 tasks.extend(new);
             }
             if !tasks.is_empty() {

@@ -1,16 +1,17 @@
 //! From events to what an operator and a script see: standard output, failures, totals, the log.
 
+mod console;
 mod log;
+mod progress;
 mod text;
 
 use std::fmt::Display;
-use std::io::Write;
-
-pub use log::PRINTED;
-
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
+
+pub use console::Console;
+pub use log::{PRINTED, SUMMARY};
+pub use progress::{Progress, Style};
 
 use crate::event::{Ending, Event, Listener, Success};
 
@@ -18,9 +19,7 @@ use crate::event::{Ending, Event, Listener, Success};
 pub struct Report {
     began: Instant,
     totals: Totals,
-    /// Contract lines alone. Locked for whole lines.
-    stdout: Mutex<Box<dyn Write + Send>>,
-    stderr: Mutex<Box<dyn Write + Send>>,
+    console: Console,
 }
 
 /// Sums over the events of a run.
@@ -37,13 +36,8 @@ struct Totals {
 }
 
 impl Report {
-    pub fn new(stdout: Box<dyn Write + Send>, stderr: Box<dyn Write + Send>) -> Self {
-        Self {
-            began: Instant::now(),
-            totals: Totals::default(),
-            stdout: Mutex::new(stdout),
-            stderr: Mutex::new(stderr),
-        }
+    pub fn new(console: Console) -> Self {
+        Self { began: Instant::now(), totals: Totals::default(), console }
     }
 
     /// Names the rules that cannot be used, before anything is done.
@@ -51,7 +45,7 @@ impl Report {
         for rule in rules {
             let line = format!("INVALID {rule}");
             log::invalid(&line);
-            self.to_stderr(&line);
+            self.console.err(&line);
         }
     }
 
@@ -64,25 +58,14 @@ impl Report {
     pub fn finish(&self, ending: &Ending, invalid: usize) {
         for (line, category) in text::failures(ending) {
             log::failed(&line, category);
-            self.to_stderr(&line);
+            self.console.err(&line);
         }
         let totals = self.totals.to_line(self.began.elapsed());
         log::totals(&totals);
-        self.to_stderr(&totals);
+        self.console.err(&totals);
         let summary = text::summary(ending, invalid);
         log::summary(&summary);
-        self.to_stdout(&summary);
-    }
-
-    // A closed pipe is no reason to stop a migration.
-    fn to_stdout(&self, line: &str) {
-        let mut stdout = self.stdout.lock().unwrap_or_else(PoisonError::into_inner);
-        let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
-    }
-
-    fn to_stderr(&self, line: &str) {
-        let mut stderr = self.stderr.lock().unwrap_or_else(PoisonError::into_inner);
-        let _ = writeln!(stderr, "{line}").and_then(|()| stderr.flush());
+        self.console.out(&summary);
     }
 }
 
@@ -91,7 +74,7 @@ impl Listener for Report {
         log::event(event);
         self.totals.add(event);
         if let Event::Phase(phase) = event {
-            self.to_stdout(text::phase(*phase));
+            self.console.out(text::phase(*phase));
         }
     }
 }

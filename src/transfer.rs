@@ -41,6 +41,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
 
 use self::belief::Beliefs;
 use self::board::Board;
@@ -148,7 +149,10 @@ impl Engine {
             {
                 let image = self.image(job, &tasks[job], queue.unfinished(&tasks[job].destination.repository));
                 let ledger = image.ledger.clone();
-                jobs.insert(running.spawn(self.clone().run_one(image)).id(), (job, ledger));
+                // Whatever is logged on its way names the image.
+                let Task { source, destination } = &*tasks[job];
+                let span = tracing::info_span!("image", %source, %destination);
+                jobs.insert(running.spawn(self.clone().run_one(image).instrument(span)).id(), (job, ledger));
             }
             let Some(ended) = running.join_next_with_id().await else { break };
             let (id, outcome) = match ended {

@@ -1,19 +1,19 @@
 //! The default command: reads the configuration, runs the migration, reports.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 
-use super::{Cli, exit, signals};
+use super::{Cli, Show, exit, signals};
 use crate::config::{self, Configuration, Files, Sources};
 use crate::event::Listener;
-use crate::logging;
+use crate::logging::{self, Levels};
 use crate::migration::Migration;
 use crate::registry::Clients;
-use crate::report::Report;
+use crate::report::{Console, Progress, Report, Style};
 use crate::transfer::{Limits, Policy};
 
 const DEFAULT_AUTH: &str = "./auth.json";
@@ -28,33 +28,39 @@ pub(super) struct Stopped {
 pub(super) fn run(cli: Cli) -> Result<u8, Stopped> {
     let usage = |cause: anyhow::Error| Stopped { cause, code: exit::USAGE };
     let failed = |cause: anyhow::Error| Stopped { cause, code: exit::FAILED };
-    start_log(&cli).map_err(usage)?;
+    let console = Console::of_process();
+    start_log(&cli, &console).map_err(usage)?;
     let configuration = config::load(&sources(&cli), &|name| std::env::var(name).ok())
         .inspect_err(|error| tracing::error!(target: crate::report::PRINTED, "{error}"))
         .map_err(|error| usage(error.into()))?;
     let runtime = tokio::runtime::Runtime::new().context("the runtime cannot be started").map_err(failed)?;
-    let code = runtime.block_on(migrate(&cli, configuration)).map_err(failed)?;
+    let code = runtime.block_on(migrate(&cli, configuration, console)).map_err(failed)?;
     // Requests that were cancelled are not waited for.
     runtime.shutdown_background();
     Ok(code)
 }
 
-async fn migrate(cli: &Cli, configuration: Configuration) -> anyhow::Result<u8> {
+async fn migrate(cli: &Cli, configuration: Configuration, console: Console) -> anyhow::Result<u8> {
     let Configuration { keyring, rules, invalid, warnings } = configuration;
     let limits = Limits::for_workers(cli.workers.into());
     let clients = Clients::new(Arc::new(keyring), limits.requests).context("HTTP cannot be set up")?;
     let cancel = CancellationToken::new();
     let interruption = signals::watch(cancel.clone()).context("signals cannot be watched")?;
-    let report = Arc::new(Report::new(Box::new(io::stdout()), Box::new(io::stderr())));
+    let report = Arc::new(Report::new(console.clone()));
     for warning in &warnings {
         report.warning(warning);
     }
     report.invalid(&invalid);
-    let listener: Arc<dyn Listener> = report.clone();
+    let progress = progress_style(cli).map(|style| Arc::new(Progress::start(console, style)));
+    let mut listeners: Vec<Arc<dyn Listener>> = vec![report.clone()];
+    listeners.extend(progress.clone().map(|progress| progress as Arc<dyn Listener>));
+    let listener: Arc<dyn Listener> = Arc::new(listeners);
     let policy = Policy { force: cli.force, no_clobber: cli.no_clobber };
     let migration =
         Migration { rules: &rules, clients: Arc::new(clients), limits, policy, retries: cli.retries, listener, cancel };
     let ending = migration.run().await;
+    // Nothing moves any more when the failures are named.
+    progress.inspect(|progress| progress.stop());
     report.finish(&ending, invalid.len());
     let all_well = ending.failed_images.is_empty() && ending.failed_rules.is_empty() && invalid.is_empty();
     Ok(interruption.exit_code().unwrap_or(if all_well { 0 } else { exit::FAILED }))
@@ -73,19 +79,50 @@ fn sources(cli: &Cli) -> Sources {
     Sources { files, registry: given(&cli.registry), namespace: given(&cli.namespace) }
 }
 
+/// How progress is shown, if it is: bars where they can be drawn and nothing else scrolls by.
+fn progress_style(cli: &Cli) -> Option<Style> {
+    let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let logs_there = cli.log.as_deref() == Some(Path::new("-"));
+    match cli.progress {
+        Show::None => None,
+        Show::Bars => Some(Style::Bars),
+        Show::Plain => Some(Style::Plain),
+        Show::Auto if io::stderr().is_terminal() && !logs_there && !set("CI") && !is_dumb() => Some(Style::Bars),
+        Show::Auto => Some(Style::Plain),
+    }
+}
+
+fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_none_or(|term| term == "dumb")
+}
+
+/// The levels of the log: what was typed counts more than what the environment says.
+fn levels(cli: &Cli) -> Levels {
+    let from_environment = std::env::var("RUST_LOG").ok().filter(|text| !text.is_empty());
+    match (cli.quiet, cli.verbose, from_environment) {
+        (true, ..) => Levels::quiet(),
+        (_, 0, Some(text)) => Levels::parse(&text).unwrap_or_else(|error| {
+            say(&format!("warning: RUST_LOG={text:?} is not used: {error}"));
+            Levels::verbose(0)
+        }),
+        (_, v, _) => Levels::verbose(v),
+    }
+}
+
 /// Opens the log. That the default file cannot be written is no reason to stop.
-fn start_log(cli: &Cli) -> anyhow::Result<()> {
+fn start_log(cli: &Cli, console: &Console) -> anyhow::Result<()> {
+    let (levels, console) = (levels(cli), console.clone());
     let path = cli.log.as_deref().unwrap_or(Path::new(DEFAULT_LOG));
     if path == Path::new("-") {
-        logging::to_stderr(cli.log_format.into());
+        logging::to_stderr(cli.log_format.into(), levels, console);
         return Ok(());
     }
     let opened = logging::open(path).with_context(|| format!("the log file {} cannot be written", path.display()));
     match opened {
-        Ok(file) => logging::to_file(file, cli.log_format.into()),
+        Ok(file) => logging::to_file(file, cli.log_format.into(), levels, console),
         Err(error) if cli.log.is_some() => return Err(error.context("--log")),
         Err(error) => {
-            logging::to_console();
+            logging::to_console(levels, console);
             tracing::warn!("{error:#}; there will be no log file");
         }
     }

@@ -1,10 +1,12 @@
 //! Events as log lines.
 
 use crate::digest::Digest;
-use crate::event::{Category, Event, Success};
+use crate::event::{Category, Event, Flight, Success};
 
 /// What is also printed on stderr in its own form: its log line is not shown there as well.
 pub const PRINTED: &str = "printed";
+/// The last line, which is in the log at every level.
+pub const SUMMARY: &str = "summary";
 
 pub(super) fn event(event: &Event) {
     match event {
@@ -19,14 +21,20 @@ pub(super) fn event(event: &Event) {
         Event::Clash { rule, source, destination, taken_by } => {
             tracing::info!(%source, %destination, %taken_by, "{rule}: the destination is taken by an earlier rule");
         }
-        Event::ImageStarted { .. } | Event::BlobWanted { .. } | Event::FlightStarted(_) | Event::FlightEnded(_) => {}
+        Event::TasksGenerated(images) => tracing::info!(images, "images to migrate"),
+        Event::ImageStarted { source, destination } => tracing::debug!(%source, %destination, "image begun"),
+        Event::FlightStarted(flight) => {
+            let Flight { source, destination, digest, bytes, .. } = flight;
+            tracing::debug!(%source, %destination, %digest, bytes, "blob begun");
+        }
+        Event::BlobWanted { .. } | Event::FlightEnded(_) => {}
         Event::BlobMoved { repository, digest, bytes, elapsed } => {
             tracing::info!(%repository, %digest, bytes, seconds = elapsed.as_secs_f64(), "blob moved");
         }
         Event::BlobMounted { repository, digest, bytes, from } => {
             tracing::info!(%repository, %digest, bytes, %from, "blob mounted");
         }
-        Event::BlobPresent { repository, digest } => tracing::info!(%repository, %digest, "blob already there"),
+        Event::BlobPresent { repository, digest, .. } => tracing::info!(%repository, %digest, "blob already there"),
         Event::BlobRetried { repository, digest, failure, pause } => {
             let seconds = pause.as_secs_f64();
             tracing::warn!(%repository, %digest, "{failure}; trying the blob again in {seconds:.1} s");
@@ -66,5 +74,5 @@ pub(super) fn totals(line: &str) {
 }
 
 pub(super) fn summary(line: &str) {
-    tracing::info!("{line}");
+    tracing::info!(target: SUMMARY, "{line}");
 }

@@ -98,7 +98,7 @@ impl Engine {
         self.tell(match arrival {
             Arrival::Sent => Event::BlobMoved { repository, digest, bytes, elapsed: began.elapsed() },
             Arrival::Mounted(from) => Event::BlobMounted { repository, digest, bytes, from: from.clone() },
-            Arrival::Present => Event::BlobPresent { repository, digest },
+            Arrival::Present => Event::BlobPresent { repository, digest, bytes },
         });
     }
 

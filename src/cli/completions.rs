@@ -1,0 +1,84 @@
+//! The `completions` command: scripts for shells, and the manual page, made from the flags themselves.
+
+use std::io;
+
+use clap::{Args, CommandFactory as _, ValueEnum};
+use clap_complete::Shell;
+
+use super::{Cli, print};
+
+/// Print a completion script for a shell, or the manual page, on stdout
+///
+/// bash: image-migrator completions bash > ~/.local/share/bash-completion/completions/image-migrator
+/// zsh: image-migrator completions zsh > a folder of $fpath/_image-migrator
+/// fish: image-migrator completions fish > ~/.config/fish/completions/image-migrator.fish
+/// PowerShell: image-migrator completions powershell >> $PROFILE
+/// man page: image-migrator completions man > ~/.local/share/man/man1/image-migrator.1
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct CompletionsFlags {
+    /// For what
+    #[arg(value_name = "SHELL")]
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Kind {
+    Bash,
+    Zsh,
+    Fish,
+    #[value(name = "powershell")]
+    PowerShell,
+    Elvish,
+    /// The manual page, for man
+    Man,
+}
+
+impl Kind {
+    fn shell(self) -> Option<Shell> {
+        match self {
+            Self::Bash => Some(Shell::Bash),
+            Self::Zsh => Some(Shell::Zsh),
+            Self::Fish => Some(Shell::Fish),
+            Self::PowerShell => Some(Shell::PowerShell),
+            Self::Elvish => Some(Shell::Elvish),
+            Self::Man => None,
+        }
+    }
+}
+
+pub(super) fn run(flags: &CompletionsFlags) -> io::Result<()> {
+    let mut command = Cli::command();
+    let name = command.get_name().to_owned();
+    let mut text = Vec::new();
+    match flags.kind.shell() {
+        Some(shell) => clap_complete::generate(shell, &mut command, name, &mut text),
+        None => manual(command, &mut text)?,
+    }
+    print(&String::from_utf8_lossy(&text))
+}
+
+/// The command and its subcommands on one page.
+fn manual(mut command: clap::Command, page: &mut Vec<u8>) -> io::Result<()> {
+    // So that the parts know how they are called.
+    command.build();
+    let man = clap_mangen::Man::new(command.clone());
+    man.render_title(page)?;
+    man.render_name_section(page)?;
+    man.render_synopsis_section(page)?;
+    man.render_description_section(page)?;
+    man.render_options_section(page)?;
+    for part in command.get_subcommands().filter(|part| part.get_name() != "help") {
+        let called = format!("image-migrator {}", part.get_name());
+        page.extend_from_slice(format!(".SH {}\n", called.to_uppercase()).as_bytes());
+        let part = clap_mangen::Man::new(part.clone());
+        let mut section = Vec::new();
+        part.render_synopsis_section(&mut section)?;
+        part.render_description_section(&mut section)?;
+        part.render_options_section(&mut section)?;
+        // One level down: its sections are parts of this one.
+        page.extend_from_slice(String::from_utf8_lossy(&section).replace("\n.SH ", "\n.SS ").as_bytes());
+    }
+    man.render_extra_section(page)?;
+    man.render_version_section(page)
+}
