@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
 use crate::logging;
+use crate::plan::Shard;
 
 const EXIT_CODES: &str =
     "Exit codes: 0 all done; 1 an image or a rule failed; 2 wrong usage or configuration; 130, 143 interrupted.";
@@ -109,6 +110,10 @@ struct Cli {
     /// Never move a destination tag that names another digest: that image fails
     #[arg(long)]
     no_clobber: bool,
+
+    /// This machine's part of the work, counted from zero: 0/4, 1/4, 2/4, 3/4 together do everything once
+    #[arg(long, value_name = "INDEX/COUNT")]
+    shard: Option<Shard>,
 
     /// Rounds in which failed tasks are run again
     #[arg(short, long, value_name = "N", default_value_t = 3)]

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Rule;
 use crate::event::{Ending, Event, FailedImage, FailedRule, Failure, Listener, Phase};
-use crate::plan::{Planner, Task};
+use crate::plan::{Planner, Shard, Task};
 use crate::registry::Clients;
 use crate::transfer::{Engine, Limits, Policy};
 
@@ -18,6 +18,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// What a migration needs.
 pub struct Migration<'a> {
     pub rules: &'a [Rule],
+    /// The part of the work that is this machine's, if it is not all.
+    pub shard: Option<Shard>,
     pub clients: Arc<Clients>,
     pub limits: Limits,
     pub policy: Policy,
@@ -30,9 +32,9 @@ pub struct Migration<'a> {
 impl Migration<'_> {
     /// Runs to the end, or until it is cancelled; what was not reached by then has failed.
     pub async fn run(self) -> Ending {
-        let Self { rules, clients, limits, policy, retries, listener, cancel } = self;
+        let Self { rules, shard, clients, limits, policy, retries, listener, cancel } = self;
         let tell = |phase| listener.hear(&Event::Phase(phase));
-        let mut planner = Planner::new(rules, clients.clone(), listener.clone(), cancel.clone());
+        let mut planner = Planner::new(rules, shard, clients.clone(), listener.clone(), cancel.clone());
         let engine = Engine::new(clients.clone(), limits, policy, listener.clone(), cancel.clone());
 
         tell(Phase::Generate);

@@ -2,6 +2,8 @@
 //!
 //! One task is one image. It asks source registries for tag lists and for nothing else.
 
+mod shard;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -13,6 +15,8 @@ use crate::event::{Category, Event, Failure, Listener};
 use crate::reference::{Identifier, Reference, Repository, Tag};
 use crate::registry::Clients;
 
+pub use shard::{InvalidShard, Shard};
+
 /// One image to be brought from its source to its destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Task {
@@ -23,6 +27,8 @@ pub struct Task {
 /// Turns rules into tasks, each image once and no destination tag twice, over all the rounds of a run.
 pub struct Planner<'a> {
     rules: &'a [Rule],
+    /// The source repositories whose images are wanted, if not all are.
+    own: Option<HashSet<Repository>>,
     clients: Arc<Clients>,
     listener: Arc<dyn Listener>,
     cancel: CancellationToken,
@@ -40,12 +46,14 @@ type Listings = HashMap<Repository, Result<Vec<Tag>, Failure>>;
 impl<'a> Planner<'a> {
     pub fn new(
         rules: &'a [Rule],
+        shard: Option<Shard>,
         clients: Arc<Clients>,
         listener: Arc<dyn Listener>,
         cancel: CancellationToken,
     ) -> Self {
         Self {
             rules,
+            own: shard.map(|shard| shard.repositories(rules)),
             clients,
             listener,
             cancel,
@@ -55,9 +63,15 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// The rules that failed so far and why, in the order of the file.
+    /// The rules that failed so far and why, in the order of the file. Those of another shard are that one's to tell.
     pub fn failures(&self) -> impl Iterator<Item = (&'a Rule, &Failure)> {
-        self.failures.iter().map(|(&index, failure)| (&self.rules[index], failure))
+        let own = self.failures.iter().filter(|(index, _)| self.is_own(**index));
+        own.map(|(&index, failure)| (&self.rules[index], failure))
+    }
+
+    fn is_own(&self, index: usize) -> bool {
+        let source = self.rules[index].images.source();
+        self.own.as_ref().is_none_or(|own| source.is_some_and(|source| own.contains(source)))
     }
 
     /// Whether another try may generate what failed.
@@ -115,8 +129,10 @@ impl<'a> Planner<'a> {
                     if let (true, Images::Listed { destination, .. }) = (again, &rule.images) {
                         reserved.insert(destination.clone());
                     }
-                    let rule = rule.to_string();
-                    self.listener.hear(&Event::RuleFailed { rule, failure: failure.clone(), again });
+                    if self.is_own(index) {
+                        let rule = rule.to_string();
+                        self.listener.hear(&Event::RuleFailed { rule, failure: failure.clone(), again });
+                    }
                     self.failures.insert(index, failure);
                 }
             }
@@ -157,11 +173,14 @@ impl<'a> Planner<'a> {
     /// Takes the destinations of a rule's images for it, as far as no other source has them.
     fn claim(&mut self, index: usize, images: Vec<Task>, tasks: &mut Vec<Task>) {
         let mut clashes = Vec::new();
+        let is_own = self.is_own(index);
         for task in images {
             match self.claims.get(&task.destination) {
                 None => {
                     self.claims.insert(task.destination.clone(), task.source.clone());
-                    tasks.push(task);
+                    if is_own {
+                        tasks.push(task);
+                    }
                 }
                 Some(source) if *source == task.source || is_by_digest(&task.destination) => {}
                 Some(taken_by) => {
@@ -249,9 +268,13 @@ mod tests {
 
     /// The tasks of rules that need no registry, and what failed.
     async fn plan(json: &str) -> (Vec<String>, Vec<String>) {
+        plan_shard(json, None).await
+    }
+
+    async fn plan_shard(json: &str, shard: Option<Shard>) -> (Vec<String>, Vec<String>) {
         let rules = rules(json);
         let clients = Arc::new(Clients::new(Arc::new(Keyring::default()), 1).unwrap());
-        let mut planner = Planner::new(&rules, clients, Arc::new(Deaf), CancellationToken::new());
+        let mut planner = Planner::new(&rules, shard, clients, Arc::new(Deaf), CancellationToken::new());
         let tasks = planner.generate(true).await;
         let tasks = tasks.iter().map(|task| format!("{} > {}", task.source, task.destination)).collect();
         (tasks, planner.failures().map(|(_, failure)| failure.to_string()).collect())
@@ -271,6 +294,27 @@ mod tests {
         assert_eq!(tasks, ["s.io/a:1 > d.io/x:1", "s.io/a:2 > d.io/x:2", "s.io/b:3 > d.io/x:3"]);
         assert_eq!(failures.len(), 1, "a rule is counted once");
         assert!(failures[0].contains("d.io/x:2 (from s.io/a:2), d.io/x:1 (from s.io/a:1)"), "{}", failures[0]);
+    }
+
+    #[tokio::test]
+    async fn shards_do_everything_once_and_all_see_a_clash() {
+        let json =
+            r#"{"s.io/c:1,2": "d.io/x", "s.io/a:1": "d.io/x", "s.io/b:1": ["d.io/y", "d.io/z"], "s.io/c:3": "d.io/x"}"#;
+        let (whole, failures) = plan(json).await;
+        for count in 1..=5 {
+            let (mut tasks, mut clashes) = (Vec::new(), Vec::new());
+            for index in 0..count {
+                let part = plan_shard(json, format!("{index}/{count}").parse().ok()).await;
+                let sources: HashSet<&str> = part.0.iter().map(|task| &task[..6]).collect();
+                assert!(sources.len() <= 3_usize.div_ceil(count), "{sources:?}");
+                tasks.extend(part.0);
+                clashes.extend(part.1);
+            }
+            tasks.sort();
+            let mut whole = whole.clone();
+            whole.sort();
+            assert_eq!((tasks, &clashes), (whole, &failures), "{count} shards");
+        }
     }
 
     #[tokio::test]

@@ -41,7 +41,11 @@ pub(super) fn run(cli: Cli) -> Result<u8, Stopped> {
 }
 
 async fn migrate(cli: &Cli, configuration: Configuration, console: Console) -> anyhow::Result<u8> {
-    let Configuration { keyring, rules, invalid, warnings } = configuration;
+    let Configuration { keyring, rules, mut invalid, warnings } = configuration;
+    if cli.shard.is_some_and(|shard| !shard.is_first()) {
+        // The first shard names and counts them.
+        invalid.clear();
+    }
     let limits = Limits::for_workers(cli.workers.into());
     let clients = Clients::new(Arc::new(keyring), limits.requests).context("HTTP cannot be set up")?;
     let cancel = CancellationToken::new();
@@ -56,8 +60,16 @@ async fn migrate(cli: &Cli, configuration: Configuration, console: Console) -> a
     listeners.extend(progress.clone().map(|progress| progress as Arc<dyn Listener>));
     let listener: Arc<dyn Listener> = Arc::new(listeners);
     let policy = Policy { force: cli.force, no_clobber: cli.no_clobber };
-    let migration =
-        Migration { rules: &rules, clients: Arc::new(clients), limits, policy, retries: cli.retries, listener, cancel };
+    let migration = Migration {
+        rules: &rules,
+        shard: cli.shard,
+        clients: Arc::new(clients),
+        limits,
+        policy,
+        retries: cli.retries,
+        listener,
+        cancel,
+    };
     let ending = migration.run().await;
     // Nothing moves any more when the failures are named.
     progress.inspect(|progress| progress.stop());

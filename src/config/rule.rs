@@ -52,6 +52,16 @@ pub enum Images {
     Listed { source: Repository, filter: Filter, destination: Repository },
 }
 
+impl Images {
+    /// The repository that they are in: one for all images of a rule.
+    pub fn source(&self) -> Option<&Repository> {
+        match self {
+            Self::Fixed(pairs) => pairs.first().map(|pair| &pair.source.repository),
+            Self::Listed { source, .. } => Some(source),
+        }
+    }
+}
+
 /// One image and where it goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pair {

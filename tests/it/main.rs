@@ -14,5 +14,6 @@ mod limits;
 mod output;
 mod real_registries;
 mod rules;
+mod shard;
 mod support;
 mod trust;
