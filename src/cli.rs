@@ -1,6 +1,7 @@
 //! The command line: flags to settings. What was meant is in `config`; this is what was typed.
 
 mod config;
+mod conversion;
 mod migrate;
 mod signals;
 
@@ -67,6 +68,9 @@ struct Cli {
     /// Registry for images whose destination is ""
     #[arg(long, value_name = "HOST", env = "DEFAULT_REGISTRY", hide_env_values = true)]
     registry: Option<String>,
+
+    #[command(flatten)]
+    conversion: conversion::ConversionFlags,
 
     /// Trust no tag: ask for every blob, send what is missing, put every manifest again
     #[arg(long, conflicts_with = "no_clobber")]

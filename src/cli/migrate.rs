@@ -51,7 +51,7 @@ async fn migrate(cli: &Cli, configuration: Configuration) -> anyhow::Result<u8> 
     }
     report.invalid(&invalid);
     let listener: Arc<dyn Listener> = report.clone();
-    let policy = Policy { force: cli.force, no_clobber: cli.no_clobber };
+    let policy = Policy { force: cli.force, no_clobber: cli.no_clobber, conversion: cli.conversion.conversion() };
     let migration =
         Migration { rules: &rules, clients: Arc::new(clients), limits, policy, retries: cli.retries, listener, cancel };
     let ending = migration.run().await;
