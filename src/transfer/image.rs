@@ -191,7 +191,7 @@ impl Image {
                 self.commit(manifest, place, 0).await?;
                 Ok(())
             }
-            Err(error) => Err(self.refused(&error, manifest)),
+            Err(error) => Err(self.refused(&error, manifest, 0)),
         }
     }
 
@@ -245,7 +245,7 @@ impl Image {
                 Err(error) => error,
             };
             if !parts_are_missing(&error) || repairs == REPAIRS {
-                return Err(self.refused(&error, manifest));
+                return Err(self.refused(&error, manifest, depth));
             }
             // Either a replica lags behind, or blobs were collected: look again, after a moment.
             repairs += 1;
@@ -348,10 +348,13 @@ impl Image {
     }
 
     /// Why the destination did not take a manifest. If that may be for its media type, the other family may do.
-    fn refused(&self, error: &Error, manifest: &Manifest) -> Failure {
+    fn refused(&self, error: &Error, manifest: &Manifest, depth: usize) -> Failure {
         let failure = error.to_failure();
         let Some(other) = Format::of_manifest(&manifest.media_type).map(Format::other) else { return failure };
-        if self.engine.policy.conversion.format.is_some() || !error.may_be_of_media_type() {
+        // Beside the images of an index they are left out of Docker's lists; alone they cannot become Docker's.
+        let is_artifact = matches!(manifest.content, Content::Blobs(_)) && manifest.image_config().is_none();
+        let is_hopeless = other == Format::Docker && is_artifact && depth == 0;
+        if self.engine.policy.conversion.format.is_some() || is_hopeless || !error.may_be_of_media_type() {
             return failure;
         }
         let reason = format!(

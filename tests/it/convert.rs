@@ -222,6 +222,23 @@ async fn a_registry_that_takes_no_docker_types_gets_oci() {
 }
 
 #[tokio::test]
+async fn a_flag_that_would_not_help_is_not_named() {
+    let (source, destination) = two_registries().await;
+    source.put("app", "chart", &Image::new("").artifact("application/vnd.cncf.helm.config.v1+json").layer("a chart"));
+    source.put("app", "docker", &amd().docker());
+    destination.on(Kind::ManifestPut, Answer::error(403, "DENIED", "unknown manifest class"));
+    let chart = migration(&source, &destination, &[]).run().await;
+    chart.assert_failures(2, 2, 0);
+    let failed = chart.lines("FAILED");
+    assert_eq!(failed.iter().map(|line| line.contains("--format oci")).collect::<Vec<_>>(), [false, true], "{chart}");
+    let docker = migration(&source, &destination, &["--format", "oci"]).run().await;
+    assert!(!docker.stderr.contains("--format"), "{docker}");
+    destination.clear_hooks();
+    destination.on(Kind::ManifestPut, Answer::error(403, "DENIED", "no write access"));
+    assert!(!migration(&source, &destination, &[]).run().await.stderr.contains("--format"));
+}
+
+#[tokio::test]
 async fn what_cannot_be_converted_fails_with_its_name_and_the_others_go_on() {
     let (source, destination) = two_registries().await;
     let zstd = "application/vnd.oci.image.layer.v1.tar+zstd";

@@ -50,6 +50,7 @@ impl Format {
         })
     }
 
+    /// The family that this one is not.
     pub fn other(self) -> Self {
         match self {
             Self::Docker => Self::Oci,

@@ -3,7 +3,7 @@
 use super::object::Object;
 use super::{Conversion, Part, Refusal, written};
 use crate::event::Change;
-use crate::registry::{Descriptor, Format, Manifest};
+use crate::registry::{Content, Descriptor, Format, Manifest};
 
 /// All that Docker's format has (Docker image manifest version 2, schema 2).
 const DOCKER_IMAGE: [&str; 4] = ["schemaVersion", "mediaType", "config", "layers"];
@@ -91,7 +91,7 @@ pub(super) fn docker_has_it(manifest: &Manifest) -> Result<(), Refusal> {
     if json.has("subject") {
         return refuse("refers to another one (subject), which Docker's manifests cannot".to_owned());
     }
-    if json.has("config") && manifest.image_config().is_none() {
+    if let (Content::Blobs(_), None) = (&manifest.content, manifest.image_config()) {
         let kind = json.get::<Object>("config").and_then(|config| config.get::<String>("mediaType"));
         return refuse(format!(
             "has a configuration of type {:?}: it is an artifact, and Docker has only images",

@@ -69,17 +69,16 @@ impl Conversion {
             }
             let images = |child: &Child| child.attests.is_none();
             let mut fates = self.fates(&children, images, source, depth).await?;
-            let stays: HashSet<&Digest> = children
-                .iter()
-                .zip(&fates)
-                .filter(|(_, fate)| matches!(fate, Some(Fate::Stays { .. } | Fate::Read { .. })))
-                .map(|(child, _)| &child.descriptor.digest)
-                .collect();
+            let (mut gone, mut stays) = (HashSet::new(), HashSet::new());
+            for (child, fate) in children.iter().zip(&fates) {
+                let place = if matches!(fate, Some(Fate::Goes(_))) { &mut gone } else { &mut stays };
+                place.insert(&child.descriptor.digest);
+            }
             let attestations = |child: &Child| {
                 let in_docker = Format::of_manifest(&child.descriptor.media_type) == Some(Format::Docker);
                 let docker_takes = self.format != Some(Format::Docker) || in_docker && !becomes_docker;
-                let is_of = |about: &Digest| self.platforms.is_empty() || stays.contains(about);
-                child.attests.as_ref().is_some_and(is_of) && docker_takes
+                let stays = |about: &Digest| !gone.contains(about) || stays.contains(about);
+                child.attests.as_ref().is_some_and(stays) && docker_takes
             };
             for (fate, late) in fates.iter_mut().zip(self.fates(&children, attestations, source, depth).await?) {
                 *fate = fate.take().or(late);
@@ -122,8 +121,11 @@ impl Conversion {
             return Ok(Fate::Goes(vec![platform]));
         }
         // What its index says of it saves reading it, where that is enough.
-        let is_clear = attests.is_some() || platform.is_some() && !descriptor.is_index();
-        if self.format.is_none() && is_clear {
+        let is_clear = match (attests, self.format) {
+            (Some(_), format) => format.is_none() || Format::of_manifest(&descriptor.media_type) == format,
+            (None, format) => format.is_none() && platform.is_some() && !descriptor.is_index(),
+        };
+        if is_clear {
             return Ok(Fate::Stays { is_wanted: platform.is_some() });
         }
         let manifest = source.manifest(descriptor).await?;

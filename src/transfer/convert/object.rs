@@ -1,5 +1,6 @@
 //! A JSON object that can be changed in one place and stays what it is in every other.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use serde::de::{DeserializeOwned, Error as _, MapAccess, Visitor};
@@ -20,7 +21,7 @@ impl Object {
 
     /// Whether there is such a field that says something.
     pub fn has(&self, name: &str) -> bool {
-        self.0.iter().any(|(field, value)| field == name && !matches!(value.get(), "null" | "\"\"" | "[]" | "{}"))
+        self.0.iter().any(|(field, value)| field == name && says_something(value))
     }
 
     /// Gives this field a value: where it stands, else at the end.
@@ -35,11 +36,15 @@ impl Object {
 
     /// Keeps only these fields, and gives the names of the others that said something.
     pub fn keep(&mut self, names: &[&str]) -> Vec<String> {
-        let mut said: Vec<String> = self.0.iter().map(|(field, _)| field.clone()).collect();
-        said.retain(|field| !names.contains(&field.as_str()) && self.has(field));
-        self.0.retain(|(field, _)| names.contains(&field.as_str()));
-        said
+        let fields = std::mem::take(&mut self.0).into_iter();
+        let (kept, gone): (Vec<_>, Vec<_>) = fields.partition(|(field, _)| names.contains(&field.as_str()));
+        self.0 = kept;
+        gone.into_iter().filter(|(_, value)| says_something(value)).map(|(field, _)| field).collect()
     }
+}
+
+fn says_something(value: &RawValue) -> bool {
+    !matches!(value.get(), "null" | "\"\"" | "[]" | "{}")
 }
 
 impl<'de> Deserialize<'de> for Object {
@@ -53,9 +58,9 @@ impl<'de> Deserialize<'de> for Object {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object, A::Error> {
-                let mut fields: Vec<(String, Box<RawValue>)> = Vec::new();
+                let (mut fields, mut seen) = (Vec::new(), HashSet::new());
                 while let Some((name, value)) = map.next_entry::<String, _>()? {
-                    if fields.iter().any(|(field, _)| *field == name) {
+                    if !seen.insert(name.clone()) {
                         return Err(A::Error::custom(format!("the field {name:?} stands there twice")));
                     }
                     fields.push((name, value));
