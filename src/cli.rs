@@ -2,6 +2,7 @@
 
 mod completions;
 mod config;
+mod conversion;
 mod migrate;
 mod signals;
 
@@ -102,6 +103,9 @@ struct Cli {
     /// Registry for images whose destination is ""
     #[arg(long, value_name = "HOST", env = "DEFAULT_REGISTRY", hide_env_values = true)]
     registry: Option<String>,
+
+    #[command(flatten)]
+    conversion: conversion::ConversionFlags,
 
     /// Trust no tag: ask for every blob, send what is missing, put every manifest again
     #[arg(long, conflicts_with = "no_clobber")]

@@ -93,6 +93,8 @@ pub enum Success {
     Copied,
     /// The destination had the same digest already.
     UpToDate,
+    /// It is for one platform alone, and that is none of those asked for. The destination was left as it is.
+    Skipped,
 }
 
 /// What is known of an image when its task ends, for better or worse. What was not learnt is left out: a run asks for
@@ -106,11 +108,46 @@ pub struct Facts {
     /// What the destination named before.
     pub digest_before: Option<Digest>,
     pub media_type: Option<String>,
-    /// As the index has them; of an image that is no index they are not known.
+    /// As the index has them that was placed. Of an image that is no index they are known only if it was skipped.
     pub platforms: Vec<Platform>,
     /// Bytes of all manifests and blobs, where all manifests were read. What several platforms share counts for each.
     pub size: Option<u64>,
     pub blobs: BlobCounts,
+}
+
+/// A manifest that was made from one of the source, as the operator asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    pub from: Digest,
+    pub to: Digest,
+    /// What it names no more.
+    pub dropped: Vec<Dropped>,
+    /// Fields that the new format does not have, sorted: `annotations`, `layers.annotations`.
+    pub lost: Vec<String>,
+}
+
+/// A child that an index names no more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dropped {
+    pub digest: Digest,
+    pub platform: Option<Platform>,
+}
+
+impl Change {
+    pub fn new(from: &Digest, to: &Digest, dropped: Vec<Dropped>, mut lost: Vec<String>) -> Self {
+        lost.sort_unstable();
+        lost.dedup();
+        Self { from: from.clone(), to: to.clone(), dropped, lost }
+    }
+}
+
+impl fmt::Display for Dropped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.platform {
+            Some(platform) => write!(f, "{platform} {}", self.digest),
+            None => self.digest.fmt(f),
+        }
+    }
 }
 
 /// What became of the distinct blobs of one image. A blob that several images of a run need counts as moved or mounted
@@ -195,6 +232,11 @@ pub enum Event {
     LayerSkipped {
         source: Reference,
         digest: Digest,
+    },
+    /// A manifest of the image is placed as something else than the source has.
+    ManifestConverted {
+        source: Reference,
+        change: Change,
     },
     /// An image is about to be compared and copied, in this round.
     ImageStarted {

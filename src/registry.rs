@@ -36,7 +36,7 @@ use tokio::sync::Semaphore;
 pub use blob::BlobReader;
 pub use credentials::{Keyring, Login};
 pub use error::{Error, ErrorKind};
-pub use media::{Content, Descriptor, Manifest};
+pub use media::{Content, Defect, Descriptor, Format, Manifest};
 pub use upload::{Started, Upload};
 
 use crate::reference::{Registry, Repository};

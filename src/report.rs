@@ -27,6 +27,7 @@ pub struct Report {
 struct Totals {
     copied: AtomicU64,
     up_to_date: AtomicU64,
+    skipped: AtomicU64,
     blobs_moved: AtomicU64,
     bytes_moved: AtomicU64,
     blobs_mounted: AtomicU64,
@@ -84,6 +85,7 @@ impl Totals {
         let counter = match event {
             Event::ImageDone { success: Success::Copied, .. } => &self.copied,
             Event::ImageDone { success: Success::UpToDate, .. } => &self.up_to_date,
+            Event::ImageDone { success: Success::Skipped, .. } => &self.skipped,
             Event::BlobMoved { bytes, .. } => {
                 self.bytes_moved.fetch_add(*bytes, Relaxed);
                 &self.blobs_moved

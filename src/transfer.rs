@@ -6,6 +6,7 @@
 //! | --- | --- |
 //! | `queue` | which image is admitted next |
 //! | `image` | one image: compare, bring its parts, write its manifest |
+//! | `convert` | what is to be placed: an image as it is, or what was asked for |
 //! | `destination` | what is known of one destination repository |
 //! | `board` | who needs which blob where, and who moves it |
 //! | `lane` | the places for blobs in flight |
@@ -24,6 +25,7 @@
 
 mod belief;
 mod board;
+mod convert;
 mod destination;
 mod flight;
 mod image;
@@ -45,6 +47,7 @@ use tracing::Instrument as _;
 
 use self::belief::Beliefs;
 use self::board::Board;
+pub use self::convert::{Conversion, Refusal, Source, Target, Tree};
 use self::destination::Destination;
 use self::image::Image;
 use self::ledger::Ledger;
@@ -89,6 +92,8 @@ pub struct Policy {
     pub force: bool,
     /// Never move a tag that names another digest.
     pub no_clobber: bool,
+    /// What is placed in place of what the source has.
+    pub conversion: Conversion,
 }
 
 /// How a task ended in one round.
@@ -185,7 +190,15 @@ impl Engine {
         let new = || Arc::new(Destination::new(self.clients.writer(repository), images, self.policy.force));
         let destination = self.destinations().entry(repository.clone()).or_insert_with(new).clone();
         let source = self.clients.reader(&task.source.repository);
-        Image { engine: self.clone(), task: task.clone(), job, source, destination, ledger: Arc::default() }
+        Image {
+            engine: self.clone(),
+            task: task.clone(),
+            job,
+            source,
+            destination,
+            ledger: Arc::default(),
+            parts: Arc::default(),
+        }
     }
 
     async fn run_one(self: Arc<Self>, image: Image) -> Outcome {

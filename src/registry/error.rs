@@ -58,6 +58,7 @@ impl Error {
     /// What kind of thing it is, in the words of logs and reports.
     pub fn category(&self) -> Category {
         match &self.kind {
+            ErrorKind::Status { status: StatusCode::FORBIDDEN, .. } if self.may_be_of_media_type() => Category::Refused,
             ErrorKind::Status { status, .. } => match *status {
                 StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Category::Auth,
                 StatusCode::NOT_FOUND => Category::NotFound,
@@ -98,6 +99,21 @@ impl Error {
         matches!(&self.kind, ErrorKind::Status { codes, .. } if codes.iter().any(|c| c == code))
     }
 
+    /// Whether this may be a manifest that was refused for its media type. Registries say that in words of their own:
+    /// SWR cannot parse it, Aliyun ACR knows no class for it, ECR finds it unsupported, zot answers 415.
+    pub fn may_be_of_media_type(&self) -> bool {
+        let ErrorKind::Status { status, codes, message, .. } = &self.kind else { return false };
+        if !self.request.starts_with("PUT ") || !self.request.contains("/manifests/") || is_transient(*status) {
+            return false;
+        }
+        let is_code = |code: &String| matches!(code.as_str(), "MANIFEST_INVALID" | "UNSUPPORTED");
+        let message = message.to_ascii_lowercase();
+        let words = ["manifest class", "fail to parse", "media type", "mediatype", "schema version"];
+        *status == StatusCode::UNSUPPORTED_MEDIA_TYPE
+            || codes.iter().any(is_code)
+            || words.iter().any(|words| message.contains(words))
+    }
+
     /// How long the registry asked to be left alone.
     pub fn retry_after(&self) -> Option<Duration> {
         match &self.kind {
@@ -131,7 +147,7 @@ impl Error {
             ErrorKind::Status { status: StatusCode::UNAUTHORIZED, .. } => {
                 format!("check that auth.json has an entry for {registry} whose account may use this repository")
             }
-            ErrorKind::Status { status: StatusCode::FORBIDDEN, .. } => {
+            ErrorKind::Status { status: StatusCode::FORBIDDEN, .. } if !self.may_be_of_media_type() => {
                 "check that the account in auth.json may use this repository".to_owned()
             }
             ErrorKind::Status { status: StatusCode::NOT_FOUND, .. } if self.request.ends_with("/tags/list") => {

@@ -2,6 +2,11 @@
 //!
 //! The view is only read. What is pushed are the bytes, so the digest at the destination is the digest at the
 //! source. Sources: OCI image-spec `manifest.md`, `image-index.md`, `descriptor.md`; Docker image manifest V2.
+//! `format` holds which media types of the two families mean the same.
+
+mod format;
+
+use std::fmt;
 
 use bytes::Bytes;
 use serde::Deserialize;
@@ -9,11 +14,15 @@ use serde::Deserialize;
 use crate::digest::Digest;
 use crate::platform::Platform;
 
+pub use self::format::Format;
+
 const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const OCI_ARTIFACT: &str = "application/vnd.oci.artifact.manifest.v1+json";
 const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 const DOCKER_SCHEMA1: &str = "application/vnd.docker.distribution.manifest.v1+json";
 const DOCKER_SCHEMA1_SIGNED: &str = "application/vnd.docker.distribution.manifest.v1+prettyjws";
 
@@ -46,7 +55,8 @@ pub enum Content {
 }
 
 /// Names some content, with its size in bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "RawDescriptor")]
 pub struct Descriptor {
     pub media_type: String,
     pub digest: Digest,
@@ -59,19 +69,51 @@ pub struct Descriptor {
 
 /// Why bytes are no manifest that can be copied.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Defect {
+pub enum Defect {
     Malformed(String),
     Unsupported(String),
 }
 
+impl fmt::Display for Defect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Malformed(reason) | Self::Unsupported(reason)) = self;
+        f.write_str(reason)
+    }
+}
+
 impl Manifest {
     /// Reads `bytes`, which have `digest`, and came as `content_type`.
-    pub(super) fn parse(bytes: Bytes, digest: Digest, content_type: &str) -> Result<Self, Defect> {
+    pub fn parse(bytes: Bytes, digest: Digest, content_type: &str) -> Result<Self, Defect> {
         let raw: Raw = serde_json::from_slice(&bytes)
             .map_err(|error| Defect::Malformed(format!("this is not a manifest: {error}")))?;
         let media_type = raw.media_type(content_type)?;
         let content = raw.content(&media_type)?;
         Ok(Self { media_type, bytes, digest, content })
+    }
+
+    /// The configuration, if this is an image and nothing else that is kept like one.
+    pub fn image_config(&self) -> Option<&Descriptor> {
+        match &self.content {
+            Content::Blobs(blobs) => blobs.iter().find(|blob| is_image_config(&blob.media_type)),
+            Content::Index { .. } => None,
+        }
+    }
+}
+
+impl Descriptor {
+    /// Whether it names an index.
+    pub fn is_index(&self) -> bool {
+        is_index(&self.media_type)
+    }
+
+    /// Whether it names a manifest for sure: media types nobody knows are taken for manifests too.
+    pub fn is_known_manifest(&self) -> bool {
+        is_manifest(&self.media_type)
+    }
+
+    /// Whether an index names a blob with it.
+    pub fn is_blob(&self) -> bool {
+        is_blob(&self.media_type)
     }
 }
 
@@ -155,19 +197,24 @@ impl Raw {
 }
 
 fn descriptors(raw: impl IntoIterator<Item = RawDescriptor>) -> Result<Vec<Descriptor>, Defect> {
-    let read = |raw: RawDescriptor| {
+    raw.into_iter().map(|raw| raw.try_into().map_err(Defect::Unsupported)).collect()
+}
+
+impl TryFrom<RawDescriptor> for Descriptor {
+    type Error = String;
+
+    fn try_from(raw: RawDescriptor) -> Result<Self, String> {
         let digest = raw.digest.parse().map_err(|error: crate::digest::InvalidDigest| {
-            Defect::Unsupported(format!("the manifest names something that cannot be verified: {error}"))
+            format!("the manifest names something that cannot be verified: {error}")
         })?;
-        Ok(Descriptor {
+        Ok(Self {
             media_type: raw.media_type,
             digest,
             size: raw.size,
             is_foreign: !raw.urls.is_empty(),
             platform: raw.platform.and_then(platform),
         })
-    };
-    raw.into_iter().map(read).collect()
+    }
 }
 
 fn platform(value: serde_json::Value) -> Option<Platform> {
@@ -190,8 +237,11 @@ fn is_schema1(media_type: &str) -> bool {
 fn is_blob(media_type: &str) -> bool {
     media_type.starts_with("application/vnd.oci.image.layer.")
         || media_type.starts_with("application/vnd.docker.image.rootfs.")
-        || media_type == "application/vnd.oci.image.config.v1+json"
-        || media_type == "application/vnd.docker.container.image.v1+json"
+        || is_image_config(media_type)
+}
+
+fn is_image_config(media_type: &str) -> bool {
+    matches!(media_type, OCI_CONFIG | DOCKER_CONFIG)
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! Events as log lines.
 
 use crate::digest::Digest;
-use crate::event::{Category, Event, Flight, Success};
+use crate::event::{Category, Change, Dropped, Event, Flight, Success};
+use crate::platform::Platform;
 
 /// What is also printed on stderr in its own form: its log line is not shown there as well.
 pub const PRINTED: &str = "printed";
@@ -42,11 +43,23 @@ pub(super) fn event(event: &Event) {
         Event::LayerSkipped { source, digest } => {
             tracing::warn!(%source, %digest, "layer left out: it is to be fetched from its own urls");
         }
-        Event::ImageDone { source, destination, success: Success::Copied, facts } => {
-            tracing::info!(%source, %destination, digest = %shown(&facts.digest), "image copied");
+        Event::ManifestConverted { source, change: Change { from, to, dropped, lost } } => {
+            let dropped = dropped.iter().map(Dropped::to_string).collect::<Vec<_>>().join(", ");
+            tracing::info!(%source, %from, %to, dropped, lost = lost.join(", "), "manifest converted");
         }
-        Event::ImageDone { source, destination, success: Success::UpToDate, facts } => {
-            tracing::info!(%source, %destination, digest = %shown(&facts.digest), "image up to date");
+        Event::ImageDone { source, destination, success: Success::Skipped, facts } => {
+            let platform = facts.platforms.iter().map(Platform::to_string).collect::<String>();
+            tracing::info!(%source, %destination, platform, "image skipped: it is for none of the platforms asked for");
+        }
+        Event::ImageDone { source, destination, success, facts } => {
+            let text = if *success == Success::Copied { "image copied" } else { "image up to date" };
+            let digest = shown(&facts.digest);
+            match &facts.source_digest {
+                Some(converted_from) if facts.source_digest != facts.digest => {
+                    tracing::info!(%source, %destination, %digest, %converted_from, "{text}");
+                }
+                _ => tracing::info!(%source, %destination, %digest, "{text}"),
+            }
         }
         Event::ImageFailed { source, destination, failure, again: true, .. } => {
             tracing::warn!(category = %failure.category, "{source} -> {destination}: {failure}; it will be tried again");

@@ -43,8 +43,8 @@ pub(super) fn failures(ending: &Ending) -> Vec<(String, Category)> {
 }
 
 impl Totals {
-    /// `2m 3s: 38 copied, 0 up to date; 1.2 GiB moved in 120 blobs, 300.0 MiB mounted in 14, 3 already there, 0 layers
-    /// skipped`
+    /// `2m 3s: 38 copied, 0 up to date, 0 skipped; 1.2 GiB moved in 120 blobs, 300.0 MiB mounted in 14, 3 already there,
+    /// 0 layers skipped`
     pub(super) fn to_line(&self, elapsed: Duration) -> String {
         let elapsed = if elapsed < Duration::from_secs(10) {
             Duration::from_millis(elapsed.as_millis() as u64)
@@ -54,10 +54,12 @@ impl Totals {
         let count = |counter: &AtomicU64| counter.load(Relaxed);
         let size = |counter: &AtomicU64| ByteSize(counter.load(Relaxed)).display().iec();
         format!(
-            "{}: {} copied, {} up to date; {} moved in {} blobs, {} mounted in {}, {} already there, {} layers skipped",
+            "{}: {} copied, {} up to date, {} skipped; {} moved in {} blobs, {} mounted in {}, {} already there, {} layers \
+             skipped",
             humantime::format_duration(elapsed),
             count(&self.copied),
             count(&self.up_to_date),
+            count(&self.skipped),
             size(&self.bytes_moved),
             count(&self.blobs_moved),
             size(&self.bytes_mounted),

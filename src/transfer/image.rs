@@ -1,6 +1,9 @@
 //! One image: compared, and copied if it differs. Blobs first, then children by digest, then the tag, once.
+//!
+//! Where manifests are converted, only the source's manifests tell what has to be at the destination: they are read
+//! before anything is compared, where else two digests would do.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,18 +12,19 @@ use tokio::task::JoinSet;
 
 use super::Engine;
 use super::board::{Came, Wanted};
+use super::convert::{Target, Tree};
 use super::destination::Destination;
 use super::ledger::Ledger;
 use crate::digest::Digest;
-use crate::event::{Category, Event, Facts, Failure, Success};
+use crate::event::{Category, Event, Failure, Success};
 use crate::plan::Task;
 use crate::reference::Identifier;
-use crate::registry::{Content, Descriptor, Error, Manifest, RepositoryClient};
+use crate::registry::{Content, Descriptor, Error, Format, Manifest, RepositoryClient};
 
 /// Indexes within indexes, at most: real ones have two levels.
-const MAX_DEPTH: usize = 8;
+pub(super) const MAX_DEPTH: usize = 8;
 /// Children of one index in work at once.
-const CHILDREN: usize = 16;
+pub(super) const CHILDREN: usize = 16;
 /// How often what a manifest names is looked for again when the destination says that something is missing.
 const REPAIRS: u32 = 3;
 
@@ -34,32 +38,74 @@ pub(super) struct Image {
     pub source: RepositoryClient,
     pub destination: Arc<Destination>,
     pub ledger: Arc<Ledger>,
+    /// Manifests below the root that were made, or read already. The source has the others.
+    pub parts: Arc<HashMap<Digest, Manifest>>,
 }
 
 impl Image {
     /// Brings the image to its destination, unless it is there.
     pub async fn copy(&self) -> Result<Success, Failure> {
-        let (there, wanted) = self.compare().await.map_err(|error| error.to_failure())?;
+        let conversion = &self.engine.policy.conversion;
+        let (mut there, wanted) = self.compare().await.map_err(|error| error.to_failure())?;
         self.ledger.before(there.as_ref());
         if let Some(wanted) = &wanted {
             self.ledger.source(wanted);
-        }
-        if !self.engine.policy.force
-            && let Some(there) = &there
-            && Some(there) == wanted.as_ref()
-        {
-            self.ledger.placed(there);
-            return Ok(Success::UpToDate);
-        }
-        if self.engine.policy.no_clobber && there.is_some() && there != wanted {
-            return Err(self.clobbered());
+            if let Some(success) = self.judge(there.as_ref(), wanted)? {
+                return Ok(success);
+            }
         }
         let manifest = self.source.manifest(&self.task.source.identifier).await.map_err(|error| error.to_failure())?;
         self.ledger.source(&manifest.digest);
-        self.ledger.root(&manifest);
-        self.place(&manifest).await?;
-        self.ledger.placed(&manifest.digest);
+        let target = conversion.apply(manifest, &self.source).await;
+        let Tree { root, parts, changes } =
+            match target.map_err(|refusal| refusal.to_failure(self.source.repository().registry()))? {
+                Target::Place(tree) => tree,
+                Target::Skip(platform) => {
+                    self.ledger.skipped(platform);
+                    return Ok(Success::Skipped);
+                }
+            };
+        self.ledger.root(&root);
+        if !conversion.is_none() {
+            let place = self.place_of(&root);
+            if let Identifier::Digest(_) = place {
+                there = self.destination.client.digest(&place).await.map_err(|error| error.to_failure())?;
+                self.ledger.before(there.as_ref());
+            }
+            if let Some(success) = self.judge(there.as_ref(), &root.digest)? {
+                return Ok(success);
+            }
+        }
+        for change in changes {
+            self.engine.tell(Event::ManifestConverted { source: self.task.source.clone(), change });
+        }
+        Self { parts: Arc::new(parts), ..self.clone() }.place(&root).await?;
+        self.ledger.placed(&root.digest);
         Ok(Success::Copied)
+    }
+
+    /// Whether nothing is to be done, or must not be, since this is what the destination names.
+    fn judge(&self, there: Option<&Digest>, wanted: &Digest) -> Result<Option<Success>, Failure> {
+        let Some(there) = there else { return Ok(None) };
+        if there == wanted {
+            if self.engine.policy.force {
+                return Ok(None);
+            }
+            self.ledger.placed(there);
+            return Ok(Some(Success::UpToDate));
+        }
+        match self.engine.policy.no_clobber {
+            true => Err(self.clobbered(there, wanted)),
+            false => Ok(None),
+        }
+    }
+
+    /// Where the root goes: an image without a tag has its digest for a name, whichever that has become.
+    fn place_of(&self, root: &Manifest) -> Identifier {
+        match &self.task.destination.identifier {
+            Identifier::Digest(_) => Identifier::Digest(root.digest.clone()),
+            tag => tag.clone(),
+        }
     }
 
     /// Asks once more what the tag names, just before it is written: what was learnt before is old by now.
@@ -71,37 +117,41 @@ impl Image {
         let there = there.map_err(|error| error.to_failure())?;
         self.ledger.before(there.as_ref());
         match there {
-            Some(there) if there != *digest => Err(self.clobbered()),
+            Some(there) if there != *digest => Err(self.clobbered(&there, digest)),
             _ => Ok(()),
         }
     }
 
-    fn clobbered(&self) -> Failure {
-        let Facts { source_digest, digest_before, .. } = self.ledger.facts();
-        let show = |digest: Option<Digest>| digest.map(|digest| digest.to_string()).unwrap_or_default();
+    fn clobbered(&self, there: &Digest, wanted: &Digest) -> Failure {
+        let whose = match self.ledger.facts().source_digest {
+            Some(source) if source != *wanted => format!("the source {source}, converted {wanted}"),
+            _ => format!("the source {wanted}"),
+        };
         Failure {
             category: Category::Refused,
             registry: Some(self.task.destination.repository.registry().clone()),
-            reason: format!(
-                "the destination names {} already, the source {}; --no-clobber leaves it so",
-                show(digest_before),
-                show(source_digest)
-            )
-            .into(),
+            reason: format!("the destination names {there} already, {whose}; --no-clobber leaves it so").into(),
             transient: false,
             is_final: true,
         }
     }
 
-    /// What is at the destination, and what should be: the latter only if the former is there to be compared with.
+    /// What is at the destination, and what should be: the latter only if the former is there to be compared with, and
+    /// if the source's digest says it.
     async fn compare(&self) -> Result<(Option<Digest>, Option<Digest>), Error> {
         let Task { source, destination } = &*self.task;
+        let converts = !self.engine.policy.conversion.is_none();
         let there = async {
             match &destination.identifier {
                 Identifier::Tag(tag) => self.destination.digest(tag).await,
+                // Which digest it is will be known when it is converted.
+                Identifier::Digest(_) if converts => Ok(None),
                 by_digest => self.destination.client.digest(by_digest).await,
             }
         };
+        if converts {
+            return Ok((there.await?, None));
+        }
         if let Some(digest) = source.identifier.digest() {
             return Ok((there.await?, Some(digest.clone())));
         }
@@ -118,7 +168,7 @@ impl Image {
     /// Puts the manifest in its place when all it names is there. Another tag of a manifest that is there already
     /// costs just this one request.
     async fn place(&self, manifest: &Manifest) -> Result<(), Failure> {
-        let place = &self.task.destination.identifier;
+        let place = &self.place_of(manifest);
         let mut placed = false;
         let settle = async || {
             if self.is_there(&Identifier::Digest(manifest.digest.clone())).await? {
@@ -141,7 +191,7 @@ impl Image {
                 self.commit(manifest, place, 0).await?;
                 Ok(())
             }
-            Err(error) => Err(error.to_failure()),
+            Err(error) => Err(self.refused(&error, manifest, 0)),
         }
     }
 
@@ -152,7 +202,10 @@ impl Image {
             if self.is_there(&by_digest).await? {
                 return Ok(None);
             }
-            let manifest = self.source.manifest(&by_digest).await.map_err(|error| error.to_failure())?;
+            let manifest = match self.parts.get(&child.digest) {
+                Some(manifest) => manifest.clone(),
+                None => self.source.manifest(&by_digest).await.map_err(|error| error.to_failure())?,
+            };
             if manifest.bytes.len() as u64 != child.size {
                 return Err(self.corrupt(format!(
                     "manifest {} has {} bytes, but the index that names it says {}",
@@ -192,7 +245,7 @@ impl Image {
                 Err(error) => error,
             };
             if !parts_are_missing(&error) || repairs == REPAIRS {
-                return Err(error.to_failure());
+                return Err(self.refused(&error, manifest, depth));
             }
             // Either a replica lags behind, or blobs were collected: look again, after a moment.
             repairs += 1;
@@ -292,6 +345,23 @@ impl Image {
             self.ledger.blob(came, size);
         }
         Ok(bytes)
+    }
+
+    /// Why the destination did not take a manifest. If that may be for its media type, the other family may do.
+    fn refused(&self, error: &Error, manifest: &Manifest, depth: usize) -> Failure {
+        let failure = error.to_failure();
+        let Some(other) = Format::of_manifest(&manifest.media_type).map(Format::other) else { return failure };
+        // Beside the images of an index they are left out of Docker's lists; alone they cannot become Docker's.
+        let is_artifact = matches!(manifest.content, Content::Blobs(_)) && manifest.image_config().is_none();
+        let is_hopeless = other == Format::Docker && is_artifact && depth == 0;
+        if self.engine.policy.conversion.format.is_some() || is_hopeless || !error.may_be_of_media_type() {
+            return failure;
+        }
+        let reason = format!(
+            "{}; if the registry takes no manifests of type {}, --format {other} converts them, which changes their digests",
+            failure.reason, manifest.media_type
+        );
+        Failure { reason: reason.into(), ..failure }
     }
 
     fn corrupt(&self, reason: String) -> Failure {

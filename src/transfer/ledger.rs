@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::board::Came;
 use crate::digest::Digest;
 use crate::event::{BlobCounts, Facts};
+use crate::platform::Platform;
 use crate::registry::{Content, Manifest};
 
 /// The facts of one image in one round, gathered while its parts are in work side by side.
@@ -38,6 +39,11 @@ impl Ledger {
         if let Content::Index { manifests, .. } = &manifest.content {
             facts.platforms = manifests.iter().filter_map(|child| child.platform.clone()).collect();
         }
+    }
+
+    /// The image is for this platform alone, which is not wanted.
+    pub fn skipped(&self, platform: Platform) {
+        self.lock().platforms = vec![platform];
     }
 
     /// The bytes of all manifests and blobs, if all manifests were read.

@@ -5,6 +5,7 @@
 mod architecture;
 mod cluster;
 mod configuration;
+mod convert;
 mod copy;
 mod credentials;
 mod economy;

@@ -1,0 +1,170 @@
+//! What is to be placed: an image as it is, or what `--platform` and `--format` make of it.
+//!
+//! [`Conversion::apply`] answers that for one root manifest, and nothing else: it reads what it has to know, and writes
+//! nothing. The same source and the same flags give the same bytes, always. What already is as it is wanted keeps its
+//! bytes, and so its digest.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `index` | indexes: what stays, and what is said of it |
+//! | `image` | images: media types of one family for those of the other |
+//! | `object` | JSON that is changed in one place and stays what it is in every other |
+//! | `refusal` | why something cannot be placed |
+
+mod image;
+mod index;
+mod object;
+mod refusal;
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+
+use self::object::Object;
+pub use self::refusal::Refusal;
+use crate::digest::Digest;
+use crate::event::Change;
+use crate::platform::Platform;
+use crate::reference::Identifier;
+use crate::registry::{Content, Descriptor, Error, Format, Manifest, RepositoryClient};
+
+/// Most bytes of an image's configuration that are read to learn its platform.
+const LARGEST_CONFIG: u64 = 4 << 20;
+
+/// What is to become of the images that are copied.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Conversion {
+    /// Only these are kept; none named is all.
+    pub platforms: Vec<Platform>,
+    /// The media types that all manifests are to have; without it they keep theirs.
+    pub format: Option<Format>,
+}
+
+/// Where the parts of an image are read from that must be known.
+pub trait Source: Sync {
+    /// A manifest that an index names.
+    fn manifest(&self, child: &Descriptor) -> impl Future<Output = Result<Manifest, Error>> + Send;
+
+    /// A configuration, whole.
+    fn config(&self, config: &Descriptor) -> impl Future<Output = Result<Bytes, Error>> + Send;
+}
+
+/// What is to be done with an image.
+#[derive(Debug)]
+pub enum Target {
+    Place(Tree),
+    /// It is for this platform alone, which is not wanted.
+    Skip(Platform),
+}
+
+/// An image as it is to be placed.
+#[derive(Debug)]
+pub struct Tree {
+    /// What the tag is to name. Its digest is what is expected at the destination.
+    pub root: Manifest,
+    /// Manifests below the root, as far as they were made, which only this tree knows, or read, so that nobody reads
+    /// them again. The source has the others.
+    pub parts: HashMap<Digest, Manifest>,
+    /// What was made of what, children before those who name them. Empty if everything stays as it is.
+    pub changes: Vec<Change>,
+}
+
+impl Conversion {
+    /// Whether every image stays as it is, so that its digest tells all.
+    pub fn is_none(&self) -> bool {
+        self.platforms.is_empty() && self.format.is_none()
+    }
+
+    /// Says what is to be placed for the image whose root manifest this is.
+    pub async fn apply(&self, root: Manifest, source: &impl Source) -> Result<Target, Refusal> {
+        if self.is_none() {
+            return Ok(Target::Place(Part::same(root, false).into()));
+        }
+        let part = match &root.content {
+            Content::Index { .. } => {
+                let part = self.index(root, source, 0).await?;
+                if part.is_nothing_wanted() {
+                    return Err(Refusal::no_platform(&self.platforms, part.unwanted));
+                }
+                part
+            }
+            Content::Blobs(_) => {
+                if !self.platforms.is_empty()
+                    && let Some(platform) = platform_of(&root, source).await?
+                    && self.is_unwanted(&platform)
+                {
+                    return Ok(Target::Skip(platform));
+                }
+                self.image(root)?
+            }
+        };
+        Ok(Target::Place(part.into()))
+    }
+
+    fn is_unwanted(&self, platform: &Platform) -> bool {
+        !self.platforms.is_empty() && !platform.is_one_of(&self.platforms)
+    }
+}
+
+/// What was made of one manifest and all below it.
+struct Part {
+    manifest: Manifest,
+    below: HashMap<Digest, Manifest>,
+    changes: Vec<Change>,
+    /// Whether something in it is for a platform that is wanted.
+    is_wanted: bool,
+    /// The platforms of what was left out.
+    unwanted: Vec<Platform>,
+}
+
+impl Part {
+    fn same(manifest: Manifest, is_wanted: bool) -> Self {
+        Self { manifest, below: HashMap::new(), changes: Vec::new(), is_wanted, unwanted: Vec::new() }
+    }
+
+    /// Whether all in it that is for some platform was left out. What runs nowhere is no reason to keep it.
+    fn is_nothing_wanted(&self) -> bool {
+        !self.is_wanted && !self.unwanted.is_empty()
+    }
+}
+
+impl From<Part> for Tree {
+    fn from(part: Part) -> Self {
+        Self { root: part.manifest, parts: part.below, changes: part.changes }
+    }
+}
+
+/// What an image runs on, by its configuration; none if it is no image, or says nothing of it.
+async fn platform_of(image: &Manifest, source: &impl Source) -> Result<Option<Platform>, Refusal> {
+    let Some(config) = image.image_config() else { return Ok(None) };
+    if config.size > LARGEST_CONFIG {
+        let reason = format!(
+            "its configuration has {} bytes; at most {LARGEST_CONFIG} are read to learn its platform",
+            config.size
+        );
+        return Err(Refusal::malformed(&image.digest, reason));
+    }
+    let bytes = source.config(config).await?;
+    Ok(serde_json::from_slice(&bytes).ok().filter(|platform: &Platform| !platform.is_unknown()))
+}
+
+/// The manifest that these fields are when they are written down.
+fn written(json: &Object, media_type: &str, was: &Digest) -> Result<Manifest, Refusal> {
+    let malformed = |error: &dyn std::fmt::Display| Refusal::malformed(was, error.to_string());
+    let bytes = Bytes::from(serde_json::to_vec(json).map_err(|error| malformed(&error))?);
+    let digest = Digest::of(&bytes);
+    Manifest::parse(bytes, digest, media_type).map_err(|defect| malformed(&defect))
+}
+
+impl Source for RepositoryClient {
+    async fn manifest(&self, child: &Descriptor) -> Result<Manifest, Error> {
+        self.manifest(&Identifier::Digest(child.digest.clone())).await
+    }
+
+    async fn config(&self, config: &Descriptor) -> Result<Bytes, Error> {
+        self.small_blob(&config.digest, config.size).await
+    }
+}
+
+#[cfg(test)]
+mod tests;
