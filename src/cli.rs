@@ -107,6 +107,10 @@ struct Cli {
     #[command(flatten)]
     conversion: conversion::ConversionFlags,
 
+    /// Also copy what refers to each image: signatures, SBOMs, attestations
+    #[arg(long)]
+    referrers: bool,
+
     /// Trust no tag: ask for every blob, send what is missing, put every manifest again
     #[arg(long, conflicts_with = "no_clobber")]
     force: bool,

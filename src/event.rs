@@ -238,6 +238,21 @@ pub enum Event {
         source: Reference,
         change: Change,
     },
+    /// Something that refers to the image, or to a manifest of it, is now in `repository`, too.
+    ReferrerCopied {
+        source: Reference,
+        repository: Repository,
+        /// Its tag or digest.
+        referrer: String,
+        /// What kind of thing it is, if the list says so.
+        artifact_type: String,
+    },
+    /// So many things refer to a manifest that was converted, and were left: they speak of what is no more.
+    ReferrersLeft {
+        source: Reference,
+        subject: Digest,
+        referrers: usize,
+    },
     /// An image is about to be compared and copied, in this round.
     ImageStarted {
         source: Reference,

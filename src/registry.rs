@@ -9,7 +9,7 @@
 //! | `exchange` | a small request: permit, token, time limit, tries |
 //! | `auth`, `challenge`, `credentials` | who we are, and how the registry wants it said |
 //! | `probe` | the first contact: https or http, and the challenge |
-//! | `tags`, `manifest`, `blob`, `upload` | the calls |
+//! | `tags`, `manifest`, `referrers`, `blob`, `upload` | the calls |
 //! | `media` | manifests as data |
 //! | `error` | what can go wrong |
 
@@ -23,6 +23,7 @@ mod http;
 mod manifest;
 mod media;
 mod probe;
+mod referrers;
 mod tags;
 mod upload;
 
@@ -37,6 +38,7 @@ pub use blob::BlobReader;
 pub use credentials::{Keyring, Login};
 pub use error::{Error, ErrorKind};
 pub use media::{Content, Defect, Descriptor, Format, Manifest};
+pub use referrers::{Referrer, referrers_tag};
 pub use upload::{Started, Upload};
 
 use crate::reference::{Registry, Repository};
@@ -90,6 +92,7 @@ pub struct Client {
     plain_http_allowed: bool,
     requests: Semaphore,
     holds: exchange::Holds,
+    referrers_api: referrers::Api,
 }
 
 /// One repository, and whether it may be written to. Cheap to clone.

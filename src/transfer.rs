@@ -12,6 +12,7 @@
 //! | `lane` | the places for blobs in flight |
 //! | `flight` | one blob on its way, with its tries |
 //! | `opening` | what the destination says before anything is sent |
+//! | `referrers` | what refers to an image, if that is wanted |
 //! | `ledger` | what is learnt of one image on its way |
 //! | `stream` | the bytes of a blob, verified and resumed |
 //! | `belief` | what can be believed of a registry's answers to mounts |
@@ -33,6 +34,7 @@ mod lane;
 mod ledger;
 mod opening;
 mod queue;
+mod referrers;
 
 mod stream;
 
@@ -52,6 +54,7 @@ use self::destination::Destination;
 use self::image::Image;
 use self::ledger::Ledger;
 use self::queue::Queue;
+use self::referrers::DigestTags;
 
 use crate::event::{Event, Failure, Listener, Success};
 
@@ -92,8 +95,10 @@ pub struct Policy {
     pub force: bool,
     /// Never move a tag that names another digest.
     pub no_clobber: bool,
+    /// Copy what refers to an image along with it.
+    pub referrers: bool,
     /// What is placed in place of what the source has.
-    pub conversion: Conversion,
+    pub conversion: Arc<Conversion>,
 }
 
 /// How a task ended in one round.
@@ -110,6 +115,7 @@ pub struct Engine {
     beliefs: Beliefs,
     /// The repositories that are being written to in this round.
     destinations: Mutex<HashMap<Repository, Arc<Destination>>>,
+    digest_tags: DigestTags,
     /// Ends with the round: no blob is moved for which nobody waits any more.
     round: Mutex<CancellationToken>,
     flights: TaskTracker,
@@ -136,6 +142,7 @@ impl Engine {
             board: Board::new(&limits),
             beliefs: Beliefs::default(),
             destinations: Mutex::default(),
+            digest_tags: DigestTags::default(),
         })
     }
 
@@ -198,6 +205,7 @@ impl Engine {
             destination,
             ledger: Arc::default(),
             parts: Arc::default(),
+            conversion: self.policy.conversion.clone(),
         }
     }
 

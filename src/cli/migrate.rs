@@ -59,7 +59,12 @@ async fn migrate(cli: &Cli, configuration: Configuration, console: Console) -> a
     let mut listeners: Vec<Arc<dyn Listener>> = vec![report.clone()];
     listeners.extend(progress.clone().map(|progress| progress as Arc<dyn Listener>));
     let listener: Arc<dyn Listener> = Arc::new(listeners);
-    let policy = Policy { force: cli.force, no_clobber: cli.no_clobber, conversion: cli.conversion.conversion() };
+    let policy = Policy {
+        force: cli.force,
+        no_clobber: cli.no_clobber,
+        conversion: Arc::new(cli.conversion.conversion()),
+        referrers: cli.referrers,
+    };
     let migration = Migration {
         rules: &rules,
         shard: cli.shard,

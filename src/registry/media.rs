@@ -16,7 +16,7 @@ use crate::platform::Platform;
 
 pub use self::format::Format;
 
-const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+pub(super) const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const OCI_ARTIFACT: &str = "application/vnd.oci.artifact.manifest.v1+json";
 const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
@@ -65,6 +65,17 @@ pub struct Descriptor {
     pub is_foreign: bool,
     /// What a manifest of an index runs on.
     pub platform: Option<Platform>,
+}
+
+impl Manifest {
+    /// The manifest that this one refers to (OCI image-spec `manifest.md`, "subject").
+    pub fn subject(&self) -> Option<Digest> {
+        #[derive(Deserialize)]
+        struct Referring {
+            subject: Option<RawDescriptor>,
+        }
+        serde_json::from_slice::<Referring>(&self.bytes).ok()?.subject?.digest.parse().ok()
+    }
 }
 
 /// Why bytes are no manifest that can be copied.

@@ -39,6 +39,7 @@ impl Client {
             probe: Probe::default(),
             requests: tokio::sync::Semaphore::new(requests.max(1)),
             holds: exchange::Holds::default(),
+            referrers_api: Default::default(),
         }
     }
 

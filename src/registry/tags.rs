@@ -82,7 +82,7 @@ struct Page {
 }
 
 /// The target of `Link: <…>; rel="next"`, an opaque URL, relative or not (RFC 8288).
-fn next_page(answer: &Answer) -> Option<Url> {
+pub(super) fn next_page(answer: &Answer) -> Option<Url> {
     let lines = answer.headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok());
     lines.flat_map(links).find_map(|(target, parameters)| {
         let is_next = parameters.split(';').any(|parameter| {

@@ -22,6 +22,12 @@ pub(super) fn event(event: &Event) {
         Event::Clash { rule, source, destination, taken_by } => {
             tracing::info!(%source, %destination, %taken_by, "{rule}: the destination is taken by an earlier rule");
         }
+        Event::ReferrerCopied { source, repository, referrer, artifact_type } => {
+            tracing::info!(%source, %repository, referrer, artifact_type, "referrer copied");
+        }
+        Event::ReferrersLeft { source, subject, referrers } => {
+            tracing::warn!(%source, %subject, referrers, "left what refers to a manifest that was converted");
+        }
         Event::TasksGenerated(images) => tracing::info!(images, "images to migrate"),
         Event::ImageStarted { source, destination } => tracing::debug!(%source, %destination, "image begun"),
         Event::FlightStarted(flight) => {

@@ -25,7 +25,12 @@ pub(super) struct Destination {
     /// Manifests that are there, or are being brought there: once for all images that name them. By where they come from,
     /// since what one source lacks another may have.
     manifests: Mutex<HashMap<(Digest, Repository), Settled>>,
+    /// Manifests whose referrers are here, or are being brought here, in the same way.
+    referrers: Mutex<HashMap<(Digest, Repository), Referred>>,
 }
+
+/// Filled when all that refers to a manifest is there: with what that is.
+pub(super) type Referred = Arc<Shared<Arc<[Digest]>, Failure>>;
 
 /// Filled when a manifest is there with all that it names: with the bytes of all that, if it was read.
 pub(super) type Settled = Arc<Shared<Option<u64>, Failure>>;
@@ -48,6 +53,7 @@ impl Destination {
             tags: Shared::default(),
             blob_found: AtomicBool::new(false),
             manifests: Mutex::default(),
+            referrers: Mutex::default(),
         }
     }
 
@@ -116,6 +122,12 @@ impl Destination {
     /// The place where the manifest with this digest is settled, once for all.
     pub fn settled(&self, digest: &Digest, source: &Repository) -> Settled {
         self.manifests().entry((digest.clone(), source.clone())).or_default().clone()
+    }
+
+    /// The place where the referrers of the manifest with this digest are settled, once for all.
+    pub fn referrers_of(&self, subject: &Digest, source: &Repository) -> Referred {
+        let mut referrers = self.referrers.lock().unwrap_or_else(PoisonError::into_inner);
+        referrers.entry((subject.clone(), source.clone())).or_default().clone()
     }
 
     /// The registry says that these manifests are not there, whatever was believed.

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use super::Engine;
 use super::board::{Came, Wanted};
-use super::convert::{Target, Tree};
+use super::convert::{Conversion, Target, Tree};
 use super::destination::Destination;
 use super::ledger::Ledger;
 use crate::digest::Digest;
@@ -40,63 +40,99 @@ pub(super) struct Image {
     pub ledger: Arc<Ledger>,
     /// Manifests below the root that were made, or read already. The source has the others.
     pub parts: Arc<HashMap<Digest, Manifest>>,
+    /// What is to become of it.
+    pub conversion: Arc<Conversion>,
+}
+
+/// How an image ended well, and what it is, if that was read.
+struct Brought {
+    success: Success,
+    tree: Option<Tree>,
+}
+
+impl Brought {
+    fn up_to_date(tree: Option<Tree>) -> Self {
+        Self { success: Success::UpToDate, tree }
+    }
 }
 
 impl Image {
-    /// Brings the image to its destination, unless it is there.
+    /// Brings the image to its destination, unless it is there; and what refers to it, if that is wanted.
     pub async fn copy(&self) -> Result<Success, Failure> {
-        let conversion = &self.engine.policy.conversion;
+        let Brought { success, tree } = self.bring().await?;
+        if !self.engine.policy.referrers || success == Success::Skipped {
+            return Ok(success);
+        }
+        let (root, parts, changes) = match tree {
+            Some(Tree { root, parts, changes }) => (root, parts, changes),
+            None => (self.read_root().await?, HashMap::new(), Vec::new()),
+        };
+        Self { parts: Arc::new(parts), ..self.clone() }.bring_referrers(&root, &changes).await?;
+        Ok(success)
+    }
+
+    /// Brings the image to its destination as it is at the source, and nothing else.
+    pub async fn copy_as_it_is(&self) -> Result<Success, Failure> {
+        let image = Self { conversion: Arc::default(), ..self.clone() };
+        Ok(image.bring().await?.success)
+    }
+
+    /// The source's manifest, when only its digest was asked for before.
+    async fn read_root(&self) -> Result<Manifest, Failure> {
+        let known = self.ledger.facts().source_digest.map(Identifier::Digest);
+        let identifier = known.as_ref().unwrap_or(&self.task.source.identifier);
+        self.source.manifest(identifier).await.map_err(|error| error.to_failure())
+    }
+
+    async fn bring(&self) -> Result<Brought, Failure> {
+        let conversion = &self.conversion;
         let (mut there, wanted) = self.compare().await.map_err(|error| error.to_failure())?;
         self.ledger.before(there.as_ref());
         if let Some(wanted) = &wanted {
             self.ledger.source(wanted);
-            if let Some(success) = self.judge(there.as_ref(), wanted)? {
-                return Ok(success);
+            if self.is_up_to_date(there.as_ref(), wanted)? {
+                return Ok(Brought::up_to_date(None));
             }
         }
         let manifest = self.source.manifest(&self.task.source.identifier).await.map_err(|error| error.to_failure())?;
         self.ledger.source(&manifest.digest);
         let target = conversion.apply(manifest, &self.source).await;
-        let Tree { root, parts, changes } =
-            match target.map_err(|refusal| refusal.to_failure(self.source.repository().registry()))? {
-                Target::Place(tree) => tree,
-                Target::Skip(platform) => {
-                    self.ledger.skipped(platform);
-                    return Ok(Success::Skipped);
-                }
-            };
-        self.ledger.root(&root);
+        let tree = match target.map_err(|refusal| refusal.to_failure(self.source.repository().registry()))? {
+            Target::Place(tree) => tree,
+            Target::Skip(platform) => {
+                self.ledger.skipped(platform);
+                return Ok(Brought { success: Success::Skipped, tree: None });
+            }
+        };
+        let Tree { root, parts, changes } = &tree;
+        self.ledger.root(root);
         if !conversion.is_none() {
-            let place = self.place_of(&root);
+            let place = self.place_of(root);
             if let Identifier::Digest(_) = place {
                 there = self.destination.client.digest(&place).await.map_err(|error| error.to_failure())?;
                 self.ledger.before(there.as_ref());
             }
-            if let Some(success) = self.judge(there.as_ref(), &root.digest)? {
-                return Ok(success);
+            if self.is_up_to_date(there.as_ref(), &root.digest)? {
+                return Ok(Brought::up_to_date(Some(tree)));
             }
         }
         for change in changes {
-            self.engine.tell(Event::ManifestConverted { source: self.task.source.clone(), change });
+            self.engine.tell(Event::ManifestConverted { source: self.task.source.clone(), change: change.clone() });
         }
-        Self { parts: Arc::new(parts), ..self.clone() }.place(&root).await?;
+        Self { parts: Arc::new(parts.clone()), ..self.clone() }.place(root).await?;
         self.ledger.placed(&root.digest);
-        Ok(Success::Copied)
+        Ok(Brought { success: Success::Copied, tree: Some(tree) })
     }
 
     /// Whether nothing is to be done, or must not be, since this is what the destination names.
-    fn judge(&self, there: Option<&Digest>, wanted: &Digest) -> Result<Option<Success>, Failure> {
-        let Some(there) = there else { return Ok(None) };
-        if there == wanted {
-            if self.engine.policy.force {
-                return Ok(None);
+    fn is_up_to_date(&self, there: Option<&Digest>, wanted: &Digest) -> Result<bool, Failure> {
+        match there {
+            Some(there) if there != wanted && self.engine.policy.no_clobber => Err(self.clobbered(there, wanted)),
+            Some(there) if there == wanted && !self.engine.policy.force => {
+                self.ledger.placed(there);
+                Ok(true)
             }
-            self.ledger.placed(there);
-            return Ok(Some(Success::UpToDate));
-        }
-        match self.engine.policy.no_clobber {
-            true => Err(self.clobbered(there, wanted)),
-            false => Ok(None),
+            _ => Ok(false),
         }
     }
 
@@ -140,7 +176,7 @@ impl Image {
     /// if the source's digest says it.
     async fn compare(&self) -> Result<(Option<Digest>, Option<Digest>), Error> {
         let Task { source, destination } = &*self.task;
-        let converts = !self.engine.policy.conversion.is_none();
+        let converts = !self.conversion.is_none();
         let there = async {
             match &destination.identifier {
                 Identifier::Tag(tag) => self.destination.digest(tag).await,
@@ -202,10 +238,7 @@ impl Image {
             if self.is_there(&by_digest).await? {
                 return Ok(None);
             }
-            let manifest = match self.parts.get(&child.digest) {
-                Some(manifest) => manifest.clone(),
-                None => self.source.manifest(&by_digest).await.map_err(|error| error.to_failure())?,
-            };
+            let manifest = self.manifest_of(child).await?;
             if manifest.bytes.len() as u64 != child.size {
                 return Err(self.corrupt(format!(
                     "manifest {} has {} bytes, but the index that names it says {}",
@@ -219,6 +252,17 @@ impl Image {
         self.destination.settled(&child.digest, self.source.repository()).get(|_| true, settle).await
     }
 
+    /// A manifest below the root.
+    pub(super) async fn manifest_of(&self, child: &Descriptor) -> Result<Manifest, Failure> {
+        match self.parts.get(&child.digest) {
+            Some(manifest) => Ok(manifest.clone()),
+            None => {
+                let read = self.source.manifest(&Identifier::Digest(child.digest.clone())).await;
+                read.map_err(|error| error.to_failure())
+            }
+        }
+    }
+
     /// Whether a manifest is at the destination from an earlier run, with all that it names: registries take no
     /// manifest whose parts they lack. Where nothing was before, it is not asked.
     async fn is_there(&self, by_digest: &Identifier) -> Result<bool, Failure> {
@@ -230,7 +274,12 @@ impl Image {
     }
 
     /// Writes the manifest after everything it names. Answers the bytes of all that.
-    async fn commit(&self, manifest: &Manifest, identifier: &Identifier, depth: usize) -> Result<Option<u64>, Failure> {
+    pub(super) async fn commit(
+        &self,
+        manifest: &Manifest,
+        identifier: &Identifier,
+        depth: usize,
+    ) -> Result<Option<u64>, Failure> {
         let mut repairs = 0;
         loop {
             let parts = self.bring_parts(manifest, depth).await?;
@@ -354,7 +403,7 @@ impl Image {
         // Beside the images of an index they are left out of Docker's lists; alone they cannot become Docker's.
         let is_artifact = matches!(manifest.content, Content::Blobs(_)) && manifest.image_config().is_none();
         let is_hopeless = other == Format::Docker && is_artifact && depth == 0;
-        if self.engine.policy.conversion.format.is_some() || is_hopeless || !error.may_be_of_media_type() {
+        if self.conversion.format.is_some() || is_hopeless || !error.may_be_of_media_type() {
             return failure;
         }
         let reason = format!(

@@ -14,6 +14,7 @@ mod interruption;
 mod limits;
 mod output;
 mod real_registries;
+mod referrers;
 mod rules;
 mod shard;
 mod support;

@@ -1,0 +1,168 @@
+//! What refers to a manifest: signatures, SBOMs, attestations (distribution-spec "Listing Referrers", "Referrers Tag
+//! Schema").
+//!
+//! A registry with the API keeps the list itself. Elsewhere the list is an index under a tag that is made of the subject's
+//! digest, which whoever pushes a referrer has to keep.
+
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+
+use bytes::Bytes;
+use reqwest::header::{ACCEPT, HeaderMap, HeaderValue};
+use reqwest::{Method, StatusCode};
+use serde_json::{Map, Value, json};
+
+use super::RepositoryClient;
+use super::error::{Error, ErrorKind};
+use super::exchange::{Call, Kind};
+use super::http::Answer;
+use super::media::{MAX_BYTES, Manifest, OCI_INDEX};
+use super::tags::next_page;
+use crate::digest::Digest;
+use crate::reference::{Identifier, Tag};
+
+/// Pages of one list that are read, at most.
+const PAGES: usize = 100;
+
+/// A manifest that refers to another, as a list has it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Referrer {
+    pub digest: Digest,
+    /// What kind of thing it is: `application/vnd.example.sbom.v1`, or nothing.
+    pub artifact_type: String,
+    /// The whole entry: media type, size, annotations.
+    entry: Map<String, Value>,
+}
+
+/// Whether a registry has the API, as far as is known.
+#[derive(Debug, Default)]
+pub(super) struct Api(AtomicU8);
+
+const UNKNOWN: u8 = 0;
+const ABSENT: u8 = 1;
+
+impl Api {
+    fn may_be_there(&self) -> bool {
+        self.0.load(Relaxed) == UNKNOWN
+    }
+
+    fn is_absent(&self) {
+        self.0.store(ABSENT, Relaxed);
+    }
+}
+
+impl RepositoryClient {
+    /// The referrers of `subject` as the registry's own list has them; `None` if it keeps none.
+    pub async fn referrers(&self, subject: &Digest) -> Result<Option<Vec<Referrer>>, Error> {
+        if !self.client.referrers_api.may_be_there() {
+            return Ok(None);
+        }
+        let mut url = self.url(&format!("referrers/{subject}")).await?;
+        let mut referrers = Vec::new();
+        for _ in 0..PAGES {
+            let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(OCI_INDEX))]);
+            let call = Call { headers, limit: MAX_BYTES, ..Call::new(Kind::ManifestRead, Method::GET, url.clone()) };
+            let answer = self.call(&call).await?;
+            // Whatever a registry without the API says: 404, 401, a page for people (GHCR leads to one).
+            let Some(mut page) = read(&answer) else {
+                // What is said of the repository is not said of the API.
+                if !self.error(&Method::GET, &url, answer.refusal()).has_code("NAME_UNKNOWN") {
+                    self.client.referrers_api.is_absent();
+                }
+                return Ok(None);
+            };
+            referrers.append(&mut page);
+            match next_page(&answer) {
+                Some(next) if next.origin() == url.origin() && next != url => url = next,
+                _ => return Ok(Some(referrers)),
+            }
+        }
+        let reason = format!("a list of referrers of more than {PAGES} pages");
+        Err(self.error(&Method::GET, &url, ErrorKind::Malformed { reason }))
+    }
+
+    /// The referrers of `subject` as the index under its tag has them, with the index; `None` if there is no such index.
+    pub async fn tagged_referrers(&self, subject: &Digest) -> Result<Option<Vec<Referrer>>, Error> {
+        let Some(tag) = referrers_tag(subject) else { return Ok(None) };
+        match self.manifest(&Identifier::Tag(tag)).await {
+            // GitLab has the image itself there.
+            Ok(manifest) if manifest.digest == *subject || manifest.media_type != OCI_INDEX => Ok(None),
+            Ok(manifest) => Ok(entries(&manifest.bytes)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(Error { kind: ErrorKind::Malformed { .. } | ErrorKind::Unsupported { .. }, .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes the index that lists the referrers of `subject` under its tag.
+    pub async fn put_tagged_referrers(&self, subject: &Digest, referrers: &[Referrer]) -> Result<(), Error> {
+        let Some(tag) = referrers_tag(subject) else { return Ok(()) };
+        let manifests: Vec<&Map<String, Value>> = referrers.iter().map(|referrer| &referrer.entry).collect();
+        let index = json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests });
+        let bytes = Bytes::from(index.to_string());
+        let digest = Digest::of(&bytes);
+        let place = Identifier::Tag(tag);
+        match Manifest::parse(bytes, digest, OCI_INDEX) {
+            Ok(manifest) => self.put_manifest(&place, &manifest).await,
+            Err(_) => {
+                let url = self.url(&format!("manifests/{place}")).await?;
+                let reason = "its list of referrers cannot be written down".to_owned();
+                Err(self.error(&Method::PUT, &url, ErrorKind::Malformed { reason }))
+            }
+        }
+    }
+}
+
+/// The tag of the index that lists what refers to `subject`.
+pub fn referrers_tag(subject: &Digest) -> Option<Tag> {
+    let text = subject.to_string();
+    let (algorithm, hex) = text.split_once(':')?;
+    format!("{}-{}", &algorithm[..algorithm.len().min(32)], &hex[..hex.len().min(64)]).parse().ok()
+}
+
+fn read(answer: &Answer) -> Option<Vec<Referrer>> {
+    if answer.status == StatusCode::OK { entries(&answer.body) } else { None }
+}
+
+/// The entries of an index, if it is one. What cannot be verified is left out.
+fn entries(index: &[u8]) -> Option<Vec<Referrer>> {
+    let index: Value = serde_json::from_slice(index).ok()?;
+    let referrer = |entry: &Value| {
+        let entry = entry.as_object()?.clone();
+        let digest = entry.get("digest")?.as_str()?.parse().ok()?;
+        let artifact_type = entry.get("artifactType").and_then(Value::as_str).unwrap_or_default().to_owned();
+        Some(Referrer { digest, artifact_type, entry })
+    };
+    Some(index.get("manifests")?.as_array()?.iter().filter_map(referrer).collect())
+}
+
+impl Referrer {
+    /// The entry with the size of the manifest itself: some registries list wrong ones.
+    pub fn with_size(mut self, bytes: u64) -> Self {
+        self.entry.insert("size".to_owned(), bytes.into());
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tag_is_made_of_the_digest() {
+        let digest = Digest::of(b"");
+        let expected = "sha256-e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        assert_eq!(referrers_tag(&digest).unwrap().to_string(), expected);
+        // As long as the specification allows: SHA-512 is cut.
+        let long: Digest = format!("sha512:{}", "ab".repeat(64)).parse().unwrap();
+        assert_eq!(referrers_tag(&long).unwrap().to_string(), format!("sha512-{}", "ab".repeat(32)));
+    }
+
+    #[test]
+    fn what_is_no_list_is_not_read_as_one() {
+        for text in ["", "<html>", "[]", "{}", r#"{"manifests":7}"#] {
+            assert_eq!(entries(text.as_bytes()), None, "{text}");
+        }
+        let list = r#"{"manifests":[{"digest":"sha256:../x"},7,{"size":1}]}"#;
+        assert_eq!(entries(list.as_bytes()), Some(Vec::new()));
+    }
+}

@@ -1,0 +1,196 @@
+//! What refers to an image travels with it: signatures, SBOMs, attestations.
+//!
+//! Found in three ways: by the registry's own list, by the index under a tag made of the subject's digest, and by the tags
+//! that cosign makes of it. Each subject once in a round for a destination repository, whoever names it.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::image::{Image, MAX_DEPTH};
+use crate::digest::Digest;
+use crate::event::{Change, Event, Failure, Success};
+use crate::plan::Task;
+use crate::reference::{Identifier, Repository, Tag};
+use crate::registry::{Content, Error, Manifest, Referrer, RepositoryClient, referrers_tag};
+use crate::shared::Shared;
+
+/// What cosign adds to the tag of a subject.
+const COSIGN: [&str; 3] = ["sig", "att", "sbom"];
+
+impl Image {
+    /// Brings what refers to the image that is in its place, or to a manifest of it, and to what refers to it in turn.
+    pub(super) async fn bring_referrers(&self, root: &Manifest, changes: &[Change]) -> Result<(), Failure> {
+        let tags = self.engine.digest_tags.of(&self.source).await.map_err(|error| error.to_failure())?;
+        for change in changes {
+            // A signature of what was is none of what it has become.
+            let left = self.find(&change.from, &tags).await.map_err(|error| error.to_failure())?;
+            let (source, subject) = (self.task.source.clone(), change.from.clone());
+            let referrers = left.referrers.len() + left.tags.len();
+            if referrers > 0 {
+                self.engine.tell(Event::ReferrersLeft { source, subject, referrers });
+            }
+        }
+        let mut subjects = self.manifests_of(root).await?;
+        subjects.retain(|subject| !changes.iter().any(|change| change.to == *subject));
+        let mut seen: HashSet<Digest> = subjects.iter().cloned().collect();
+        for _ in 0..MAX_DEPTH {
+            let mut next = Vec::new();
+            for subject in &subjects {
+                for referrer in self.bring_referrers_of(subject, &tags).await?.iter() {
+                    if seen.insert(referrer.clone()) {
+                        next.push(referrer.clone());
+                    }
+                }
+            }
+            if next.is_empty() {
+                return Ok(());
+            }
+            subjects = next;
+        }
+        tracing::warn!(source = %self.task.source, "referrers of referrers, more than {MAX_DEPTH} deep, are left");
+        Ok(())
+    }
+
+    /// The digests of a manifest and of all below it.
+    async fn manifests_of(&self, root: &Manifest) -> Result<Vec<Digest>, Failure> {
+        let mut digests = vec![root.digest.clone()];
+        let mut open = vec![(root.clone(), 0)];
+        while let Some((manifest, depth)) = open.pop() {
+            let Content::Index { manifests, .. } = &manifest.content else { continue };
+            for child in manifests {
+                if digests.contains(&child.digest) {
+                    continue;
+                }
+                digests.push(child.digest.clone());
+                if child.is_index() && depth < MAX_DEPTH {
+                    open.push((self.manifest_of(child).await?, depth + 1));
+                }
+            }
+        }
+        Ok(digests)
+    }
+
+    /// Brings what refers directly to `subject`, and answers what that is.
+    async fn bring_referrers_of(&self, subject: &Digest, tags: &HashSet<Tag>) -> Result<Arc<[Digest]>, Failure> {
+        let bring = async || {
+            let Found { referrers, tags } = self.find(subject, tags).await.map_err(|error| error.to_failure())?;
+            for tag in tags {
+                self.bring_tag(&tag).await?;
+            }
+            if referrers.is_empty() {
+                return Ok(Arc::default());
+            }
+            self.bring_listed(subject, &referrers).await?;
+            Ok(referrers.into_iter().map(|referrer| referrer.digest).collect())
+        };
+        self.destination.referrers_of(subject, self.source.repository()).get(|_| true, bring).await
+    }
+
+    async fn find(&self, subject: &Digest, tags: &HashSet<Tag>) -> Result<Found, Error> {
+        let by_api = self.source.referrers(subject).await?.unwrap_or_default();
+        let own_tag = referrers_tag(subject);
+        let by_tag = match own_tag.as_ref().filter(|tag| tags.contains(*tag)) {
+            Some(_) => self.source.tagged_referrers(subject).await?.unwrap_or_default(),
+            None => Vec::new(),
+        };
+        let mut seen = HashSet::new();
+        let all = by_api.into_iter().chain(by_tag);
+        let referrers = all.filter(|referrer| referrer.digest != *subject && seen.insert(referrer.digest.clone()));
+        let cosign = COSIGN.iter().filter_map(|suffix| format!("{}.{suffix}", own_tag.as_ref()?).parse().ok());
+        Ok(Found { referrers: referrers.collect(), tags: cosign.filter(|tag| tags.contains(tag)).collect() })
+    }
+
+    /// Brings a tag of the same repository, as it is.
+    async fn bring_tag(&self, tag: &Tag) -> Result<(), Failure> {
+        let Task { source, destination } = &*self.task;
+        let task = Arc::new(Task {
+            source: source.repository.tagged(tag.clone()),
+            destination: destination.repository.tagged(tag.clone()),
+        });
+        let image = Self { task, ledger: Arc::default(), parts: Arc::default(), ..self.clone() };
+        if image.copy_as_it_is().await? == Success::Copied {
+            self.tell_referrer(&Identifier::Tag(tag.clone()), "cosign");
+        }
+        Ok(())
+    }
+
+    /// Brings manifests by digest, and sees to it that the destination lists them as referrers of `subject`.
+    async fn bring_listed(&self, subject: &Digest, referrers: &[Referrer]) -> Result<(), Failure> {
+        let destination = &self.destination.client;
+        let by_api = destination.referrers(subject).await.map_err(|error| error.to_failure())?;
+        let listed = match &by_api {
+            Some(listed) => listed.clone(),
+            None => {
+                let tagged = destination.tagged_referrers(subject).await.map_err(|error| error.to_failure())?;
+                tagged.unwrap_or_default()
+            }
+        };
+        let mut all = listed.clone();
+        for referrer in referrers {
+            if !self.engine.policy.force && listed.iter().any(|listed| listed.digest == referrer.digest) {
+                continue;
+            }
+            let manifest = self.bring_referrer(subject, referrer).await?;
+            all.retain(|listed| listed.digest != referrer.digest);
+            all.push(referrer.clone().with_size(manifest.bytes.len() as u64));
+            self.tell_referrer(&Identifier::Digest(referrer.digest.clone()), &referrer.artifact_type);
+        }
+        // With the API the registry has put them on its list itself. Else what others listed stays listed.
+        if by_api.is_none() && all != listed {
+            let written = destination.put_tagged_referrers(subject, &all).await;
+            written.map_err(|error| error.to_failure())?;
+        }
+        Ok(())
+    }
+
+    /// Writes a referrer with all that it names, also where it is already: a registry with a list of referrers adds those
+    /// that are written.
+    async fn bring_referrer(&self, subject: &Digest, referrer: &Referrer) -> Result<Manifest, Failure> {
+        let by_digest = Identifier::Digest(referrer.digest.clone());
+        let manifest = self.source.manifest(&by_digest).await.map_err(|error| error.to_failure())?;
+        let subject_of = manifest.subject();
+        if subject_of.as_ref() != Some(subject) {
+            tracing::warn!(digest = %referrer.digest, %subject, "it is listed as a referrer, but refers to something else");
+        }
+        self.commit(&manifest, &by_digest, 1).await?;
+        Ok(manifest)
+    }
+
+    fn tell_referrer(&self, identifier: &Identifier, artifact_type: &str) {
+        self.engine.tell(Event::ReferrerCopied {
+            source: self.task.source.clone(),
+            repository: self.task.destination.repository.clone(),
+            referrer: identifier.to_string(),
+            artifact_type: artifact_type.to_owned(),
+        });
+    }
+}
+
+/// The tags of source repositories that are made of digests: those of signatures and of lists of referrers.
+#[derive(Default)]
+pub(super) struct DigestTags(Mutex<HashMap<Repository, Listed>>);
+
+type Listed = Arc<Shared<Arc<HashSet<Tag>>, Error>>;
+
+impl DigestTags {
+    /// Listed once in a run, which is less than asking for each.
+    async fn of(&self, source: &RepositoryClient) -> Result<Arc<HashSet<Tag>>, Error> {
+        let listed = {
+            let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            all.entry(source.repository().clone()).or_default().clone()
+        };
+        let list = async || {
+            let tags = source.tags().await?;
+            Ok(Arc::new(tags.into_iter().filter(|tag| tag.as_str().starts_with("sha")).collect()))
+        };
+        listed.get(|_| true, list).await
+    }
+}
+
+/// What refers to one manifest.
+struct Found {
+    /// By digest, from a list.
+    referrers: Vec<Referrer>,
+    /// Under tags of cosign.
+    tags: Vec<Tag>,
+}

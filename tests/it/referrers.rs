@@ -1,0 +1,202 @@
+//! What refers to an image travels with it, if that is wanted: signatures, SBOMs, attestations.
+
+use scriptable_registry::{Answer, Image, Index, Kind, Registry};
+use serde_json::{Value, json};
+
+use crate::support::{Migration, small};
+
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+const ARTIFACT: &str = "application/vnd.oci.image.manifest.v1+json";
+
+/// A registry that lists referrers, or one that does not.
+async fn registry(lists: bool) -> Registry {
+    let builder = Registry::builder();
+    if lists { builder.referrers().start().await } else { builder.start().await }
+}
+
+/// A manifest of some kind that refers to another; answers its digest and its entry in a list.
+fn attach(registry: &Registry, kind: &str, subject: &str, text: &str) -> (String, Value) {
+    let config = registry.put_blob("app", "{}");
+    let layer = registry.put_blob("app", text.to_owned());
+    let manifest = json!({
+        "schemaVersion": 2, "mediaType": ARTIFACT, "artifactType": kind,
+        "config": { "mediaType": "application/vnd.oci.empty.v1+json", "digest": config, "size": 2 },
+        "layers": [{ "mediaType": "text/plain", "digest": layer, "size": text.len() }],
+        "subject": { "mediaType": ARTIFACT, "digest": subject, "size": 1 },
+        "annotations": { "of": text },
+    });
+    let bytes = manifest.to_string();
+    let size = bytes.len();
+    let digest = registry.put_manifest("app", &of(&bytes), ARTIFACT, bytes);
+    let entry = json!({ "mediaType": ARTIFACT, "digest": digest, "size": size, "artifactType": kind });
+    (digest, entry)
+}
+
+fn of(bytes: &str) -> String {
+    scriptable_registry::digest_of(bytes.as_bytes())
+}
+
+/// Puts the list of referrers under its tag.
+fn list(registry: &Registry, subject: &str, entries: &[Value]) -> String {
+    let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": entries });
+    registry.put_manifest("app", &tag(subject), INDEX, index.to_string())
+}
+
+fn tag(subject: &str) -> String {
+    subject.replace(':', "-")
+}
+
+/// The digests that the list under the subject's tag has.
+fn listed(registry: &Registry, subject: &str) -> Vec<String> {
+    let Some(index) = registry.manifest("app", &tag(subject)) else { return Vec::new() };
+    let index = index.json();
+    let entries = index["manifests"].as_array().unwrap().iter();
+    entries.map(|entry| entry["digest"].as_str().unwrap().to_owned()).collect()
+}
+
+fn migration(source: &Registry, destination: &Registry) -> Migration {
+    Migration::new().rule(source.reference("app", "1"), destination.reference("app", "1")).args(["--referrers"])
+}
+
+fn writes(registry: &Registry) -> u64 {
+    [Kind::ManifestPut, Kind::UploadFinish].map(|kind| registry.count(kind)).iter().sum()
+}
+
+#[tokio::test]
+async fn referrers_of_image_child_and_referrer_travel_along() {
+    let (source, destination) = (registry(true).await, registry(true).await);
+    let (one, two) = (small(1), small(2));
+    let subject = source.put("app", "1", &Index::new().image(&one).image(&two));
+    let child = source.put("other", "child", &one);
+    let (sbom, _) = attach(&source, "text/sbom", &subject, "sbom");
+    let (signature, _) = attach(&source, "text/signature", &sbom, "signature of the sbom");
+    let (attestation, _) = attach(&source, "text/attestation", &child, "attestation of a child");
+    let outcome = migration(&source, &destination).run().await;
+    outcome.assert_success(1);
+    for digest in [&subject, &sbom, &signature, &attestation] {
+        assert_eq!(destination.missing("app", digest), Vec::<String>::new(), "{outcome}");
+    }
+    assert_eq!(destination.tags("app"), ["1"], "a registry that lists them needs no tag");
+}
+
+#[tokio::test]
+async fn a_signature_that_came_later_is_brought_and_nothing_else() {
+    let (source, destination) = (registry(true).await, registry(true).await);
+    let subject = source.put("app", "1", &small(1));
+    attach(&source, "text/sbom", &subject, "sbom");
+    let migration = migration(&source, &destination);
+    migration.run().await.assert_success(1);
+    destination.clear_log();
+    migration.run().await.assert_success(1);
+    assert_eq!(writes(&destination), 0, "{:#?}", destination.requests());
+    let (later, _) = attach(&source, "text/signature", &subject, "later");
+    migration.run().await.assert_success(1);
+    assert!(destination.manifest("app", &later).is_some());
+    assert_eq!(destination.count(Kind::ManifestPut), 1);
+}
+
+#[tokio::test]
+async fn where_there_is_no_api_the_list_is_kept_under_its_tag_and_merged() {
+    let (source, destination) = (registry(true).await, registry(false).await);
+    let subject = source.put("app", "1", &small(1));
+    let (sbom, _) = attach(&source, "text/sbom", &subject, "sbom");
+    destination.put("app", "1", &small(1));
+    let (own, entry) = attach(&destination, "text/signature", &subject, "made at the destination");
+    list(&destination, &subject, &[entry]);
+    let migration = migration(&source, &destination);
+    migration.run().await.assert_success(1);
+    assert_eq!(listed(&destination, &subject), [own, sbom.clone()]);
+    let index = destination.manifest("app", &tag(&subject)).unwrap().json();
+    let entry = &index["manifests"][1];
+    assert_eq!(entry["artifactType"], "text/sbom");
+    assert_eq!(entry["annotations"]["of"], "sbom");
+    assert_eq!(entry["size"], destination.manifest("app", &sbom).unwrap().bytes.len());
+    destination.clear_log();
+    migration.run().await.assert_success(1);
+    assert_eq!(writes(&destination), 0, "{:#?}", destination.requests());
+}
+
+#[tokio::test]
+async fn a_list_under_a_tag_is_found_and_given_to_a_registry_with_the_api() {
+    let (source, destination) = (registry(false).await, registry(true).await);
+    let subject = source.put("app", "1", &small(1));
+    let (sbom, mut entry) = attach(&source, "text/sbom", &subject, "sbom");
+    // Harbor lists wrong sizes.
+    entry["size"] = json!(7);
+    list(&source, &subject, &[entry]);
+    migration(&source, &destination).run().await.assert_success(1);
+    assert_eq!(destination.missing("app", &sbom), Vec::<String>::new());
+    assert_eq!(destination.tags("app"), ["1"]);
+}
+
+#[tokio::test]
+async fn tags_of_cosign_travel_with_the_image_they_belong_to() {
+    let (source, destination) = (registry(false).await, registry(false).await);
+    let subject = source.put("app", "1", &small(1));
+    let other = source.put("app", "2", &small(2));
+    for suffix in ["sig", "att", "sbom"] {
+        source.put("app", &format!("{}.{suffix}", tag(&subject)), &small(3));
+    }
+    source.put("app", &format!("{}.sig", tag(&other)), &small(4));
+    migration(&source, &destination).run().await.assert_success(1);
+    let mut expected: Vec<String> = ["sig", "att", "sbom"].map(|suffix| format!("{}.{suffix}", tag(&subject))).into();
+    expected.push("1".to_owned());
+    expected.sort();
+    let mut tags = destination.tags("app");
+    tags.sort();
+    assert_eq!(tags, expected);
+}
+
+#[tokio::test]
+async fn what_refers_to_a_manifest_that_was_converted_is_named_and_left() {
+    let (source, destination) = (registry(true).await, registry(true).await);
+    let arm = Image::new("linux/arm64").layer_of(2, 1000);
+    let subject = source.put("app", "1", &Index::new().image(&small(1)).image(&arm));
+    let child = source.put("other", "child", &arm);
+    let (left, _) = attach(&source, "text/signature", &subject, "of the whole index");
+    let (kept, _) = attach(&source, "text/signature", &child, "of a child that stays");
+    let outcome = migration(&source, &destination).args(["--platform", "linux/arm64"]).run().await;
+    outcome.assert_success(1);
+    assert!(destination.manifest("app", &left).is_none());
+    assert!(destination.manifest("app", &kept).is_some());
+    assert!(outcome.stderr.contains(&subject) && outcome.stderr.contains("left"), "{outcome}");
+}
+
+#[tokio::test]
+async fn registries_that_answer_strangely_have_no_api() {
+    // A page for people, and the image itself under the tag of the list.
+    for answer in
+        [Answer::status(200).body("<html>"), Answer::status(401), Answer::error(404, "MANIFEST_UNKNOWN", "no")]
+    {
+        let (source, destination) = (registry(true).await, registry(false).await);
+        let subject = source.put("app", "1", &small(1));
+        source.retag("app", "1", &tag(&subject));
+        source.on(Kind::Referrers, answer);
+        let outcome = migration(&source, &destination).run().await;
+        outcome.assert_success(1);
+        assert_eq!(destination.tags("app"), ["1"], "{outcome}");
+        assert_eq!(source.count(Kind::Referrers), 1);
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_asked_for_that_is_not_wanted() {
+    let (source, destination) = (registry(true).await, registry(true).await);
+    let subject = source.put("app", "1", &small(1));
+    let (sbom, _) = attach(&source, "text/sbom", &subject, "sbom");
+    let plain = Migration::new().rule(source.reference("app", "1"), destination.reference("app", "1"));
+    plain.run().await.assert_success(1);
+    assert_eq!(source.count(Kind::Referrers) + destination.count(Kind::Referrers), 0);
+    assert!(destination.manifest("app", &sbom).is_none());
+}
+
+#[tokio::test]
+async fn a_referrer_that_cannot_be_had_fails_its_image() {
+    let (source, destination) = (registry(true).await, registry(true).await);
+    let subject = source.put("app", "1", &small(1));
+    let (sbom, _) = attach(&source, "text/sbom", &subject, "sbom");
+    source.on(Kind::ManifestGet.of(&sbom), Answer::status(404));
+    let outcome = migration(&source, &destination).run().await;
+    outcome.assert_failures(1, 1, 0);
+    outcome.assert_line("FAILED ", &[&sbom, "404"]);
+}
