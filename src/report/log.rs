@@ -50,8 +50,8 @@ pub(super) fn event(event: &Event) {
             tracing::warn!(%source, %digest, "layer left out: it is to be fetched from its own urls");
         }
         Event::ManifestConverted { source, change: Change { from, to, dropped, lost } } => {
-            let dropped = dropped.iter().map(Dropped::to_string).collect::<Vec<_>>().join(", ");
-            tracing::info!(%source, %from, %to, dropped, lost = lost.join(", "), "manifest converted");
+            let dropped: Vec<String> = dropped.iter().map(Dropped::to_string).collect();
+            tracing::info!(%source, %from, %to, dropped = listed(&dropped), lost = listed(lost), "manifest converted");
         }
         Event::ImageDone { source, destination, success: Success::Skipped, facts } => {
             let platform = facts.platforms.iter().map(Platform::to_string).collect::<String>();
@@ -78,6 +78,11 @@ pub(super) fn event(event: &Event) {
 
 fn shown(digest: &Option<Digest>) -> String {
     digest.as_ref().map(Digest::to_string).unwrap_or_default()
+}
+
+/// Nothing is shown of an empty list.
+fn listed(items: &[String]) -> Option<String> {
+    (!items.is_empty()).then(|| items.join(", "))
 }
 
 pub(super) fn invalid(line: &str) {

@@ -9,11 +9,13 @@
 //! | `index` | indexes: what stays, and what is said of it |
 //! | `image` | images: media types of one family for those of the other |
 //! | `object` | JSON that is changed in one place and stays what it is in every other |
+//! | `reading` | the source, and how much of it is read |
 //! | `refusal` | why something cannot be placed |
 
 mod image;
 mod index;
 mod object;
+mod reading;
 mod refusal;
 
 use std::collections::HashMap;
@@ -21,15 +23,13 @@ use std::collections::HashMap;
 use bytes::Bytes;
 
 use self::object::Object;
+use self::reading::Reading;
+pub use self::reading::Source;
 pub use self::refusal::Refusal;
 use crate::digest::Digest;
 use crate::event::Change;
 use crate::platform::Platform;
-use crate::reference::Identifier;
-use crate::registry::{Content, Descriptor, Error, Format, Manifest, RepositoryClient};
-
-/// Most bytes of an image's configuration that are read to learn its platform.
-const LARGEST_CONFIG: u64 = 4 << 20;
+use crate::registry::{Content, Format, Manifest};
 
 /// What is to become of the images that are copied.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -38,15 +38,6 @@ pub struct Conversion {
     pub platforms: Vec<Platform>,
     /// The media types that all manifests are to have; without it they keep theirs.
     pub format: Option<Format>,
-}
-
-/// Where the parts of an image are read from that must be known.
-pub trait Source: Sync {
-    /// A manifest that an index names.
-    fn manifest(&self, child: &Descriptor) -> impl Future<Output = Result<Manifest, Error>> + Send;
-
-    /// A configuration, whole.
-    fn config(&self, config: &Descriptor) -> impl Future<Output = Result<Bytes, Error>> + Send;
 }
 
 /// What is to be done with an image.
@@ -80,9 +71,10 @@ impl Conversion {
         if self.is_none() {
             return Ok(Target::Place(Part::same(root, false).into()));
         }
+        let source = Reading::of(source);
         let part = match &root.content {
             Content::Index { .. } => {
-                let part = self.index(root, source, 0).await?;
+                let part = self.index(root, &source, 0).await?;
                 if part.is_nothing_wanted() {
                     return Err(Refusal::no_platform(&self.platforms, part.unwanted));
                 }
@@ -90,7 +82,7 @@ impl Conversion {
             }
             Content::Blobs(_) => {
                 if !self.platforms.is_empty()
-                    && let Some(platform) = platform_of(&root, source).await?
+                    && let Some(platform) = source.platform_of(&root).await?
                     && self.is_unwanted(&platform)
                 {
                     return Ok(Target::Skip(platform));
@@ -134,36 +126,12 @@ impl From<Part> for Tree {
     }
 }
 
-/// What an image runs on, by its configuration; none if it is no image, or says nothing of it.
-async fn platform_of(image: &Manifest, source: &impl Source) -> Result<Option<Platform>, Refusal> {
-    let Some(config) = image.image_config() else { return Ok(None) };
-    if config.size > LARGEST_CONFIG {
-        let reason = format!(
-            "its configuration has {} bytes; at most {LARGEST_CONFIG} are read to learn its platform",
-            config.size
-        );
-        return Err(Refusal::malformed(&image.digest, reason));
-    }
-    let bytes = source.config(config).await?;
-    Ok(serde_json::from_slice(&bytes).ok().filter(|platform: &Platform| !platform.is_unknown()))
-}
-
 /// The manifest that these fields are when they are written down.
 fn written(json: &Object, media_type: &str, was: &Digest) -> Result<Manifest, Refusal> {
     let malformed = |error: &dyn std::fmt::Display| Refusal::malformed(was, error.to_string());
     let bytes = Bytes::from(serde_json::to_vec(json).map_err(|error| malformed(&error))?);
     let digest = Digest::of(&bytes);
     Manifest::parse(bytes, digest, media_type).map_err(|defect| malformed(&defect))
-}
-
-impl Source for RepositoryClient {
-    async fn manifest(&self, child: &Descriptor) -> Result<Manifest, Error> {
-        self.manifest(&Identifier::Digest(child.digest.clone())).await
-    }
-
-    async fn config(&self, config: &Descriptor) -> Result<Bytes, Error> {
-        self.small_blob(&config.digest, config.size).await
-    }
 }
 
 #[cfg(test)]

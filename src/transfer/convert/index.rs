@@ -8,7 +8,8 @@ use serde_json::value::RawValue;
 
 use super::image::{docker_has_it, retype};
 use super::object::Object;
-use super::{Conversion, Part, Refusal, Source, platform_of, written};
+use super::reading::{Reading, Source};
+use super::{Conversion, Part, Refusal, written};
 use crate::digest::Digest;
 use crate::event::{Change, Dropped};
 use crate::platform::Platform;
@@ -48,7 +49,12 @@ type Boxed<'a, T> = Pin<Box<dyn Future<Output = Result<T, Refusal>> + Send + 'a>
 
 impl Conversion {
     /// An index of what is wanted.
-    pub(super) fn index<'a>(&'a self, index: Manifest, source: &'a impl Source, depth: usize) -> Boxed<'a, Part> {
+    pub(super) fn index<'a, S: Source>(
+        &'a self,
+        index: Manifest,
+        source: &'a Reading<'a, S>,
+        depth: usize,
+    ) -> Boxed<'a, Part> {
         Box::pin(async move {
             if depth == MAX_DEPTH {
                 let reason = format!("indexes are nested more than {MAX_DEPTH} deep");
@@ -93,7 +99,7 @@ impl Conversion {
         &self,
         children: &[Child],
         chosen: impl Fn(&Child) -> bool + Send,
-        source: &impl Source,
+        source: &Reading<'_, impl Source>,
         depth: usize,
     ) -> Result<Vec<Option<Fate>>, Refusal> {
         let fates: Vec<Boxed<'_, Option<Fate>>> = children
@@ -111,7 +117,7 @@ impl Conversion {
         stream::iter(fates).buffered(CHILDREN).try_collect().await
     }
 
-    async fn fate(&self, child: &Child, source: &impl Source, depth: usize) -> Result<Fate, Refusal> {
+    async fn fate(&self, child: &Child, source: &Reading<'_, impl Source>, depth: usize) -> Result<Fate, Refusal> {
         let Child { descriptor, attests, .. } = child;
         if descriptor.is_blob() {
             return Ok(Fate::Stays { is_wanted: false });
@@ -139,7 +145,7 @@ impl Conversion {
         // Docker's lists name the platform of every image.
         let must_know = !self.platforms.is_empty() || self.format == Some(Format::Docker);
         if must_know && platform.is_none() && attests.is_none() {
-            platform = platform_of(&manifest, source).await?;
+            platform = source.platform_of(&manifest).await?;
         }
         if let Some(platform) = platform.take_if(|platform| self.is_unwanted(platform)) {
             return Ok(Fate::Goes(vec![platform]));

@@ -6,7 +6,7 @@ mod platform;
 use std::sync::Mutex;
 
 use super::*;
-use crate::registry::ErrorKind;
+use crate::registry::{Descriptor, Error, ErrorKind};
 
 const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const OCI_IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";

@@ -160,3 +160,24 @@ async fn indexes_without_end_are_refused() {
     }
     assert!(refused(&platforms(&["linux/amd64"]), &root, &shelf).await.contains("deep"));
 }
+
+#[tokio::test]
+async fn indexes_that_name_each_other_over_and_over_come_to_an_end() {
+    let mut shelf = Shelf::default();
+    let amd = shelf.image(Format::Oci, "linux", "amd64");
+    let mut root = shelf.put(OCI_INDEX, &index(OCI_INDEX, &[descriptor(&amd, &on("linux", "amd64"))]));
+    for _ in 0..6 {
+        root = shelf.put(OCI_INDEX, &index(OCI_INDEX, &vec![descriptor(&root, ""); 50]));
+    }
+    assert!(refused(&platforms(&["linux/amd64"]), &root, &shelf).await.contains("bytes of manifests"));
+    assert!(shelf.reads().len() < 10_000);
+}
+
+#[tokio::test]
+async fn an_index_that_tells_a_wrong_size_is_not_put_right() {
+    let mut shelf = Shelf::default();
+    let amd = shelf.image(Format::Oci, "linux", "amd64");
+    let lie = descriptor(&amd, &on("linux", "amd64")).replace(&format!(r#""size":{}"#, amd.bytes.len()), r#""size":7"#);
+    let root = manifest(OCI_INDEX, &index(OCI_INDEX, &[lie]));
+    assert!(refused(&format(Format::Docker), &root, &shelf).await.contains("says 7"));
+}

@@ -1,0 +1,80 @@
+//! The source, and how much of it is read to know what is to be placed.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use bytes::Bytes;
+
+use super::Refusal;
+use crate::platform::Platform;
+use crate::reference::Identifier;
+use crate::registry::{Descriptor, Error, Manifest, RepositoryClient};
+
+/// Most bytes of an image's configuration that are read to learn its platform.
+const LARGEST_CONFIG: u64 = 4 << 20;
+/// Most bytes of all manifests below one root, since they are held until it is placed. Thousands of real ones fit.
+const BUDGET: u64 = 32 << 20;
+/// What a manifest costs at least: indexes that name each other's children over and over come to an end.
+const LEAST: u64 = 4 << 10;
+
+/// Where the parts of an image are read from that must be known.
+pub trait Source: Sync {
+    /// A manifest that an index names.
+    fn manifest(&self, child: &Descriptor) -> impl Future<Output = Result<Manifest, Error>> + Send;
+
+    /// A configuration, whole.
+    fn config(&self, config: &Descriptor) -> impl Future<Output = Result<Bytes, Error>> + Send;
+}
+
+impl Source for RepositoryClient {
+    async fn manifest(&self, child: &Descriptor) -> Result<Manifest, Error> {
+        self.manifest(&Identifier::Digest(child.digest.clone())).await
+    }
+
+    async fn config(&self, config: &Descriptor) -> Result<Bytes, Error> {
+        self.small_blob(&config.digest, config.size).await
+    }
+}
+
+/// What is read below one root.
+pub(super) struct Reading<'a, S> {
+    source: &'a S,
+    spent: AtomicU64,
+}
+
+impl<'a, S: Source> Reading<'a, S> {
+    pub fn of(source: &'a S) -> Self {
+        Self { source, spent: AtomicU64::new(0) }
+    }
+
+    pub async fn manifest(&self, child: &Descriptor) -> Result<Manifest, Refusal> {
+        let Descriptor { digest, size, .. } = child;
+        let cost = LEAST.max(*size);
+        if self.spent.fetch_add(cost.min(BUDGET), Relaxed) > BUDGET - cost.min(BUDGET) {
+            let reason =
+                format!("with it the image has more than the {BUDGET} bytes of manifests that can be converted");
+            return Err(Refusal::malformed(digest, reason));
+        }
+        let manifest = self.source.manifest(child).await?;
+        match manifest.bytes.len() as u64 == *size {
+            true => Ok(manifest),
+            false => {
+                let reason = format!("it has {} bytes, but the index that names it says {size}", manifest.bytes.len());
+                Err(Refusal::malformed(digest, reason))
+            }
+        }
+    }
+
+    /// What an image runs on, by its configuration; none if it is no image, or says nothing of it.
+    pub async fn platform_of(&self, image: &Manifest) -> Result<Option<Platform>, Refusal> {
+        let Some(config) = image.image_config() else { return Ok(None) };
+        if config.size > LARGEST_CONFIG {
+            let reason = format!(
+                "its configuration has {} bytes; at most {LARGEST_CONFIG} are read to learn its platform",
+                config.size
+            );
+            return Err(Refusal::malformed(&image.digest, reason));
+        }
+        let bytes = self.source.config(config).await?;
+        Ok(serde_json::from_slice(&bytes).ok().filter(|platform: &Platform| !platform.is_unknown()))
+    }
+}
