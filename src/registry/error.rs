@@ -2,11 +2,13 @@
 
 use std::error::Error as _;
 use std::fmt;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use reqwest::StatusCode;
 use serde::Deserialize;
 
+use super::pace::LONGEST_WAIT;
 use crate::digest::Digest;
 use crate::event::{Category, Failure};
 use crate::reference::Registry;
@@ -31,6 +33,9 @@ pub enum ErrorKind {
     Rejected { entry: String, message: String },
     /// The registry wants credentials and there are none.
     LoginNeeded,
+    /// The registry refused so many, or for so long, that it is not asked before that time.
+    /// `hopeless` if it was asked after several such times already.
+    Limited { why: Arc<str>, until: SystemTime, hopeless: bool },
     /// No connection: name resolution, TCP or TLS. `lasting` if waiting will not help.
     Unreachable { reason: String, lasting: bool },
     /// The connection broke within the exchange.
@@ -55,6 +60,32 @@ impl Error {
         self.kind.is_transient()
     }
 
+    /// Whether it makes sense to send the request again soon. What is not asked before some time is not.
+    pub fn is_worth_repeating(&self) -> bool {
+        self.is_transient() && self.left_alone().is_none()
+    }
+
+    /// How long it takes until the registry is asked again, if it is left alone until then.
+    pub fn left_alone(&self) -> Option<Duration> {
+        match &self.kind {
+            ErrorKind::Limited { until, .. } => Some(until.duration_since(SystemTime::now()).unwrap_or_default()),
+            _ => None,
+        }
+    }
+
+    /// How long to wait until the registry is asked again, if that is worth the wait.
+    pub fn postponed(&self) -> Option<Duration> {
+        match &self.kind {
+            ErrorKind::Limited { hopeless: false, .. } => self.left_alone().filter(|wait| *wait <= LONGEST_WAIT),
+            _ => None,
+        }
+    }
+
+    /// Whether the registry said that it is asked too much, or more than it bears.
+    pub fn is_overload(&self) -> bool {
+        matches!(self.status(), Some(StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE))
+    }
+
     /// What kind of thing it is, in the words of logs and reports.
     pub fn category(&self) -> Category {
         match &self.kind {
@@ -65,7 +96,8 @@ impl Error {
                 _ => Category::Refused,
             },
             ErrorKind::Rejected { .. } | ErrorKind::LoginNeeded | ErrorKind::TokenExpired => Category::Auth,
-            ErrorKind::Unreachable { .. }
+            ErrorKind::Limited { .. }
+            | ErrorKind::Unreachable { .. }
             | ErrorKind::Broken { .. }
             | ErrorKind::TimedOut { .. }
             | ErrorKind::RefusedElsewhere { .. } => Category::Network,
@@ -140,6 +172,9 @@ impl Error {
             ErrorKind::Status { status: StatusCode::TOO_MANY_REQUESTS, .. } => {
                 "the registry limits the rate: use fewer --workers or try later".to_owned()
             }
+            ErrorKind::Limited { .. } => {
+                "run the same command again then, or with an account that may do more in auth.json".to_owned()
+            }
             ErrorKind::Unreachable { lasting: true, .. } => format!(
                 "if {registry} has a private certificate or speaks plain http, set \"insecure\": true for it in auth.json"
             ),
@@ -158,6 +193,7 @@ impl ErrorKind {
             | Self::TimedOut { .. }
             | Self::RefusedElsewhere { .. }
             | Self::TokenExpired
+            | Self::Limited { .. }
             | Self::WrongDigest { .. }
             | Self::WrongSize { .. } => true,
             Self::Rejected { .. } | Self::LoginNeeded | Self::Malformed { .. } | Self::Unsupported { .. } => false,
@@ -181,6 +217,10 @@ impl fmt::Display for ErrorKind {
             Self::RefusedElsewhere { host, status } => write!(f, "{host}, where it leads, answered {status}"),
             Self::Rejected { message, .. } => write!(f, "the credentials were rejected: {message}"),
             Self::LoginNeeded => f.write_str("the registry wants credentials and there are none"),
+            Self::Limited { why, until, .. } => {
+                let until = humantime::format_rfc3339_seconds(*until);
+                write!(f, "the registry limits how much it is asked, and is left alone until {until}: {why}")
+            }
             Self::Unreachable { reason, .. } => write!(f, "cannot connect: {reason}"),
             Self::Broken { reason } => write!(f, "the connection broke: {reason}"),
             Self::TimedOut { after } => write!(f, "nothing came for {}", humantime::format_duration(*after)),

@@ -1,0 +1,179 @@
+//! How fast a registry may be asked: the one citizen that this program is to it, whatever the number of its tasks.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `window` | how many at once: halved when that is too much, grown again |
+//! | `permits` | small requests in flight |
+//! | `holds` | until when a kind of request, or the host, is left alone |
+//! | `headers` | what registries say of their limits |
+//! | `quota` | pulls that are counted |
+//! | `patience` | how long and how often one piece of work tries |
+//! | `throttle` | bytes per second of the whole run |
+
+mod headers;
+mod holds;
+mod patience;
+mod permits;
+mod quota;
+mod throttle;
+mod window;
+
+use std::time::{Duration, SystemTime};
+
+use reqwest::header::HeaderMap;
+use reqwest::{Method, StatusCode};
+use tokio::time::Instant;
+
+pub(super) use headers::RateLimit;
+pub(super) use holds::Hold;
+pub use patience::Budget;
+pub(super) use patience::Patience;
+pub(super) use permits::Permit;
+pub(super) use throttle::Throttle;
+pub use window::Window;
+
+use self::holds::{Holds, Refusal};
+use self::permits::Permits;
+use self::quota::Quota;
+use super::error::ErrorKind;
+use super::exchange::Kind;
+use crate::reference::Registry;
+
+/// Longest that anything waits because a registry asks for it. What is to wait longer fails at once.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(300);
+
+/// What registries count apart when they limit rates: what is asked for, and how. Docker Hub counts the GET of a
+/// manifest and not its HEAD; ECR counts starts and ends of uploads, manifests and blobs each by themselves.
+pub(super) type Turn = (Kind, Method);
+
+/// One registry's.
+pub(super) struct Pace {
+    registry: Registry,
+    permits: Permits,
+    holds: Holds,
+    quota: Quota,
+}
+
+impl Pace {
+    /// For at most so many small requests in flight at once.
+    pub fn new(registry: &Registry, requests: usize) -> Self {
+        Self {
+            registry: registry.clone(),
+            permits: Permits::new(requests),
+            holds: Holds::default(),
+            quota: Quota::default(),
+        }
+    }
+
+    /// Waits until requests of this kind may be sent, or says what will not be waited for.
+    pub async fn wait(&self, turn: &Turn, patience: &Patience) -> Result<(), ErrorKind> {
+        while let Some(hold) = self.holds.current(turn) {
+            if hold.is_hopeless || hold.until.duration_since(Instant::now()) > patience.longest {
+                return Err(hold.into());
+            }
+            tokio::time::sleep_until(hold.until).await;
+        }
+        Ok(())
+    }
+
+    pub fn is_held(&self, turn: &Turn) -> bool {
+        self.holds.current(turn).is_some()
+    }
+
+    /// Room for one small request.
+    pub async fn permit(&self) -> Permit<'_> {
+        self.permits.acquire().await
+    }
+
+    /// Whether the registry counts how often manifests are read, as far as is known.
+    pub fn counts_pulls(&self) -> bool {
+        self.registry.is_docker_hub() || self.quota.is_known()
+    }
+
+    /// Learns from the answer to a request that was sent at `begun`. `refusal` is what it says if it is no success.
+    pub fn heed(
+        &self,
+        turn: &Turn,
+        begun: Instant,
+        permit: Option<&Permit<'_>>,
+        headers: &HeaderMap,
+        refusal: Option<&ErrorKind>,
+    ) {
+        let limits = RateLimit::read(headers);
+        if let Some(limits) = &limits {
+            self.quota.note(&self.registry, limits);
+        }
+        if let Some(refusal) = refusal.and_then(|refusal| self.refusal(turn, refusal, limits.as_ref())) {
+            if let Some(permit) = permit.filter(|_| !refusal.is_of_quota) {
+                permit.overloaded();
+            }
+            if let Some(pause) = self.holds.refused(turn, begun, &refusal) {
+                let what = if refusal.is_of_host { "all requests" } else { name(turn) };
+                let (registry, pause) = (&self.registry, humantime::format_duration(rounded(pause)));
+                tracing::warn!(%registry, "{}: {what} wait for {pause}", refusal.in_words());
+            }
+            return;
+        }
+        if let Some(permit) = permit {
+            permit.went_well();
+        }
+        self.holds.went_well(turn, begun);
+        // One that was allowed, and the last of its time.
+        let spent = limits.filter(|limits| limits.remaining == Some(0)).and_then(|limits| limits.reset);
+        if let Some(pause) = spent.filter(|pause| !pause.is_zero() && *pause <= LONGEST_WAIT) {
+            self.holds.spent(turn, pause);
+            let (registry, pause) = (&self.registry, humantime::format_duration(pause));
+            tracing::info!(%registry, "{} have used up their rate and wait for {pause}", name(turn));
+        }
+    }
+
+    /// What is to be done about a refusal, if it is one for rate or load.
+    fn refusal(&self, turn: &Turn, said: &ErrorKind, limits: Option<&RateLimit>) -> Option<Refusal> {
+        let ErrorKind::Status { status, codes, message, retry_after } = said else { return None };
+        let is_limit = match *status {
+            StatusCode::TOO_MANY_REQUESTS => true,
+            StatusCode::SERVICE_UNAVAILABLE => false,
+            _ => return None,
+        };
+        let is_of_quota = is_limit && self.quota.is_used_up(turn, codes, message, limits);
+        Some(Refusal {
+            status: *status,
+            message: if is_of_quota { self.quota.in_words(message) } else { message.clone() },
+            pause: retry_after.or_else(|| is_of_quota.then(|| self.quota.window())),
+            is_of_quota,
+            is_explicit: is_limit || retry_after.is_some(),
+            // Docker Hub's abuse limit, which has no JSON, and what proxies say.
+            is_of_host: is_limit && codes.is_empty() && message.eq_ignore_ascii_case("too many requests"),
+        })
+    }
+}
+
+/// Fit to be read: whole milliseconds, or seconds if there are many.
+fn rounded(pause: Duration) -> Duration {
+    if pause < Duration::from_secs(1) {
+        Duration::from_millis(u64::try_from(pause.as_millis()).unwrap_or_default())
+    } else {
+        Duration::from_secs(pause.as_secs())
+    }
+}
+
+impl From<Hold> for ErrorKind {
+    fn from(hold: Hold) -> Self {
+        let left = hold.until.saturating_duration_since(Instant::now());
+        Self::Limited { why: hold.why, until: SystemTime::now() + left, hopeless: hold.is_hopeless }
+    }
+}
+
+/// A kind of request in words.
+fn name((kind, method): &Turn) -> &'static str {
+    match (kind, method.as_str()) {
+        (Kind::Tags, _) => "requests for tag lists",
+        (Kind::ManifestRead, "HEAD") => "HEADs of manifests",
+        (Kind::ManifestRead, _) => "reads of manifests",
+        (Kind::ManifestWrite, _) => "writes of manifests",
+        (Kind::BlobRead, "HEAD") => "HEADs of blobs",
+        (Kind::BlobRead, _) => "reads of blobs",
+        (Kind::BlobWrite, "POST") => "starts of uploads",
+        (Kind::BlobWrite, _) => "uploads",
+    }
+}
