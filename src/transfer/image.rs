@@ -38,17 +38,29 @@ impl Image {
     /// Brings the image to its destination, unless it is there.
     pub async fn copy(&self) -> Result<(Success, Digest), Failure> {
         let (there, wanted) = self.compare().await.map_err(|error| error.to_failure())?;
-        if let (Some(there), Some(wanted)) = (there, wanted)
-            && there == wanted
-        {
-            return Ok((Success::UpToDate, wanted));
+        if let Some(wanted) = wanted.as_ref().filter(|wanted| Some(*wanted) == there.as_ref()) {
+            return Ok((Success::UpToDate, wanted.clone()));
         }
-        let manifest = self.source.manifest(&self.task.source.identifier).await.map_err(|error| error.to_failure())?;
+        let manifest = self.read(wanted.as_ref()).await.map_err(|error| error.to_failure())?;
         self.place(&manifest).await?;
-        Ok((Success::Copied, manifest.digest))
+        Ok((Success::Copied, manifest.digest.clone()))
     }
 
-    /// What is at the destination, and what should be: the latter only if the former is there to be compared with.
+    /// The manifest to be copied: by its digest, if that is known.
+    async fn read(&self, wanted: Option<&Digest>) -> Result<Arc<Manifest>, Error> {
+        let identifier = &self.task.source.identifier;
+        if let Some(digest) = wanted.filter(|_| self.source.counts_pulls()) {
+            match self.engine.pulls.read(&self.source, digest).await {
+                // The tag may have moved since, or the registry does not tell the digest as it is.
+                Err(error) if error.is_not_found() && identifier.digest().is_none() => {}
+                result => return result,
+            }
+        }
+        self.source.manifest(identifier).await.map(Arc::new)
+    }
+
+    /// What is at the destination, and what should be: the latter only if the former is there to be compared with, or if
+    /// the registry counts how often manifests are read.
     async fn compare(&self) -> Result<(Option<Digest>, Option<Digest>), Error> {
         let Task { source, destination } = &*self.task;
         let there = async {
@@ -61,7 +73,7 @@ impl Image {
             return Ok((there.await?, Some(digest.clone())));
         }
         let wanted = self.source.digest(&source.identifier);
-        if self.destination.seems_done() {
+        if self.destination.seems_done() || self.source.counts_pulls() {
             return tokio::try_join!(there, wanted);
         }
         match there.await? {
@@ -104,7 +116,8 @@ impl Image {
             if self.is_there(&by_digest).await? {
                 return Ok(());
             }
-            let manifest = self.source.manifest(&by_digest).await.map_err(|error| error.to_failure())?;
+            let manifest =
+                self.engine.pulls.read(&self.source, &child.digest).await.map_err(|error| error.to_failure())?;
             if manifest.bytes.len() as u64 != child.size {
                 return Err(self.corrupt(format!(
                     "manifest {} has {} bytes, but the index that names it says {}",
