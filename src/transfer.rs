@@ -12,6 +12,7 @@
 //! | `flight` | one blob on its way, with its tries |
 //! | `opening` | what the destination says before anything is sent |
 //! | `stream` | the bytes of a blob, verified and resumed |
+//! | `pulls` | manifests that a registry counts |
 //! | `belief` | what can be believed of a registry's answers to mounts |
 //!
 //! # Why it cannot stop
@@ -28,8 +29,8 @@ mod flight;
 mod image;
 mod lane;
 mod opening;
+mod pulls;
 mod queue;
-
 mod stream;
 
 use std::collections::HashMap;
@@ -43,6 +44,7 @@ use self::belief::Beliefs;
 use self::board::Board;
 use self::destination::Destination;
 use self::image::Image;
+use self::pulls::Pulls;
 use self::queue::Queue;
 
 use crate::event::{Event, Failure, Listener, Success};
@@ -87,6 +89,7 @@ pub struct Engine {
     limits: Limits,
     board: Board,
     beliefs: Beliefs,
+    pulls: Pulls,
     /// The repositories that are being written to in this round.
     destinations: Mutex<HashMap<Repository, Arc<Destination>>>,
     /// Ends with the round: no blob is moved for which nobody waits any more.
@@ -110,6 +113,7 @@ impl Engine {
             limits,
             board: Board::new(&limits),
             beliefs: Beliefs::default(),
+            pulls: Pulls::default(),
             destinations: Mutex::default(),
         })
     }

@@ -42,7 +42,10 @@ pub(super) fn run(cli: Cli) -> Result<u8, Stopped> {
 async fn migrate(cli: &Cli, configuration: Configuration) -> anyhow::Result<u8> {
     let Configuration { keyring, rules, invalid, warnings } = configuration;
     let limits = Limits::for_workers(cli.workers.into());
-    let clients = Clients::new(Arc::new(keyring), limits.requests).context("HTTP cannot be set up")?;
+    let mut clients = Clients::new(Arc::new(keyring), limits.requests).context("HTTP cannot be set up")?;
+    if let Some(rate) = cli.limit_rate {
+        clients = clients.with_rate(rate);
+    }
     let cancel = CancellationToken::new();
     let interruption = signals::watch(cancel.clone()).context("signals cannot be watched")?;
     let report = Arc::new(Report::new(Box::new(io::stdout()), Box::new(io::stderr())));
