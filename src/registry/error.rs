@@ -33,6 +33,8 @@ pub enum ErrorKind {
     Rejected { entry: String, message: String },
     /// The registry wants credentials and there are none.
     LoginNeeded,
+    /// What one request found out for all: nobody asks again in this round.
+    Verdict(Arc<ErrorKind>),
     /// The registry refused so many, or for so long, that it is not asked before that time.
     /// `hopeless` if it was asked after several such times already.
     Limited { why: Arc<str>, until: SystemTime, hopeless: bool },
@@ -60,23 +62,31 @@ impl Error {
         self.kind.is_transient()
     }
 
-    /// Whether it makes sense to send the request again soon. What is not asked before some time is not.
+    /// Whether it makes sense to send the request again soon.
     pub fn is_worth_repeating(&self) -> bool {
-        self.is_transient() && self.left_alone().is_none()
+        self.is_transient() && !matches!(self.kind, ErrorKind::Verdict(_) | ErrorKind::Limited { .. })
     }
 
-    /// How long it takes until the registry is asked again, if it is left alone until then.
-    pub fn left_alone(&self) -> Option<Duration> {
+    /// The same as what all are told who want the same.
+    pub(super) fn into_verdict(self) -> Self {
+        Self { kind: ErrorKind::Verdict(Arc::new(self.kind)), ..self }
+    }
+
+    /// What happened, to whomever.
+    fn facts(&self) -> &ErrorKind {
         match &self.kind {
-            ErrorKind::Limited { until, .. } => Some(until.duration_since(SystemTime::now()).unwrap_or_default()),
-            _ => None,
+            ErrorKind::Verdict(kind) => kind,
+            kind => kind,
         }
     }
 
-    /// How long to wait until the registry is asked again, if that is worth the wait.
+    /// How long to wait until the registry is asked again, if it is left alone and that is worth the wait.
     pub fn postponed(&self) -> Option<Duration> {
         match &self.kind {
-            ErrorKind::Limited { hopeless: false, .. } => self.left_alone().filter(|wait| *wait <= LONGEST_WAIT),
+            ErrorKind::Limited { hopeless: false, until, .. } => {
+                let wait = until.duration_since(SystemTime::now()).unwrap_or_default();
+                Some(wait).filter(|wait| *wait <= LONGEST_WAIT)
+            }
             _ => None,
         }
     }
@@ -88,7 +98,7 @@ impl Error {
 
     /// What kind of thing it is, in the words of logs and reports.
     pub fn category(&self) -> Category {
-        match &self.kind {
+        match self.facts() {
             ErrorKind::Status { status, .. } => match *status {
                 StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Category::Auth,
                 StatusCode::NOT_FOUND => Category::NotFound,
@@ -97,6 +107,7 @@ impl Error {
             },
             ErrorKind::Rejected { .. } | ErrorKind::LoginNeeded | ErrorKind::TokenExpired => Category::Auth,
             ErrorKind::Limited { .. }
+            | ErrorKind::Verdict(_)
             | ErrorKind::Unreachable { .. }
             | ErrorKind::Broken { .. }
             | ErrorKind::TimedOut { .. }
@@ -109,7 +120,7 @@ impl Error {
     }
 
     pub fn status(&self) -> Option<StatusCode> {
-        match &self.kind {
+        match self.facts() {
             ErrorKind::Status { status, .. } => Some(*status),
             _ => None,
         }
@@ -155,7 +166,7 @@ impl Error {
 
     fn advice(&self) -> Option<String> {
         let registry = &self.registry;
-        Some(match &self.kind {
+        Some(match self.facts() {
             ErrorKind::Rejected { entry, .. } => {
                 format!("correct username and password of {entry:?} in auth.json")
             }
@@ -189,6 +200,7 @@ impl ErrorKind {
         match self {
             Self::Status { status, .. } => is_transient(*status),
             Self::Unreachable { lasting, .. } => !lasting,
+            Self::Verdict(kind) => kind.is_transient(),
             Self::Broken { .. }
             | Self::TimedOut { .. }
             | Self::RefusedElsewhere { .. }
@@ -214,6 +226,7 @@ impl fmt::Display for ErrorKind {
         match self {
             Self::Status { status, message, .. } if message.is_empty() => write!(f, "{status}"),
             Self::Status { status, message, .. } => write!(f, "{status} ({message})"),
+            Self::Verdict(kind) => write!(f, "{kind}"),
             Self::RefusedElsewhere { host, status } => write!(f, "{host}, where it leads, answered {status}"),
             Self::Rejected { message, .. } => write!(f, "the credentials were rejected: {message}"),
             Self::LoginNeeded => f.write_str("the registry wants credentials and there are none"),

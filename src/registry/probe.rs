@@ -69,7 +69,7 @@ impl Client {
                 self.probe.is_doubted.store(false, Relaxed);
                 Ok(base)
             }
-            Err(error) => Err(failed.insert(error).clone()),
+            Err(error) => Err(failed.insert(error.into_verdict()).clone()),
         }
     }
 

@@ -153,14 +153,15 @@ impl Engine {
                 Ok(arrival) => return Ok(arrival),
                 Err(fault) => fault,
             };
-            if fault.error.is_overload() {
+            if fault.error.is_overload() && fault.error.is_worth_repeating() && budget.spend() {
+                // There is a hold on these requests, for which the next try waits; and fewer are tried at once.
                 self.board.overloaded(ticket);
+                continue;
             }
             tries += 1;
             let allowed = if fault.error.category() == Category::Corrupt { TRIES_IF_CORRUPT } else { TRIES };
-            let again =
-                tries < allowed && (fault.error.is_worth_repeating() || is_lost_upload(&fault)) && budget.spend();
-            let Some(pause) = pauses.next().filter(|_| again) else { return Err(fault) };
+            let again = tries < allowed && (fault.error.is_worth_repeating() || is_lost_upload(&fault));
+            let Some(pause) = pauses.next().filter(|_| again && budget.spend()) else { return Err(fault) };
             let pause = fault.error.retry_after().map_or(pause, |asked| asked.min(LONGEST_PAUSE));
             self.tell(Event::BlobRetried {
                 repository: destination.repository().clone(),

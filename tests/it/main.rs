@@ -12,6 +12,7 @@ mod faults;
 mod interruption;
 mod limits;
 mod output;
+mod rates;
 mod real_registries;
 mod rules;
 mod support;
