@@ -103,7 +103,7 @@ impl RepositoryClient {
                 },
                 Err(kind) => kind,
             };
-            let error = self.error(&call.method, &call.url, kind);
+            let error = self.judged(&turn, self.error(&call.method, &call.url, kind));
             let pause = if error.status() == Some(StatusCode::TOO_MANY_REQUESTS) {
                 refusals += 1;
                 (refusals <= REFUSALS).then_some(Duration::ZERO)
@@ -130,6 +130,14 @@ impl RepositoryClient {
     /// Waits until requests of this kind are not held back, or says for how long they are.
     pub(super) async fn wait_turn(&self, turn: &Turn, url: &Url) -> Result<(), Error> {
         self.client.pace.wait(turn, &self.patience).await.map_err(|kind| self.error(&turn.1, url, kind))
+    }
+
+    /// The error, as a verdict if its like were so many that it is not worth repeating.
+    pub(super) fn judged(&self, turn: &Turn, error: Error) -> Error {
+        match error.is_overload() && self.client.pace.is_hopeless(turn) {
+            true => error.into_verdict(),
+            false => error,
+        }
     }
 
     /// One exchange under a permit. `None` if requests of its kind came to be held back while it queued for the permit.
@@ -228,7 +236,7 @@ impl RepositoryClient {
                     continue;
                 }
             }
-            return Err(self.error(&Method::GET, url, answer.refusal_of(url)));
+            return Err(self.judged(&turn, self.error(&Method::GET, url, answer.refusal_of(url))));
         }
     }
 }

@@ -80,6 +80,11 @@ impl Pace {
         self.holds.current(turn).is_some()
     }
 
+    /// Whether a request that was just refused is not worth repeating.
+    pub fn is_hopeless(&self, turn: &Turn) -> bool {
+        self.holds.is_hopeless(turn)
+    }
+
     /// Room for one small request.
     pub async fn permit(&self) -> Permit<'_> {
         self.permits.acquire().await
@@ -175,5 +180,66 @@ fn name((kind, method): &Turn) -> &'static str {
         (Kind::BlobRead, _) => "reads of blobs",
         (Kind::BlobWrite, "POST") => "starts of uploads",
         (Kind::BlobWrite, _) => "uploads",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const READS: Turn = (Kind::ManifestRead, Method::GET);
+    const HEADS: Turn = (Kind::ManifestRead, Method::HEAD);
+
+    fn used_up() -> ErrorKind {
+        ErrorKind::Status {
+            status: StatusCode::TOO_MANY_REQUESTS,
+            codes: vec!["TOOMANYREQUESTS".to_owned()],
+            message: "TOOMANYREQUESTS: You have reached your pull rate limit.".to_owned(),
+            retry_after: None,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_used_up_quota_is_not_waited_for_and_narrows_nothing() {
+        let pace = Pace::new(&"docker.io".parse().unwrap(), 4);
+        let permit = pace.permit().await;
+        pace.heed(&READS, Instant::now(), Some(&permit), &HeaderMap::new(), Some(&used_up()));
+        drop(permit);
+        let refused = pace.wait(&READS, &Patience::default()).await.unwrap_err();
+        assert!(matches!(&refused, ErrorKind::Limited { until, .. } if *until > SystemTime::now() + LONGEST_WAIT));
+        assert!(refused.to_string().contains("its pull quota is used up"), "{refused}");
+        assert!(pace.wait(&HEADS, &Patience::default()).await.is_ok(), "what is not counted goes on");
+        let mut all = Vec::new();
+        for _ in 0..4 {
+            all.push(tokio::time::timeout(Duration::from_secs(1), pace.permit()).await.expect("a permit"));
+        }
+        // Its window is over.
+        drop(all);
+        tokio::time::advance(Duration::from_secs(6 * 3600)).await;
+        assert!(pace.wait(&READS, &Patience::default()).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_less_patience_is_told_of_a_hold_and_who_has_more_waits() {
+        let pace = Pace::new(&"r.example.com".parse().unwrap(), 4);
+        let said = ErrorKind::Status {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            codes: Vec::new(),
+            message: String::new(),
+            retry_after: Some(Duration::from_secs(30)),
+        };
+        pace.heed(&READS, Instant::now(), None, &HeaderMap::new(), Some(&said));
+        let hasty = Patience { longest: Duration::from_secs(20), budget: None };
+        let told = pace.wait(&READS, &hasty).await.unwrap_err();
+        assert!(matches!(told, ErrorKind::Limited { hopeless: false, .. }));
+        let begun = Instant::now();
+        assert!(pace.wait(&READS, &Patience::default()).await.is_ok());
+        assert!((29..=31).contains(&begun.elapsed().as_secs()));
+    }
+
+    #[test]
+    fn docker_hub_counts_pulls_before_it_says_so() {
+        assert!(Pace::new(&"docker.io".parse().unwrap(), 1).counts_pulls());
+        assert!(!Pace::new(&"quay.io".parse().unwrap(), 1).counts_pulls());
     }
 }

@@ -107,7 +107,7 @@ impl RepositoryClient {
         {
             return Err(self.error(&Method::PUT, &url, ErrorKind::TokenExpired));
         }
-        self.check_committed(&url, digest, &answer)
+        self.check_committed(&url, digest, &answer).map_err(|error| self.judged(&turn, error))
     }
 
     fn check_committed(&self, url: &Url, digest: &Digest, answer: &Answer) -> Result<(), Error> {

@@ -130,7 +130,7 @@ impl Verified {
             if too_long || !error.is_worth_repeating() || !self.budget.spend() {
                 return Err(error);
             }
-            let pause = Duration::from_millis(100 << (2 * self.breaks.min(6))).min(LONGEST_PAUSE);
+            let pause = Duration::from_millis(200 << self.breaks.min(9)).min(LONGEST_PAUSE);
             let pause = error.retry_after().unwrap_or(pause);
             tracing::warn!("{error}; asking for the rest, from byte {}, in {:.1} s", self.offset, pause.as_secs_f64());
             tokio::time::sleep(pause).await;

@@ -65,6 +65,33 @@ async fn a_registry_that_refuses_always_is_not_asked_by_every_task() {
 }
 
 #[tokio::test]
+async fn a_registry_that_is_unwell_is_asked_once_by_each_task() {
+    let (source, _destination, migration) = with_images(300, small).await;
+    source.on(Kind::ManifestGet, Answer::status(503));
+    let outcome = migration.run().await;
+    outcome.assert_failures(300, 300, 0);
+    // And those of the bursts before that was known.
+    assert!(source.count(Kind::ManifestGet) <= 300 + 56, "{}", source.count(Kind::ManifestGet));
+}
+
+#[tokio::test]
+async fn a_repository_that_is_unwell_keeps_no_other_from_its_success() {
+    let (source, destination) = two_registries().await;
+    for seed in 0..40 {
+        source.put(&format!("team/app{}", seed % 2), &format!("v{seed}"), &large(seed));
+    }
+    destination.on(Kind::ManifestPut.within("moved/app0"), Answer::status(503));
+    // These come when nobody has hope for the others any more.
+    source.on(Kind::BlobGet.within("team/app1"), Action::Delay(std::time::Duration::from_millis(1500)));
+    let rule = |migration: Migration, name: &str| {
+        migration.rule(format!("{}/team/{name}", source.host()), format!("{}/moved/{name}", destination.host()))
+    };
+    let outcome = rule(rule(Migration::new(), "app0"), "app1").run().await;
+    outcome.assert_failures(40, 20, 0);
+    assert_eq!(destination.tags("moved/app1").len(), 20, "{outcome}");
+}
+
+#[tokio::test]
 async fn what_is_to_wait_for_hours_fails_at_once_and_says_until_when() {
     let (source, destination, _) = with_images(50, small).await;
     source.on(Kind::ManifestGet, slow_down(7200));

@@ -1,7 +1,8 @@
 //! Until when a kind of request is left alone, because the registry refused one for its rate or its load.
 //!
 //! A hold is the registry's, not a task's: who comes while it lasts waits with the others. Where a registry refuses again
-//! and again, with no success in between, those who wait are told so, instead of each finding out for itself.
+//! and again, with no success in between, those who wait are told so, instead of each finding out for itself. One that
+//! does not speak of rates may be unwell in one repository only: there, others are not kept from asking, but ask once.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -13,7 +14,7 @@ use tokio::time::Instant;
 
 use super::{LONGEST_WAIT, Turn};
 
-/// Refusals in a row, each after a hold, from which on nobody waits for the end of the next hold.
+/// Refusals in a row, each after a hold, from which on nobody waits for another.
 const STRIKES: u32 = 5;
 /// Or so long after the first of them.
 const LONGEST_ROW: Duration = Duration::from_secs(600);
@@ -100,13 +101,11 @@ impl Holds {
             Some(row) => (row.began, row.strikes + 1),
         };
         let pause = refusal.pause.unwrap_or_else(|| back_off(strikes)).min(LONGEST_HOLD);
-        let hopeless = strikes >= STRIKES || now + pause > began + LONGEST_ROW;
-        let hold = Hold {
-            until: before.as_ref().map_or(now, |row| row.hold.until).max(now + pause),
-            is_hopeless: refusal.is_explicit && hopeless,
-            why: refusal.in_words().into(),
-        };
-        let is_new = before.is_none_or(|row| row.hold.until <= now);
+        let is_hopeless = strikes >= STRIKES || now + pause > began + LONGEST_ROW;
+        let until = if is_hopeless && !refusal.is_explicit { now } else { now + pause };
+        let before = before.map_or(now, |row| row.hold.until);
+        let hold = Hold { until: before.max(until), is_hopeless, why: refusal.in_words().into() };
+        let is_new = before <= now && until > now;
         let row = Row { began, strikes, hold };
         if refusal.is_of_host {
             state.host = Some(row);
@@ -114,6 +113,12 @@ impl Holds {
             state.kinds.insert(turn.clone(), row);
         }
         is_new.then_some(pause)
+    }
+
+    /// Whether a request that was just refused is not worth repeating, although there is no hold.
+    pub fn is_hopeless(&self, turn: &Turn) -> bool {
+        let (state, now) = (self.lock(), Instant::now());
+        state.kinds.get(turn).is_some_and(|Row { hold, .. }| hold.is_hopeless && hold.until <= now)
     }
 
     /// A request was served, and said that it was the last for some time.
@@ -210,13 +215,17 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_server_that_is_unwell_speaks_for_nobody_else() {
+    async fn a_server_that_is_unwell_keeps_nobody_from_asking_for_long() {
         let holds = Holds::default();
-        for _ in 0..2 * STRIKES {
+        for strike in 1..2 * STRIKES {
             holds.refused(&READS, Instant::now(), &Refusal { is_explicit: false, ..refusal(None) });
-            assert!(!holds.current(&READS).unwrap().is_hopeless);
-            tokio::time::sleep_until(holds.current(&READS).unwrap().until).await;
+            assert_eq!(holds.is_hopeless(&READS), strike >= STRIKES);
+            let hold = holds.current(&READS);
+            assert_eq!(hold.is_some(), strike < STRIKES);
+            tokio::time::sleep_until(hold.map_or_else(Instant::now, |hold| hold.until)).await;
         }
+        holds.went_well(&READS, Instant::now());
+        assert!(!holds.is_hopeless(&READS));
     }
 
     #[tokio::test(start_paused = true)]
