@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use reqwest::StatusCode;
 use serde::Deserialize;
 
-use super::pace::LONGEST_WAIT;
+use super::pace::{LONGEST_WAIT, is_refusal};
 use crate::digest::Digest;
 use crate::event::{Category, Failure};
 use crate::reference::Registry;
@@ -93,7 +93,7 @@ impl Error {
 
     /// Whether the registry said that it is asked too much, or more than it bears.
     pub fn is_overload(&self) -> bool {
-        matches!(self.status(), Some(StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE))
+        self.status().is_some_and(is_refusal)
     }
 
     /// What kind of thing it is, in the words of logs and reports.

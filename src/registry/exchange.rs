@@ -14,7 +14,7 @@ use url::Url;
 use super::auth::{Scope, Verdict, show};
 use super::error::{Error, ErrorKind};
 use super::http::{Answer, SHORT};
-use super::pace::{Permit, Turn};
+use super::pace::{self, Permit, Turn};
 use super::{RepositoryClient, TRIES, backoff, warn_again};
 use crate::reference::Repository;
 
@@ -168,7 +168,7 @@ impl RepositoryClient {
     ) {
         match result {
             Ok(answer) => {
-                let refusal = (!answer.status.is_success()).then(|| answer.refusal());
+                let refusal = pace::is_refusal(answer.status).then(|| answer.refusal());
                 self.client.pace.heed(turn, begun, permit, &answer.headers, refusal.as_ref());
             }
             Err(ErrorKind::Unreachable { lasting: false, .. } | ErrorKind::TimedOut { .. }) => self.client.doubt(),

@@ -135,11 +135,10 @@ impl Pace {
     /// What is to be done about a refusal, if it is one for rate or load.
     fn refusal(&self, turn: &Turn, said: &ErrorKind, limits: Option<&RateLimit>) -> Option<Refusal> {
         let ErrorKind::Status { status, codes, message, retry_after } = said else { return None };
-        let is_limit = match *status {
-            StatusCode::TOO_MANY_REQUESTS => true,
-            StatusCode::SERVICE_UNAVAILABLE => false,
-            _ => return None,
-        };
+        if !is_refusal(*status) {
+            return None;
+        }
+        let is_limit = *status == StatusCode::TOO_MANY_REQUESTS;
         let is_of_quota = is_limit && self.quota.is_used_up(turn, codes, message, limits);
         Some(Refusal {
             status: *status,
@@ -151,6 +150,11 @@ impl Pace {
             is_of_host: is_limit && codes.is_empty() && message.eq_ignore_ascii_case("too many requests"),
         })
     }
+}
+
+/// Whether an answer may say that the registry is asked too much, or more than it bears.
+pub(super) fn is_refusal(status: StatusCode) -> bool {
+    matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)
 }
 
 /// Fit to be read: whole milliseconds, or seconds if there are many.

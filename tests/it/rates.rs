@@ -106,7 +106,7 @@ async fn as_many_requests_are_sent_at_once_as_the_registry_bears() {
     const MOST: u64 = 5;
     let (source, destination) = two_registries().await;
     let source = std::sync::Arc::new(source);
-    for seed in 0..300 {
+    for seed in 0..150 {
         source.put("team/app", &format!("v{seed}"), &small(seed));
     }
     let weak = std::sync::Arc::downgrade(&source);
@@ -118,15 +118,15 @@ async fn as_many_requests_are_sent_at_once_as_the_registry_bears() {
     source.on(Kind::ManifestGet, moment());
     let migration = all(&source, &destination, Migration::new());
     let outcome = migration.run().await;
-    outcome.assert_success(300);
-    assert!((1..=300).contains(&refused.hits()), "{} were refused", refused.hits());
+    outcome.assert_success(150);
+    assert!((1..=150).contains(&refused.hits()), "{} were refused", refused.hits());
 }
 
 #[tokio::test]
 async fn after_a_burst_was_refused_more_and_more_is_asked_again() {
     let (source, destination) = two_registries().await;
     let source = std::sync::Arc::new(source);
-    for seed in 0..400 {
+    for seed in 0..200 {
         source.put("team/app", &format!("v{seed}"), &small(seed));
     }
     source.on(Kind::ManifestGet, Action::Delay(std::time::Duration::from_millis(10)));
@@ -134,7 +134,7 @@ async fn after_a_burst_was_refused_more_and_more_is_asked_again() {
     // What came before the burst was over does not count.
     when(&source, Kind::ManifestGet.nth(28 + 14 + 50), Registry::clear_log);
     let migration = all(&source, &destination, Migration::new());
-    migration.run().await.assert_success(400);
+    migration.run().await.assert_success(200);
     let peak = source.peak(Kind::ManifestGet);
     assert!((9..=28).contains(&peak), "{peak} at once");
 }
@@ -318,7 +318,7 @@ async fn a_registry_that_is_started_again_in_mid_run_is_waited_for() {
 
 #[tokio::test]
 async fn a_registry_that_is_gone_is_asked_by_one_and_finished_when_it_comes_back() {
-    let (mut source, destination, _) = with_images(500, small).await;
+    let (mut source, destination, _) = with_images(200, small).await;
     source.on(Kind::BlobGet, Action::Delay(std::time::Duration::from_millis(5)));
     let migration = all(&source, &destination, Migration::with_default_retries());
     let mut running = migration.start().await;
@@ -329,13 +329,13 @@ async fn a_registry_that_is_gone_is_asked_by_one_and_finished_when_it_comes_back
     let outcome = running.finish().await;
     assert_eq!(outcome.code, Some(0), "{outcome}");
     assert!(
-        outcome.stdout.contains(RETRY_HANDLE) && outcome.stdout.ends_with(&(summary(500, 0, 0) + "\n")),
+        outcome.stdout.contains(RETRY_HANDLE) && outcome.stdout.ends_with(&(summary(200, 0, 0) + "\n")),
         "{outcome}"
     );
     // Those that were under way, and one after them.
     let tries = told(&outcome, "cannot connect") - told(&outcome, "it will be tried again");
     assert!(tries <= 100, "{tries} tries to connect\n{outcome}");
-    assert_eq!(destination.tags("moved/app").len(), 500);
+    assert_eq!(destination.tags("moved/app").len(), 200);
 }
 
 #[tokio::test]

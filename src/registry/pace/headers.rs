@@ -6,7 +6,14 @@
 
 use std::time::{Duration, SystemTime};
 
-use reqwest::header::HeaderMap;
+use reqwest::header::{HeaderMap, HeaderName};
+
+// Looked up in every answer: their names are not parsed each time.
+static SINGLE: HeaderName = HeaderName::from_static("ratelimit");
+static POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+static LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
+static REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
+static RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
 
 /// From here on a number of seconds is a date.
 const DATES: u64 = 1_000_000_000;
@@ -25,15 +32,15 @@ pub struct RateLimit {
 impl RateLimit {
     /// What the headers say, if anything.
     pub fn read(headers: &HeaderMap) -> Option<Self> {
-        let text = |name: &str| headers.get(name)?.to_str().ok();
-        let (single, limit, remaining) = (text("ratelimit"), text("ratelimit-limit"), text("ratelimit-remaining"));
+        let text = |name: &HeaderName| headers.get(name)?.to_str().ok();
+        let (single, limit, remaining) = (text(&SINGLE), text(&LIMIT), text(&REMAINING));
         if single.is_none() && limit.is_none() && remaining.is_none() {
             return None;
         }
-        let policy = text("ratelimit-policy");
+        let policy = text(&POLICY);
         let of_single = |names: &[&str]| single.and_then(|text| parameter(text, names));
         let seconds = |number: Option<u64>| number.map(Duration::from_secs);
-        let reset = text("ratelimit-reset").and_then(leading).or_else(|| of_single(&["reset", "t"]));
+        let reset = text(&RESET).and_then(leading).or_else(|| of_single(&["reset", "t"]));
         Some(Self {
             limit: limit
                 .and_then(leading)
@@ -70,7 +77,7 @@ fn until(seconds: u64) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use reqwest::header::{HeaderName, HeaderValue};
+    use reqwest::header::HeaderValue;
 
     use super::*;
 
