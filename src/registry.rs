@@ -31,7 +31,7 @@ mod upload;
 use std::collections::HashMap;
 use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use backon::BackoffBuilder as _;
 
@@ -144,21 +144,22 @@ async fn patiently<T, F>(attempt: impl FnMut() -> F) -> Result<T, Error>
 where
     F: Future<Output = Result<T, Error>>,
 {
-    patiently_for(TRIES, attempt).await
+    patiently_for(TRIES, Duration::MAX, attempt).await
 }
 
-/// As `patiently`, at most so many times.
-async fn patiently_for<T, F>(tries: usize, mut attempt: impl FnMut() -> F) -> Result<T, Error>
+/// As `patiently`, at most so many times, the last of which begins within this time.
+async fn patiently_for<T, F>(tries: usize, within: Duration, mut attempt: impl FnMut() -> F) -> Result<T, Error>
 where
     F: Future<Output = Result<T, Error>>,
 {
     let mut pauses = backoff(tries);
+    let began = Instant::now();
     loop {
         let error = match attempt().await {
             Ok(result) => return Ok(result),
             Err(error) => error,
         };
-        let pause = pauses.next().filter(|_| error.is_worth_repeating());
+        let pause = pauses.next().filter(|_| error.is_worth_repeating() && began.elapsed() < within);
         match pause.map(|pause| error.retry_after().unwrap_or(pause)).filter(|pause| *pause <= LONGEST_WAIT) {
             Some(pause) => {
                 warn_again(&error, pause);

@@ -125,8 +125,9 @@ impl Pace {
         self.holds.went_well(turn, begun);
         // One that was allowed, and the last of its time.
         let spent = limits.filter(|limits| limits.remaining == Some(0)).and_then(|limits| limits.reset);
-        if let Some(pause) = spent.filter(|pause| !pause.is_zero() && *pause <= LONGEST_WAIT) {
-            self.holds.spent(turn, pause);
+        if let Some(pause) = spent.filter(|pause| !pause.is_zero() && *pause <= LONGEST_WAIT)
+            && self.holds.spent(turn, pause)
+        {
             let (registry, pause) = (&self.registry, humantime::format_duration(pause));
             tracing::info!(%registry, "{} have used up their rate and wait for {pause}", name(turn));
         }

@@ -20,6 +20,8 @@ const TIME_LIMIT: Duration = Duration::from_secs(30);
 const MAX_ANSWER: usize = 64 << 10;
 /// Tries to reach a registry that was there before: it may just be started again.
 const TRIES_IF_KNOWN: usize = 6;
+/// No try begins so long after the first one: one that does not answer takes its time with each.
+const LONGEST_SEARCH: Duration = Duration::from_secs(30);
 
 /// What is known of the way to a registry.
 #[derive(Default)]
@@ -62,11 +64,16 @@ impl Client {
         }
         let found = match self.probe.base.get() {
             None => Box::pin(patiently(|| self.find())).await.map(|base| self.probe.base.get_or_init(|| base)),
-            Some(base) => Box::pin(patiently_for(TRIES_IF_KNOWN, || self.find_again(base))).await.map(|()| base),
+            Some(base) => {
+                let find = || self.find_again(base);
+                Box::pin(patiently_for(TRIES_IF_KNOWN, LONGEST_SEARCH, find)).await.map(|()| base)
+            }
         };
         match found {
             Ok(base) => {
-                self.probe.is_doubted.store(false, Relaxed);
+                if self.probe.is_doubted.swap(false, Relaxed) {
+                    tracing::info!(registry = %self.registry, "it can be reached");
+                }
                 Ok(base)
             }
             Err(error) => Err(failed.insert(error.into_verdict()).clone()),

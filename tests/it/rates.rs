@@ -3,7 +3,7 @@
 use scriptable_registry::{Action, Answer, Gate, Image, Index, Kind, Matcher, Registry};
 
 use crate::support::{
-    GENERATE, HANDLE, LARGE, Migration, Outcome, RETRY_HANDLE, assert_same, large, small, summary, two_registries, when,
+    GENERATE, HANDLE, LARGE, Migration, Outcome, RETRY_HANDLE, assert_same, large, small, summary, two_registries,
 };
 
 /// A source with so many images as `team/app:v<seed>`, an empty destination, and the rule for all of them.
@@ -123,20 +123,25 @@ async fn as_many_requests_are_sent_at_once_as_the_registry_bears() {
 }
 
 #[tokio::test]
-async fn after_a_burst_was_refused_more_and_more_is_asked_again() {
-    let (source, destination) = two_registries().await;
-    let source = std::sync::Arc::new(source);
-    for seed in 0..200 {
-        source.put("team/app", &format!("v{seed}"), &small(seed));
-    }
-    source.on(Kind::ManifestGet, Action::Delay(std::time::Duration::from_millis(10)));
-    source.on(Kind::ManifestGet.times(28 + 14), Answer::status(503));
-    // What came before the burst was over does not count.
-    when(&source, Kind::ManifestGet.nth(28 + 14 + 50), Registry::clear_log);
-    let migration = all(&source, &destination, Migration::new());
-    migration.run().await.assert_success(200);
-    let peak = source.peak(Kind::ManifestGet);
-    assert!((9..=28).contains(&peak), "{peak} at once");
+async fn after_a_burst_was_refused_less_is_asked_at_once_and_then_more_again() {
+    let (source, _destination, migration) = with_images(250, small).await;
+    let (burst, first, later) = (Gate::closed(), Gate::closed(), Gate::closed());
+    source.on(Kind::ManifestGet.times(28), Answer::status(503).and(burst.clone()));
+    source.on(Matcher::from(Kind::ManifestGet).after(28).times(14), first.clone());
+    source.on(Kind::ManifestGet.after(28 + 14 + 150), later.clone());
+    let mut running = migration.start().await;
+    running.until(&source, Kind::ManifestGet, 28).await;
+    burst.open();
+    running.until(&source, Kind::ManifestGet, 28 + 14).await;
+    // What would be one too many has had time to come.
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    assert_eq!(source.in_flight(Kind::ManifestGet), 14);
+    first.open();
+    // They hang until so many are under way at once.
+    running.until(&source, Kind::ManifestGet, 28 + 14 + 150 + 16).await;
+    later.open();
+    running.finish().await.assert_success(250);
+    assert_eq!(source.peak(Kind::ManifestGet), 28);
 }
 
 #[tokio::test]

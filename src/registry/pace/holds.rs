@@ -100,7 +100,9 @@ impl Holds {
             Some(row) if begun < row.hold.until => (row.began, row.strikes),
             Some(row) => (row.began, row.strikes + 1),
         };
-        let pause = refusal.pause.unwrap_or_else(|| back_off(strikes)).min(LONGEST_HOLD);
+        // Some ask for no time at all: that is no reason to ask again at once.
+        let asked = refusal.pause.filter(|pause| !pause.is_zero());
+        let pause = asked.unwrap_or_else(|| back_off(strikes)).min(LONGEST_HOLD);
         let is_hopeless = strikes >= STRIKES || now + pause > began + LONGEST_ROW;
         let until = if is_hopeless && !refusal.is_explicit { now } else { now + pause };
         let before = before.map_or(now, |row| row.hold.until);
@@ -121,16 +123,17 @@ impl Holds {
         state.kinds.get(turn).is_some_and(|Row { hold, .. }| hold.is_hopeless && hold.until <= now)
     }
 
-    /// A request was served, and said that it was the last for some time.
-    pub fn spent(&self, turn: &Turn, pause: Duration) {
+    /// A request was served, and said that it was the last for some time. Answers whether that was not known.
+    pub fn spent(&self, turn: &Turn, pause: Duration) -> bool {
         let mut state = self.lock();
         self.any.store(true, Relaxed);
         let now = Instant::now();
         let hold = Hold { until: now + pause.min(LONGEST_WAIT), is_hopeless: false, why: "the rate is used up".into() };
-        match state.kinds.get_mut(turn) {
-            Some(row) if row.hold.until >= hold.until => {}
-            _ => _ = state.kinds.insert(turn.clone(), Row { began: now, strikes: 0, hold }),
+        let before = state.kinds.get(turn).map_or(now, |row| row.hold.until);
+        if before < hold.until {
+            state.kinds.insert(turn.clone(), Row { began: now, strikes: 0, hold });
         }
+        before <= now
     }
 
     /// A request that was sent at `begun` was served: the row of refusals before it has ended.
@@ -226,6 +229,21 @@ mod tests {
         }
         holds.went_well(&READS, Instant::now());
         assert!(!holds.is_hopeless(&READS));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_time_at_all_is_some_time() {
+        let holds = Holds::default();
+        holds.refused(&READS, Instant::now(), &refusal(Some(0)));
+        assert_eq!(holds.current(&READS).unwrap().until - Instant::now(), FIRST_PAUSE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_spent_is_waited_for_and_told_once() {
+        let holds = Holds::default();
+        assert!(holds.spent(&READS, Duration::from_secs(5)));
+        assert!(!holds.spent(&READS, Duration::from_secs(6)));
+        assert_eq!(holds.current(&READS).unwrap().until - Instant::now(), Duration::from_secs(6));
     }
 
     #[tokio::test(start_paused = true)]
