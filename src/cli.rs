@@ -7,9 +7,11 @@ mod migrate;
 mod signals;
 
 use std::io::{self, Write as _};
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use bytesize::ByteSize;
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
 use crate::logging;
@@ -130,6 +132,18 @@ struct Cli {
     /// Blobs in flight at once; 1 also means one small request at a time at each registry
     #[arg(short, long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..))]
     workers: u16,
+
+    /// Ceiling for the bytes of blobs per second of the whole run: 50M, 800K; K, M, G are powers of 1000, Ki, Mi, Gi of 1024
+    /// [default: none]
+    #[arg(long, value_name = "BYTES", value_parser = rate)]
+    limit_rate: Option<NonZeroU64>,
+}
+
+/// A number of bytes, which is not zero.
+fn rate(text: &str) -> Result<NonZeroU64, String> {
+    let invalid = || "expected a number of bytes such as 50M or 512Ki".to_owned();
+    let bytes: ByteSize = text.parse().map_err(|_| invalid())?;
+    NonZeroU64::new(bytes.as_u64()).ok_or_else(|| "at least one byte a second".to_owned())
 }
 
 /// What else it does; without a word it migrates.

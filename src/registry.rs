@@ -7,6 +7,7 @@
 //! | --- | --- |
 //! | `http` | one hop of HTTP, redirects, bounded answers |
 //! | `exchange` | a small request: permit, token, time limit, tries |
+//! | `pace` | how fast a registry is asked |
 //! | `auth`, `challenge`, `credentials` | who we are, and how the registry wants it said |
 //! | `probe` | the first contact: https or http, and the challenge |
 //! | `tags`, `manifest`, `referrers`, `blob`, `upload` | the calls |
@@ -22,22 +23,24 @@ mod exchange;
 mod http;
 mod manifest;
 mod media;
+mod pace;
 mod probe;
 mod referrers;
 mod tags;
 mod upload;
 
 use std::collections::HashMap;
+use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use backon::BackoffBuilder as _;
-use tokio::sync::Semaphore;
 
 pub use blob::BlobReader;
 pub use credentials::{Keyring, Login};
 pub use error::{Error, ErrorKind};
 pub use media::{Content, Defect, Descriptor, Format, Manifest};
+pub use pace::{Budget, LONGEST_WAIT, Window};
 pub use referrers::{Referrer, referrers_tag};
 pub use upload::{Started, Upload};
 
@@ -49,25 +52,35 @@ pub struct Clients {
     keyring: Arc<Keyring>,
     /// Small requests (manifests, HEADs, mounts, starts of uploads) in flight at once at one registry.
     requests: usize,
+    throttle: Option<Arc<pace::Throttle>>,
     clients: Mutex<HashMap<Registry, Arc<Client>>>,
 }
 
 impl Clients {
     /// Clients that log in with `keyring` and have at most `requests` small requests in flight at one registry.
     pub fn new(keyring: Arc<Keyring>, requests: usize) -> Result<Self, reqwest::Error> {
-        Ok(Self { http: http::Http::new()?, keyring, requests, clients: Mutex::default() })
+        Ok(Self { http: http::Http::new()?, keyring, requests, throttle: None, clients: Mutex::default() })
+    }
+
+    /// The same with a ceiling for the bytes of blobs that are read in a second, from all registries together.
+    pub fn with_rate(self, bytes_per_second: NonZeroU64) -> Self {
+        Self { throttle: Some(Arc::new(pace::Throttle::new(bytes_per_second))), ..self }
     }
 
     /// The client of `registry`: one for all who ask.
     pub fn get(&self, registry: &Registry) -> Arc<Client> {
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = || Client::new(registry, &self.http, &self.keyring, self.requests);
+        let new = || Client {
+            throttle: self.throttle.clone(),
+            ..Client::new(registry, &self.http, &self.keyring, self.requests)
+        };
         clients.entry(registry.clone()).or_insert_with(|| Arc::new(new())).clone()
     }
 
     /// A repository of which nothing is changed.
     pub fn reader(&self, repository: &Repository) -> RepositoryClient {
-        RepositoryClient { client: self.get(repository.registry()), repository: repository.clone(), push: false }
+        let (client, repository) = (self.get(repository.registry()), repository.clone());
+        RepositoryClient { client, repository, push: false, patience: pace::Patience::default() }
     }
 
     /// A repository that is written to as well.
@@ -90,8 +103,8 @@ pub struct Client {
     auth: auth::Authenticator,
     probe: probe::Probe,
     plain_http_allowed: bool,
-    requests: Semaphore,
-    holds: exchange::Holds,
+    pace: pace::Pace,
+    throttle: Option<Arc<pace::Throttle>>,
     referrers_api: referrers::Api,
 }
 
@@ -101,13 +114,28 @@ pub struct RepositoryClient {
     client: Arc<Client>,
     repository: Repository,
     push: bool,
+    patience: pace::Patience,
 }
 
 impl RepositoryClient {
     pub fn repository(&self) -> &Repository {
         &self.repository
     }
+
+    /// The same for one whose tries are counted against `budget`, and who does not wait longer than `longest` for
+    /// the end of a hold, but is told of it.
+    pub fn within(self, budget: &Budget, longest: Duration) -> Self {
+        Self { patience: pace::Patience { longest, budget: Some(budget.clone()) }, ..self }
+    }
+
+    /// Whether the registry counts how often manifests are read, as far as is known: those it is not asked for twice.
+    pub fn counts_pulls(&self) -> bool {
+        self.client.pace.counts_pulls()
+    }
 }
+
+/// Tries of one request that fails in ways that pass.
+const TRIES: usize = 5;
 
 /// Tells that a request failed and is sent again.
 fn warn_again(error: &Error, pause: Duration) {
@@ -115,19 +143,28 @@ fn warn_again(error: &Error, pause: Duration) {
 }
 
 /// Tries until there is a result that another try would not change.
-async fn patiently<T, F>(mut attempt: impl FnMut() -> F) -> Result<T, Error>
+async fn patiently<T, F>(attempt: impl FnMut() -> F) -> Result<T, Error>
 where
     F: Future<Output = Result<T, Error>>,
 {
-    let mut pauses = backoff();
+    patiently_for(TRIES, Duration::MAX, attempt).await
+}
+
+/// As `patiently`, at most so many times, the last of which begins within this time.
+async fn patiently_for<T, F>(tries: usize, within: Duration, mut attempt: impl FnMut() -> F) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, Error>>,
+{
+    let mut pauses = backoff(tries);
+    let began = Instant::now();
     loop {
         let error = match attempt().await {
             Ok(result) => return Ok(result),
             Err(error) => error,
         };
-        match pauses.next().filter(|_| error.is_transient()) {
+        let pause = pauses.next().filter(|_| error.is_worth_repeating() && began.elapsed() < within);
+        match pause.map(|pause| error.retry_after().unwrap_or(pause)).filter(|pause| *pause <= LONGEST_WAIT) {
             Some(pause) => {
-                let pause = error.retry_after().unwrap_or(pause);
                 warn_again(&error, pause);
                 tokio::time::sleep(pause).await;
             }
@@ -136,12 +173,12 @@ where
     }
 }
 
-/// The pauses between the tries of one request.
-fn backoff() -> impl Iterator<Item = Duration> {
+/// The pauses between so many tries of one request.
+fn backoff(tries: usize) -> impl Iterator<Item = Duration> {
     backon::ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(300))
         .with_max_delay(Duration::from_secs(20))
-        .with_max_times(4)
+        .with_max_times(tries.saturating_sub(1))
         .with_jitter()
         .build()
 }

@@ -15,6 +15,7 @@
 //! | `referrers` | what refers to an image, if that is wanted |
 //! | `ledger` | what is learnt of one image on its way |
 //! | `stream` | the bytes of a blob, verified and resumed |
+//! | `pulls` | manifests that a registry counts |
 //! | `belief` | what can be believed of a registry's answers to mounts |
 //!
 //! # Why it cannot stop
@@ -22,7 +23,7 @@
 //! Resources are taken in one order: a place among the images, a manifest (by digest), a blob's flight, a place in a lane,
 //! a permit for one request. Whoever holds one waits only for what stands to its right, and what stands rightmost is
 //! one exchange with a time limit. Who waits for a blob that another image is moving waits as an entry of the board, with
-//! no place and no permit.
+//! no place and no permit; and so does a blob whose registry wants to be left alone for longer than a moment.
 
 mod belief;
 mod board;
@@ -33,9 +34,9 @@ mod image;
 mod lane;
 mod ledger;
 mod opening;
+mod pulls;
 mod queue;
 mod referrers;
-
 mod stream;
 
 use std::collections::HashMap;
@@ -53,6 +54,7 @@ pub use self::convert::{Conversion, Refusal, Source, Target, Tree};
 use self::destination::Destination;
 use self::image::Image;
 use self::ledger::Ledger;
+use self::pulls::Pulls;
 use self::queue::Queue;
 use self::referrers::DigestTags;
 
@@ -113,6 +115,7 @@ pub struct Engine {
     policy: Policy,
     board: Board,
     beliefs: Beliefs,
+    pulls: Pulls,
     /// The repositories that are being written to in this round.
     destinations: Mutex<HashMap<Repository, Arc<Destination>>>,
     digest_tags: DigestTags,
@@ -141,6 +144,7 @@ impl Engine {
             policy,
             board: Board::new(&limits),
             beliefs: Beliefs::default(),
+            pulls: Pulls::default(),
             destinations: Mutex::default(),
             digest_tags: DigestTags::default(),
         })

@@ -47,7 +47,10 @@ async fn migrate(cli: &Cli, configuration: Configuration, console: Console) -> a
         invalid.clear();
     }
     let limits = Limits::for_workers(cli.workers.into());
-    let clients = Clients::new(Arc::new(keyring), limits.requests).context("HTTP cannot be set up")?;
+    let mut clients = Clients::new(Arc::new(keyring), limits.requests).context("HTTP cannot be set up")?;
+    if let Some(rate) = cli.limit_rate {
+        clients = clients.with_rate(rate);
+    }
     let cancel = CancellationToken::new();
     let interruption = signals::watch(cancel.clone()).context("signals cannot be watched")?;
     let report = Arc::new(Report::new(console.clone()));

@@ -33,6 +33,9 @@ impl RepositoryClient {
     /// Reads a small blob whole and verifies it.
     pub async fn small_blob(&self, digest: &Digest, size: u64) -> Result<Bytes, Error> {
         let url = self.blob_url(digest).await?;
+        if let Some(throttle) = &self.client.throttle {
+            throttle.take(size).await;
+        }
         let limit = usize::try_from(size).unwrap_or(usize::MAX);
         let call = Call { limit, ..Call::new(Kind::BlobRead, Method::GET, url.clone()) };
         let answer = self.call(&call).await?;
@@ -69,7 +72,7 @@ impl RepositoryClient {
             Some(length) if start + length != size => {
                 Err(self.error(&Method::GET, &url, ErrorKind::WrongSize { expected: size, found: start + length }))
             }
-            _ => Ok(BlobReader { repository: self.clone(), url, response, skip }),
+            _ => Ok(BlobReader { repository: self.clone(), url, response, waiting: Bytes::new(), skip }),
         }
     }
 
@@ -93,6 +96,8 @@ pub struct BlobReader {
     repository: RepositoryClient,
     url: Url,
     response: Response,
+    /// Has arrived, and was not given yet.
+    waiting: Bytes,
     skip: u64,
 }
 
@@ -100,23 +105,34 @@ impl BlobReader {
     /// The next bytes; `None` at the end of the answer.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Error> {
         loop {
+            let Some(mut bytes) = self.arrived().await? else { return Ok(None) };
+            let skipped = bytes.len().min(usize::try_from(self.skip).unwrap_or(usize::MAX));
+            self.skip -= skipped as u64;
+            let wanted = bytes.split_off(skipped);
+            if !wanted.is_empty() {
+                return Ok(Some(wanted));
+            }
+        }
+    }
+
+    /// What has arrived, as fast as the run may go.
+    async fn arrived(&mut self) -> Result<Option<Bytes>, Error> {
+        if self.waiting.is_empty() {
             let chunk = tokio::time::timeout(STALL, self.response.chunk())
                 .await
                 .map_err(|_| ErrorKind::TimedOut { after: STALL })
                 .and_then(|chunk| Ok(chunk?))
                 .map_err(|kind| self.error(kind))?;
-            match chunk {
-                Some(mut bytes) if self.skip > 0 => {
-                    let skipped = bytes.len().min(usize::try_from(self.skip).unwrap_or(usize::MAX));
-                    self.skip -= skipped as u64;
-                    let rest = bytes.split_off(skipped);
-                    if !rest.is_empty() {
-                        return Ok(Some(rest));
-                    }
-                }
-                chunk => return Ok(chunk),
-            }
+            let Some(chunk) = chunk else { return Ok(None) };
+            self.waiting = chunk;
         }
+        let Some(throttle) = &self.repository.client.throttle else {
+            return Ok(Some(std::mem::take(&mut self.waiting)));
+        };
+        let piece = self.waiting.split_to(self.waiting.len().min(throttle.piece()));
+        // No stall of the registry's: its time limit is over the arrival alone.
+        throttle.take(piece.len() as u64).await;
+        Ok(Some(piece))
     }
 
     /// An error at this place: for what the reader's user finds wrong with the bytes.

@@ -2,11 +2,13 @@
 
 use std::error::Error as _;
 use std::fmt;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use reqwest::StatusCode;
 use serde::Deserialize;
 
+use super::pace::{LONGEST_WAIT, is_refusal};
 use crate::digest::Digest;
 use crate::event::{Category, Failure};
 use crate::reference::Registry;
@@ -31,6 +33,11 @@ pub enum ErrorKind {
     Rejected { entry: String, message: String },
     /// The registry wants credentials and there are none.
     LoginNeeded,
+    /// What one request found out for all: nobody asks again in this round.
+    Verdict(Arc<ErrorKind>),
+    /// The registry refused so many, or for so long, that it is not asked before that time.
+    /// `hopeless` if it was asked after several such times already.
+    Limited { why: Arc<str>, until: SystemTime, hopeless: bool },
     /// No connection: name resolution, TCP or TLS. `lasting` if waiting will not help.
     Unreachable { reason: String, lasting: bool },
     /// The connection broke within the exchange.
@@ -55,9 +62,43 @@ impl Error {
         self.kind.is_transient()
     }
 
+    /// Whether it makes sense to send the request again soon.
+    pub fn is_worth_repeating(&self) -> bool {
+        self.is_transient() && !matches!(self.kind, ErrorKind::Verdict(_) | ErrorKind::Limited { .. })
+    }
+
+    /// The same as what all are told who want the same.
+    pub(super) fn into_verdict(self) -> Self {
+        Self { kind: ErrorKind::Verdict(Arc::new(self.kind)), ..self }
+    }
+
+    /// What happened, to whomever.
+    fn facts(&self) -> &ErrorKind {
+        match &self.kind {
+            ErrorKind::Verdict(kind) => kind,
+            kind => kind,
+        }
+    }
+
+    /// How long to wait until the registry is asked again, if it is left alone and that is worth the wait.
+    pub fn postponed(&self) -> Option<Duration> {
+        match &self.kind {
+            ErrorKind::Limited { hopeless: false, until, .. } => {
+                let wait = until.duration_since(SystemTime::now()).unwrap_or_default();
+                Some(wait).filter(|wait| *wait <= LONGEST_WAIT)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the registry said that it is asked too much, or more than it bears.
+    pub fn is_overload(&self) -> bool {
+        self.status().is_some_and(is_refusal)
+    }
+
     /// What kind of thing it is, in the words of logs and reports.
     pub fn category(&self) -> Category {
-        match &self.kind {
+        match self.facts() {
             ErrorKind::Status { status: StatusCode::FORBIDDEN, .. } if self.may_be_of_media_type() => Category::Refused,
             ErrorKind::Status { status, .. } => match *status {
                 StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Category::Auth,
@@ -66,7 +107,9 @@ impl Error {
                 _ => Category::Refused,
             },
             ErrorKind::Rejected { .. } | ErrorKind::LoginNeeded | ErrorKind::TokenExpired => Category::Auth,
-            ErrorKind::Unreachable { .. }
+            ErrorKind::Limited { .. }
+            | ErrorKind::Verdict(_)
+            | ErrorKind::Unreachable { .. }
             | ErrorKind::Broken { .. }
             | ErrorKind::TimedOut { .. }
             | ErrorKind::RefusedElsewhere { .. } => Category::Network,
@@ -78,7 +121,7 @@ impl Error {
     }
 
     pub fn status(&self) -> Option<StatusCode> {
-        match &self.kind {
+        match self.facts() {
             ErrorKind::Status { status, .. } => Some(*status),
             _ => None,
         }
@@ -139,7 +182,7 @@ impl Error {
 
     fn advice(&self) -> Option<String> {
         let registry = &self.registry;
-        Some(match &self.kind {
+        Some(match self.facts() {
             ErrorKind::Rejected { entry, .. } => {
                 format!("correct username and password of {entry:?} in auth.json")
             }
@@ -156,6 +199,9 @@ impl Error {
             ErrorKind::Status { status: StatusCode::TOO_MANY_REQUESTS, .. } => {
                 "the registry limits the rate: use fewer --workers or try later".to_owned()
             }
+            ErrorKind::Limited { .. } => {
+                "run the same command again then, or with an account that may do more in auth.json".to_owned()
+            }
             ErrorKind::Unreachable { lasting: true, .. } => format!(
                 "if {registry} has a private certificate or speaks plain http, set \"insecure\": true for it in auth.json"
             ),
@@ -170,10 +216,12 @@ impl ErrorKind {
         match self {
             Self::Status { status, .. } => is_transient(*status),
             Self::Unreachable { lasting, .. } => !lasting,
+            Self::Verdict(kind) => kind.is_transient(),
             Self::Broken { .. }
             | Self::TimedOut { .. }
             | Self::RefusedElsewhere { .. }
             | Self::TokenExpired
+            | Self::Limited { .. }
             | Self::WrongDigest { .. }
             | Self::WrongSize { .. } => true,
             Self::Rejected { .. } | Self::LoginNeeded | Self::Malformed { .. } | Self::Unsupported { .. } => false,
@@ -194,9 +242,14 @@ impl fmt::Display for ErrorKind {
         match self {
             Self::Status { status, message, .. } if message.is_empty() => write!(f, "{status}"),
             Self::Status { status, message, .. } => write!(f, "{status} ({message})"),
+            Self::Verdict(kind) => write!(f, "{kind}"),
             Self::RefusedElsewhere { host, status } => write!(f, "{host}, where it leads, answered {status}"),
             Self::Rejected { message, .. } => write!(f, "the credentials were rejected: {message}"),
             Self::LoginNeeded => f.write_str("the registry wants credentials and there are none"),
+            Self::Limited { why, until, .. } => {
+                let until = humantime::format_rfc3339_seconds(*until);
+                write!(f, "the registry limits how much it is asked, and is left alone until {until}: {why}")
+            }
             Self::Unreachable { reason, .. } => write!(f, "cannot connect: {reason}"),
             Self::Broken { reason } => write!(f, "the connection broke: {reason}"),
             Self::TimedOut { after } => write!(f, "nothing came for {}", humantime::format_duration(*after)),

@@ -3,25 +3,27 @@
 //! A permit covers exactly one exchange, redirects followed and body read. Tokens, pauses between tries and hold-ups are
 //! outside of it, so that whoever has a permit waits for nothing but an answer, which has a time limit.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderValue};
 use reqwest::{Body, Method, Request, Response, StatusCode};
+use tokio::time::Instant;
 use url::Url;
 
 use super::auth::{Scope, Verdict, show};
 use super::error::{Error, ErrorKind};
 use super::http::{Answer, SHORT};
-use super::{RepositoryClient, backoff, warn_again};
+use super::pace::{self, Permit, Turn};
+use super::{RepositoryClient, TRIES, backoff, warn_again};
 use crate::reference::Repository;
 
 /// Longest that a small exchange may take, and longest until an answer's head.
 pub(super) const TIME_LIMIT: Duration = Duration::from_secs(60);
 /// How often a token is renewed for one request. One may expire while its request queues.
 const RENEWALS: u32 = 2;
+/// How often one request may be refused for its rate. Others may be served in the meantime.
+const REFUSALS: u32 = 8;
 
 /// What registries count apart when they limit rates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -57,31 +59,6 @@ impl Call {
     }
 }
 
-/// Until when each kind of request is held back, because the registry asked for it.
-#[derive(Default)]
-pub(super) struct Holds(Mutex<HashMap<Kind, Instant>>);
-
-impl Holds {
-    fn hold(&self, kind: Kind, pause: Duration) {
-        let until = Instant::now() + pause;
-        let mut holds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let held = holds.entry(kind).or_insert(until);
-        *held = until.max(*held);
-    }
-
-    /// The end of the hold on this kind, if there is one now.
-    fn until(&self, kind: Kind) -> Option<Instant> {
-        let until = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&kind).copied()?;
-        (until > Instant::now()).then_some(until)
-    }
-
-    pub(super) async fn wait(&self, kind: Kind) {
-        while let Some(until) = self.until(kind) {
-            tokio::time::sleep_until(until.into()).await;
-        }
-    }
-}
-
 impl RepositoryClient {
     /// The URL of something in this repository: `/v2/<path>/<rest>`.
     pub(super) async fn url(&self, rest: &str) -> Result<Url, Error> {
@@ -104,12 +81,13 @@ impl RepositoryClient {
     }
 
     pub(super) async fn call_within(&self, call: &Call, scope: &Scope) -> Result<Answer, Error> {
-        let base = self.client.base().await?;
-        let mut pauses = backoff();
-        let mut renewals = 0;
+        let turn = (call.kind, call.method.clone());
+        let (mut pauses, mut refusals, mut renewals) = (backoff(TRIES), 0, 0);
         loop {
+            let base = self.client.base().await?;
             let authorization = self.authorize(&call.url, scope).await?;
-            let Some(result) = self.exchange_in_turn(call, authorization.as_ref()).await else { continue };
+            self.wait_turn(&turn, &call.url).await?;
+            let Some(result) = self.exchange_in_turn(call, &turn, authorization.as_ref()).await else { continue };
             let kind = match result {
                 Ok(answer) if answer.status.is_success() => return Ok(answer),
                 Ok(answer) if answer.is_challenge_of(base) && renewals < RENEWALS => {
@@ -125,31 +103,77 @@ impl RepositoryClient {
                 },
                 Err(kind) => kind,
             };
-            let error = self.error(&call.method, &call.url, kind);
-            match pauses.next().filter(|_| call.repeat && error.is_transient()) {
-                Some(pause) => self.pause(call.kind, &error, pause).await,
+            let error = self.judged(&turn, self.error(&call.method, &call.url, kind));
+            let pause = if error.status() == Some(StatusCode::TOO_MANY_REQUESTS) {
+                refusals += 1;
+                (refusals <= REFUSALS).then_some(Duration::ZERO)
+            } else {
+                pauses.next()
+            };
+            match pause.filter(|_| call.repeat && error.is_worth_repeating() && self.patience.spend()) {
+                // There is a hold on all requests of this kind, which has been told.
+                Some(_) if error.is_overload() => {}
+                Some(pause) => {
+                    warn_again(&error, pause);
+                    tokio::time::sleep(pause).await;
+                }
                 None => {
-                    self.hold_if_asked(call.kind, &error);
+                    if let ErrorKind::Broken { .. } = error.kind {
+                        self.client.doubt();
+                    }
                     return Err(error);
                 }
             }
         }
     }
 
-    /// One exchange under a permit, when requests of its kind are not held back. `None` if that came about while it
-    /// queued for the permit.
+    /// Waits until requests of this kind are not held back, or says for how long they are.
+    pub(super) async fn wait_turn(&self, turn: &Turn, url: &Url) -> Result<(), Error> {
+        self.client.pace.wait(turn, &self.patience).await.map_err(|kind| self.error(&turn.1, url, kind))
+    }
+
+    /// The error, as a verdict if its like were so many that it is not worth repeating.
+    pub(super) fn judged(&self, turn: &Turn, error: Error) -> Error {
+        match error.is_overload() && self.client.pace.is_hopeless(turn) {
+            true => error.into_verdict(),
+            false => error,
+        }
+    }
+
+    /// One exchange under a permit. `None` if requests of its kind came to be held back while it queued for the permit.
     async fn exchange_in_turn(
         &self,
         call: &Call,
+        turn: &Turn,
         authorization: Option<&HeaderValue>,
     ) -> Option<Result<Answer, ErrorKind>> {
-        self.client.holds.wait(call.kind).await;
-        let _permit = self.client.requests.acquire().await;
-        if self.client.holds.until(call.kind).is_some() {
+        let permit = self.client.pace.permit().await;
+        if self.client.pace.is_held(turn) {
             return None;
         }
+        let begun = Instant::now();
         let exchange = tokio::time::timeout(TIME_LIMIT, self.exchange(call, authorization));
-        Some(exchange.await.unwrap_or(Err(ErrorKind::TimedOut { after: TIME_LIMIT })))
+        let result = exchange.await.unwrap_or(Err(ErrorKind::TimedOut { after: TIME_LIMIT }));
+        self.heed(turn, begun, Some(&permit), result.as_ref());
+        Some(result)
+    }
+
+    /// Learns from how an exchange ended what the registry bears, and whether it can be reached.
+    pub(super) fn heed(
+        &self,
+        turn: &Turn,
+        begun: Instant,
+        permit: Option<&Permit<'_>>,
+        result: Result<&Answer, &ErrorKind>,
+    ) {
+        match result {
+            Ok(answer) => {
+                let refusal = pace::is_refusal(answer.status).then(|| answer.refusal());
+                self.client.pace.heed(turn, begun, permit, &answer.headers, refusal.as_ref());
+            }
+            Err(ErrorKind::Unreachable { lasting: false, .. } | ErrorKind::TimedOut { .. }) => self.client.doubt(),
+            Err(_) => {}
+        }
     }
 
     /// The credentials for a request: none if it goes to another origin, where an upload may lead.
@@ -159,24 +183,6 @@ impl RepositoryClient {
             return Ok(None);
         }
         self.client.auth.authorize(scope, base).await
-    }
-
-    /// Waits before the next try; all requests of this kind wait with it if the registry is overloaded.
-    async fn pause(&self, kind: Kind, error: &Error, pause: Duration) {
-        let pause = error.retry_after().unwrap_or(pause);
-        warn_again(error, pause);
-        if matches!(error.status(), Some(StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)) {
-            self.client.holds.hold(kind, pause);
-        } else {
-            tokio::time::sleep(pause).await;
-        }
-    }
-
-    /// Holds requests of this kind back for as long as the registry asked for.
-    pub(super) fn hold_if_asked(&self, kind: Kind, error: &Error) {
-        if let Some(pause) = error.retry_after() {
-            self.client.holds.hold(kind, pause);
-        }
     }
 
     async fn exchange(&self, call: &Call, authorization: Option<&HeaderValue>) -> Result<Answer, ErrorKind> {
@@ -206,28 +212,31 @@ impl RepositoryClient {
         let base = self.client.base().await?;
         let scope = self.scope(None);
         let mut renewals = 0;
+        let turn = (Kind::BlobRead, Method::GET);
         loop {
-            self.client.holds.wait(Kind::BlobRead).await;
             let authorization = self.authorize(url, &scope).await?;
+            self.wait_turn(&turn, url).await?;
             let headers = with_authorization(headers, authorization.as_ref());
+            let begun = Instant::now();
             let opening = self.client.transport.follow(Method::GET, url, headers);
             let response = tokio::time::timeout(TIME_LIMIT, opening)
                 .await
                 .unwrap_or(Err(ErrorKind::TimedOut { after: TIME_LIMIT }))
+                .inspect_err(|kind| self.heed(&turn, begun, None, Err(kind)))
                 .map_err(|kind| self.error(&Method::GET, url, kind))?;
             if response.status().is_success() {
+                self.client.pace.heed(&turn, begun, None, response.headers(), None);
                 return Ok(response);
             }
             let answer = Answer::read(response, SHORT).await.map_err(|kind| self.error(&Method::GET, url, kind))?;
+            self.heed(&turn, begun, None, Ok(&answer));
             if answer.is_challenge_of(base) && renewals < RENEWALS {
                 renewals += 1;
                 if let Verdict::Again = self.client.auth.refused(&scope, authorization.as_ref(), &answer) {
                     continue;
                 }
             }
-            let error = self.error(&Method::GET, url, answer.refusal_of(url));
-            self.hold_if_asked(Kind::BlobRead, &error);
-            return Err(error);
+            return Err(self.judged(&turn, self.error(&Method::GET, url, answer.refusal_of(url))));
         }
     }
 }

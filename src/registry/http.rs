@@ -9,6 +9,7 @@ use reqwest::{Client, ClientBuilder, Method, Request, Response, StatusCode};
 use url::{Host, Url};
 
 use super::error::{self, ErrorKind};
+use super::pace::RateLimit;
 
 /// Time to connect, TLS included.
 const CONNECT: Duration = Duration::from_secs(15);
@@ -17,8 +18,8 @@ const IDLE: Duration = Duration::from_secs(25);
 const MAX_REDIRECTS: usize = 10;
 /// Most bytes of an answer whose body says nothing of use, or why not.
 pub(super) const SHORT: usize = 64 << 10;
-/// Longest pause that a `Retry-After` can ask of us.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
+/// Longest pause that is believed of a `Retry-After`.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
 
 /// The ways in which a run speaks HTTP. Connections are shared by all registries.
 #[derive(Clone)]
@@ -177,7 +178,15 @@ impl Answer {
     /// What an answer of the registry itself says if it is not the one that was hoped for.
     pub fn refusal(&self) -> ErrorKind {
         let (codes, message) = error::read_body(&self.body);
-        ErrorKind::Status { status: self.status, codes, message, retry_after: retry_after(&self.headers) }
+        ErrorKind::Status { status: self.status, codes, message, retry_after: self.retry_after() }
+    }
+}
+
+impl Answer {
+    /// How long the registry wants to be left alone: as it says, or until what is used up comes again.
+    fn retry_after(&self) -> Option<Duration> {
+        let reset = || RateLimit::read(&self.headers).filter(|limit| limit.remaining == Some(0))?.reset;
+        retry_after(&self.headers).or_else(|| Some(reset()?.min(MAX_RETRY_AFTER)))
     }
 }
 

@@ -1,7 +1,9 @@
 //! The first contact with a registry: whether it speaks https or plain http, and how it wants to be addressed.
 //!
-//! It is made once a run. Where it fails, all who need the registry get that answer without trying for themselves.
+//! It is made once a run. Where it fails, all who need the registry get that answer without trying for themselves. So it is
+//! with a registry that was reached and is not any more: one asks, the others wait for its verdict.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -11,17 +13,23 @@ use url::Url;
 use super::auth::show;
 use super::error::{Error, ErrorKind, is_refused_or_not_tls, is_transient};
 use super::http::{Answer, Http, Transport};
-use super::{Client, Keyring, auth, exchange, patiently};
+use super::{Client, Keyring, auth, pace, patiently, patiently_for};
 use crate::reference::Registry;
 
 const TIME_LIMIT: Duration = Duration::from_secs(30);
 const MAX_ANSWER: usize = 64 << 10;
+/// Tries to reach a registry that was there before: it may just be started again.
+const TRIES_IF_KNOWN: usize = 6;
+/// No try begins so long after the first one: one that does not answer takes its time with each.
+const LONGEST_SEARCH: Duration = Duration::from_secs(30);
 
 /// What is known of the way to a registry.
 #[derive(Default)]
 pub(super) struct Probe {
     /// `https://host/v2/`, once it has answered.
     base: OnceLock<Url>,
+    /// Whether a request did not reach it since it has answered the last time.
+    is_doubted: AtomicBool,
     /// Held during the probe: one asks, the others wait for its verdict.
     failed: tokio::sync::Mutex<Option<Error>>,
 }
@@ -37,28 +45,56 @@ impl Client {
             plain_http_allowed: declared_insecure || registry.is_loopback(),
             transport,
             probe: Probe::default(),
-            requests: tokio::sync::Semaphore::new(requests.max(1)),
-            holds: exchange::Holds::default(),
+            pace: pace::Pace::new(registry, requests),
+            throttle: None,
             referrers_api: Default::default(),
         }
     }
 
     /// `https://host/v2/`, or http where that is allowed and https is not spoken.
     pub(super) async fn base(&self) -> Result<&Url, Error> {
-        if let Some(base) = self.probe.base.get() {
+        if let Some(base) = self.undoubted() {
             return Ok(base);
         }
         let mut failed = self.probe.failed.lock().await;
-        if let Some(base) = self.probe.base.get() {
+        if let Some(base) = self.undoubted() {
             return Ok(base);
         }
         if let Some(error) = &*failed {
             return Err(error.clone());
         }
-        match Box::pin(patiently(|| self.find())).await {
-            Ok(base) => Ok(self.probe.base.get_or_init(|| base)),
-            Err(error) => Err(failed.insert(error).clone()),
+        let found = match self.probe.base.get() {
+            None => Box::pin(patiently(|| self.find())).await.map(|base| self.probe.base.get_or_init(|| base)),
+            Some(base) => {
+                let find = || self.find_again(base);
+                Box::pin(patiently_for(TRIES_IF_KNOWN, LONGEST_SEARCH, find)).await.map(|()| base)
+            }
+        };
+        match found {
+            Ok(base) => {
+                if self.probe.is_doubted.swap(false, Relaxed) {
+                    tracing::info!(registry = %self.registry, "it can be reached");
+                }
+                Ok(base)
+            }
+            Err(error) => Err(failed.insert(error.into_verdict()).clone()),
         }
+    }
+
+    fn undoubted(&self) -> Option<&Url> {
+        self.probe.base.get().filter(|_| !self.probe.is_doubted.load(Relaxed))
+    }
+
+    /// A request did not reach the registry: the next one is not sent before it is known whether any does.
+    pub(super) fn doubt(&self) {
+        self.probe.is_doubted.store(true, Relaxed);
+    }
+
+    /// Whether it answers, whatever it says.
+    async fn find_again(&self, base: &Url) -> Result<(), Error> {
+        let answer = self.ping(base).await.map_err(|unanswered| unanswered.kind);
+        let request = || show(&Method::GET, base);
+        answer.map(drop).map_err(|kind| Error { registry: self.registry.clone(), request: request(), kind })
     }
 
     /// Lets the next request probe again where the last probe failed.

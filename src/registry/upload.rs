@@ -84,27 +84,30 @@ impl RepositoryClient {
     {
         let url = upload.commit_url(digest);
         let scope = self.scope(None);
-        self.client.holds.wait(Kind::BlobWrite).await;
+        let turn = (Kind::BlobWrite, Method::PUT);
+        let base = self.client.base().await?;
         let authorization = self.authorize(&url, &scope).await?;
+        self.wait_turn(&turn, &url).await?;
         let headers = HeaderMap::from_iter([(CONTENT_TYPE, OCTETS), (CONTENT_LENGTH, HeaderValue::from(size))]);
         let mut request = Request::new(Method::PUT, url.clone());
         *request.headers_mut() = with_authorization(&headers, authorization.as_ref());
         let (content, progress) = watch(content, size);
         *request.body_mut() = Some(Body::wrap_stream(content));
 
+        let begun = tokio::time::Instant::now();
         let sending = async { Answer::read(self.client.transport.send(request).await?, SHORT).await };
         let answer = tokio::select! {
             answer = sending => answer,
             after = progress.stalled() => Err(ErrorKind::TimedOut { after }),
         };
+        self.heed(&turn, begun, None, answer.as_ref());
         let answer = answer.map_err(|kind| self.error(&Method::PUT, &url, kind))?;
-        if answer.is_challenge_of(self.client.base().await?)
+        if answer.is_challenge_of(base)
             && let Verdict::Again = self.client.auth.refused(&scope, authorization.as_ref(), &answer)
         {
             return Err(self.error(&Method::PUT, &url, ErrorKind::TokenExpired));
         }
-        let committed = self.check_committed(&url, digest, &answer);
-        committed.inspect_err(|error| self.hold_if_asked(Kind::BlobWrite, error))
+        self.check_committed(&url, digest, &answer).map_err(|error| self.judged(&turn, error))
     }
 
     fn check_committed(&self, url: &Url, digest: &Digest, answer: &Answer) -> Result<(), Error> {

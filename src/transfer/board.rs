@@ -50,7 +50,8 @@ pub(super) enum Wanted {
     Await { answer: oneshot::Receiver<Answer>, is_first: bool },
 }
 
-/// Something that may start now. It must be given back by exactly one of `landed`, `mount_refused`, `failed`, `aborted`.
+/// Something that may start now. It must be given back by exactly one of `landed`, `mount_refused`, `failed`, `postponed`,
+/// `aborted`.
 #[derive(Debug)]
 pub(super) struct Ticket {
     pub key: BlobKey,
@@ -72,6 +73,8 @@ pub(super) enum Work {
 struct Place {
     kind: Kind,
     pair: Pair,
+    /// Of the pair's window, when it was taken.
+    generation: u64,
 }
 
 /// Whom a failure concerns.
@@ -183,6 +186,8 @@ impl Board {
     /// The blob is in the ticket's repository.
     pub fn landed(&self, ticket: &Ticket, came: Came) {
         let mut state = self.lock();
+        let Place { kind, pair, generation } = &ticket.place;
+        state.lanes.get(*kind).went_well(pair, *generation);
         state.release(ticket);
         if let Work::Mount { .. } = ticket.work {
             state.mounts.entry(ticket.key.registry.clone()).or_default().granted = true;
@@ -224,6 +229,31 @@ impl Board {
         state.advance(&ticket.key);
     }
 
+    /// A registry does not want to be asked for some time. The place goes to others until the need is resumed.
+    pub fn postponed(&self, ticket: &Ticket) {
+        let mut state = self.lock();
+        state.release(ticket);
+        if let Some(need) = state.blobs.entry(ticket.key.clone()).or_default().need(&ticket.destination) {
+            need.stage = Stage::Postponed(ticket.place.kind);
+        }
+    }
+
+    /// The time of a need that was postponed has come.
+    pub fn resume(&self, key: &BlobKey, destination: &Repository) {
+        let mut state = self.lock();
+        let need = state.blobs.get_mut(key).and_then(|blob| blob.need(destination));
+        if let Some(need) = need.filter(|need| matches!(need.stage, Stage::Postponed(_))) {
+            need.stage = Stage::Waiting;
+        }
+        state.advance(key);
+    }
+
+    /// A registry says that what the ticket stands for was one too many at once.
+    pub fn overloaded(&self, ticket: &Ticket) {
+        let Place { kind, pair, generation } = &ticket.place;
+        self.lock().lanes.get(*kind).overloaded(pair, *generation);
+    }
+
     /// Nobody knows what came of it: the task that held the ticket panicked or was cancelled.
     pub fn aborted(&self, ticket: &Ticket, failure: &Failure) {
         let mut state = self.lock();
@@ -252,10 +282,11 @@ impl Board {
         self.lock().present.remove(repository);
     }
 
-    /// A new round: what failed may be tried again.
+    /// A new round: what failed may be tried again. Nobody resumes what was postponed in the last one, nor waits for it.
     pub fn forget_failures(&self) {
         for blob in self.lock().blobs.values_mut() {
             blob.failures = Vec::new();
+            blob.needs.retain(|need| !matches!(need.stage, Stage::Postponed(_)));
         }
     }
 
@@ -291,7 +322,7 @@ impl State {
     fn next(&mut self, kind: Kind) -> Option<Ticket> {
         loop {
             let (pair, key, destination) = self.lanes.get(kind).pop()?;
-            let place = Place { kind, pair };
+            let place = Place { kind, generation: self.lanes.get(kind).generation(&pair), pair };
             let blob = self.blobs.entry(key.clone()).or_default();
             match blob.take(&destination, kind) {
                 Some(work) => return Some(Ticket { key, destination, work, place }),

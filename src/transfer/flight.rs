@@ -9,12 +9,12 @@ use backon::BackoffBuilder as _;
 use super::Engine;
 use super::board::{BlobKey, Came, Scope, Ticket, Work};
 use super::opening::{Arrival, Opening};
-use super::stream::{Passed, SourceFault, verified};
+use super::stream::{LONGEST_PAUSE, Passed, SourceFault, verified};
 use crate::event::{Category, Event, Failure, Flight};
 use crate::reference::Repository;
-use crate::registry::{BlobReader, Error, ErrorKind, RepositoryClient, Started, Upload};
+use crate::registry::{BlobReader, Budget, Error, ErrorKind, RepositoryClient, Started, Upload};
 
-/// Tries of one blob in one round, beside what is resumed within a try.
+/// Tries of one blob from one source, within the budget that they share with repeated requests and resumed streams.
 const TRIES: usize = 4;
 /// Tries of a blob whose bytes were wrong: another read may be right, many will not be.
 const TRIES_IF_CORRUPT: usize = 2;
@@ -23,8 +23,13 @@ const TRIES_IF_CORRUPT: usize = 2;
 struct Fault {
     side: Side,
     error: Error,
-    /// Whether the request was repeated already, as small requests are: then the blob is not tried again for it.
-    was_repeated: bool,
+}
+
+/// Why a blob did not arrive.
+enum Ended {
+    Failed(Vec<(Scope, Failure)>),
+    /// A registry does not want to be asked for so long.
+    Postponed(Duration),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,18 +39,11 @@ enum Side {
 }
 
 fn at_source(error: Error) -> Fault {
-    Fault { side: Side::Source, error, was_repeated: false }
+    Fault { side: Side::Source, error }
 }
 
 fn at_destination(error: Error) -> Fault {
-    Fault { side: Side::Destination, error, was_repeated: false }
-}
-
-impl Fault {
-    fn after_repeats(self) -> Self {
-        // Wrong bytes are seen only when the request is over.
-        Self { was_repeated: self.error.category() != Category::Corrupt, ..self }
-    }
+    Fault { side: Side::Destination, error }
 }
 
 /// Gives the ticket back if its task ends without having said what came of it.
@@ -62,6 +60,24 @@ impl Guard {
             tell(&ticket);
         }
         self.engine.dispatch();
+    }
+
+    /// Gives the place back, and has the blob tried again after some time.
+    fn postpone(self, wait: Duration) {
+        let (engine, round) = (self.engine.clone(), self.engine.round());
+        let Some(Ticket { key, destination, .. }) = &self.ticket else { return };
+        let (key, destination) = (key.clone(), destination.clone());
+        tracing::debug!(%destination, digest = %key.digest, seconds = wait.as_secs_f64(), "the blob is postponed");
+        self.close(|ticket| engine.board.postponed(ticket));
+        let resume = {
+            let engine = engine.clone();
+            async move {
+                tokio::time::sleep(wait).await;
+                engine.board.resume(&key, &destination);
+                engine.dispatch();
+            }
+        };
+        engine.flights.spawn(async move { round.run_until_cancelled(resume).await });
     }
 }
 
@@ -105,48 +121,56 @@ impl Engine {
     /// Brings the blob from the first source that has it, or says why none would do.
     async fn bring_from_any(
         &self,
-        key: &BlobKey,
+        ticket: &Ticket,
         sources: &[Repository],
-        destination: &RepositoryClient,
         mut upload: Option<Upload>,
         passed: &Passed,
-    ) -> Result<Arrival, Vec<(Scope, Failure)>> {
-        let mut reasons = Vec::new();
+    ) -> Result<Arrival, Ended> {
+        let (mut reasons, mut postponed) = (Vec::new(), None::<Duration>);
         for source in sources {
-            match self.bring(key, &self.clients.reader(source), destination, upload.take(), passed).await {
+            let fault = match self.bring(ticket, source, upload.take(), passed).await {
                 Ok(arrival) => return Ok(arrival),
-                Err(fault) => {
-                    reasons.push((scope(&fault, source), fault.error.to_failure()));
-                    if fault.side == Side::Destination {
-                        break;
-                    }
-                }
+                Err(fault) => fault,
+            };
+            match fault.error.postponed() {
+                Some(wait) => postponed = Some(postponed.map_or(wait, |other| other.min(wait))),
+                None => reasons.push((scope(&fault, source), fault.error.to_failure())),
+            }
+            if fault.side == Side::Destination {
+                break;
             }
         }
-        Err(reasons)
+        Err(postponed.map_or(Ended::Failed(reasons), Ended::Postponed))
     }
 
     async fn bring(
         &self,
-        key: &BlobKey,
-        source: &RepositoryClient,
-        destination: &RepositoryClient,
+        ticket: &Ticket,
+        source: &Repository,
         mut upload: Option<Upload>,
         passed: &Passed,
     ) -> Result<Arrival, Fault> {
+        let (key, budget) = (&ticket.key, Budget::default());
+        // What lasts longer than an upload may be silent gives the place back.
+        let source = &self.clients.reader(source).within(&budget, LONGEST_PAUSE);
+        let destination = &self.clients.writer(&ticket.destination).within(&budget, LONGEST_PAUSE);
         let mut pauses = pauses();
         let mut tries = 0;
         loop {
-            let fault = match self.attempt(key, source, destination, upload.take(), passed).await {
+            let fault = match self.attempt(key, source, destination, &budget, upload.take(), passed).await {
                 Ok(arrival) => return Ok(arrival),
                 Err(fault) => fault,
             };
+            if fault.error.is_overload() && fault.error.is_worth_repeating() && budget.spend() {
+                // There is a hold on these requests, for which the next try waits; and fewer are tried at once.
+                self.board.overloaded(ticket);
+                continue;
+            }
             tries += 1;
             let allowed = if fault.error.category() == Category::Corrupt { TRIES_IF_CORRUPT } else { TRIES };
-            let again =
-                tries < allowed && !fault.was_repeated && (fault.error.is_transient() || is_lost_upload(&fault));
-            let Some(pause) = pauses.next().filter(|_| again) else { return Err(fault) };
-            let pause = fault.error.retry_after().unwrap_or(pause);
+            let again = tries < allowed && (fault.error.is_worth_repeating() || is_lost_upload(&fault));
+            let Some(pause) = pauses.next().filter(|_| again && budget.spend()) else { return Err(fault) };
+            let pause = fault.error.retry_after().map_or(pause, |asked| asked.min(LONGEST_PAUSE));
             self.tell(Event::BlobRetried {
                 repository: destination.repository().clone(),
                 digest: key.digest.clone(),
@@ -163,6 +187,7 @@ impl Engine {
         key: &BlobKey,
         source: &RepositoryClient,
         destination: &RepositoryClient,
+        budget: &Budget,
         upload: Option<Upload>,
         passed: &Passed,
     ) -> Result<Arrival, Fault> {
@@ -172,7 +197,7 @@ impl Engine {
                 Some(upload) => Ok(Opening::Upload(upload)),
                 None => {
                     let opening = self.open(digest, source.repository(), destination).await;
-                    opening.map_err(|error| at_destination(error).after_repeats())
+                    opening.map_err(at_destination)
                 }
             }
         };
@@ -180,8 +205,7 @@ impl Engine {
         let beside = self.seems_empty(destination.repository());
         // An empty blob is no stream: nobody asks for a body without bytes, and so nobody would verify it.
         if *size == 0 || *size < self.limits.streamed_from {
-            let read =
-                async { source.small_blob(digest, *size).await.map_err(|error| at_source(error).after_repeats()) };
+            let read = async { source.small_blob(digest, *size).await.map_err(at_source) };
             match gather(beside, open, read).await? {
                 Gathered::There(arrival) => return Ok(arrival),
                 Gathered::Ready(upload, content) => {
@@ -192,7 +216,9 @@ impl Engine {
             let read = async { source.read_blob(digest, *size, 0).await.map_err(at_source) };
             match gather(beside, open, read).await? {
                 Gathered::There(arrival) => return Ok(arrival),
-                Gathered::Ready(upload, reader) => send(key, source, reader, destination, upload, passed).await?,
+                Gathered::Ready(upload, reader) => {
+                    send(key, (source, reader), budget, destination, upload, passed).await?;
+                }
             }
         }
         Ok(Arrival::Sent)
@@ -204,7 +230,7 @@ async fn fly(mut guard: Guard) {
     let engine = guard.engine.clone();
     let Some(ticket) = &mut guard.ticket else { return };
     let key = ticket.key.clone();
-    let destination = engine.clients.writer(&ticket.destination);
+    let destination = engine.clients.writer(&ticket.destination).within(&Budget::default(), LONGEST_PAUSE);
     let upload = match &mut ticket.work {
         Work::Move { upload, .. } => upload.take(),
         Work::Mount { .. } => None,
@@ -227,22 +253,26 @@ async fn fly(mut guard: Guard) {
                 }
                 _ => guard.close(|ticket| engine.board.mount_refused(ticket, Some(upload))),
             },
-            Err(error) => {
-                tracing::debug!(%error, "not mounted");
-                guard.close(|ticket| engine.board.mount_refused(ticket, None));
-            }
+            Err(error) => match error.postponed() {
+                Some(wait) => guard.postpone(wait),
+                None => {
+                    tracing::debug!(%error, "not mounted");
+                    guard.close(|ticket| engine.board.mount_refused(ticket, None));
+                }
+            },
         },
         Work::Move { sources, .. } => {
             let began = Instant::now();
             let shown = Shown::start(&engine, &key, &sources[0], &ticket.destination);
-            let result = engine.bring_from_any(&key, sources, &destination, upload, &shown.passed).await;
+            let result = engine.bring_from_any(ticket, sources, upload, &shown.passed).await;
             drop(shown);
             match result {
                 Ok(arrival) => {
                     engine.tell_arrival(&key, &ticket.destination, &arrival, began);
                     guard.close(|ticket| engine.board.landed(ticket, arrival.came()));
                 }
-                Err(reasons) => guard.close(|ticket| engine.board.failed(ticket, &reasons)),
+                Err(Ended::Failed(reasons)) => guard.close(|ticket| engine.board.failed(ticket, &reasons)),
+                Err(Ended::Postponed(wait)) => guard.postpone(wait),
             }
         }
     }
@@ -304,14 +334,15 @@ async fn gather<T>(
 
 async fn send(
     key: &BlobKey,
-    source: &RepositoryClient,
-    reader: BlobReader,
+    (source, reader): (&RepositoryClient, BlobReader),
+    budget: &Budget,
     destination: &RepositoryClient,
     upload: Upload,
     passed: &Passed,
 ) -> Result<(), Fault> {
     let fault = SourceFault::default();
-    let content = verified(source.clone(), reader, key.digest.clone(), key.size, fault.clone(), passed.clone());
+    let content =
+        verified(source.clone(), reader, key.digest.clone(), key.size, budget.clone(), fault.clone(), passed.clone());
     destination
         .stream_upload(upload, &key.digest, key.size, content)
         .await

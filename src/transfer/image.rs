@@ -94,9 +94,9 @@ impl Image {
                 return Ok(Brought::up_to_date(None));
             }
         }
-        let manifest = self.source.manifest(&self.task.source.identifier).await.map_err(|error| error.to_failure())?;
+        let manifest = self.read(wanted.as_ref()).await.map_err(|error| error.to_failure())?;
         self.ledger.source(&manifest.digest);
-        let target = conversion.apply(manifest, &self.source).await;
+        let target = conversion.apply(Arc::unwrap_or_clone(manifest), &self.source).await;
         let tree = match target.map_err(|refusal| refusal.to_failure(self.source.repository().registry()))? {
             Target::Place(tree) => tree,
             Target::Skip(platform) => {
@@ -172,8 +172,21 @@ impl Image {
         }
     }
 
-    /// What is at the destination, and what should be: the latter only if the former is there to be compared with, and
-    /// if the source's digest says it.
+    /// The manifest to be copied: by its digest, if that is known.
+    async fn read(&self, wanted: Option<&Digest>) -> Result<Arc<Manifest>, Error> {
+        let identifier = &self.task.source.identifier;
+        if let Some(digest) = wanted.filter(|_| self.source.counts_pulls()) {
+            match self.engine.pulls.read(&self.source, digest).await {
+                // The tag may have moved since, or the registry does not tell the digest as it is.
+                Err(error) if error.is_not_found() && identifier.digest().is_none() => {}
+                result => return result,
+            }
+        }
+        self.source.manifest(identifier).await.map(Arc::new)
+    }
+
+    /// What is at the destination, and what should be: the latter only if the source's digest says it, and if the former
+    /// is there to be compared with or the registry counts how often manifests are read.
     async fn compare(&self) -> Result<(Option<Digest>, Option<Digest>), Error> {
         let Task { source, destination } = &*self.task;
         let converts = !self.conversion.is_none();
@@ -192,7 +205,7 @@ impl Image {
             return Ok((there.await?, Some(digest.clone())));
         }
         let wanted = self.source.digest(&source.identifier);
-        if self.destination.seems_done() {
+        if self.destination.seems_done() || self.source.counts_pulls() {
             return tokio::try_join!(there, wanted);
         }
         match there.await? {
@@ -257,8 +270,8 @@ impl Image {
         match self.parts.get(&child.digest) {
             Some(manifest) => Ok(manifest.clone()),
             None => {
-                let read = self.source.manifest(&Identifier::Digest(child.digest.clone())).await;
-                read.map_err(|error| error.to_failure())
+                let read = self.engine.pulls.read(&self.source, &child.digest).await;
+                read.map(Arc::unwrap_or_clone).map_err(|error| error.to_failure())
             }
         }
     }

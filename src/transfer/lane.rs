@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 use super::Limits;
 use super::board::BlobKey;
 use crate::reference::{Registry, Repository};
+use crate::registry::Window;
 
 /// From where to where: what is slow is a registry or the way between two.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -47,13 +48,15 @@ impl Lanes {
 }
 
 pub(super) struct Lane {
+    places: usize,
     free: usize,
     pairs: BTreeMap<Pair, Queue>,
 }
 
-#[derive(Default)]
 struct Queue {
     in_flight: usize,
+    /// How many may be in flight, by what the registries of the pair bear.
+    window: Window,
     waiting: BinaryHeap<Entry>,
 }
 
@@ -66,12 +69,13 @@ struct Entry {
 
 impl Lane {
     pub fn new(places: usize) -> Self {
-        Self { free: places, pairs: BTreeMap::new() }
+        Self { places, free: places, pairs: BTreeMap::new() }
     }
 
     pub fn push(&mut self, pair: Pair, job: usize, key: BlobKey, destination: Repository) {
         let order = (Reverse(job), key.size);
-        self.pairs.entry(pair).or_default().waiting.push(Entry { order, key, destination });
+        let new = || Queue { in_flight: 0, window: Window::new(self.places), waiting: BinaryHeap::new() };
+        self.pairs.entry(pair).or_insert_with(new).waiting.push(Entry { order, key, destination });
     }
 
     /// Takes the first entry of the pair that has the fewest in flight, and a place for it, if there is one.
@@ -79,12 +83,32 @@ impl Lane {
         if self.free == 0 {
             return None;
         }
-        let with_work = self.pairs.iter_mut().filter(|(_, queue)| !queue.waiting.is_empty());
+        let may_start = |queue: &Queue| !queue.waiting.is_empty() && queue.in_flight < queue.window.size();
+        let with_work = self.pairs.iter_mut().filter(|(_, queue)| may_start(queue));
         let (pair, queue) = with_work.min_by_key(|(_, queue)| queue.in_flight)?;
         let entry = queue.waiting.pop()?;
         queue.in_flight += 1;
         self.free -= 1;
         Some((pair.clone(), entry.key, entry.destination))
+    }
+
+    /// What the calls below want to hear of what starts now.
+    pub fn generation(&self, pair: &Pair) -> u64 {
+        self.pairs.get(pair).map_or(0, |queue| queue.window.generation())
+    }
+
+    /// A registry of the pair says that what started in `generation` was too much at once.
+    pub fn overloaded(&mut self, pair: &Pair, generation: u64) {
+        if let Some(queue) = self.pairs.get_mut(pair) {
+            queue.window.overloaded(generation);
+        }
+    }
+
+    /// What started in `generation` went well.
+    pub fn went_well(&mut self, pair: &Pair, generation: u64) {
+        if let Some(queue) = self.pairs.get_mut(pair) {
+            queue.window.went_well(generation);
+        }
     }
 
     /// Gives a place back.
@@ -136,6 +160,29 @@ mod tests {
         }
         let sizes: Vec<u64> = std::iter::from_fn(|| lane.pop()).map(|(_, key, _)| key.size).collect();
         assert_eq!(sizes, [5, 20, 10, 900]);
+    }
+
+    #[test]
+    fn a_pair_that_is_overloaded_leaves_its_places_to_others_until_it_does_well() {
+        let mut lane = Lane::new(4);
+        for job in 0..20 {
+            push(&mut lane, "busy.example.com", job, 1);
+        }
+        let take =
+            |lane: &mut Lane| -> Vec<Pair> { std::iter::from_fn(|| lane.pop()).map(|(pair, ..)| pair).collect() };
+        let taken = take(&mut lane);
+        let (pair, begun) = (&taken[0], lane.generation(&taken[0]));
+        taken.iter().for_each(|pair| lane.overloaded(pair, begun));
+        taken.iter().for_each(|pair| lane.release(pair));
+        assert_eq!(take(&mut lane).len(), 2, "a burst halves it once");
+        push(&mut lane, "other.example.com", 20, 1);
+        assert_eq!(take(&mut lane).len(), 1);
+        for _ in 0..2 + 3 {
+            lane.went_well(pair, lane.generation(pair));
+        }
+        lane.release(pair);
+        lane.release(pair);
+        assert_eq!(take(&mut lane).len(), 3, "one place is the other's");
     }
 
     #[test]

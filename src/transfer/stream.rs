@@ -11,15 +11,13 @@ use bytes::Bytes;
 use futures_util::{Stream, stream};
 
 use crate::digest::{Digest, Hasher};
-use crate::registry::{BlobReader, Error, ErrorKind, RepositoryClient};
+use crate::registry::{BlobReader, Budget, Error, ErrorKind, RepositoryClient};
 
-/// Breaks in a row, with less than `PROGRESS` bytes between them, after which a source is given up.
-const BREAKS: u32 = 5;
-/// So many bytes show that the source works.
+/// So many bytes between two breaks show that the source works.
 const PROGRESS: u64 = 1 << 20;
 /// Longest pause before the source is asked to go on: the destination keeps an upload open meanwhile, and proxies cut
 /// what is silent for a minute.
-const LONGEST_PAUSE: Duration = Duration::from_secs(20);
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 
 /// Where the stream leaves the source's error: the destination's request fails too, and says nothing of the cause.
 #[derive(Clone, Default)]
@@ -44,12 +42,24 @@ pub(super) fn verified(
     reader: BlobReader,
     digest: Digest,
     size: u64,
+    budget: Budget,
     fault: SourceFault,
     passed: Passed,
 ) -> impl Stream<Item = Result<Bytes, Error>> + Send + 'static {
     let hasher = Some(Hasher::like(&digest));
-    let state =
-        Verified { source, reader, digest, size, hasher, offset: 0, held: None, breaks: 0, unbroken: 0, passed };
+    let state = Verified {
+        source,
+        reader,
+        digest,
+        size,
+        budget,
+        hasher,
+        offset: 0,
+        held: None,
+        breaks: 0,
+        unbroken: 0,
+        passed,
+    };
     stream::try_unfold(state, move |mut state| {
         let fault = fault.clone();
         async move {
@@ -70,6 +80,7 @@ struct Verified {
     reader: BlobReader,
     digest: Digest,
     size: u64,
+    budget: Budget,
     /// Gone once the whole has been found right.
     hasher: Option<Hasher>,
     offset: u64,
@@ -128,15 +139,16 @@ impl Verified {
         loop {
             if self.unbroken >= PROGRESS {
                 self.breaks = 0;
+                self.budget.refill();
             }
             self.unbroken = 0;
             self.breaks += 1;
             // A source that asks for more patience than proxies have with a silent upload is not waited for.
             let too_long = error.retry_after().is_some_and(|pause| pause > LONGEST_PAUSE);
-            if self.breaks > BREAKS || !error.is_transient() || too_long {
+            if too_long || !error.is_worth_repeating() || !self.budget.spend() {
                 return Err(error);
             }
-            let pause = Duration::from_millis(100 << (2 * self.breaks)).min(LONGEST_PAUSE);
+            let pause = Duration::from_millis(200 << self.breaks.min(9)).min(LONGEST_PAUSE);
             let pause = error.retry_after().unwrap_or(pause);
             tracing::warn!("{error}; asking for the rest, from byte {}, in {:.1} s", self.offset, pause.as_secs_f64());
             tokio::time::sleep(pause).await;

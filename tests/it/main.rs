@@ -13,6 +13,7 @@ mod faults;
 mod interruption;
 mod limits;
 mod output;
+mod rates;
 mod real_registries;
 mod referrers;
 mod rules;

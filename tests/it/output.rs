@@ -310,6 +310,7 @@ async fn help_names_every_flag_and_variable() {
         "--registry",
         "-r, --retries",
         "-w, --workers",
+        "--limit-rate",
         "--log-format",
         "DEFAULT_NAMESPACE",
         "DEFAULT_REGISTRY",

@@ -37,11 +37,14 @@ pub(super) enum Stage {
     Queued(Kind),
     /// Somebody has its ticket.
     Active(Kind),
+    /// Somebody had its ticket, and will again after some time.
+    Postponed(Kind),
 }
 
 impl Stage {
     pub fn is_move(self) -> bool {
-        matches!(self, Self::Queued(Kind::Worker | Kind::Tiny) | Self::Active(Kind::Worker | Kind::Tiny))
+        let (Self::Queued(kind) | Self::Active(kind) | Self::Postponed(kind)) = self else { return false };
+        matches!(kind, Kind::Worker | Kind::Tiny)
     }
 }
 

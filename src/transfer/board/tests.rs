@@ -141,6 +141,34 @@ fn what_is_queued_behind_a_failure_learns_of_it() {
 }
 
 #[test]
+fn what_is_postponed_leaves_its_place_to_others_and_is_not_begun_elsewhere() {
+    let board = board(1, 1);
+    let mut first = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), 0));
+    let _elsewhere = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 1), 1));
+    let _other = awaited(board.want(&digest(1), SIZE, &repository("t"), &at("d", 2), 2));
+    let ticket = board.take_ready().remove(0);
+    board.postponed(&ticket);
+    let ready = board.take_ready();
+    assert_eq!(ready.iter().map(|ticket| &ticket.key.digest).collect::<Vec<_>>(), [&digest(1)]);
+    board.landed(&ready[0], Came::Moved);
+    assert!(board.take_ready().is_empty());
+    board.resume(&ticket.key, &ticket.destination);
+    board.landed(&board.take_ready()[0], Came::Moved);
+    assert_eq!(first.try_recv(), Ok(Ok(Came::Moved)));
+}
+
+#[test]
+fn what_was_postponed_in_one_round_is_begun_anew_in_the_next() {
+    let board = board(1, 1);
+    drop(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), 0));
+    let _stays = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), 0));
+    board.postponed(&board.take_ready()[0]);
+    board.forget_failures();
+    let _next = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), 0));
+    assert_eq!(board.take_ready().len(), 1);
+}
+
+#[test]
 fn a_destination_that_refuses_does_not_stop_another() {
     let board = board(7, 1);
     let mut refused = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), 0));
@@ -201,6 +229,7 @@ fn every_need_ends_in_every_world() {
         let refusals = random.random_bool(0.3);
         let mut answers = Vec::new();
         let mut flying: Vec<Ticket> = Vec::new();
+        let mut postponed: Vec<(BlobKey, Repository)> = Vec::new();
         let mut left = random.random_range(1..60);
         loop {
             if left > 0 && (flying.is_empty() || random.random_bool(0.5)) {
@@ -212,6 +241,10 @@ fn every_need_ends_in_every_world() {
                 if let Wanted::Await { answer, .. } = board.want(&digest(n), size, &source, &destination, left) {
                     answers.push(answer);
                 }
+            }
+            if !postponed.is_empty() && (flying.is_empty() || random.random_bool(0.2)) {
+                let (key, destination) = postponed.swap_remove(random.random_range(0..postponed.len()));
+                board.resume(&key, &destination);
             }
             flying.extend(board.take_ready());
             let moving = |small: bool| {
@@ -225,13 +258,19 @@ fn every_need_ends_in_every_world() {
                 keys.dedup();
                 assert_eq!(keys.len(), all, "seed {seed}: a blob is moved twice at a time");
             }
-            if flying.is_empty() && left == 0 {
+            if flying.is_empty() && postponed.is_empty() && left == 0 {
                 break;
             }
             if flying.is_empty() {
                 continue;
             }
             let ticket = flying.swap_remove(random.random_range(0..flying.len()));
+            if random.random_bool(trouble / 2.0) {
+                board.overloaded(&ticket);
+                board.postponed(&ticket);
+                postponed.push((ticket.key.clone(), ticket.destination.clone()));
+                continue;
+            }
             match &ticket.work {
                 Work::Mount { .. } if refusals && random.random_bool(0.7) => board.mount_refused(&ticket, None),
                 Work::Mount { .. } => board.landed(&ticket, Came::Moved),

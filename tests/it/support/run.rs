@@ -162,6 +162,18 @@ impl Running<'_> {
         }
     }
 
+    /// Waits until the log holds a text.
+    pub async fn until_logged(&self, text: &str) {
+        let logged = async {
+            while !self.log().is_some_and(|log| log.contains(text)) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        if tokio::time::timeout(HANGS / 3, logged).await.is_err() {
+            panic!("{text:?} is not in its log:\n{}", self.log().unwrap_or_default());
+        }
+    }
+
     fn id(&self) -> u32 {
         self.child.id().expect("it runs")
     }

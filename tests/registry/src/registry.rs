@@ -10,7 +10,7 @@ use crate::action::Action;
 use crate::builder::{Builder, Settings};
 use crate::hook::{Hook, Matcher};
 use crate::request::{Kind, Origin, Request};
-use crate::server::{listen, serve};
+use crate::server::{listen, listen_at, serve};
 use crate::state::{Addresses, Shared};
 
 /// A registry in memory, served at a port of this machine until it is dropped.
@@ -48,6 +48,30 @@ impl Registry {
         let listeners = all.into_iter().flatten();
         let listeners = listeners.map(|(listener, origin)| tokio::spawn(serve(listener, origin, Arc::clone(&shared))));
         Registry { listeners: listeners.collect(), shared }
+    }
+
+    /// Goes away: nobody listens any more, and all connections are closed. What it holds, it keeps.
+    pub async fn stop(&mut self) {
+        for listener in self.listeners.drain(..) {
+            listener.abort();
+            // Until then its port is taken.
+            let _ = listener.await;
+        }
+    }
+
+    /// Is there again after [`Registry::stop`], at the same ports.
+    pub async fn resume(&mut self) {
+        let addresses = self.shared.addresses;
+        let all = [
+            (Some(addresses.registry), Origin::Registry),
+            (addresses.token_server, Origin::TokenServer),
+            (addresses.blob_origin, Origin::BlobOrigin),
+        ];
+        for (address, origin) in all {
+            let Some(address) = address else { continue };
+            let listener = listen_at(address).await;
+            self.listeners.push(tokio::spawn(serve(listener, origin, Arc::clone(&self.shared))));
+        }
     }
 
     /// `127.0.0.1:<port>`, as it stands in image references.

@@ -22,9 +22,14 @@ use crate::route::{Route, is_repository_name};
 use crate::state::Shared;
 use crate::{access, blobs, manifests, redirect, tags, tokens, uploads};
 
+/// A listener where there was one before.
+pub(crate) async fn listen_at(address: SocketAddr) -> TcpListener {
+    TcpListener::bind(address).await.expect("nobody took the port")
+}
+
 /// A listener on a free port of this machine.
 pub(crate) async fn listen() -> (TcpListener, SocketAddr) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("there is a free port");
+    let listener = listen_at(([127, 0, 0, 1], 0).into()).await;
     let address = listener.local_addr().expect("a bound listener has an address");
     (listener, address)
 }

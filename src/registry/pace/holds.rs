@@ -1,0 +1,255 @@
+//! Until when a kind of request is left alone, because the registry refused one for its rate or its load.
+//!
+//! A hold is the registry's, not a task's: who comes while it lasts waits with the others. Where a registry refuses again
+//! and again, with no success in between, those who wait are told so, instead of each finding out for itself. One that
+//! does not speak of rates may be unwell in one repository only: there, others are not kept from asking, but ask once.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use tokio::time::Instant;
+
+use super::{LONGEST_WAIT, Turn};
+
+/// Refusals in a row, each after a hold, from which on nobody waits for another.
+const STRIKES: u32 = 5;
+/// Or so long after the first of them.
+const LONGEST_ROW: Duration = Duration::from_secs(600);
+const FIRST_PAUSE: Duration = Duration::from_millis(300);
+const LONGEST_PAUSE: Duration = Duration::from_secs(20);
+/// Longest time that is believed of a registry: a day.
+const LONGEST_HOLD: Duration = Duration::from_secs(24 * 3600);
+
+/// What a registry said when it refused.
+#[derive(Debug)]
+pub struct Refusal {
+    pub status: StatusCode,
+    pub message: String,
+    /// How long it asked to be left alone.
+    pub pause: Option<Duration>,
+    /// Whether it is about a quota, and not about how many requests come at a time.
+    pub is_of_quota: bool,
+    /// Whether it spoke of rates, and not just of being unwell, which may be true of one repository only.
+    pub is_explicit: bool,
+    /// Whether it is about all requests.
+    pub is_of_host: bool,
+}
+
+impl Refusal {
+    pub fn in_words(&self) -> String {
+        match self.message.as_str() {
+            "" => self.status.to_string(),
+            message => format!("{} ({message})", self.status),
+        }
+    }
+}
+
+/// A hold that is in force.
+#[derive(Debug, Clone)]
+pub struct Hold {
+    pub until: Instant,
+    /// Whether there is no point in waiting for its end.
+    pub is_hopeless: bool,
+    /// What was refused, and how.
+    pub why: Arc<str>,
+}
+
+#[derive(Default)]
+pub struct Holds {
+    /// Whether there is anything to look up. Seldom true: the usual request costs no lock.
+    any: AtomicBool,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    kinds: HashMap<Turn, Row>,
+    host: Option<Row>,
+}
+
+/// Refusals in a row.
+struct Row {
+    began: Instant,
+    strikes: u32,
+    hold: Hold,
+}
+
+impl Holds {
+    /// The hold on requests of this kind, if there is one now: the one that lasts longer of theirs and the host's.
+    pub fn current(&self, turn: &Turn) -> Option<Hold> {
+        if !self.any.load(Relaxed) {
+            return None;
+        }
+        let (state, now) = (self.lock(), Instant::now());
+        let holds = state.kinds.get(turn).into_iter().chain(&state.host).map(|row| &row.hold);
+        holds.filter(|hold| hold.until > now).max_by_key(|hold| hold.until).cloned()
+    }
+
+    /// A request that was sent at `begun` was refused. Answers the length of the hold if this is where it begins.
+    pub fn refused(&self, turn: &Turn, begun: Instant, refusal: &Refusal) -> Option<Duration> {
+        let mut state = self.lock();
+        self.any.store(true, Relaxed);
+        let now = Instant::now();
+        let before = if refusal.is_of_host { state.host.take() } else { state.kinds.remove(turn) };
+        let (began, strikes) = match &before {
+            None => (now, 1),
+            // Of a burst, the first one says it all.
+            Some(row) if begun < row.hold.until => (row.began, row.strikes),
+            Some(row) => (row.began, row.strikes + 1),
+        };
+        // Some ask for no time at all: that is no reason to ask again at once.
+        let asked = refusal.pause.filter(|pause| !pause.is_zero());
+        let pause = asked.unwrap_or_else(|| back_off(strikes)).min(LONGEST_HOLD);
+        let is_hopeless = strikes >= STRIKES || now + pause > began + LONGEST_ROW;
+        let until = if is_hopeless && !refusal.is_explicit { now } else { now + pause };
+        let before = before.map_or(now, |row| row.hold.until);
+        let hold = Hold { until: before.max(until), is_hopeless, why: refusal.in_words().into() };
+        let is_new = before <= now && until > now;
+        let row = Row { began, strikes, hold };
+        if refusal.is_of_host {
+            state.host = Some(row);
+        } else {
+            state.kinds.insert(turn.clone(), row);
+        }
+        is_new.then_some(pause)
+    }
+
+    /// Whether a request that was just refused is not worth repeating, although there is no hold.
+    pub fn is_hopeless(&self, turn: &Turn) -> bool {
+        let (state, now) = (self.lock(), Instant::now());
+        state.kinds.get(turn).is_some_and(|Row { hold, .. }| hold.is_hopeless && hold.until <= now)
+    }
+
+    /// A request was served, and said that it was the last for some time. Answers whether that was not known.
+    pub fn spent(&self, turn: &Turn, pause: Duration) -> bool {
+        let mut state = self.lock();
+        self.any.store(true, Relaxed);
+        let now = Instant::now();
+        let hold = Hold { until: now + pause.min(LONGEST_WAIT), is_hopeless: false, why: "the rate is used up".into() };
+        let before = state.kinds.get(turn).map_or(now, |row| row.hold.until);
+        if before < hold.until {
+            state.kinds.insert(turn.clone(), Row { began: now, strikes: 0, hold });
+        }
+        before <= now
+    }
+
+    /// A request that was sent at `begun` was served: the row of refusals before it has ended.
+    pub fn went_well(&self, turn: &Turn, begun: Instant) {
+        if !self.any.load(Relaxed) {
+            return;
+        }
+        let mut state = self.lock();
+        let goes_on = |row: &Row| begun < row.hold.until;
+        if state.kinds.get(turn).is_some_and(|row| !goes_on(row)) {
+            state.kinds.remove(turn);
+        }
+        state.host.take_if(|row| !goes_on(row));
+        self.any.store(!state.kinds.is_empty() || state.host.is_some(), Relaxed);
+    }
+
+    /// What is behind the lock is whole between any two calls.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Doubles with each strike. Not jittered: requests are spread by their permits, which are fewer now.
+fn back_off(strikes: u32) -> Duration {
+    (FIRST_PAUSE * (1 << strikes.clamp(1, 10).saturating_sub(1))).min(LONGEST_PAUSE)
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::Method;
+
+    use super::*;
+    use crate::registry::exchange::Kind;
+
+    const READS: Turn = (Kind::ManifestRead, Method::GET);
+    const HEADS: Turn = (Kind::ManifestRead, Method::HEAD);
+
+    fn refusal(pause: Option<u64>) -> Refusal {
+        Refusal {
+            status: StatusCode::TOO_MANY_REQUESTS,
+            message: "slow down".to_owned(),
+            pause: pause.map(Duration::from_secs),
+            is_of_quota: false,
+            is_explicit: true,
+            is_of_host: false,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_kind_of_request_is_held_for_as_long_as_was_asked_and_no_other() {
+        let holds = Holds::default();
+        assert_eq!(holds.refused(&READS, Instant::now(), &refusal(Some(7))), Some(Duration::from_secs(7)));
+        assert_eq!(holds.refused(&READS, Instant::now(), &refusal(Some(3))), None, "it is told once");
+        assert_eq!(holds.current(&READS).unwrap().until - Instant::now(), Duration::from_secs(7));
+        assert!(holds.current(&HEADS).is_none());
+        tokio::time::advance(Duration::from_secs(7)).await;
+        assert!(holds.current(&READS).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_abuse_limit_holds_the_host() {
+        let holds = Holds::default();
+        holds.refused(&READS, Instant::now(), &Refusal { is_of_host: true, ..refusal(Some(2)) });
+        assert!(holds.current(&READS).is_some() && holds.current(&HEADS).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_row_of_refusals_is_hopeless_and_one_success_ends_it() {
+        let holds = Holds::default();
+        let mut pauses = Vec::new();
+        for strike in 1..=STRIKES {
+            // The whole burst is refused.
+            let begun = Instant::now();
+            pauses.extend((0..9).filter_map(|_| holds.refused(&READS, begun, &refusal(None))));
+            assert_eq!(holds.current(&READS).unwrap().is_hopeless, strike == STRIKES);
+            tokio::time::sleep_until(holds.current(&READS).unwrap().until).await;
+        }
+        assert_eq!(pauses, [300, 600, 1200, 2400, 4800].map(Duration::from_millis));
+        holds.went_well(&READS, Instant::now());
+        holds.refused(&READS, Instant::now(), &refusal(None));
+        assert!(!holds.current(&READS).unwrap().is_hopeless);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_is_unwell_keeps_nobody_from_asking_for_long() {
+        let holds = Holds::default();
+        for strike in 1..2 * STRIKES {
+            holds.refused(&READS, Instant::now(), &Refusal { is_explicit: false, ..refusal(None) });
+            assert_eq!(holds.is_hopeless(&READS), strike >= STRIKES);
+            let hold = holds.current(&READS);
+            assert_eq!(hold.is_some(), strike < STRIKES);
+            tokio::time::sleep_until(hold.map_or_else(Instant::now, |hold| hold.until)).await;
+        }
+        holds.went_well(&READS, Instant::now());
+        assert!(!holds.is_hopeless(&READS));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_time_at_all_is_some_time() {
+        let holds = Holds::default();
+        holds.refused(&READS, Instant::now(), &refusal(Some(0)));
+        assert_eq!(holds.current(&READS).unwrap().until - Instant::now(), FIRST_PAUSE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_spent_is_waited_for_and_told_once() {
+        let holds = Holds::default();
+        assert!(holds.spent(&READS, Duration::from_secs(5)));
+        assert!(!holds.spent(&READS, Duration::from_secs(6)));
+        assert_eq!(holds.current(&READS).unwrap().until - Instant::now(), Duration::from_secs(6));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_asked_for_is_bounded() {
+        let holds = Holds::default();
+        holds.refused(&READS, Instant::now(), &refusal(Some(u64::MAX / 2)));
+        assert_eq!(holds.current(&READS).unwrap().until - Instant::now(), LONGEST_HOLD);
+    }
+}

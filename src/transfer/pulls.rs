@@ -1,0 +1,62 @@
+//! Manifests of registries that count how often they are read: each is read once for all who need it.
+//!
+//! What counts there is the GET of a manifest, not its HEAD. So its digest is asked for first, and what was read a moment
+//! ago, for another tag or another destination, is not read again.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::digest::Digest;
+use crate::reference::{Identifier, Registry};
+use crate::registry::{Error, Manifest, RepositoryClient};
+use crate::shared::Shared;
+
+/// Manifests remembered. The images of a repository come near each other, and a quota is not much larger.
+const REMEMBERED: usize = 128;
+/// Larger ones are rare, and not remembered.
+const LARGEST: usize = 64 << 10;
+
+type Key = (Registry, Digest);
+type Slot = Arc<Shared<Arc<Manifest>, Error>>;
+
+#[derive(Default)]
+pub(super) struct Pulls(Mutex<Recent>);
+
+#[derive(Default)]
+struct Recent {
+    slots: HashMap<Key, Slot>,
+    /// The oldest first.
+    order: VecDeque<Key>,
+}
+
+impl Pulls {
+    /// The manifest with this digest, read from `source` unless it was a moment ago.
+    pub async fn read(&self, source: &RepositoryClient, digest: &Digest) -> Result<Arc<Manifest>, Error> {
+        let identifier = Identifier::Digest(digest.clone());
+        if !source.counts_pulls() {
+            return source.manifest(&identifier).await.map(Arc::new);
+        }
+        let slot = self.slot((source.repository().registry().clone(), digest.clone()));
+        // Boxed like all that is rare.
+        let read = async || source.manifest(&identifier).await.map(Arc::new);
+        let manifest = Box::pin(slot.get(|_| true, read)).await?;
+        if manifest.bytes.len() > LARGEST {
+            slot.discard(|_| true);
+        }
+        Ok(manifest)
+    }
+
+    fn slot(&self, key: Key) -> Slot {
+        let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(slot) = recent.slots.get(&key) {
+            return slot.clone();
+        }
+        if recent.order.len() == REMEMBERED
+            && let Some(oldest) = recent.order.pop_front()
+        {
+            recent.slots.remove(&oldest);
+        }
+        recent.order.push_back(key.clone());
+        recent.slots.entry(key).or_default().clone()
+    }
+}
