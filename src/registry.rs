@@ -7,7 +7,10 @@
 //! | --- | --- |
 //! | `http` | one hop of HTTP, redirects, bounded answers |
 //! | `exchange` | a small request: permit, token, time limit, tries |
-//! | `auth`, `challenge`, `credentials` | who we are, and how the registry wants it said |
+//! | `credentials`, `helper` | who we are, and where that is kept |
+//! | `auth`, `session` | who we are to one registry, as far as it has been found out |
+//! | `challenge`, `realm`, `token` | how the registry wants it said |
+//! | `tls` | who the registry is |
 //! | `probe` | the first contact: https or http, and the challenge |
 //! | `tags`, `manifest`, `blob`, `upload` | the calls |
 //! | `media` | manifests as data |
@@ -19,11 +22,16 @@ mod challenge;
 mod credentials;
 mod error;
 mod exchange;
+mod helper;
 mod http;
 mod manifest;
 mod media;
 mod probe;
+mod realm;
+mod session;
 mod tags;
+pub mod tls;
+mod token;
 mod upload;
 
 use std::collections::HashMap;
@@ -34,8 +42,10 @@ use backon::BackoffBuilder as _;
 use tokio::sync::Semaphore;
 
 pub use blob::BlobReader;
-pub use credentials::{Keyring, Login};
+pub use credentials::{Account, Credential, Entry, Holds, Keyring, Prefixes, Source, Store};
 pub use error::{Error, ErrorKind};
+pub use helper::Helper;
+pub use http::SetupError;
 pub use media::{Content, Descriptor, Manifest};
 pub use upload::{Started, Upload};
 
@@ -52,8 +62,8 @@ pub struct Clients {
 
 impl Clients {
     /// Clients that log in with `keyring` and have at most `requests` small requests in flight at one registry.
-    pub fn new(keyring: Arc<Keyring>, requests: usize) -> Result<Self, reqwest::Error> {
-        Ok(Self { http: http::Http::new()?, keyring, requests, clients: Mutex::default() })
+    pub fn new(keyring: Arc<Keyring>, requests: usize) -> Result<Self, SetupError> {
+        Ok(Self { http: http::Http::new(&keyring)?, keyring, requests, clients: Mutex::default() })
     }
 
     /// The client of `registry`: one for all who ask.

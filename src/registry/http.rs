@@ -1,14 +1,18 @@
 //! HTTP as registries need it: one hop at a time, redirects without credentials, answers read up to a bound.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::redirect::Policy;
-use reqwest::{Client, ClientBuilder, Method, Request, Response, StatusCode};
+use reqwest::{Client, Method, Request, Response, StatusCode};
 use url::{Host, Url};
 
+use super::Keyring;
 use super::error::{self, ErrorKind};
+use super::tls::{self, Tls, Trust};
+use crate::reference::Registry;
 
 /// Time to connect, TLS included.
 const CONNECT: Duration = Duration::from_secs(15);
@@ -20,26 +24,73 @@ pub(super) const SHORT: usize = 64 << 10;
 /// Longest pause that a `Retry-After` can ask of us.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
 
-/// The ways in which a run speaks HTTP. Connections are shared by all registries.
-#[derive(Clone)]
+/// The ways in which a run speaks HTTP. Connections are shared by all registries that need no certificates of their own.
 pub(super) struct Http {
-    /// Through the proxies of the environment.
-    proxied: Clients,
-    /// To this machine: no proxy knows its loopback addresses.
-    direct: Clients,
+    strict: Pair,
+    lax: Pair,
+    /// For registries with certificates of their own.
+    special: HashMap<Registry, Special>,
 }
 
+/// Clients that trust alike.
 #[derive(Clone)]
-struct Clients {
-    strict: Client,
-    /// Takes any certificate: only for hosts that the operator declared insecure.
-    lax: Client,
+struct Pair {
+    /// Through the proxies of the environment.
+    proxied: Client,
+    /// To this machine: no proxy knows its loopback addresses.
+    direct: Client,
+}
+
+/// The clients of one registry with certificates of its own.
+struct Special {
+    /// To the registry itself: our certificate is shown to nobody else.
+    own: Pair,
+    /// To where it leads: its token server and storage are often vouched for by the same authority.
+    others: Pair,
 }
 
 impl Http {
-    pub fn new() -> Result<Self, reqwest::Error> {
+    /// Clients for all registries of `keyring`.
+    pub fn new(keyring: &Keyring) -> Result<Self, SetupError> {
+        let roots = tls::roots();
+        let pair = |tls: &Tls, trust| Pair::new(tls::client(&roots, tls, trust)?);
+        let special = |(registry, tls): (&Registry, &Tls)| {
+            let trust = if keyring.is_insecure(registry) { Trust::Any } else { Trust::Vouched };
+            let others = Tls { identity: None, ..tls.clone() };
+            Ok((registry.clone(), Special { own: pair(tls, trust)?, others: pair(&others, Trust::Vouched)? }))
+        };
+        Ok(Self {
+            strict: pair(&Tls::default(), Trust::Vouched)?,
+            lax: pair(&Tls::default(), Trust::Any)?,
+            special: keyring.tls().iter().map(special).collect::<Result<_, SetupError>>()?,
+        })
+    }
+
+    /// The transport of `registry`, whose own host stands in URLs as in `base`.
+    pub fn transport(&self, registry: &Registry, insecure: bool, base: Option<&Url>) -> Transport {
+        let (own, others) = match self.special.get(registry) {
+            Some(special) => (&special.own, &special.others),
+            None => (if insecure { &self.lax } else { &self.strict }, &self.strict),
+        };
+        let host = base.and_then(|url| Some((url.host_str()?.to_owned(), url.port())));
+        Transport { host, own: own.clone(), others: others.clone() }
+    }
+}
+
+/// Why no client could be made.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    #[error(transparent)]
+    Tls(#[from] rustls::Error),
+    #[error(transparent)]
+    Http(#[from] reqwest::Error),
+}
+
+impl Pair {
+    fn new(tls: rustls::ClientConfig) -> Result<Self, SetupError> {
         let builder = || {
             Client::builder()
+                .tls_backend_preconfigured(tls.clone())
                 .user_agent(concat!("image-migrator/", env!("CARGO_PKG_VERSION")))
                 .redirect(Policy::none())
                 .referer(false)
@@ -48,34 +99,30 @@ impl Http {
                 // One connection a transfer: no flow-control window shared between blobs.
                 .http1_only()
         };
-        let both = |builder: &dyn Fn() -> ClientBuilder| {
-            let lax = builder().tls_danger_accept_invalid_certs(true).build()?;
-            Ok(Clients { strict: builder().build()?, lax })
-        };
-        Ok(Self { proxied: both(&builder)?, direct: both(&|| builder().no_proxy())? })
+        Ok(Self { proxied: builder().build()?, direct: builder().no_proxy().build()? })
     }
 }
 
-/// A registry's side of the connection: which certificates are taken from which host.
+/// A registry's side of the connection: which certificates are taken from which host, and shown to it.
 #[derive(Clone)]
 pub(super) struct Transport {
-    pub http: Http,
-    /// The registry's own host and port as they stand in URLs, if it is declared insecure.
-    pub insecure: Option<(String, Option<u16>)>,
+    /// The registry's own host and port as they stand in URLs.
+    host: Option<(String, Option<u16>)>,
+    own: Pair,
+    others: Pair,
 }
 
 impl Transport {
     fn client(&self, url: &Url) -> &Client {
+        let is_own = self.host.as_ref().is_some_and(|(host, port)| url.host_str() == Some(host) && url.port() == *port);
+        let pair = if is_own { &self.own } else { &self.others };
         let is_loopback = match url.host() {
             Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
             Some(Host::Ipv4(address)) => address.is_loopback(),
             Some(Host::Ipv6(address)) => address.is_loopback(),
             None => false,
         };
-        let clients = if is_loopback { &self.http.direct } else { &self.http.proxied };
-        let insecure =
-            self.insecure.as_ref().is_some_and(|(host, port)| url.host_str() == Some(host) && url.port() == *port);
-        if insecure { &clients.lax } else { &clients.strict }
+        if is_loopback { &pair.direct } else { &pair.proxied }
     }
 
     /// Sends one request and gives the answer's head; its body is still to come.
@@ -161,7 +208,13 @@ impl Answer {
     /// Whether the registry at `base` wants other credentials than it got. What another host says of credentials, to
     /// which a redirect or an upload led, is not the registry's word, and must not be answered with its password.
     pub fn is_challenge_of(&self, base: &Url) -> bool {
-        self.status == StatusCode::UNAUTHORIZED && self.url.origin() == base.origin()
+        (self.status == StatusCode::UNAUTHORIZED || self.says_expired()) && self.url.origin() == base.origin()
+    }
+
+    /// Whether the credentials were good once. ECR says so with 403: "Your authorization token has expired".
+    pub fn says_expired(&self) -> bool {
+        let text = || String::from_utf8_lossy(&self.body).to_ascii_lowercase();
+        self.status == StatusCode::FORBIDDEN && text().contains("token has expired")
     }
 
     /// What this answer says if it is not the one that was hoped for. `asked` is where the request began.

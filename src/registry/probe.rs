@@ -10,7 +10,7 @@ use url::Url;
 
 use super::auth::show;
 use super::error::{Error, ErrorKind, is_refused_or_not_tls, is_transient};
-use super::http::{Answer, Http, Transport};
+use super::http::{Answer, Http};
 use super::{Client, Keyring, auth, exchange, patiently};
 use crate::reference::Registry;
 
@@ -28,9 +28,8 @@ pub(super) struct Probe {
 
 impl Client {
     pub(super) fn new(registry: &Registry, http: &Http, keyring: &Arc<Keyring>, requests: usize) -> Self {
-        let own_host = || base(registry, "https").and_then(|url| Some((url.host_str()?.to_owned(), url.port())));
         let declared_insecure = keyring.is_insecure(registry);
-        let transport = Transport { http: http.clone(), insecure: declared_insecure.then(own_host).flatten() };
+        let transport = http.transport(registry, declared_insecure, base(registry, "https").as_ref());
         Self {
             registry: registry.clone(),
             auth: auth::Authenticator::new(registry.clone(), keyring.clone(), transport.clone()),
@@ -66,6 +65,7 @@ impl Client {
         if let Ok(mut failed) = self.probe.failed.try_lock() {
             *failed = None;
         }
+        self.auth.forget_unavailable();
     }
 
     async fn find(&self) -> Result<Url, Error> {
