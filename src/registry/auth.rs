@@ -248,12 +248,11 @@ impl Authenticator {
         self.ask(&bearer.url(scopes), authorization.as_ref(), None).await
     }
 
-    /// A token of nobody in particular for a host to which a redirect led and that wants one, if it gives any. Our
-    /// credentials are for the registry and nobody else.
+    /// A token of nobody in particular for a host to which a redirect led and that wants one, if it says for what and
+    /// gives it to anybody. Our credentials are for the registry and nobody else.
     pub async fn guest(&self, headers: &HeaderMap, url: &Url) -> Option<HeaderValue> {
         let Some(Challenge::Bearer(bearer)) = challenge::read(headers, url) else { return None };
-        let scopes: Vec<String> = bearer.scope.iter().cloned().collect();
-        let url = bearer.url(&scopes);
+        let url = bearer.url(&[bearer.scope.clone()?]);
         let slot = lock(&self.guests).entry(url.clone()).or_default().clone();
         let fetch = async || {
             let answer = self.ask(&url, None, None).await?;

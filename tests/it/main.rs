@@ -3,15 +3,19 @@
 //! Each module holds one promise. They know the product by its name, its files and its output, and nothing of its code.
 
 mod architecture;
+mod certificates;
 mod cluster;
 mod configuration;
 mod copy;
 mod credentials;
+mod dialects;
 mod economy;
 mod faults;
 mod interruption;
 mod limits;
 mod output;
+mod proxies;
 mod real_registries;
 mod rules;
+mod stores;
 mod support;
