@@ -53,7 +53,7 @@ use crate::reference::{Registry, Repository};
 
 /// The clients of all registries of a run, made when first asked for.
 pub struct Clients {
-    http: http::Http,
+    http: Arc<http::Http>,
     keyring: Arc<Keyring>,
     /// Small requests (manifests, HEADs, mounts, starts of uploads) in flight at once at one registry.
     requests: usize,
@@ -63,7 +63,7 @@ pub struct Clients {
 impl Clients {
     /// Clients that log in with `keyring` and have at most `requests` small requests in flight at one registry.
     pub fn new(keyring: Arc<Keyring>, requests: usize) -> Result<Self, SetupError> {
-        Ok(Self { http: http::Http::new(&keyring)?, keyring, requests, clients: Mutex::default() })
+        Ok(Self { http: Arc::new(http::Http::new(&keyring)?), keyring, requests, clients: Mutex::default() })
     }
 
     /// The client of `registry`: one for all who ask.

@@ -177,6 +177,11 @@ impl Keyring {
         self.insecure.contains(registry)
     }
 
+    /// The registries that may show any certificate.
+    pub(super) fn insecure(&self) -> &HashSet<Registry> {
+        &self.insecure
+    }
+
     /// Uses these certificates with `registry`.
     pub fn set_tls(&mut self, registry: Registry, tls: Tls) {
         self.tls.insert(registry, tls);

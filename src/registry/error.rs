@@ -135,8 +135,18 @@ impl Error {
         }
     }
 
+    /// The host that was asked: not always the registry, but also its token server.
+    fn host(&self) -> String {
+        let url = self.request.split(' ').nth(1).and_then(|url| url.parse::<url::Url>().ok());
+        let host = url.filter(|_| !self.registry.is_docker_hub()).and_then(|url| {
+            let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+            Some(format!("{}{port}", url.host_str()?))
+        });
+        host.unwrap_or_else(|| self.registry.to_string())
+    }
+
     fn advice(&self) -> Option<String> {
-        let registry = &self.registry;
+        let (registry, host) = (&self.registry, || self.host());
         Some(match &self.kind {
             ErrorKind::Rejected { remedy, .. } | ErrorKind::Unavailable { remedy, .. } => remedy.clone(),
             ErrorKind::LoginNeeded => {
@@ -155,15 +165,18 @@ impl Error {
                 "the registry limits the rate: use fewer --workers or try later".to_owned()
             }
             ErrorKind::Untrusted { unknown_issuer: true, .. } => format!(
-                "if it is vouched for by an authority of your own, give that one's certificate as \"ca\" of {registry} in \
-                 auth.json; \"insecure\": true there takes any certificate"
+                "if it is vouched for by an authority of your own, give that one's certificate as \"ca\" of {} in \
+                 auth.json; \"insecure\": true there takes any certificate",
+                host()
             ),
             ErrorKind::Untrusted { .. } => {
-                format!("\"insecure\": true for {registry} in auth.json takes any certificate")
+                format!("\"insecure\": true for {} in auth.json takes any certificate", host())
             }
-            ErrorKind::NotTls => format!("if {registry} speaks plain http, set \"insecure\": true for it in auth.json"),
+            ErrorKind::NotTls => {
+                format!("if {} speaks plain http, set \"insecure\": true for it in auth.json", host())
+            }
             ErrorKind::CertificateNeeded { .. } => {
-                format!("give a certificate that it takes as \"cert\" and \"key\" of {registry} in auth.json")
+                format!("give a certificate that it takes as \"cert\" and \"key\" of {} in auth.json", host())
             }
             _ => return None,
         })

@@ -1,6 +1,7 @@
 //! HTTP as registries need it: one hop at a time, redirects without credentials, answers read up to a bound.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -11,6 +12,7 @@ use url::{Host, Url};
 
 use super::Keyring;
 use super::error::{self, ErrorKind};
+use super::probe::base;
 use super::tls::{self, Tls, Trust};
 use crate::reference::Registry;
 
@@ -27,9 +29,12 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
 /// The ways in which a run speaks HTTP. Connections are shared by all registries that need no certificates of their own.
 pub(super) struct Http {
     strict: Pair,
-    lax: Pair,
-    /// For registries with certificates of their own.
-    special: HashMap<Registry, Special>,
+    /// To hosts of which auth.json says how they are known, by their name and port in URLs. Also token servers may be
+    /// among them. Our certificate is shown to its host and nobody else.
+    hosts: HashMap<(String, Option<u16>), Pair>,
+    /// From registries that have an authority of their own to where they lead: it often vouches for their token server
+    /// and storage as well.
+    led: HashMap<Registry, Pair>,
 }
 
 /// Clients that trust alike.
@@ -41,40 +46,44 @@ struct Pair {
     direct: Client,
 }
 
-/// The clients of one registry with certificates of its own.
-struct Special {
-    /// To the registry itself: our certificate is shown to nobody else.
-    own: Pair,
-    /// To where it leads: its token server and storage are often vouched for by the same authority.
-    others: Pair,
-}
-
 impl Http {
     /// Clients for all registries of `keyring`.
     pub fn new(keyring: &Keyring) -> Result<Self, SetupError> {
         let roots = tls::roots();
         let pair = |tls: &Tls, trust| Pair::new(tls::client(&roots, tls, trust)?);
-        let special = |(registry, tls): (&Registry, &Tls)| {
+        let usual = Tls::default();
+        let (strict, lax) = (pair(&usual, Trust::Vouched)?, pair(&usual, Trust::Any)?);
+        let (mut hosts, mut led) = (HashMap::new(), HashMap::new());
+        let key = |registry| base(registry, "https").as_ref().and_then(host_and_port);
+        for registry in keyring.insecure() {
+            hosts.extend(key(registry).map(|key| (key, lax.clone())));
+        }
+        for (registry, tls) in keyring.tls() {
             let trust = if keyring.is_insecure(registry) { Trust::Any } else { Trust::Vouched };
-            let others = Tls { identity: None, ..tls.clone() };
-            Ok((registry.clone(), Special { own: pair(tls, trust)?, others: pair(&others, Trust::Vouched)? }))
-        };
-        Ok(Self {
-            strict: pair(&Tls::default(), Trust::Vouched)?,
-            lax: pair(&Tls::default(), Trust::Any)?,
-            special: keyring.tls().iter().map(special).collect::<Result<_, SetupError>>()?,
-        })
+            let own = pair(tls, trust)?;
+            hosts.extend(key(registry).map(|key| (key, own)));
+            let authorities = Tls { identity: None, ..tls.clone() };
+            led.insert(registry.clone(), pair(&authorities, Trust::Vouched)?);
+        }
+        Ok(Self { strict, hosts, led })
     }
 
-    /// The transport of `registry`, whose own host stands in URLs as in `base`.
-    pub fn transport(&self, registry: &Registry, insecure: bool, base: Option<&Url>) -> Transport {
-        let (own, others) = match self.special.get(registry) {
-            Some(special) => (&special.own, &special.others),
-            None => (if insecure { &self.lax } else { &self.strict }, &self.strict),
+    fn client(&self, registry: &Registry, url: &Url) -> &Client {
+        let own = host_and_port(url).and_then(|key| self.hosts.get(&key));
+        let pair = own.or_else(|| self.led.get(registry)).unwrap_or(&self.strict);
+        let is_loopback = match url.host() {
+            Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(address)) => address.is_loopback(),
+            None => false,
         };
-        let host = base.and_then(|url| Some((url.host_str()?.to_owned(), url.port())));
-        Transport { host, own: own.clone(), others: others.clone() }
+        if is_loopback { &pair.direct } else { &pair.proxied }
     }
+}
+
+/// What a URL says of the host it leads to.
+fn host_and_port(url: &Url) -> Option<(String, Option<u16>)> {
+    Some((url.host_str()?.to_owned(), url.port()))
 }
 
 /// Why no client could be made.
@@ -103,31 +112,21 @@ impl Pair {
     }
 }
 
-/// A registry's side of the connection: which certificates are taken from which host, and shown to it.
+/// A registry's side of the connection: what is trusted for its sake.
 #[derive(Clone)]
 pub(super) struct Transport {
-    /// The registry's own host and port as they stand in URLs.
-    host: Option<(String, Option<u16>)>,
-    own: Pair,
-    others: Pair,
+    http: Arc<Http>,
+    registry: Registry,
 }
 
 impl Transport {
-    fn client(&self, url: &Url) -> &Client {
-        let is_own = self.host.as_ref().is_some_and(|(host, port)| url.host_str() == Some(host) && url.port() == *port);
-        let pair = if is_own { &self.own } else { &self.others };
-        let is_loopback = match url.host() {
-            Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-            Some(Host::Ipv4(address)) => address.is_loopback(),
-            Some(Host::Ipv6(address)) => address.is_loopback(),
-            None => false,
-        };
-        if is_loopback { &pair.direct } else { &pair.proxied }
+    pub fn new(http: Arc<Http>, registry: Registry) -> Self {
+        Self { http, registry }
     }
 
     /// Sends one request and gives the answer's head; its body is still to come.
     pub async fn execute(&self, request: Request) -> Result<Response, reqwest::Error> {
-        self.client(request.url()).execute(request).await
+        self.http.client(&self.registry, request.url()).execute(request).await
     }
 
     /// As `execute`, with the error as we tell it.

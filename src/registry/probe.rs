@@ -10,7 +10,7 @@ use url::Url;
 
 use super::auth::show;
 use super::error::{Error, ErrorKind, is_refused_or_not_tls, is_transient};
-use super::http::{Answer, Http};
+use super::http::{Answer, Http, Transport};
 use super::{Client, Keyring, auth, exchange, patiently};
 use crate::reference::Registry;
 
@@ -27,9 +27,9 @@ pub(super) struct Probe {
 }
 
 impl Client {
-    pub(super) fn new(registry: &Registry, http: &Http, keyring: &Arc<Keyring>, requests: usize) -> Self {
+    pub(super) fn new(registry: &Registry, http: &Arc<Http>, keyring: &Arc<Keyring>, requests: usize) -> Self {
         let declared_insecure = keyring.is_insecure(registry);
-        let transport = http.transport(registry, declared_insecure, base(registry, "https").as_ref());
+        let transport = Transport::new(http.clone(), registry.clone());
         Self {
             registry: registry.clone(),
             auth: auth::Authenticator::new(registry.clone(), keyring.clone(), transport.clone()),
@@ -122,7 +122,8 @@ struct Unanswered {
     kind: ErrorKind,
 }
 
-fn base(registry: &Registry, scheme: &str) -> Option<Url> {
+/// The `/v2/` of `registry`.
+pub(super) fn base(registry: &Registry, scheme: &str) -> Option<Url> {
     // Docker Hub's name is not the host that serves its registry.
     let host = if registry.is_docker_hub() { "registry-1.docker.io" } else { registry.as_str() };
     Url::parse(&format!("{scheme}://{host}/v2/")).ok()

@@ -209,6 +209,13 @@ mod tests {
         assert_eq!(identity(&certificate, &other), Err(PemDefect::OtherKey));
     }
 
+    #[test]
+    fn there_are_roots_also_where_the_system_has_none() {
+        if std::env::var_os("SSL_CERT_FILE").is_none() && std::env::var_os("SSL_CERT_DIR").is_none() {
+            assert!(roots().len() >= webpki_roots::TLS_SERVER_ROOTS.len());
+        }
+    }
+
     /// What a verifier that was given `pinned` says to a server that shows `shown` and is called `name`.
     fn verdict(pinned: &CertificateDer<'static>, shown: &CertificateDer<'static>, name: &'static str) -> bool {
         let tls = Tls { authorities: vec![pinned.clone()], identity: None };

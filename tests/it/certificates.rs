@@ -133,8 +133,9 @@ async fn a_real_registry_takes_the_tokens_of_a_real_token_server() {
     if !is_installed(&["docker-registry"]) {
         return;
     }
-    let tokens = TokenServer::start().await;
-    let (registry, plain) = (DockerRegistry::behind(&tokens).await, DockerRegistry::start(Options::default()).await);
+    let tokens = TokenServer::start(None).await;
+    let registry = DockerRegistry::behind(&tokens, None).await;
+    let plain = DockerRegistry::start(Options::default()).await;
     let login = json!({ "username": USER, "password": PASSWORD });
     Attempt::new(&registry, login.clone(), &[]).await.succeeds(&registry).await;
     let wrong = json!({ "username": USER, "password": "wr0ng" });
@@ -153,4 +154,33 @@ async fn a_real_registry_takes_the_tokens_of_a_real_token_server() {
     assert_eq!(plain.tag("out/app", "1.0"), registry.tag("moved/app", "1.0"));
     let mount = ["repository:again/app:pull,push", "repository:moved/app:pull"].map(str::to_owned);
     assert!(tokens.asked().contains(&mount.to_vec()), "{:?}", tokens.asked());
+}
+
+#[tokio::test]
+async fn an_authority_vouches_for_the_token_server_of_its_registry_and_being_insecure_is_said_of_each() {
+    if !is_installed(&["docker-registry"]) {
+        return;
+    }
+    let authority = Authority::new("ours");
+    let certificate = authority.server(&["127.0.0.1"]);
+    let tokens = TokenServer::start(Some(&certificate)).await;
+    let registry = DockerRegistry::behind(&tokens, Some(&certificate)).await;
+    let with = |more: Value| {
+        let mut entry = json!({ "username": USER, "password": PASSWORD });
+        entry.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        entry
+    };
+    let files = [("ca.pem", authority.pem.as_str())];
+    Attempt::new(&registry, with(json!({ "insecure": true })), &files)
+        .await
+        .fails(&registry, &["certificate", &format!("\"ca\" of {} in auth.json", tokens.host())])
+        .await;
+    let attempt = Attempt::new(&registry, json!({}), &files).await;
+    let both = json!({
+        registry.host(): with(json!({ "insecure": true })),
+        tokens.host(): { "insecure": true },
+    });
+    let migration = attempt.migration.file("conf/auth.json", both.to_string());
+    migration.run().await.assert_success(1);
+    Attempt::new(&registry, with(json!({ "ca": "ca.pem" })), &files).await.succeeds(&registry).await;
 }

@@ -45,10 +45,8 @@ async fn who_has_logged_in_with_docker_needs_no_auth_json() {
     for bearer in [false, true] {
         let (source, destination) = (guarded(bearer).await, Registry::open().await);
         for key in [source.host(), format!("https://{}", source.host()), format!("https://{}/v1/", source.host())] {
-            let migration = docker(
-                migration(&source, &destination).args(["--force"; 0]),
-                &json!({ "auths": { &key: auth(USER, PASSWORD) } }),
-            );
+            let migration =
+                docker(migration(&source, &destination), &json!({ "auths": { &key: auth(USER, PASSWORD) } }));
             let outcome = migration.run().await;
             outcome.assert_success(1);
             let log = outcome.log.as_deref().unwrap();

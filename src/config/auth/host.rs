@@ -69,8 +69,7 @@ fn agree<T: Clone + PartialEq>(
     Err(here.place.clone().at(AuthProblem::Contradiction {
         host: host.clone(),
         field,
-        here: shown(&here.value),
-        there: shown(&first.value),
+        values: Box::new([shown(&here.value), shown(&first.value)]),
         first: first.place.clone(),
     }))
 }

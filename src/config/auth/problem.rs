@@ -37,8 +37,9 @@ pub enum AuthProblem {
     Ambiguous { entry: String, field: &'static str, other: &'static str, first: Place },
     #[error("{name:?} is no credential helper: expected what stands behind docker-credential-, as in ecr-login")]
     InvalidHelper { name: String },
-    #[error("{field} is {here} here but {there} at {first}, and both concern the host {host}")]
-    Contradiction { host: Registry, field: &'static str, here: String, there: String, first: Place },
+    /// With what is said here, and what is said first.
+    #[error("{field} is {} here but {} at {first}, and both concern the host {host}", .values[0], .values[1])]
+    Contradiction { host: Registry, field: &'static str, values: Box<[String; 2]>, first: Place },
     #[error("the host {host} has a {has} but no {lacks}: a client certificate needs both")]
     HalfIdentity { host: Registry, has: &'static str, lacks: &'static str },
     #[error("{field}: {reason}")]

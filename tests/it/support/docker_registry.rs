@@ -50,33 +50,19 @@ impl DockerRegistry {
 
     /// One that shows a certificate and, if it is given an authority, takes only those who show one of its.
     pub async fn with_certificate(certificate: &Issued, clients: Option<&str>) -> Self {
-        let extra = |directory: &Path| {
-            let write = |name: &str, text: &str| {
-                let path = directory.join(name);
-                std::fs::write(&path, text).unwrap();
-                path.to_str().unwrap().to_owned()
-            };
-            let (shown, key) = (write("shown.pem", &certificate.pem), write("shown.key", &certificate.key));
-            let mut config = format!("  tls:\n    certificate: {shown}\n    key: {key}\n");
-            if let Some(authority) = clients {
-                config += &format!("    clientcas:\n      - {}\n", write("clients.pem", authority));
-            }
-            config
-        };
-        Self::launch(Options::default(), extra).await
+        Self::launch(Options::default(), |directory| tls(directory, certificate, clients)).await
     }
 
-    /// One that takes the tokens of a server.
-    pub async fn behind(tokens: &TokenServer) -> Self {
+    /// One that takes the tokens of a server, and may show a certificate.
+    pub async fn behind(tokens: &TokenServer, certificate: Option<&Issued>) -> Self {
         let extra = |directory: &Path| {
-            let bundle = directory.join("tokens.pem");
-            std::fs::write(&bundle, tokens.certificate()).unwrap();
+            let shown = certificate.map(|certificate| tls(directory, certificate, None)).unwrap_or_default();
+            let bundle = write(directory, "tokens.pem", &tokens.certificate());
             format!(
-                "auth:\n  token:\n    realm: {}\n    service: {}\n    issuer: {}\n    rootcertbundle: {}\n",
+                "{shown}auth:\n  token:\n    realm: {}\n    service: {}\n    issuer: {}\n    rootcertbundle: {bundle}\n",
                 tokens.realm(),
                 TokenServer::SERVICE,
                 TokenServer::ISSUER,
-                bundle.display()
             )
         };
         Self::launch(Options::default(), extra).await
@@ -211,4 +197,22 @@ fn config(directory: &Path, port: u16, options: Options) -> String {
         config += &format!("auth:\n  htpasswd:\n    realm: a real registry\n    path: {}\n", path("passwords"));
     }
     config
+}
+
+/// The end of the section `http`: a certificate to show, and the authority of those that are to be shown.
+fn tls(directory: &Path, certificate: &Issued, clients: Option<&str>) -> String {
+    let shown = write(directory, "shown.pem", &certificate.pem);
+    let key = write(directory, "shown.key", &certificate.key);
+    let mut config = format!("  tls:\n    certificate: {shown}\n    key: {key}\n");
+    if let Some(authority) = clients {
+        config += &format!("    clientcas:\n      - {}\n", write(directory, "clients.pem", authority));
+    }
+    config
+}
+
+/// Writes a file and gives its path.
+fn write(directory: &Path, name: &str, text: &str) -> String {
+    let path = directory.join(name);
+    std::fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
 }

@@ -13,14 +13,18 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256, RsaKeySize, SigningKey as _};
 use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
 
 use super::docker_registry::{PASSWORD, USER};
+use super::pki::Issued;
 
 /// A running token server with one user, who may do everything; it ends when this is dropped.
 pub struct TokenServer {
-    address: String,
+    /// `http://127.0.0.1:<port>`
+    url: String,
     signer: Arc<Signer>,
     task: JoinHandle<()>,
 }
@@ -36,30 +40,40 @@ impl TokenServer {
     pub const ISSUER: &str = "the token server of a test";
     pub const SERVICE: &str = "a real registry";
 
-    pub async fn start() -> Self {
+    /// One that speaks plain http, or https with a certificate.
+    pub async fn start(certificate: Option<&Issued>) -> Self {
         let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).unwrap();
-        let certificate = CertificateParams::new(Vec::new()).unwrap().self_signed(&key).unwrap();
-        let signer = Arc::new(Signer { key, certificate, asked: Mutex::default() });
+        let own = CertificateParams::new(Vec::new()).unwrap().self_signed(&key).unwrap();
+        let signer = Arc::new(Signer { key, certificate: own, asked: Mutex::default() });
+        let tls = certificate.map(|issued| TlsAcceptor::from(Arc::new(issued.server_config())));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap().to_string();
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let url = format!("{scheme}://{}", listener.local_addr().unwrap());
         let state = signer.clone();
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let state = state.clone();
-                let service = service_fn(move |request| {
-                    let answer = state.answer(&request);
-                    async move { Ok::<_, Infallible>(answer) }
+                let (state, tls) = (state.clone(), tls.clone());
+                tokio::spawn(async move {
+                    match tls {
+                        None => state.serve(stream).await,
+                        Some(tls) => match tls.accept(stream).await {
+                            Ok(stream) => state.serve(stream).await,
+                            Err(_) => {}
+                        },
+                    }
                 });
-                tokio::spawn(
-                    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service),
-                );
             }
         });
-        Self { address, signer, task }
+        Self { url, signer, task }
+    }
+
+    /// `127.0.0.1:<port>`
+    pub fn host(&self) -> &str {
+        self.url.split_once("://").unwrap().1
     }
 
     pub fn realm(&self) -> String {
-        format!("http://{}/token?from=a-real-registry", self.address)
+        format!("{}/token?from=a-real-registry", self.url)
     }
 
     /// The certificate of the key it signs with, in PEM.
@@ -80,6 +94,14 @@ impl Drop for TokenServer {
 }
 
 impl Signer {
+    async fn serve(self: Arc<Self>, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        let service = service_fn(move |request| {
+            let answer = self.answer(&request);
+            async move { Ok::<_, Infallible>(answer) }
+        });
+        let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+    }
+
     fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         let expected = format!("Basic {}", STANDARD.encode(format!("{USER}:{PASSWORD}")));
         let shown = request.headers().get("authorization").map(|value| value.to_str().unwrap().to_owned());
