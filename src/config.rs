@@ -5,6 +5,7 @@
 //! cannot be used is an [`InvalidRule`] beside the others, which run.
 
 mod auth;
+mod docker;
 mod expand;
 mod file;
 mod images;
@@ -111,14 +112,21 @@ pub fn load(sources: &Sources, environment: Environment) -> Result<Configuration
     }
     let unused = unused.iter().map(|variable| format!("{variable}; no rule uses this entry"));
     let warnings = unused.chain(rules.iter().filter_map(Rule::warning)).collect();
-    Ok(Configuration { keyring: auth.keyring, rules, invalid, warnings })
+    let mut keyring = auth.keyring;
+    keyring.set_store(Box::new(docker::UserStore::new(environment)));
+    Ok(Configuration { keyring, rules, invalid, warnings })
+}
+
+/// The folder that paths in the file at `path` are relative to.
+fn folder(path: &Path) -> &Path {
+    path.parent().unwrap_or(path)
 }
 
 fn read_auth(path: &Path, required: bool, environment: Environment) -> Result<Auth, ConfigError> {
     match file::read(path, "--auth names the file of credentials") {
         Ok(content) => {
             let document = Document::parse(&file::name(path), content)?;
-            Ok(auth::read(document.root(), environment)?)
+            Ok(auth::read(document.root(), folder(path), environment)?)
         }
         Err(error) if error.is_not_found() && !required => Ok(Auth::default()),
         Err(error) => Err(error.into()),
@@ -151,7 +159,7 @@ fn read_combined(path: &Path, environment: Environment) -> Result<(Auth, Vec<Wri
         return Err(document.root().place().at(CombinedProblem::NoImages).into());
     };
     let auth = match auth {
-        Some((_, auth)) => auth::read(auth, environment)?,
+        Some((_, auth)) => auth::read(auth, folder(path), environment)?,
         None => Auth::default(),
     };
     Ok((auth, images::read(images)?))

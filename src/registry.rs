@@ -8,7 +8,10 @@
 //! | `http` | one hop of HTTP, redirects, bounded answers |
 //! | `exchange` | a small request: permit, token, time limit, tries |
 //! | `pace` | how fast a registry is asked |
-//! | `auth`, `challenge`, `credentials` | who we are, and how the registry wants it said |
+//! | `credentials`, `helper` | who we are, and where that is kept |
+//! | `auth`, `session` | who we are to one registry, as far as it has been found out |
+//! | `challenge`, `realm`, `token` | how the registry wants it said |
+//! | `tls` | who the registry is |
 //! | `probe` | the first contact: https or http, and the challenge |
 //! | `tags`, `manifest`, `referrers`, `blob`, `upload` | the calls |
 //! | `media` | manifests as data |
@@ -20,13 +23,18 @@ mod challenge;
 mod credentials;
 mod error;
 mod exchange;
+mod helper;
 mod http;
 mod manifest;
 mod media;
 mod pace;
 mod probe;
+mod realm;
 mod referrers;
+mod session;
 mod tags;
+pub mod tls;
+mod token;
 mod upload;
 
 use std::collections::HashMap;
@@ -37,8 +45,10 @@ use std::time::{Duration, Instant};
 use backon::BackoffBuilder as _;
 
 pub use blob::BlobReader;
-pub use credentials::{Keyring, Login};
+pub use credentials::{Account, Credential, Entry, Holds, Keyring, Prefixes, Source, Store};
 pub use error::{Error, ErrorKind};
+pub use helper::Helper;
+pub use http::SetupError;
 pub use media::{Content, Defect, Descriptor, Format, Manifest};
 pub use pace::{Budget, LONGEST_WAIT, Window};
 pub use referrers::{Referrer, referrers_tag};
@@ -48,7 +58,7 @@ use crate::reference::{Registry, Repository};
 
 /// The clients of all registries of a run, made when first asked for.
 pub struct Clients {
-    http: http::Http,
+    http: Arc<http::Http>,
     keyring: Arc<Keyring>,
     /// Small requests (manifests, HEADs, mounts, starts of uploads) in flight at once at one registry.
     requests: usize,
@@ -58,8 +68,9 @@ pub struct Clients {
 
 impl Clients {
     /// Clients that log in with `keyring` and have at most `requests` small requests in flight at one registry.
-    pub fn new(keyring: Arc<Keyring>, requests: usize) -> Result<Self, reqwest::Error> {
-        Ok(Self { http: http::Http::new()?, keyring, requests, throttle: None, clients: Mutex::default() })
+    pub fn new(keyring: Arc<Keyring>, requests: usize) -> Result<Self, SetupError> {
+        let http = Arc::new(http::Http::new(&keyring)?);
+        Ok(Self { http, keyring, requests, throttle: None, clients: Mutex::default() })
     }
 
     /// The same with a ceiling for the bytes of blobs that are read in a second, from all registries together.

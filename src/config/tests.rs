@@ -62,7 +62,7 @@ fn usable_and_unusable_rules_are_told_apart() {
     assert_eq!(sources(&configuration), ["quay.io/b"; 3]);
     let [invalid] = configuration.invalid.as_slice() else { panic!("{:?}", configuration.invalid) };
     assert_eq!((invalid.place.line, invalid.place.column), (3, 3));
-    assert!(configuration.keyring.login(&"registry/d".parse().unwrap()).is_some());
+    assert!(configuration.keyring.account(&"registry/d".parse().unwrap()).is_some());
     assert!(configuration.warnings.is_empty());
 }
 

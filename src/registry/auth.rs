@@ -1,56 +1,34 @@
 //! Answers challenges: Basic, or Bearer tokens fetched once for all who need the same, and renewed in time.
 //!
-//! Sources: distribution `docs/content/spec/auth/token.md`, `scope.md`. A token is fetched outside of all request
-//! limits, before the request that needs it queues for its permit.
+//! Sources: distribution `docs/content/spec/auth/token.md`, `oauth.md`, `scope.md`. A token is fetched outside of all
+//! request limits, before the request that needs it queues for its permit.
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
-use reqwest::{Method, Request, StatusCode};
-use secrecy::ExposeSecret;
-use serde::Deserialize;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::{Body, Method, Request, StatusCode};
+use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use super::challenge::{self, Challenge};
+use super::challenge::{self, Bearer, Challenge};
+use super::credentials::Credential;
 use super::error::{Error, ErrorKind, is_transient};
 use super::http::{Answer, Transport, sensitive};
-use super::{Keyring, Login, patiently};
-use crate::reference::{Registry, Repository};
-use crate::shared::Shared;
+use super::session::{Login, Parties, Party, Session, Slot, lock};
+use super::token::{Need, Scope, Token};
+use super::{Keyring, patiently};
+use crate::reference::Registry;
 
-/// Lifetime of a token whose answer does not say (`token.md`).
-const DEFAULT_LIFETIME: Duration = Duration::from_secs(60);
-/// A token is renewed when less than this is left, or a quarter of its life if that is less: requests are judged by it
-/// when they begin, and some begin late.
-const MARGIN: Duration = Duration::from_secs(30);
 const MAX_ANSWER: usize = 1 << 20;
 const TIME_LIMIT: Duration = Duration::from_secs(60);
+/// How often credentials may be replaced for one request.
+const RENEWALS: usize = 3;
 
-/// What a request is allowed to do, and so what its token must cover.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Scope {
-    pub repository: Repository,
-    pub push: bool,
-    /// The repository from which a blob is mounted.
-    pub mount_from: Option<Repository>,
-}
-
-impl Scope {
-    /// The scopes as a token server reads them, what is pushed first: some servers read only the first.
-    fn parameters(&self) -> impl Iterator<Item = String> {
-        let actions = if self.push { "pull,push" } else { "pull" };
-        let own = format!("repository:{}:{actions}", self.repository.path());
-        let from = self.mount_from.as_ref().map(|from| format!("repository:{}:pull", from.path()));
-        std::iter::once(own).chain(from)
-    }
-}
-
-/// What to do about a 401.
+/// What to do about a refusal of credentials.
 pub(super) enum Verdict {
     /// Send the request again: what it was refused for has changed.
     Again,
@@ -58,15 +36,11 @@ pub(super) enum Verdict {
     Final,
 }
 
-/// Who is asking: the name of the entry of auth.json, or nobody.
-type Who = Option<String>;
-
 /// What a token is asked for: where, for what, and by whom.
 struct Grant<'a> {
-    realm: &'a Url,
-    service: Option<&'a str>,
+    bearer: &'a Bearer,
     scope: &'a Scope,
-    login: Option<&'a Login>,
+    session: &'a Session,
 }
 
 pub(super) struct Authenticator {
@@ -74,21 +48,13 @@ pub(super) struct Authenticator {
     keyring: Arc<Keyring>,
     transport: Transport,
     challenge: Mutex<Option<Challenge>>,
-    tokens: Mutex<HashMap<(Who, Scope), Slot>>,
-    /// Entries that the registry has accepted once. Until then one request asks and the others wait, so that a wrong
-    /// password is shown once and not by all who need it.
-    proven: Mutex<HashMap<String, Arc<Shared<(), Error>>>>,
-    /// Entries that the registry refused, with what it said. They are not shown to it again.
-    rejected: Mutex<HashMap<String, Error>>,
-}
-
-/// A place for one token, which is fetched once for all who wait for it.
-type Slot = Arc<Shared<Token, Error>>;
-
-#[derive(Clone)]
-struct Token {
-    header: HeaderValue,
-    renew_at: Instant,
+    parties: Parties,
+    /// The token server does not know the POST of OAuth2.
+    no_post: AtomicBool,
+    /// The token server takes no more than one scope.
+    one_scope: AtomicBool,
+    /// Tokens of nobody for hosts to which redirects led, by the URL that gives them.
+    guests: Mutex<HashMap<Url, Slot>>,
 }
 
 impl Authenticator {
@@ -98,9 +64,10 @@ impl Authenticator {
             keyring,
             transport,
             challenge: Mutex::default(),
-            tokens: Mutex::default(),
-            proven: Mutex::default(),
-            rejected: Mutex::default(),
+            parties: Parties::default(),
+            no_post: AtomicBool::new(false),
+            one_scope: AtomicBool::new(false),
+            guests: Mutex::default(),
         }
     }
 
@@ -109,145 +76,243 @@ impl Authenticator {
     pub fn learn(&self, headers: &HeaderMap, url: &Url) {
         let Some(offered) = challenge::read(headers, url) else { return };
         let mut known = lock(&self.challenge);
-        if !matches!((&*known, &offered), (Some(Challenge::Bearer { .. }), Challenge::Basic)) {
+        let is_better = match (&*known, &offered) {
+            (_, Challenge::Bearer(_)) | (None, _) => true,
+            (Some(Challenge::Unusable(_)), Challenge::Basic) => true,
+            (Some(_), Challenge::Basic | Challenge::Unusable(_)) => false,
+        };
+        if is_better {
             *known = Some(offered);
         }
     }
 
+    /// Looks again for credentials that could not be had before.
+    pub fn forget_unavailable(&self) {
+        self.parties.forget_unavailable();
+    }
+
     /// The `Authorization` for a request, as far as the registry is known to want one. `base` is its `/v2/`.
-    pub async fn authorize(&self, scope: &Scope, base: &Url) -> Result<Option<HeaderValue>, Error> {
-        let challenge = lock(&self.challenge).clone();
-        let login = self.keyring.login(&scope.repository);
-        if let Some(login) = &login {
-            self.check_not_rejected(login)?;
-        }
-        match (challenge, login) {
-            (None, _) => Ok(None),
-            (Some(Challenge::Basic), None) => Err(self.error_at(base, ErrorKind::LoginNeeded)),
-            (Some(Challenge::Basic), Some(login)) => {
-                self.prove(&login, async || self.try_basic(&login, base).await).await?;
-                Ok(basic(&login))
-            }
-            (Some(Challenge::Bearer { realm, service }), login) => {
-                let grant = Grant { realm: &realm, service: service.as_deref(), scope, login: login.as_deref() };
-                let token = async || self.token(&grant).await;
-                if let Some(login) = &login {
-                    let attempt = async || match token().await {
-                        // What is said of this scope is not said of the password, nor to those who want another.
-                        Err(error) if error.is_rejection() => Err(error),
-                        _ => Ok(()),
-                    };
-                    self.prove(login, attempt).await?;
-                }
-                Ok(Some(token().await?.header))
+    pub async fn authorize(&self, scope: &Scope, need: Need, base: &Url) -> Result<Option<HeaderValue>, Error> {
+        let Some(challenge) = lock(&self.challenge).clone() else { return Ok(None) };
+        let party = self.party(scope);
+        let mut renewals = 0;
+        loop {
+            let session = party.session(&self.registry, |kind| self.error_at(base, kind)).await?;
+            match self.authorize_as(&session, &challenge, scope, need, base).await {
+                Err(error) if error.is_rejection() && session.is_replaceable() && renewals < RENEWALS => renewals += 1,
+                result => return result,
             }
         }
     }
 
-    /// Judges a 401 of the registry that came to a request sent with `used`.
+    async fn authorize_as(
+        &self,
+        session: &Session,
+        challenge: &Challenge,
+        scope: &Scope,
+        need: Need,
+        base: &Url,
+    ) -> Result<Option<HeaderValue>, Error> {
+        session.check_not_refused()?;
+        let own = match (challenge, &session.login) {
+            (Challenge::Unusable(reason), _) => {
+                return Err(self.error_at(base, ErrorKind::Malformed { reason: reason.clone() }));
+            }
+            (Challenge::Bearer(_), Some(Login { credential: Credential::RegistryToken(token), .. })) => {
+                sensitive(&format!("Bearer {}", token.expose_secret()))
+            }
+            (Challenge::Bearer(bearer), _) => {
+                let grant = Grant { bearer, scope, session };
+                return Ok(Some(self.bearer(&grant, need).await?.header));
+            }
+            (Challenge::Basic, login) => login.as_ref().and_then(|login| login.credential.basic()),
+        };
+        let Some(header) = own else { return Err(self.error_at(base, ErrorKind::LoginNeeded)) };
+        session.prove(async || self.try_at_base(session, &header, base).await).await?;
+        Ok(Some(header))
+    }
+
+    /// Judges a refusal of credentials that came to a request sent with `used`.
     pub fn refused(&self, scope: &Scope, used: Option<&HeaderValue>, answer: &Answer) -> Verdict {
         self.learn(&answer.headers, &answer.url);
         let challenge = lock(&self.challenge).clone();
-        match (challenge, used) {
-            (Some(Challenge::Bearer { .. }), used) => {
-                let login = self.keyring.login(&scope.repository);
-                // Somebody else may have renewed it in the meantime.
-                self.slot(login.as_deref(), scope).discard(|token| Some(&token.header) == used);
-                Verdict::Again
-            }
-            (Some(Challenge::Basic), None) => Verdict::Again,
-            // The password was proven at /v2/: this is about the repository.
-            (Some(Challenge::Basic), Some(_)) | (None, _) => Verdict::Final,
+        let session = self.party(scope).current();
+        let (Some(challenge), Some(session)) = (&challenge, session) else {
+            return if challenge.is_some() { Verdict::Again } else { Verdict::Final };
+        };
+        let own = match challenge {
+            Challenge::Unusable(_) => return Verdict::Again,
+            Challenge::Bearer(_) => match session.login.as_ref().map(|login| &login.credential) {
+                Some(Credential::RegistryToken(token)) => sensitive(&format!("Bearer {}", token.expose_secret())),
+                _ => {
+                    session.discard(used);
+                    return Verdict::Again;
+                }
+            },
+            Challenge::Basic => session.login.as_ref().and_then(|login| login.credential.basic()),
+        };
+        if used.is_none() || used != own.as_ref() {
+            // It was not said who asks, or somebody has renewed it in the meantime.
+            return Verdict::Again;
         }
+        if answer.says_expired() {
+            self.reject(&session, &answer.url, answer);
+            return Verdict::Again;
+        }
+        // They were proven at /v2/: this is about the repository, unless they have expired since.
+        if session.doubt() { Verdict::Again } else { Verdict::Final }
     }
 
-    /// Sees to it that the registry has accepted this login once, or says how it refused it.
-    async fn prove(&self, login: &Login, attempt: impl AsyncFnOnce() -> Result<(), Error>) -> Result<(), Error> {
-        let proven = lock(&self.proven).entry(login.entry.clone()).or_default().clone();
-        if proven.peek().is_some() {
-            return Ok(());
-        }
-        // Boxed like all that is rare: every request carries the room for what it may have to do.
-        Box::pin(proven.get(|()| true, attempt)).await
+    fn party(&self, scope: &Scope) -> Arc<Party> {
+        self.parties.of(scope.repository.path(), || self.keyring.account(&scope.repository))
     }
 
-    /// Shows user and password to `/v2/`, which any account may read.
-    async fn try_basic(&self, login: &Login, base: &Url) -> Result<(), Error> {
-        let answer = self.get_patiently(base, basic(login)).await?;
-        match answer.status {
-            StatusCode::UNAUTHORIZED => Err(self.reject(login, base, &answer)),
-            _ => Ok(()),
+    /// Shows what goes into every request to `/v2/`, which any account may read.
+    async fn try_at_base(&self, session: &Session, header: &HeaderValue, base: &Url) -> Result<(), Error> {
+        session.check_not_refused()?;
+        let answer = self.ask(base, Some(header), None).await?;
+        if answer.is_challenge_of(base) { Err(self.reject(session, base, &answer)) } else { Ok(()) }
+    }
+
+    /// A token that covers a scope. One that may write may read as well; it is not asked for where reading is all,
+    /// since Quay makes a repository of its own accord for whoever may write to it.
+    async fn bearer(&self, grant: &Grant<'_>, need: Need) -> Result<Token, Error> {
+        let Grant { scope, session, .. } = *grant;
+        let writing = Scope { push: true, ..scope.clone() };
+        if let Some(token) = session.slot(&writing).peek().filter(|token| !scope.push && token.lasts(need)) {
+            return Ok(token);
         }
+        if session.login.is_some() {
+            let attempt = async || match self.token(grant, need).await {
+                // What is said of this scope is not said of the password, nor to those who want another.
+                Err(error) if error.is_rejection() => Err(error),
+                _ => Ok(()),
+            };
+            session.prove(attempt).await?;
+        }
+        self.token(grant, need).await
     }
 
     /// The token for a scope, fetched if there is none that lasts.
-    async fn token(&self, grant: &Grant<'_>) -> Result<Token, Error> {
-        let lasts = |token: &Token| Instant::now() < token.renew_at;
-        let slot = self.slot(grant.login, grant.scope);
-        match slot.peek().filter(lasts) {
+    async fn token(&self, grant: &Grant<'_>, need: Need) -> Result<Token, Error> {
+        let slot = grant.session.slot(grant.scope);
+        match slot.peek().filter(|token| token.lasts(need)) {
             Some(token) => Ok(token),
-            None => Box::pin(slot.get(lasts, async || self.fetch(grant).await)).await,
+            None => Box::pin(slot.get(|token| token.lasts(need), async || self.fetch(grant).await)).await,
         }
-    }
-
-    fn slot(&self, login: Option<&Login>, scope: &Scope) -> Slot {
-        let who = login.map(|login| login.entry.clone());
-        lock(&self.tokens).entry((who, scope.clone())).or_default().clone()
     }
 
     async fn fetch(&self, grant: &Grant<'_>) -> Result<Token, Error> {
-        let Grant { realm, service, scope, login } = *grant;
-        let mut url = realm.clone();
-        {
-            let mut query = url.query_pairs_mut();
-            if let Some(service) = service {
-                query.append_pair("service", service);
-            }
-            for scope in scope.parameters() {
-                query.append_pair("scope", &scope);
-            }
+        let Grant { bearer, scope, session } = *grant;
+        session.check_not_refused()?;
+        let mut scopes = scope.parameters();
+        let is_list = scopes.len() > 1;
+        if is_list && self.one_scope.load(Relaxed) {
+            scopes.truncate(1);
         }
-        let answer = self.get_patiently(&url, login.and_then(basic)).await?;
-        match (answer.status, login) {
-            (status, _) if status.is_success() => {
-                read_token(&answer).map_err(|reason| self.error_at(&url, ErrorKind::Malformed { reason }))
-            }
-            (StatusCode::UNAUTHORIZED, Some(login)) => Err(self.reject(login, &url, &answer)),
-            (StatusCode::UNAUTHORIZED, None) => Err(self.error_at(&url, ErrorKind::LoginNeeded)),
+        let mut answer = self.ask_for_token(bearer, &scopes, session).await?;
+        // Where the other repository may not be read, or lists are not understood, a mount is the registry's to refuse.
+        if scopes.len() > 1 && answer.status.is_client_error() {
+            self.one_scope.fetch_or(answer.status == StatusCode::BAD_REQUEST, Relaxed);
+            scopes.truncate(1);
+            answer = self.ask_for_token(bearer, &scopes, session).await?;
+        }
+        let url = &answer.url;
+        if answer.status.is_success() {
+            return Token::read(&answer).map_err(|reason| self.error_at(url, ErrorKind::Malformed { reason }));
+        }
+        let is_theirs = url.origin() == bearer.realm.origin();
+        Err(match (answer.status, &session.login) {
+            (StatusCode::UNAUTHORIZED, Some(_)) if is_theirs => self.reject(session, url, &answer),
+            (StatusCode::UNAUTHORIZED, None) => self.error_at(url, ErrorKind::LoginNeeded),
+            _ if answer.says_expired() || is_invalid_grant(&answer) => self.reject(session, url, &answer),
             // Also 403: some servers refuse a scope with it, and that is no word on the password.
-            _ => Err(self.error_at(&url, answer.refusal())),
+            _ => self.error_at(url, answer.refusal_of(&bearer.realm)),
+        })
+    }
+
+    /// Asks the token server: by POST in exchange for an identity token, where it knows that, else by GET.
+    async fn ask_for_token(&self, bearer: &Bearer, scopes: &[String], session: &Session) -> Result<Answer, Error> {
+        let credential = session.login.as_ref().map(|login| &login.credential);
+        if let Some(Credential::IdentityToken(identity)) = credential
+            && !self.no_post.load(Relaxed)
+        {
+            let form: SecretString = bearer.form(scopes, identity).into();
+            let answer = self.ask(&bearer.realm, None, Some(&form)).await?;
+            if !matches!(answer.status.as_u16(), 404 | 405 | 415 | 501) {
+                return Ok(answer);
+            }
+            self.no_post.store(true, Relaxed);
         }
+        let authorization = credential.and_then(Credential::basic);
+        self.ask(&bearer.url(scopes), authorization.as_ref(), None).await
+    }
+
+    /// A token of nobody in particular for a host to which a redirect led and that wants one, if it says for what and
+    /// gives it to anybody. Our credentials are for the registry and nobody else.
+    pub async fn guest(&self, headers: &HeaderMap, url: &Url) -> Option<HeaderValue> {
+        let Some(Challenge::Bearer(bearer)) = challenge::read(headers, url) else { return None };
+        let url = bearer.url(&[bearer.scope.clone()?]);
+        let slot = lock(&self.guests).entry(url.clone()).or_default().clone();
+        let fetch = async || {
+            let answer = self.ask(&url, None, None).await?;
+            match answer.status.is_success() {
+                true => Token::read(&answer).map_err(|reason| self.error_at(&url, ErrorKind::Malformed { reason })),
+                false => Err(self.error_at(&url, answer.refusal())),
+            }
+        };
+        let token = slot.get(|token| token.lasts(Need::Request), fetch).await;
+        token.inspect_err(|error| tracing::debug!(%error, "no token for where a redirect led")).ok().map(|t| t.header)
     }
 
     /// Asks until there is an answer that another try would not change.
-    async fn get_patiently(&self, url: &Url, authorization: Option<HeaderValue>) -> Result<Answer, Error> {
+    async fn ask(
+        &self,
+        url: &Url,
+        authorization: Option<&HeaderValue>,
+        form: Option<&SecretString>,
+    ) -> Result<Answer, Error> {
         patiently(|| async {
-            match self.get(url, authorization.clone()).await {
-                Ok(answer) if is_transient(answer.status) => Err(self.error_at(url, answer.refusal())),
-                Ok(answer) => Ok(answer),
-                Err(kind) => Err(self.error_at(url, kind)),
+            let exchange = self.exchange(url, authorization, form);
+            match tokio::time::timeout(TIME_LIMIT, exchange).await {
+                Ok(Ok(answer)) if is_transient(answer.status) => Err(self.error_at(url, answer.refusal())),
+                Ok(Ok(answer)) => Ok(answer),
+                Ok(Err(kind)) => Err(self.error_at(url, kind)),
+                Err(_) => Err(self.error_at(url, ErrorKind::TimedOut { after: TIME_LIMIT })),
             }
         })
         .await
     }
 
-    async fn get(&self, url: &Url, authorization: Option<HeaderValue>) -> Result<Answer, ErrorKind> {
-        let mut request = Request::new(Method::GET, url.clone());
-        if let Some(value) = authorization {
-            request.headers_mut().insert(AUTHORIZATION, value);
-        }
-        let exchange = async { Answer::read(self.transport.send(request).await?, MAX_ANSWER).await };
-        tokio::time::timeout(TIME_LIMIT, exchange).await.map_err(|_| ErrorKind::TimedOut { after: TIME_LIMIT })?
+    async fn exchange(
+        &self,
+        url: &Url,
+        authorization: Option<&HeaderValue>,
+        form: Option<&SecretString>,
+    ) -> Result<Answer, ErrorKind> {
+        let headers = authorization.map(|value| (AUTHORIZATION, value.clone()));
+        let response = match form {
+            None => self.transport.follow(Method::GET, url, headers.into_iter().collect()).await?,
+            // What is posted is secret: it goes nowhere else.
+            Some(form) => {
+                let mut request = Request::new(Method::POST, url.clone());
+                let media_type = HeaderValue::from_static("application/x-www-form-urlencoded");
+                request.headers_mut().insert(CONTENT_TYPE, media_type);
+                *request.body_mut() = Some(Body::from(form.expose_secret().to_owned()));
+                self.transport.send(request).await?
+            }
+        };
+        Answer::read(response, MAX_ANSWER).await
     }
 
-    fn reject(&self, login: &Login, url: &Url, answer: &Answer) -> Error {
+    /// Notes that the registry refused these credentials.
+    fn reject(&self, session: &Session, url: &Url, answer: &Answer) -> Error {
+        let (source, remedy) = match &session.login {
+            Some(login) => (login.source.name.clone(), login.source.remedy.clone()),
+            None => return self.error_at(url, ErrorKind::LoginNeeded),
+        };
         let message = answer.refusal().to_string();
-        let error = self.error_at(url, ErrorKind::Rejected { entry: login.entry.clone(), message });
-        lock(&self.rejected).entry(login.entry.clone()).or_insert(error).clone()
-    }
-
-    fn check_not_rejected(&self, login: &Login) -> Result<(), Error> {
-        lock(&self.rejected).get(&login.entry).map_or(Ok(()), |error| Err(error.clone()))
+        session.refuse(self.error_at(url, ErrorKind::Rejected { source, message, remedy }))
     }
 
     fn error_at(&self, url: &Url, kind: ErrorKind) -> Error {
@@ -255,42 +320,16 @@ impl Authenticator {
     }
 }
 
+/// Whether a token server says of an identity token that it is worth nothing (RFC 6749, section 5.2).
+fn is_invalid_grant(answer: &Answer) -> bool {
+    let body: Option<serde_json::Value> = serde_json::from_slice(&answer.body).ok();
+    answer.status == StatusCode::BAD_REQUEST && body.is_some_and(|body| body["error"] == "invalid_grant")
+}
+
 /// A request as it stands in messages: without query, which may hold a signature, and without user and password.
 pub(super) fn show(method: &Method, url: &Url) -> String {
     let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
     format!("{method} {}://{}{port}{}", url.scheme(), url.host_str().unwrap_or_default(), url.path())
-}
-
-fn basic(login: &Login) -> Option<HeaderValue> {
-    let pair = format!("{}:{}", login.username, login.password.expose_secret());
-    sensitive(&format!("Basic {}", STANDARD.encode(pair)))
-}
-
-fn read_token(answer: &Answer) -> Result<Token, String> {
-    #[derive(Deserialize)]
-    struct Body {
-        token: Option<String>,
-        access_token: Option<String>,
-        expires_in: Option<u64>,
-    }
-    let body: Body = serde_json::from_slice(&answer.body)
-        // What came instead may hold a token: it is not shown.
-        .map_err(|_| "it is not the JSON object that holds a token".to_owned())?;
-    let token = body.token.filter(|token| !token.is_empty()).or(body.access_token).unwrap_or_default();
-    if token.is_empty() {
-        return Err("no token in it".to_owned());
-    }
-    let header = sensitive(&format!("Bearer {token}")).ok_or("a token that no header can hold")?;
-    let lifetime = body.expires_in.filter(|&seconds| seconds > 0).map_or(DEFAULT_LIFETIME, |seconds| {
-        // A year is for ever, and no sum with it overflows.
-        Duration::from_secs(seconds.min(365 * 24 * 3600))
-    });
-    Ok(Token { header, renew_at: Instant::now() + lifetime - MARGIN.min(lifetime / 4) })
-}
-
-/// A panic elsewhere must not fail every later request: what is behind these locks is whole at every moment.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl fmt::Debug for Authenticator {
@@ -303,35 +342,9 @@ impl fmt::Debug for Authenticator {
 mod tests {
     use super::*;
 
-    fn scope(path: &str, push: bool, from: Option<&str>) -> Vec<String> {
-        let repository = |path: &str| Repository::new("r.example.com".parse().unwrap(), path).unwrap();
-        Scope { repository: repository(path), push, mount_from: from.map(repository) }.parameters().collect()
-    }
-
-    #[test]
-    fn scopes_name_the_pushed_repository_first() {
-        assert_eq!(scope("a/b", false, None), ["repository:a/b:pull"]);
-        assert_eq!(scope("a/b", true, Some("c")), ["repository:a/b:pull,push", "repository:c:pull"]);
-    }
-
     #[test]
     fn messages_show_no_query_and_no_password() {
         let url = "https://user:secret@r.example.com:1/v2/x?_state=secret".parse().unwrap();
         assert_eq!(show(&Method::GET, &url), "GET https://r.example.com:1/v2/x");
-    }
-
-    #[test]
-    fn a_token_in_the_wrong_place_is_not_shown() {
-        let answer = |body: &str| Answer {
-            status: StatusCode::OK,
-            headers: HeaderMap::new(),
-            url: "https://auth.example.com/".parse().unwrap(),
-            body: bytes::Bytes::copy_from_slice(body.as_bytes()),
-        };
-        for body in [r#""s3cret""#, r#"{"token": ["s3cret"]}"#, "s3cret", r#"{"token": "s3\ncret"}"#, "{}"] {
-            let Err(reason) = read_token(&answer(body)) else { panic!("{body} is no token") };
-            assert!(!reason.contains("s3"), "{reason}");
-        }
-        assert!(read_token(&answer(r#"{"access_token": "s3cret"}"#)).is_ok());
     }
 }

@@ -1,44 +1,171 @@
-//! Who logs in where: credentials by the longest matching prefix of `registry/repository`.
+//! Who logs in where: accounts by the longest matching prefix of `registry/repository`, and what they are proven by.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
-use secrecy::SecretString;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use reqwest::header::HeaderValue;
+use secrecy::{ExposeSecret, SecretString};
 
+use super::helper::Helper;
+use super::http::sensitive;
+use super::tls::Tls;
 use crate::reference::{Registry, Repository};
 
-/// A user name and a password, with the name of the entry they stand under (for messages and as a key of caches).
-pub struct Login {
-    pub entry: String,
-    pub username: String,
-    pub password: SecretString,
+/// What is shown to a registry or its token server.
+#[derive(Debug, Clone)]
+pub enum Credential {
+    Password {
+        username: String,
+        password: SecretString,
+    },
+    /// A refresh token of OAuth2, which the token server takes in exchange (Docker's `identitytoken`).
+    IdentityToken(SecretString),
+    /// A token that the registry itself takes (Docker's `registrytoken`).
+    RegistryToken(SecretString),
 }
 
-impl fmt::Debug for Login {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Login({:?})", self.entry)
+impl Credential {
+    /// A user and a password; none if both are empty, which is how a variable without content arrives.
+    pub fn password(username: String, password: SecretString) -> Option<Self> {
+        let is_nobody = username.is_empty() && password.expose_secret().is_empty();
+        (!is_nobody).then_some(Self::Password { username, password })
+    }
+
+    /// As `Authorization: Basic`, if it can be said so. An identity token goes by the name that Docker gives it.
+    pub(super) fn basic(&self) -> Option<HeaderValue> {
+        let (username, secret) = match self {
+            Self::Password { username, password } => (username.as_str(), password),
+            Self::IdentityToken(token) => ("<token>", token),
+            Self::RegistryToken(_) => return None,
+        };
+        sensitive(&format!("Basic {}", STANDARD.encode(format!("{username}:{}", secret.expose_secret()))))
+    }
+
+    fn parts(&self) -> (u8, &str, &str) {
+        match self {
+            Self::Password { username, password } => (0, username, password.expose_secret()),
+            Self::IdentityToken(token) => (1, "", token.expose_secret()),
+            Self::RegistryToken(token) => (2, "", token.expose_secret()),
+        }
     }
 }
 
-/// All credentials of a run, and the hosts whose certificates need not be valid.
+impl PartialEq for Credential {
+    fn eq(&self, other: &Self) -> bool {
+        self.parts() == other.parts()
+    }
+}
+
+/// Somebody as whom requests may be made.
+#[derive(Debug)]
+pub struct Account {
+    /// What tells it from the other accounts of a run.
+    pub key: String,
+    /// Where its credentials are looked for, in this order. If none has any, it is anonymous.
+    pub sources: Vec<Source>,
+}
+
+/// A place where credentials may be.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// For messages: `"quay.io" in auth.json`.
+    pub name: String,
+    /// What to do if the credentials are refused or cannot be had.
+    pub remedy: String,
+    pub holds: Holds,
+}
+
+impl Source {
+    /// What tells it from other sources.
+    pub fn to_key(&self) -> String {
+        match &self.holds {
+            Holds::Helper(helper) => format!("{} {}", self.name, helper.server()),
+            _ => self.name.clone(),
+        }
+    }
+}
+
+/// What a source holds.
+#[derive(Debug, Clone)]
+pub enum Holds {
+    Credential(Credential),
+    /// A program that knows.
+    Helper(Helper),
+    /// Nothing that can be read; with the reason.
+    Nothing(String),
+}
+
+/// Where accounts are found of which auth.json says nothing.
+pub trait Store: fmt::Debug + Send + Sync {
+    /// The account for `repository`; `None` is anonymous. Asked for no repository whose registry wants no credentials.
+    fn account(&self, repository: &Repository) -> Option<Account>;
+}
+
+/// What is said of a registry or a part of it.
+#[derive(Debug, Clone)]
+pub enum Entry {
+    /// Anonymous on purpose.
+    Anonymous,
+    Account(Arc<Account>),
+    /// Nothing: the store may know.
+    Store,
+}
+
+/// Things by `registry` or `registry/path`, of which the longest prefix on a boundary holds for a repository.
+#[derive(Debug)]
+pub struct Prefixes<T>(HashMap<String, T>);
+
+impl<T> Default for Prefixes<T> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<T> Prefixes<T> {
+    /// What stands for all repositories of `registry` below `path` (all of them where it is empty).
+    pub fn entry(&mut self, registry: &Registry, path: &str) -> std::collections::hash_map::Entry<'_, String, T> {
+        let key = if path.is_empty() { registry.to_string() } else { format!("{registry}/{path}") };
+        self.0.entry(key)
+    }
+
+    pub fn insert(&mut self, registry: &Registry, path: &str, value: T) {
+        self.entry(registry, path).insert_entry(value);
+    }
+
+    /// What holds for `repository`. Nothing is inherited from shorter prefixes.
+    pub fn get(&self, repository: &Repository) -> Option<&T> {
+        let name = repository.to_string();
+        let mut prefix = name.as_str();
+        loop {
+            if let Some(value) = self.0.get(prefix) {
+                return Some(value);
+            }
+            prefix = prefix.rsplit_once('/')?.0;
+        }
+    }
+}
+
+/// All credentials of a run, and how its hosts are known by their certificates.
 #[derive(Debug, Default)]
 pub struct Keyring {
-    /// By `registry` or `registry/path`; `None` is anonymous on purpose.
-    entries: HashMap<String, Option<Arc<Login>>>,
+    entries: Prefixes<Entry>,
+    store: Option<Box<dyn Store>>,
     insecure: HashSet<Registry>,
+    tls: HashMap<Registry, Tls>,
 }
 
 impl Keyring {
-    /// Adds the entry for all repositories of `registry` below `path` (all of them where it is empty). Answers
-    /// whether there was none yet; an entry that stands already is kept.
-    pub fn insert(&mut self, registry: &Registry, path: &str, login: Option<Login>) -> bool {
-        let key = if path.is_empty() { registry.to_string() } else { format!("{registry}/{path}") };
-        if self.entries.contains_key(&key) {
-            return false;
-        }
-        self.entries.insert(key, login.map(Arc::new));
-        true
+    /// Sets the entry for all repositories of `registry` below `path`.
+    pub fn insert(&mut self, registry: &Registry, path: &str, entry: Entry) {
+        self.entries.insert(registry, path, entry);
+    }
+
+    /// Looks in `store` for what no entry says.
+    pub fn set_store(&mut self, store: Box<dyn Store>) {
+        self.store = Some(store);
     }
 
     /// Accepts plain http and unverifiable certificates from `registry`.
@@ -50,15 +177,27 @@ impl Keyring {
         self.insecure.contains(registry)
     }
 
-    /// The credentials for `repository`; `None` is anonymous. Nothing is inherited from shorter prefixes.
-    pub fn login(&self, repository: &Repository) -> Option<Arc<Login>> {
-        let name = repository.to_string();
-        let mut prefix = name.as_str();
-        loop {
-            if let Some(login) = self.entries.get(prefix) {
-                return login.clone();
-            }
-            prefix = prefix.rsplit_once('/')?.0;
+    /// The registries that may show any certificate.
+    pub(super) fn insecure(&self) -> &HashSet<Registry> {
+        &self.insecure
+    }
+
+    /// Uses these certificates with `registry`.
+    pub fn set_tls(&mut self, registry: Registry, tls: Tls) {
+        self.tls.insert(registry, tls);
+    }
+
+    /// The registries that have certificates of their own.
+    pub(super) fn tls(&self) -> &HashMap<Registry, Tls> {
+        &self.tls
+    }
+
+    /// The account for `repository`; `None` is anonymous.
+    pub fn account(&self, repository: &Repository) -> Option<Arc<Account>> {
+        match self.entries.get(repository).unwrap_or(&Entry::Store) {
+            Entry::Anonymous => None,
+            Entry::Account(account) => Some(account.clone()),
+            Entry::Store => self.store.as_ref()?.account(repository).map(Arc::new),
         }
     }
 }
@@ -71,14 +210,14 @@ mod tests {
         let mut keyring = Keyring::default();
         for key in keys {
             let (host, path) = key.split_once('/').unwrap_or((key, ""));
-            let login = Login { entry: (*key).into(), username: "u".into(), password: "p".into() };
-            assert!(keyring.insert(&host.parse().unwrap(), path, Some(login)));
+            let account = Account { key: (*key).into(), sources: Vec::new() };
+            keyring.insert(&host.parse().unwrap(), path, Entry::Account(account.into()));
         }
         keyring
     }
 
     fn entry(keyring: &Keyring, repository: &str) -> Option<String> {
-        keyring.login(&repository.parse().unwrap()).map(|login| login.entry.clone())
+        keyring.account(&repository.parse().unwrap()).map(|account| account.key.clone())
     }
 
     #[test]
@@ -94,15 +233,34 @@ mod tests {
     }
 
     #[test]
-    fn an_anonymous_entry_hides_a_shorter_one() {
+    fn an_anonymous_entry_hides_a_shorter_one_and_the_store() {
+        #[derive(Debug)]
+        struct Everything;
+        impl Store for Everything {
+            fn account(&self, _: &Repository) -> Option<Account> {
+                Some(Account { key: "store".into(), sources: Vec::new() })
+            }
+        }
         let mut keyring = keyring(&["quay.io"]);
-        keyring.insert(&"quay.io".parse().unwrap(), "public", None);
+        keyring.set_store(Box::new(Everything));
+        let quay = "quay.io".parse().unwrap();
+        keyring.insert(&quay, "public", Entry::Anonymous);
+        keyring.insert(&quay, "insecure", Entry::Store);
         assert_eq!(entry(&keyring, "quay.io/public/x"), None);
+        assert_eq!(entry(&keyring, "quay.io/x").as_deref(), Some("quay.io"));
+        assert_eq!(entry(&keyring, "quay.io/insecure/x").as_deref(), Some("store"));
+        assert_eq!(entry(&keyring, "ghcr.io/x").as_deref(), Some("store"));
     }
 
     #[test]
     fn secrets_are_not_shown() {
-        let login = Login { entry: "quay.io".into(), username: "u".into(), password: "hunter2".into() };
-        assert_eq!(format!("{login:?}"), "Login(\"quay.io\")");
+        let secrets = [
+            Credential::Password { username: "u".into(), password: "hunter2".into() },
+            Credential::IdentityToken("hunter2".into()),
+            Credential::RegistryToken("hunter2".into()),
+        ];
+        for secret in secrets {
+            assert!(!format!("{secret:?} {:?}", secret.basic()).contains("hunter2"));
+        }
     }
 }

@@ -29,8 +29,10 @@ pub enum ErrorKind {
     /// The registry sent us to another host, which refused. Its addresses are signed for a short time: the registry
     /// gives a new one.
     RefusedElsewhere { host: String, status: StatusCode },
-    /// The registry refused the credentials of this entry of auth.json.
-    Rejected { entry: String, message: String },
+    /// The registry refused the credentials from this source.
+    Rejected { source: String, message: String, remedy: String },
+    /// Credentials are kept somewhere and could not be had.
+    Unavailable { reason: String, remedy: String },
     /// The registry wants credentials and there are none.
     LoginNeeded,
     /// What one request found out for all: nobody asks again in this round.
@@ -38,8 +40,14 @@ pub enum ErrorKind {
     /// The registry refused so many, or for so long, that it is not asked before that time.
     /// `hopeless` if it was asked after several such times already.
     Limited { why: Arc<str>, until: SystemTime, hopeless: bool },
-    /// No connection: name resolution, TCP or TLS. `lasting` if waiting will not help.
-    Unreachable { reason: String, lasting: bool },
+    /// No connection: name resolution, TCP or TLS.
+    Unreachable { reason: String },
+    /// The server's certificate is not taken.
+    Untrusted { reason: String, unknown_issuer: bool },
+    /// Somebody is there who does not speak TLS.
+    NotTls,
+    /// The server wants a certificate of us, or another one.
+    CertificateNeeded { alert: String },
     /// The connection broke within the exchange.
     Broken { reason: String },
     /// Nothing came for this long.
@@ -106,10 +114,16 @@ impl Error {
                 status if is_transient(status) => Category::Network,
                 _ => Category::Refused,
             },
-            ErrorKind::Rejected { .. } | ErrorKind::LoginNeeded | ErrorKind::TokenExpired => Category::Auth,
+            ErrorKind::Rejected { .. }
+            | ErrorKind::Unavailable { .. }
+            | ErrorKind::LoginNeeded
+            | ErrorKind::TokenExpired
+            | ErrorKind::CertificateNeeded { .. } => Category::Auth,
             ErrorKind::Limited { .. }
             | ErrorKind::Verdict(_)
             | ErrorKind::Unreachable { .. }
+            | ErrorKind::Untrusted { .. }
+            | ErrorKind::NotTls
             | ErrorKind::Broken { .. }
             | ErrorKind::TimedOut { .. }
             | ErrorKind::RefusedElsewhere { .. } => Category::Network,
@@ -180,13 +194,23 @@ impl Error {
         }
     }
 
+    /// The host that was asked: not always the registry, but also its token server.
+    fn host(&self) -> String {
+        let url = self.request.split(' ').nth(1).and_then(|url| url.parse::<url::Url>().ok());
+        let host = url.filter(|_| !self.registry.is_docker_hub()).and_then(|url| {
+            let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+            Some(format!("{}{port}", url.host_str()?))
+        });
+        host.unwrap_or_else(|| self.registry.to_string())
+    }
+
     fn advice(&self) -> Option<String> {
-        let registry = &self.registry;
+        let (registry, host) = (&self.registry, || self.host());
         Some(match self.facts() {
-            ErrorKind::Rejected { entry, .. } => {
-                format!("correct username and password of {entry:?} in auth.json")
+            ErrorKind::Rejected { remedy, .. } | ErrorKind::Unavailable { remedy, .. } => remedy.clone(),
+            ErrorKind::LoginNeeded => {
+                format!("give an entry for {:?} in auth.json, or log in with docker login", registry.as_str())
             }
-            ErrorKind::LoginNeeded => format!("give an entry for {:?} in auth.json", registry.as_str()),
             ErrorKind::Status { status: StatusCode::UNAUTHORIZED, .. } => {
                 format!("check that auth.json has an entry for {registry} whose account may use this repository")
             }
@@ -202,9 +226,20 @@ impl Error {
             ErrorKind::Limited { .. } => {
                 "run the same command again then, or with an account that may do more in auth.json".to_owned()
             }
-            ErrorKind::Unreachable { lasting: true, .. } => format!(
-                "if {registry} has a private certificate or speaks plain http, set \"insecure\": true for it in auth.json"
+            ErrorKind::Untrusted { unknown_issuer: true, .. } => format!(
+                "if it is vouched for by an authority of your own, give that one's certificate as \"ca\" of {} in \
+                 auth.json; \"insecure\": true there takes any certificate",
+                host()
             ),
+            ErrorKind::Untrusted { .. } => {
+                format!("\"insecure\": true for {} in auth.json takes any certificate", host())
+            }
+            ErrorKind::NotTls => {
+                format!("if {} speaks plain http, set \"insecure\": true for it in auth.json", host())
+            }
+            ErrorKind::CertificateNeeded { .. } => {
+                format!("give a certificate that it takes as \"cert\" and \"key\" of {} in auth.json", host())
+            }
             _ => return None,
         })
     }
@@ -215,16 +250,23 @@ impl ErrorKind {
     pub(super) fn is_transient(&self) -> bool {
         match self {
             Self::Status { status, .. } => is_transient(*status),
-            Self::Unreachable { lasting, .. } => !lasting,
             Self::Verdict(kind) => kind.is_transient(),
-            Self::Broken { .. }
+            Self::Unreachable { .. }
+            | Self::Broken { .. }
             | Self::TimedOut { .. }
             | Self::RefusedElsewhere { .. }
             | Self::TokenExpired
             | Self::Limited { .. }
             | Self::WrongDigest { .. }
             | Self::WrongSize { .. } => true,
-            Self::Rejected { .. } | Self::LoginNeeded | Self::Malformed { .. } | Self::Unsupported { .. } => false,
+            Self::Rejected { .. }
+            | Self::Unavailable { .. }
+            | Self::LoginNeeded
+            | Self::Untrusted { .. }
+            | Self::NotTls
+            | Self::CertificateNeeded { .. }
+            | Self::Malformed { .. }
+            | Self::Unsupported { .. } => false,
         }
     }
 }
@@ -244,13 +286,20 @@ impl fmt::Display for ErrorKind {
             Self::Status { status, message, .. } => write!(f, "{status} ({message})"),
             Self::Verdict(kind) => write!(f, "{kind}"),
             Self::RefusedElsewhere { host, status } => write!(f, "{host}, where it leads, answered {status}"),
-            Self::Rejected { message, .. } => write!(f, "the credentials were rejected: {message}"),
+            Self::Rejected { source, message, .. } => {
+                write!(f, "the credentials from {source} were rejected: {message}")
+            }
+            Self::Unavailable { reason, .. } => write!(f, "the credentials cannot be had: {reason}"),
             Self::LoginNeeded => f.write_str("the registry wants credentials and there are none"),
             Self::Limited { why, until, .. } => {
                 let until = humantime::format_rfc3339_seconds(*until);
                 write!(f, "the registry limits how much it is asked, and is left alone until {until}: {why}")
             }
-            Self::Unreachable { reason, .. } => write!(f, "cannot connect: {reason}"),
+            Self::Unreachable { reason } | Self::Untrusted { reason, .. } => write!(f, "cannot connect: {reason}"),
+            Self::NotTls => f.write_str("cannot connect: the answer is not TLS; this looks like a plain http server"),
+            Self::CertificateNeeded { alert } => {
+                write!(f, "cannot connect: the server wants a client certificate ({alert})")
+            }
             Self::Broken { reason } => write!(f, "the connection broke: {reason}"),
             Self::TimedOut { after } => write!(f, "nothing came for {}", humantime::format_duration(*after)),
             Self::TokenExpired => f.write_str("the upload's token was refused"),
@@ -269,18 +318,27 @@ pub(super) fn is_transient(status: StatusCode) -> bool {
 
 impl From<reqwest::Error> for ErrorKind {
     fn from(error: reqwest::Error) -> Self {
-        if !error.is_connect() {
-            return Self::Broken { reason: innermost(&error) };
-        }
+        use rustls::AlertDescription as Alert;
         match tls_error(&error) {
-            Some(rustls::Error::InvalidCertificate(defect)) => {
-                Self::Unreachable { reason: certificate(defect), lasting: true }
-            }
-            Some(rustls::Error::InvalidMessage(_)) => Self::Unreachable {
-                reason: "the answer is not TLS; this looks like a plain http server".to_owned(),
-                lasting: true,
+            Some(rustls::Error::InvalidCertificate(defect)) => Self::Untrusted {
+                reason: certificate(defect),
+                unknown_issuer: matches!(
+                    defect,
+                    rustls::CertificateError::UnknownIssuer | rustls::CertificateError::Other(_)
+                ),
             },
-            _ => Self::Unreachable { reason: innermost(&error), lasting: false },
+            Some(rustls::Error::InvalidMessage(_)) if error.is_connect() => Self::NotTls,
+            // Of our certificate it can be said only after the handshake, in answer to the request (RFC 8446, 4.4.2).
+            Some(rustls::Error::AlertReceived(
+                alert @ (Alert::CertificateRequired
+                | Alert::BadCertificate
+                | Alert::UnknownCA
+                | Alert::CertificateUnknown
+                | Alert::CertificateExpired
+                | Alert::UnsupportedCertificate),
+            )) => Self::CertificateNeeded { alert: format!("{alert:?}") },
+            _ if error.is_connect() => Self::Unreachable { reason: innermost(&error) },
+            _ => Self::Broken { reason: innermost(&error) },
         }
     }
 }

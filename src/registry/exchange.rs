@@ -11,10 +11,11 @@ use reqwest::{Body, Method, Request, Response, StatusCode};
 use tokio::time::Instant;
 use url::Url;
 
-use super::auth::{Scope, Verdict, show};
+use super::auth::{Verdict, show};
 use super::error::{Error, ErrorKind};
 use super::http::{Answer, SHORT};
 use super::pace::{self, Permit, Turn};
+use super::token::{Need, Scope};
 use super::{RepositoryClient, TRIES, backoff, warn_again};
 use crate::reference::Repository;
 
@@ -71,13 +72,15 @@ impl RepositoryClient {
         Error { registry: self.client.registry.clone(), request: show(method, url), kind }
     }
 
-    pub(super) fn scope(&self, mount_from: Option<&Repository>) -> Scope {
-        Scope { repository: self.repository.clone(), push: self.push, mount_from: mount_from.cloned() }
+    /// What requests of this method need: one that changes nothing asks for no more than it needs, also here.
+    pub(super) fn scope(&self, method: &Method, mount_from: Option<&Repository>) -> Scope {
+        let push = self.push && !matches!(*method, Method::GET | Method::HEAD);
+        Scope { repository: self.repository.clone(), push, mount_from: mount_from.cloned() }
     }
 
     /// Sends `call` until there is an answer that another try would not change. Any such answer is given, also a refusal.
     pub(super) async fn call(&self, call: &Call) -> Result<Answer, Error> {
-        self.call_within(call, &self.scope(None)).await
+        self.call_within(call, &self.scope(&call.method, None)).await
     }
 
     pub(super) async fn call_within(&self, call: &Call, scope: &Scope) -> Result<Answer, Error> {
@@ -85,7 +88,7 @@ impl RepositoryClient {
         let (mut pauses, mut refusals, mut renewals) = (backoff(TRIES), 0, 0);
         loop {
             let base = self.client.base().await?;
-            let authorization = self.authorize(&call.url, scope).await?;
+            let authorization = self.authorize(&call.url, scope, Need::Request).await?;
             self.wait_turn(&turn, &call.url).await?;
             let Some(result) = self.exchange_in_turn(call, &turn, authorization.as_ref()).await else { continue };
             let kind = match result {
@@ -171,18 +174,18 @@ impl RepositoryClient {
                 let refusal = pace::is_refusal(answer.status).then(|| answer.refusal());
                 self.client.pace.heed(turn, begun, permit, &answer.headers, refusal.as_ref());
             }
-            Err(ErrorKind::Unreachable { lasting: false, .. } | ErrorKind::TimedOut { .. }) => self.client.doubt(),
+            Err(ErrorKind::Unreachable { .. } | ErrorKind::TimedOut { .. }) => self.client.doubt(),
             Err(_) => {}
         }
     }
 
     /// The credentials for a request: none if it goes to another origin, where an upload may lead.
-    pub(super) async fn authorize(&self, url: &Url, scope: &Scope) -> Result<Option<HeaderValue>, Error> {
+    pub(super) async fn authorize(&self, url: &Url, scope: &Scope, need: Need) -> Result<Option<HeaderValue>, Error> {
         let base = self.client.base().await?;
         if url.origin() != base.origin() {
             return Ok(None);
         }
-        self.client.auth.authorize(scope, base).await
+        self.client.auth.authorize(scope, need, base).await
     }
 
     async fn exchange(&self, call: &Call, authorization: Option<&HeaderValue>) -> Result<Answer, ErrorKind> {
@@ -190,7 +193,7 @@ impl RepositoryClient {
         let response = match &call.body {
             // The HEAD of a blob is judged by the registry's own answer: a redirect says that the blob is there.
             None if call.method == Method::GET || call.kind == Kind::ManifestRead => {
-                self.client.transport.follow(call.method.clone(), &call.url, headers).await?
+                self.follow(call.method.clone(), &call.url, headers).await?
             }
             body => {
                 let mut request = Request::new(call.method.clone(), call.url.clone());
@@ -207,18 +210,33 @@ impl RepositoryClient {
         Answer::read(response, call.limit).await
     }
 
+    /// Follows redirects, also to a host that wants a token of its own: of nobody in particular, as registry.k8s.io's
+    /// Artifact Registry does. Other redirects lead to addresses that are signed, and want none.
+    async fn follow(&self, method: Method, url: &Url, headers: HeaderMap) -> Result<Response, ErrorKind> {
+        let transport = &self.client.transport;
+        let response = transport.follow(method.clone(), url, headers.clone()).await?;
+        if response.status() != StatusCode::UNAUTHORIZED || response.url().origin() == url.origin() {
+            return Ok(response);
+        }
+        let token = Box::pin(self.client.auth.guest(response.headers(), response.url())).await;
+        let Some(token) = token else { return Ok(response) };
+        let mut headers = headers;
+        headers.insert(AUTHORIZATION, token);
+        Box::pin(transport.follow(method, response.url(), headers)).await
+    }
+
     /// Opens an answer that is read as a stream. Not under a permit: it lasts as long as the transfer.
     pub(super) async fn open(&self, url: &Url, headers: &HeaderMap) -> Result<Response, Error> {
         let base = self.client.base().await?;
-        let scope = self.scope(None);
+        let scope = self.scope(&Method::GET, None);
         let mut renewals = 0;
         let turn = (Kind::BlobRead, Method::GET);
         loop {
-            let authorization = self.authorize(url, &scope).await?;
+            let authorization = self.authorize(url, &scope, Need::Request).await?;
             self.wait_turn(&turn, url).await?;
             let headers = with_authorization(headers, authorization.as_ref());
             let begun = Instant::now();
-            let opening = self.client.transport.follow(Method::GET, url, headers);
+            let opening = self.follow(Method::GET, url, headers);
             let response = tokio::time::timeout(TIME_LIMIT, opening)
                 .await
                 .unwrap_or(Err(ErrorKind::TimedOut { after: TIME_LIMIT }))
@@ -263,7 +281,7 @@ mod tests {
         let clients = Clients::new(Arc::new(Keyring::default()), 1).unwrap();
         let client = clients.reader(&"r.example.com/a".parse().unwrap());
         let call = Call::new(Kind::Tags, Method::GET, "https://r.example.com/".parse().unwrap());
-        let scope = client.scope(None);
+        let scope = client.scope(&Method::GET, None);
         // What is rare is boxed. Before it was, a request took 17 KB, and one blob's flight the stack of a thread.
         assert!(size_of_val(&client.call_within(&call, &scope)) <= 4 << 10);
     }

@@ -1,15 +1,21 @@
 //! HTTP as registries need it: one hop at a time, redirects without credentials, answers read up to a bound.
 
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::redirect::Policy;
-use reqwest::{Client, ClientBuilder, Method, Request, Response, StatusCode};
+use reqwest::{Client, Method, Request, Response, StatusCode};
 use url::{Host, Url};
 
+use super::Keyring;
 use super::error::{self, ErrorKind};
 use super::pace::RateLimit;
+use super::probe::base;
+use super::tls::{self, Tls, Trust};
+use crate::reference::Registry;
 
 /// Time to connect, TLS included.
 const CONNECT: Duration = Duration::from_secs(15);
@@ -21,26 +27,80 @@ pub(super) const SHORT: usize = 64 << 10;
 /// Longest pause that is believed of a `Retry-After`.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
 
-/// The ways in which a run speaks HTTP. Connections are shared by all registries.
-#[derive(Clone)]
+/// The ways in which a run speaks HTTP. Connections are shared by all registries that need no certificates of their own.
 pub(super) struct Http {
-    /// Through the proxies of the environment.
-    proxied: Clients,
-    /// To this machine: no proxy knows its loopback addresses.
-    direct: Clients,
+    strict: Pair,
+    /// To hosts of which auth.json says how they are known, by their name and port in URLs. Also token servers may be
+    /// among them. Our certificate is shown to its host and nobody else.
+    hosts: HashMap<(String, Option<u16>), Pair>,
+    /// From registries that have an authority of their own to where they lead: it often vouches for their token server
+    /// and storage as well.
+    led: HashMap<Registry, Pair>,
 }
 
+/// Clients that trust alike.
 #[derive(Clone)]
-struct Clients {
-    strict: Client,
-    /// Takes any certificate: only for hosts that the operator declared insecure.
-    lax: Client,
+struct Pair {
+    /// Through the proxies of the environment.
+    proxied: Client,
+    /// To this machine: no proxy knows its loopback addresses.
+    direct: Client,
 }
 
 impl Http {
-    pub fn new() -> Result<Self, reqwest::Error> {
+    /// Clients for all registries of `keyring`.
+    pub fn new(keyring: &Keyring) -> Result<Self, SetupError> {
+        let roots = tls::roots();
+        let pair = |tls: &Tls, trust| Pair::new(tls::client(&roots, tls, trust)?);
+        let usual = Tls::default();
+        let (strict, lax) = (pair(&usual, Trust::Vouched)?, pair(&usual, Trust::Any)?);
+        let (mut hosts, mut led) = (HashMap::new(), HashMap::new());
+        let key = |registry| base(registry, "https").as_ref().and_then(host_and_port);
+        for registry in keyring.insecure() {
+            hosts.extend(key(registry).map(|key| (key, lax.clone())));
+        }
+        for (registry, tls) in keyring.tls() {
+            let trust = if keyring.is_insecure(registry) { Trust::Any } else { Trust::Vouched };
+            let own = pair(tls, trust)?;
+            hosts.extend(key(registry).map(|key| (key, own)));
+            let authorities = Tls { identity: None, ..tls.clone() };
+            led.insert(registry.clone(), pair(&authorities, Trust::Vouched)?);
+        }
+        Ok(Self { strict, hosts, led })
+    }
+
+    fn client(&self, registry: &Registry, url: &Url) -> &Client {
+        let own = host_and_port(url).and_then(|key| self.hosts.get(&key));
+        let pair = own.or_else(|| self.led.get(registry)).unwrap_or(&self.strict);
+        let is_loopback = match url.host() {
+            Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(address)) => address.is_loopback(),
+            None => false,
+        };
+        if is_loopback { &pair.direct } else { &pair.proxied }
+    }
+}
+
+/// What a URL says of the host it leads to.
+fn host_and_port(url: &Url) -> Option<(String, Option<u16>)> {
+    Some((url.host_str()?.to_owned(), url.port()))
+}
+
+/// Why no client could be made.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    #[error(transparent)]
+    Tls(#[from] rustls::Error),
+    #[error(transparent)]
+    Http(#[from] reqwest::Error),
+}
+
+impl Pair {
+    fn new(tls: rustls::ClientConfig) -> Result<Self, SetupError> {
         let builder = || {
             Client::builder()
+                .tls_backend_preconfigured(tls.clone())
                 .user_agent(concat!("image-migrator/", env!("CARGO_PKG_VERSION")))
                 .redirect(Policy::none())
                 .referer(false)
@@ -49,39 +109,25 @@ impl Http {
                 // One connection a transfer: no flow-control window shared between blobs.
                 .http1_only()
         };
-        let both = |builder: &dyn Fn() -> ClientBuilder| {
-            let lax = builder().tls_danger_accept_invalid_certs(true).build()?;
-            Ok(Clients { strict: builder().build()?, lax })
-        };
-        Ok(Self { proxied: both(&builder)?, direct: both(&|| builder().no_proxy())? })
+        Ok(Self { proxied: builder().build()?, direct: builder().no_proxy().build()? })
     }
 }
 
-/// A registry's side of the connection: which certificates are taken from which host.
+/// A registry's side of the connection: what is trusted for its sake.
 #[derive(Clone)]
 pub(super) struct Transport {
-    pub http: Http,
-    /// The registry's own host and port as they stand in URLs, if it is declared insecure.
-    pub insecure: Option<(String, Option<u16>)>,
+    http: Arc<Http>,
+    registry: Registry,
 }
 
 impl Transport {
-    fn client(&self, url: &Url) -> &Client {
-        let is_loopback = match url.host() {
-            Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-            Some(Host::Ipv4(address)) => address.is_loopback(),
-            Some(Host::Ipv6(address)) => address.is_loopback(),
-            None => false,
-        };
-        let clients = if is_loopback { &self.http.direct } else { &self.http.proxied };
-        let insecure =
-            self.insecure.as_ref().is_some_and(|(host, port)| url.host_str() == Some(host) && url.port() == *port);
-        if insecure { &clients.lax } else { &clients.strict }
+    pub fn new(http: Arc<Http>, registry: Registry) -> Self {
+        Self { http, registry }
     }
 
     /// Sends one request and gives the answer's head; its body is still to come.
     pub async fn execute(&self, request: Request) -> Result<Response, reqwest::Error> {
-        self.client(request.url()).execute(request).await
+        self.http.client(&self.registry, request.url()).execute(request).await
     }
 
     /// As `execute`, with the error as we tell it.
@@ -162,7 +208,13 @@ impl Answer {
     /// Whether the registry at `base` wants other credentials than it got. What another host says of credentials, to
     /// which a redirect or an upload led, is not the registry's word, and must not be answered with its password.
     pub fn is_challenge_of(&self, base: &Url) -> bool {
-        self.status == StatusCode::UNAUTHORIZED && self.url.origin() == base.origin()
+        (self.status == StatusCode::UNAUTHORIZED || self.says_expired()) && self.url.origin() == base.origin()
+    }
+
+    /// Whether the credentials were good once. ECR says so with 403: "Your authorization token has expired".
+    pub fn says_expired(&self) -> bool {
+        let text = || String::from_utf8_lossy(&self.body).to_ascii_lowercase();
+        self.status == StatusCode::FORBIDDEN && text().contains("token has expired")
     }
 
     /// What this answer says if it is not the one that was hoped for. `asked` is where the request began.

@@ -35,10 +35,9 @@ pub(super) struct Probe {
 }
 
 impl Client {
-    pub(super) fn new(registry: &Registry, http: &Http, keyring: &Arc<Keyring>, requests: usize) -> Self {
-        let own_host = || base(registry, "https").and_then(|url| Some((url.host_str()?.to_owned(), url.port())));
+    pub(super) fn new(registry: &Registry, http: &Arc<Http>, keyring: &Arc<Keyring>, requests: usize) -> Self {
         let declared_insecure = keyring.is_insecure(registry);
-        let transport = Transport { http: http.clone(), insecure: declared_insecure.then(own_host).flatten() };
+        let transport = Transport::new(http.clone(), registry.clone());
         Self {
             registry: registry.clone(),
             auth: auth::Authenticator::new(registry.clone(), keyring.clone(), transport.clone()),
@@ -103,6 +102,7 @@ impl Client {
         if let Ok(mut failed) = self.probe.failed.try_lock() {
             *failed = None;
         }
+        self.auth.forget_unavailable();
     }
 
     async fn find(&self) -> Result<Url, Error> {
@@ -159,7 +159,8 @@ struct Unanswered {
     kind: ErrorKind,
 }
 
-fn base(registry: &Registry, scheme: &str) -> Option<Url> {
+/// The `/v2/` of `registry`.
+pub(super) fn base(registry: &Registry, scheme: &str) -> Option<Url> {
     // Docker Hub's name is not the host that serves its registry.
     let host = if registry.is_docker_hub() { "registry-1.docker.io" } else { registry.as_str() };
     Url::parse(&format!("{scheme}://{host}/v2/")).ok()

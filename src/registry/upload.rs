@@ -19,6 +19,7 @@ use super::blob::STALL;
 use super::error::{Error, ErrorKind};
 use super::exchange::{Call, Kind, with_authorization};
 use super::http::{Answer, SHORT};
+use super::token::Need;
 use crate::digest::Digest;
 use crate::reference::Repository;
 
@@ -56,7 +57,7 @@ impl RepositoryClient {
     pub async fn mount(&self, digest: &Digest, from: &Repository) -> Result<Started, Error> {
         let mut url = self.url("blobs/uploads/").await?;
         url.query_pairs_mut().append_pair("mount", &digest.to_string()).append_pair("from", from.path());
-        let scope = self.scope(Some(from).filter(|from| **from != self.repository));
+        let scope = self.scope(&Method::POST, Some(from).filter(|from| **from != self.repository));
         let answer = self.call_within(&Call::new(Kind::BlobWrite, Method::POST, url.clone()), &scope).await?;
         match answer.status {
             StatusCode::CREATED => Ok(Started::Mounted),
@@ -83,10 +84,10 @@ impl RepositoryClient {
         S: Stream<Item = Result<Bytes, Error>> + Send + 'static,
     {
         let url = upload.commit_url(digest);
-        let scope = self.scope(None);
+        let scope = self.scope(&Method::PUT, None);
         let turn = (Kind::BlobWrite, Method::PUT);
         let base = self.client.base().await?;
-        let authorization = self.authorize(&url, &scope).await?;
+        let authorization = self.authorize(&url, &scope, Need::Upload).await?;
         self.wait_turn(&turn, &url).await?;
         let headers = HeaderMap::from_iter([(CONTENT_TYPE, OCTETS), (CONTENT_LENGTH, HeaderValue::from(size))]);
         let mut request = Request::new(Method::PUT, url.clone());

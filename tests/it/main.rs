@@ -3,20 +3,24 @@
 //! Each module holds one promise. They know the product by its name, its files and its output, and nothing of its code.
 
 mod architecture;
+mod certificates;
 mod cluster;
 mod configuration;
 mod convert;
 mod copy;
 mod credentials;
+mod dialects;
 mod economy;
 mod faults;
 mod interruption;
 mod limits;
 mod output;
+mod proxies;
 mod rates;
 mod real_registries;
 mod referrers;
 mod rules;
 mod shard;
+mod stores;
 mod support;
 mod trust;

@@ -2,6 +2,7 @@ use secrecy::ExposeSecret;
 
 use super::*;
 use crate::config::json::Document;
+use crate::registry::{Credential, Holds};
 
 fn environment(name: &str) -> Option<String> {
     match name {
@@ -14,21 +15,30 @@ fn environment(name: &str) -> Option<String> {
 
 fn auth(text: &str) -> Auth {
     let document = Document::parse("auth.json", text.into()).unwrap();
-    read(document.root(), &environment).unwrap_or_else(|error| panic!("{error}"))
+    read(document.root(), Path::new(""), &environment).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// The error without the file's name.
 fn error(text: &str) -> String {
     let error = match Document::parse("auth.json", text.into()) {
-        Ok(document) => read(document.root(), &environment).map(|_| ()).unwrap_err().to_string(),
+        Ok(document) => read(document.root(), Path::new(""), &environment).map(|_| ()).unwrap_err().to_string(),
         Err(error) => error.to_string(),
     };
     error.strip_prefix("auth.json:").unwrap().to_owned()
 }
 
 fn login(auth: &Auth, repository: &str) -> Option<String> {
-    let login = auth.keyring.login(&repository.parse().unwrap())?;
-    Some(format!("{}: {} {}", login.entry, login.username, login.password.expose_secret()))
+    let account = auth.keyring.account(&repository.parse().unwrap())?;
+    let [source] = account.sources.as_slice() else { panic!("{account:?}") };
+    let shown = match &source.holds {
+        Holds::Credential(Credential::Password { username, password }) => {
+            format!("{username} {}", password.expose_secret())
+        }
+        Holds::Credential(Credential::IdentityToken(token)) => token.expose_secret().to_owned(),
+        Holds::Helper(helper) => format!("{} < {}", helper.program(), helper.server()),
+        other => panic!("{other:?}"),
+    };
+    Some(format!("{}: {shown}", account.key))
 }
 
 #[test]
@@ -64,21 +74,129 @@ fn variables_are_replaced_in_both_fields() {
     assert_eq!(login(&auth, "c.io/x").unwrap(), "c.io: pa$USER $");
 }
 
+/// A store that knows everybody.
+#[derive(Debug)]
+struct Store;
+
+impl crate::registry::Store for Store {
+    fn account(&self, _: &crate::reference::Repository) -> Option<crate::registry::Account> {
+        let credential = Credential::password("kept".into(), "elsewhere".into()).unwrap();
+        let source = crate::registry::Source {
+            name: "store".into(),
+            remedy: String::new(),
+            holds: Holds::Credential(credential),
+        };
+        Some(crate::registry::Account { key: "store".into(), sources: vec![source] })
+    }
+}
+
 #[test]
-fn an_entry_without_credentials_is_anonymous() {
-    let auth = auth(
+fn an_entry_is_anonymous_on_purpose_or_says_nothing() {
+    let mut auth = auth(
         r#"{
             "quay.io": {"username": "u", "password": "p"},
             "quay.io/a": {},
             "quay.io/b": {"username": "", "password": ""},
-            "quay.io/c": {"insecure": true},
-            "quay.io/d": {"username": "$EMPTY", "password": "${EMPTY}"}
+            "quay.io/c": {"anonymous": true, "insecure": true},
+            "quay.io/d": {"username": "$EMPTY", "password": "${EMPTY}"},
+            "quay.io/e": {"identityToken": "${EMPTY}"},
+            "quay.io/f": {"insecure": true},
+            "quay.io/g": {"anonymous": false}
         }"#,
     );
-    for namespace in ["a", "b", "c", "d"] {
-        assert_eq!(login(&auth, &format!("quay.io/{namespace}/x")), None);
+    auth.keyring.set_store(Box::new(Store));
+    for namespace in ["a", "b", "c", "d", "e"] {
+        assert_eq!(login(&auth, &format!("quay.io/{namespace}/x")), None, "{namespace}");
     }
-    assert!(login(&auth, "quay.io/e/x").is_some());
+    for repository in ["quay.io/f/x", "quay.io/g/x", "ghcr.io/x"] {
+        assert_eq!(login(&auth, repository).as_deref(), Some("store: kept elsewhere"));
+    }
+    assert_eq!(login(&auth, "quay.io/h/x").as_deref(), Some("quay.io: u p"));
+}
+
+#[test]
+fn there_are_other_ways_to_log_in_than_passwords() {
+    let auth = auth(
+        r#"{
+            "a.io": {"identityToken": "x${TOKEN}"},
+            "123.dkr.ecr.eu-west-1.amazonaws.com": {"credHelper": "ecr-login"},
+            "123.dkr.ecr.eu-west-1.amazonaws.com/team": {"credHelper": "ecr-login", "insecure": false},
+            "docker.io": {"credHelper": "desktop"}
+        }"#,
+    );
+    assert_eq!(login(&auth, "a.io/x").unwrap(), "a.io: xs3cret");
+    let ecr = "docker-credential-ecr-login 123.dkr.ecr.eu-west-1.amazonaws.com: \
+               docker-credential-ecr-login < 123.dkr.ecr.eu-west-1.amazonaws.com";
+    assert_eq!(login(&auth, "123.dkr.ecr.eu-west-1.amazonaws.com/x").unwrap(), ecr);
+    assert_eq!(login(&auth, "123.dkr.ecr.eu-west-1.amazonaws.com/team/x").unwrap(), ecr, "one account");
+    assert!(login(&auth, "docker.io/nginx").unwrap().ends_with("-desktop < https://index.docker.io/v1/"));
+}
+
+#[test]
+fn an_entry_says_in_one_way_who_logs_in() {
+    for (fields, field, other) in [
+        (r#""anonymous": true, "username": "u", "password": "p""#, "username", "anonymous"),
+        (r#""anonymous": true, "credHelper": "x""#, "credHelper", "anonymous"),
+        (r#""anonymous": true, "identityToken": "x""#, "identityToken", "anonymous"),
+        (r#""username": "u", "password": "p", "credHelper": "x""#, "username", "credHelper"),
+        (r#""username": "u", "identityToken": "x""#, "username", "identityToken"),
+        (r#""credHelper": "x", "identityToken": "x""#, "identityToken", "credHelper"),
+    ] {
+        let error = error(&format!(r#"{{"quay.io": {{{fields}}}}}"#));
+        let expected = format!("\"quay.io\" has {field} and {other} (at auth.json:1:");
+        assert!(error.contains(&expected), "{error}");
+        assert!(error.ends_with("): one of them says who logs in"), "{error}");
+    }
+    assert_eq!(
+        error(r#"{"quay.io": {"credHelper": "../x"}}"#),
+        "1:14: \"../x\" is no credential helper: expected what stands behind docker-credential-, as in ecr-login"
+    );
+}
+
+#[test]
+fn certificates_belong_to_the_host() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(["r.io".to_owned()]).unwrap();
+    let other = rcgen::KeyPair::generate().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    write("ca.pem", &made.cert.pem());
+    write("key.pem", &made.signing_key.serialize_pem());
+    write("other.pem", &other.serialize_pem());
+    write("text.pem", "hello");
+    let read = |text: &str| {
+        let document = Document::parse("auth.json", text.into()).unwrap();
+        read(document.root(), folder.path(), &environment).map_err(|error| error.to_string())
+    };
+    assert!(
+        read(r#"{"a.io": {"ca": "ca.pem"}, "a.io/x": {"cert": "ca.pem", "ca": "ca.pem", "key": "key.pem"}}"#).is_ok()
+    );
+    for (text, expected) in [
+        (
+            r#"{"a.io": {"ca": "ca.pem"}, "a.io/x": {"ca": "./ca.pem"}}"#,
+            "auth.json:1:39: ca is \"./ca.pem\" here but \"ca.pem\" at auth.json:1:11, and both concern the host a.io",
+        ),
+        (
+            r#"{"a.io": {"cert": "ca.pem"}}"#,
+            "auth.json:1:11: the host a.io has a cert but no key: a client certificate needs both",
+        ),
+        (
+            r#"{"a.io": {"key": "key.pem"}}"#,
+            "auth.json:1:11: the host a.io has a key but no cert: a client certificate needs both",
+        ),
+        (
+            r#"{"a.io": {"cert": "ca.pem", "key": "other.pem"}}"#,
+            "auth.json:1:29: key: other.pem is not what is needed: it is not the key of the certificate",
+        ),
+        (
+            r#"{"a.io": {"ca": "text.pem"}}"#,
+            "auth.json:1:11: ca: text.pem is not what is needed: it holds no certificate in PEM (-----BEGIN \
+             CERTIFICATE-----)",
+        ),
+    ] {
+        assert_eq!(read(text).err().as_deref(), Some(expected));
+    }
+    let error = read(r#"{"a.io": {"ca": "no.pem"}}"#).err().unwrap();
+    assert!(error.starts_with("auth.json:1:11: ca: cannot read ") && error.contains("no such file"), "{error}");
 }
 
 #[test]
@@ -124,16 +242,14 @@ fn credentials_are_whole() {
 fn a_wrong_shape_names_its_place_and_what_was_expected() {
     for (text, expected) in [
         ("[]", "1:1: found an array, expected an object of registries and their credentials"),
-        (
-            "{\n \"quay.io\": null}",
-            "2:13: found null, expected an object, which may hold username, password and insecure",
-        ),
+        ("{\n \"quay.io\": null}", "2:13: found null, expected an object of credentials and settings"),
         (r#"{"quay.io": {"username": 1}}"#, "1:26: found a number, expected a string as username"),
         (r#"{"quay.io": {"password": 1234}}"#, "1:26: found a number, expected a string as password"),
         (r#"{"quay.io": {"insecure": "yes"}}"#, "1:26: found a string, expected true or false as insecure"),
         (
             r#"{"quay.io": {"user": "u"}}"#,
-            "1:14: unknown field \"user\" of \"quay.io\": expected username, password or insecure",
+            "1:14: unknown field \"user\" of \"quay.io\": expected username, password, identityToken, credHelper, anonymous, \
+             insecure, ca, cert or key",
         ),
     ] {
         assert_eq!(error(text), expected, "{text}");
@@ -142,8 +258,7 @@ fn a_wrong_shape_names_its_place_and_what_was_expected() {
 
 #[test]
 fn images_json_is_recognised() {
-    let expected = "found a string, expected an object, which may hold username, password and insecure; this looks \
-                    like images.json";
+    let expected = "found a string, expected an object of credentials and settings; this looks like images.json";
     assert_eq!(error(r#"{"quay.io/a:1": ""}"#), format!("1:17: {expected}"));
     assert!(error(r#"{"quay.io/a:1": ["x"]}"#).ends_with("; this looks like images.json"));
 }

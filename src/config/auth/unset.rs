@@ -5,13 +5,14 @@ use std::fmt;
 
 use crate::config::place::Place;
 use crate::reference::{Registry, Repository};
-use crate::registry::{Keyring, Login};
+use crate::registry::Prefixes;
 
 /// The fields that may name variables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Field {
     Username,
     Password,
+    IdentityToken,
 }
 
 /// A variable that an entry names and that is not set.
@@ -37,6 +38,7 @@ impl fmt::Display for Field {
         f.write_str(match self {
             Self::Username => "username",
             Self::Password => "password",
+            Self::IdentityToken => "identityToken",
         })
     }
 }
@@ -45,19 +47,14 @@ impl fmt::Display for Field {
 #[derive(Debug, Default)]
 pub struct UnsetEntries {
     variables: Vec<UnsetVariable>,
-    /// A login for each such entry and none for the others: so the keyring's own rule says who would use them.
-    users: Keyring,
+    /// The name of each such entry, and none for the others.
+    entries: Prefixes<Option<String>>,
 }
 
 impl UnsetEntries {
     /// Adds an entry, of which `unset` is not set.
     pub(super) fn insert(&mut self, registry: &Registry, namespace: &str, unset: Vec<UnsetVariable>) {
-        let login = unset.first().map(|variable| Login {
-            entry: variable.entry.clone(),
-            username: String::new(),
-            password: String::new().into(),
-        });
-        self.users.insert(registry, namespace, login);
+        self.entries.insert(registry, namespace, unset.first().map(|variable| variable.entry.clone()));
         self.variables.extend(unset);
     }
 
@@ -69,10 +66,8 @@ impl UnsetEntries {
         if self.variables.is_empty() {
             return Default::default();
         }
-        let used: HashSet<String> = repositories
-            .filter_map(|repository| self.users.login(repository))
-            .map(|login| login.entry.clone())
-            .collect();
+        let used: HashSet<String> =
+            repositories.filter_map(|repository| self.entries.get(repository)?.clone()).collect();
         self.variables.into_iter().partition(|variable| used.contains(&variable.entry))
     }
 }

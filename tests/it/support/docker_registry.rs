@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use super::pki::Issued;
+use super::token_server::TokenServer;
+
 /// The one user of a registry with passwords.
 pub const USER: &str = "mover";
 pub const PASSWORD: &str = "s3cret-PASSWORD";
@@ -42,21 +45,47 @@ pub struct DockerRegistry {
 
 impl DockerRegistry {
     pub async fn start(options: Options) -> Self {
+        Self::launch(options, |_| String::new()).await
+    }
+
+    /// One that shows a certificate and, if it is given an authority, takes only those who show one of its.
+    pub async fn with_certificate(certificate: &Issued, clients: Option<&str>) -> Self {
+        Self::launch(Options::default(), |directory| tls(directory, certificate, clients)).await
+    }
+
+    /// One that takes the tokens of a server, and may show a certificate.
+    pub async fn behind(tokens: &TokenServer, certificate: Option<&Issued>) -> Self {
+        let extra = |directory: &Path| {
+            let shown = certificate.map(|certificate| tls(directory, certificate, None)).unwrap_or_default();
+            let bundle = write(directory, "tokens.pem", &tokens.certificate());
+            format!(
+                "{shown}auth:\n  token:\n    realm: {}\n    service: {}\n    issuer: {}\n    rootcertbundle: {bundle}\n",
+                tokens.realm(),
+                TokenServer::SERVICE,
+                TokenServer::ISSUER,
+            )
+        };
+        Self::launch(Options::default(), extra).await
+    }
+
+    /// `extra` makes files in the registry's directory, and names them in the end of its configuration.
+    async fn launch(options: Options, extra: impl Fn(&Path) -> String) -> Self {
         // Another process may take the port before the registry does: then there is another one.
         for _ in 0..4 {
-            if let Ok(registry) = Self::try_start(options).await {
+            if let Ok(registry) = Self::try_start(options, &extra).await {
                 return registry;
             }
         }
-        Self::try_start(options).await.unwrap_or_else(|log| panic!("docker-registry does not start:\n{log}"))
+        Self::try_start(options, &extra).await.unwrap_or_else(|log| panic!("docker-registry does not start:\n{log}"))
     }
 
     /// Fails with what the registry said.
-    async fn try_start(options: Options) -> Result<Self, String> {
+    async fn try_start(options: Options, extra: &impl Fn(&Path) -> String) -> Result<Self, String> {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        std::fs::write(path("config.yml"), config(directory.path(), port, options)).unwrap();
+        let config = config(directory.path(), port, options) + &extra(directory.path());
+        std::fs::write(path("config.yml"), config).unwrap();
         let process = Command::new("docker-registry")
             .args(["serve", "config.yml"])
             .current_dir(directory.path())
@@ -67,21 +96,29 @@ impl DockerRegistry {
             .spawn()
             .unwrap();
         let mut registry = DockerRegistry { process, directory, port, options };
-        match registry.answers().await {
+        match registry.listens().await {
             true => Ok(registry),
             false => Err(std::fs::read_to_string(registry.directory.path().join("error.log")).unwrap()),
         }
     }
 
-    /// Waits until it answers or has ended.
-    async fn answers(&mut self) -> bool {
+    /// Waits until it listens or has ended.
+    async fn listens(&mut self) -> bool {
         while self.process.try_wait().unwrap().is_none() {
-            if self.get("/v2/").await.is_ok() {
-                return true;
+            if tokio::net::TcpStream::connect(self.host()).await.is_ok() {
+                // Not somebody else who has taken the port: then it ends.
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                return self.process.try_wait().unwrap().is_none();
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         false
+    }
+
+    /// The digest behind a tag, as it lies on its disk.
+    pub fn tag(&self, repository: &str, tag: &str) -> Option<String> {
+        let path = format!("data/docker/registry/v2/repositories/{repository}/_manifests/tags/{tag}/current/link");
+        std::fs::read_to_string(self.directory.path().join(path)).ok()
     }
 
     /// `127.0.0.1:<port>`
@@ -160,4 +197,22 @@ fn config(directory: &Path, port: u16, options: Options) -> String {
         config += &format!("auth:\n  htpasswd:\n    realm: a real registry\n    path: {}\n", path("passwords"));
     }
     config
+}
+
+/// The end of the section `http`: a certificate to show, and the authority of those that are to be shown.
+fn tls(directory: &Path, certificate: &Issued, clients: Option<&str>) -> String {
+    let shown = write(directory, "shown.pem", &certificate.pem);
+    let key = write(directory, "shown.key", &certificate.key);
+    let mut config = format!("  tls:\n    certificate: {shown}\n    key: {key}\n");
+    if let Some(authority) = clients {
+        config += &format!("    clientcas:\n      - {}\n", write(directory, "clients.pem", authority));
+    }
+    config
+}
+
+/// Writes a file and gives its path.
+fn write(directory: &Path, name: &str, text: &str) -> String {
+    let path = directory.join(name);
+    std::fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
 }

@@ -1,9 +1,13 @@
 //! What the tests stand on: a run of the program, real registries, and a witness that is not the program.
 
 pub mod docker_registry;
+pub mod helper;
 pub mod kube_api;
+pub mod pki;
+pub mod proxy;
 pub mod run;
 pub mod skopeo;
+pub mod token_server;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

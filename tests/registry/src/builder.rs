@@ -25,6 +25,7 @@ pub(crate) struct Settings {
     pub(crate) service: String,
     pub(crate) token_lifetime: Duration,
     pub(crate) announced_lifetime: Option<Duration>,
+    pub(crate) first_scope_only: bool,
     pub(crate) redirects: bool,
     pub(crate) redirect_heads: bool,
     pub(crate) page_size: Option<usize>,
@@ -55,6 +56,7 @@ impl Default for Builder {
                 service: "scriptable-registry".to_owned(),
                 token_lifetime: Duration::from_secs(300),
                 announced_lifetime: None,
+                first_scope_only: false,
                 redirects: false,
                 redirect_heads: false,
                 page_size: None,
@@ -95,6 +97,12 @@ impl Builder {
     /// How long a token is said to be valid, if that is not the truth.
     pub fn announced_token_lifetime(mut self, lifetime: Duration) -> Self {
         self.settings.announced_lifetime = Some(lifetime);
+        self
+    }
+
+    /// Issues tokens for the first scope of those asked for, and does not mention the others.
+    pub fn first_scope_only(mut self) -> Self {
+        self.settings.first_scope_only = true;
         self
     }
 

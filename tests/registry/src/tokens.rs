@@ -112,7 +112,8 @@ fn ask_by_form(accounts: &Accounts, form: &Query) -> Result<Asked, Reply> {
 
 /// Grants what is both asked for and permitted, which may be nothing: also then there is a token.
 fn issue(shared: &Shared, accounts: &Accounts, asked: &Asked) -> Reply {
-    let rights = asked.scopes.iter().map(|right| {
+    let scopes = if shared.settings.first_scope_only { 1 } else { usize::MAX };
+    let rights = asked.scopes.iter().take(scopes).map(|right| {
         let repository = right.resource.strip_prefix("repository:").unwrap_or_default();
         let everything = ["pull", "push", "delete", "*"].map(str::to_owned);
         let actions = if right.actions.iter().any(|action| action == "*") { &everything[..] } else { &right.actions };

@@ -110,6 +110,15 @@ async fn a_token_grants_what_is_asked_and_permitted() {
 }
 
 #[tokio::test]
+async fn some_token_servers_read_one_scope() {
+    let registry = Registry::builder().bearer(accounts()).first_scope_only().start().await;
+    let scopes = ["repository:a:pull", "repository:b:pull"];
+    let (_, token) = token(&registry, Some(("alice", "secret")), &scopes).await;
+    assert_eq!(with_token(&registry, "GET", "/v2/a/tags/list", &token).await.status(), 404);
+    assert_eq!(with_token(&registry, "GET", "/v2/b/tags/list", &token).await.status(), 401);
+}
+
+#[tokio::test]
 async fn without_anonymous_rights_there_are_no_anonymous_tokens() {
     let registry = Registry::builder().bearer(("alice", "secret")).start().await;
     assert_eq!(token(&registry, None, &["repository:a:pull"]).await.0, 401);

@@ -1,0 +1,101 @@
+//! Which token servers are believed. A registry names its own; one that is broken or wicked could name a host that
+//! only this machine reaches, or one to which passwords would travel in the clear.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use url::{Host, Url};
+
+/// Whether tokens may be asked for at `realm`, which was named at `url`; if not, why.
+pub(super) fn check(realm: &Url, url: &Url) -> Result<(), String> {
+    let shown = || {
+        let port = realm.port().map(|port| format!(":{port}")).unwrap_or_default();
+        format!("its token server {}://{}{port} is not used", realm.scheme(), realm.host_str().unwrap_or_default())
+    };
+    match (url.scheme(), realm.scheme()) {
+        (_, "https") | ("http", "http") => {}
+        // Whoever can read http could read the password that is sent to it.
+        (from, to) => return Err(format!("{}: it speaks {to}, and the registry {from}", shown())),
+    }
+    if realm.host() == url.host() {
+        return Ok(());
+    }
+    match (reach(realm), reach(url)) {
+        (Reach::Everywhere, _) | (Reach::Site, Reach::Site | Reach::Machine) | (Reach::Machine, Reach::Machine) => {
+            Ok(())
+        }
+        (Reach::Machine, _) => Err(format!("{}: it is this machine, and the registry is not", shown())),
+        (Reach::Site, _) => {
+            Err(format!("{}: it is a private address, and the registry's is none; let it name its host", shown()))
+        }
+        (Reach::Link, _) => Err(format!("{}: it is a link-local address", shown())),
+    }
+}
+
+/// From where an address can be reached.
+enum Reach {
+    Everywhere,
+    /// Private networks (RFC 1918, 4193, 6598).
+    Site,
+    Machine,
+    /// Link-local: where clouds keep the credentials of machines.
+    Link,
+}
+
+fn reach(url: &Url) -> Reach {
+    let address = match url.host() {
+        Some(Host::Domain(name)) if name == "localhost" || name.ends_with(".localhost") => return Reach::Machine,
+        Some(Host::Ipv4(address)) => IpAddr::V4(address),
+        Some(Host::Ipv6(address)) => IpAddr::V6(address).to_canonical(),
+        Some(Host::Domain(_)) | None => return Reach::Everywhere,
+    };
+    let shared = |address: Ipv4Addr| address.octets()[0] == 100 && address.octets()[1] & 0xc0 == 64;
+    match address {
+        _ if address.is_loopback() || address.is_unspecified() => Reach::Machine,
+        IpAddr::V4(address) if address.is_link_local() => Reach::Link,
+        IpAddr::V6(address) if address.is_unicast_link_local() => Reach::Link,
+        IpAddr::V4(address) if address.is_private() || shared(address) => Reach::Site,
+        IpAddr::V6(address) if address.is_unique_local() => Reach::Site,
+        _ => Reach::Everywhere,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_used(realm: &str, registry: &str) -> bool {
+        check(&realm.parse().unwrap(), &registry.parse().unwrap()).is_ok()
+    }
+
+    #[test]
+    fn a_token_server_is_no_weaker_than_its_registry() {
+        assert!(is_used("https://auth.io/t", "https://r.io/"));
+        assert!(is_used("https://auth.io/t", "http://r.io/"));
+        assert!(is_used("http://auth.io/t", "http://r.io/"));
+        assert!(!is_used("http://auth.io/t", "https://r.io/"));
+        assert!(!is_used("http://r.io/t", "https://r.io/"));
+        assert!(!is_used("ftp://r.io/t", "http://r.io/"));
+    }
+
+    #[test]
+    fn a_token_server_is_no_closer_than_its_registry() {
+        for realm in ["10.0.0.1", "192.168.1.1", "100.64.0.1", "[fd00:ec2::254]", "[::ffff:10.0.0.1]"] {
+            let realm = format!("https://{realm}/t");
+            assert!(!is_used(&realm, "https://r.io/"), "{realm}");
+            assert!(!is_used(&realm, "https://8.8.8.8/"), "{realm}");
+            assert!(is_used(&realm, "https://172.16.0.1:5000/"), "{realm}");
+            assert!(is_used(&realm, "https://127.0.0.1:5000/"), "{realm}");
+        }
+        for realm in ["127.0.0.1:1", "localhost:1", "auth.localhost", "[::1]", "2130706433", "0.0.0.0"] {
+            let realm = format!("https://{realm}/t");
+            assert!(!is_used(&realm, "https://r.io/"), "{realm}");
+            assert!(!is_used(&realm, "https://10.0.0.1/"), "{realm}");
+            assert!(is_used(&realm, "https://127.0.0.1:5000/"), "{realm}");
+        }
+        for realm in ["169.254.169.254", "[fe80::1]", "[::ffff:169.254.169.254]"] {
+            let realm = format!("https://{realm}/t");
+            assert!(!is_used(&realm, "https://r.io/") && !is_used(&realm, "https://127.0.0.1/"), "{realm}");
+            assert!(is_used(&realm, &realm), "its own host");
+        }
+    }
+}

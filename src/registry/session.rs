@@ -1,0 +1,226 @@
+//! Who we are to one registry: credentials looked up once for all who need them, what was proven and refused of them,
+//! and the tokens they gave.
+//!
+//! Credentials that a helper gave are looked up again when they are refused, for they may have expired: until then they
+//! were good, or it has better ones now. What it gives twice is refused for good.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use reqwest::header::HeaderValue;
+
+use super::credentials::{Account, Credential, Holds, Source};
+use super::error::{Error, ErrorKind};
+use super::helper::TIME_LIMIT;
+use super::token::{Scope, Token};
+use crate::reference::Registry;
+use crate::shared::Shared;
+
+/// A place for one token, which is fetched once for all who wait for it.
+pub(super) type Slot = Arc<Shared<Token, Error>>;
+
+/// Credentials, and where they are from.
+pub(super) struct Login {
+    pub source: Source,
+    pub credential: Credential,
+}
+
+impl Login {
+    /// Whether it makes sense to look them up again.
+    fn is_renewable(&self) -> bool {
+        matches!(self.source.holds, Holds::Helper(_))
+    }
+}
+
+/// Credentials in use, or nobody's.
+#[derive(Default)]
+pub(super) struct Session {
+    pub login: Option<Login>,
+    /// Whether the registry has accepted them once. Until then one request asks and the others wait, so that a wrong
+    /// password is shown once and not by all who need it.
+    proven: Shared<(), Error>,
+    /// What the registry said when it refused them. They are not shown to it again.
+    refused: OnceLock<Error>,
+    /// Whether the registry has ever accepted them.
+    accepted: AtomicBool,
+    /// Whether those before were refused without ever having been accepted.
+    second: bool,
+    /// Whether looking them up again gave the same.
+    repeated: AtomicBool,
+    tokens: Mutex<HashMap<Scope, Slot>>,
+}
+
+impl Session {
+    /// The credentials that follow `before`.
+    fn after(before: Option<&Self>, login: Option<Login>) -> Self {
+        let second = before.is_some_and(|before| !before.accepted.load(Relaxed));
+        Self { login, second, ..Self::default() }
+    }
+
+    fn credential(&self) -> Option<&Credential> {
+        self.login.as_ref().map(|login| &login.credential)
+    }
+
+    /// Notes that the registry refused the credentials.
+    pub fn refuse(&self, error: Error) -> Error {
+        self.refused.get_or_init(|| error).clone()
+    }
+
+    pub fn check_not_refused(&self) -> Result<(), Error> {
+        self.refused.get().map_or(Ok(()), |error| Err(error.clone()))
+    }
+
+    /// Whether others may be had in place of these.
+    pub fn is_replaceable(&self) -> bool {
+        let is_renewable = self.login.as_ref().is_some_and(Login::is_renewable);
+        is_renewable && !self.repeated.load(Relaxed) && (self.accepted.load(Relaxed) || !self.second)
+    }
+
+    fn is_good(&self) -> bool {
+        self.refused.get().is_none() || !self.is_replaceable()
+    }
+
+    /// Sees to it that the registry has accepted the credentials once, or says how it refused them.
+    pub async fn prove(&self, attempt: impl AsyncFnOnce() -> Result<(), Error>) -> Result<(), Error> {
+        if self.proven.peek().is_some() {
+            return Ok(());
+        }
+        // Boxed like all that is rare: every request carries the room for what it may have to do.
+        Box::pin(self.proven.get(|()| true, attempt)).await?;
+        self.accepted.store(true, Relaxed);
+        Ok(())
+    }
+
+    /// Has them proven once more, if they were looked up and may have expired. Answers whether that is so.
+    pub fn doubt(&self) -> bool {
+        let renewable = self.login.as_ref().is_some_and(Login::is_renewable);
+        if renewable {
+            self.proven.discard(|()| true);
+        }
+        renewable
+    }
+
+    /// The place for the token of a scope.
+    pub fn slot(&self, scope: &Scope) -> Slot {
+        lock(&self.tokens).entry(scope.clone()).or_default().clone()
+    }
+
+    /// Throws away the token that was refused, unless somebody has renewed it in the meantime.
+    pub fn discard(&self, used: Option<&HeaderValue>) {
+        for slot in lock(&self.tokens).values() {
+            slot.discard(|token| Some(&token.header) == used);
+        }
+    }
+}
+
+/// Somebody as whom requests are made at one registry.
+#[derive(Default)]
+pub(super) struct Party {
+    account: Option<Arc<Account>>,
+    session: Shared<Arc<Session>, Error>,
+    /// Why credentials could not be had. Nobody tries again before the next round.
+    unavailable: Mutex<Option<Error>>,
+}
+
+impl Party {
+    fn new(account: Option<Arc<Account>>) -> Self {
+        Self { account, ..Self::default() }
+    }
+
+    /// The credentials to be used now. `error` tells of a request to `registry` that cannot be made.
+    pub async fn session(
+        &self,
+        registry: &Registry,
+        error: impl Fn(ErrorKind) -> Error,
+    ) -> Result<Arc<Session>, Error> {
+        if let Some(session) = self.session.peek().filter(|session| session.is_good()) {
+            return Ok(session);
+        }
+        let look_up = async || {
+            if let Some(error) = &*lock(&self.unavailable) {
+                return Err(error.clone());
+            }
+            let before = self.session.peek();
+            let login = match self.look_up().await {
+                Ok(login) => login,
+                Err((source, reason)) => {
+                    let error = error(ErrorKind::Unavailable { reason, remedy: source.remedy.clone() });
+                    tracing::warn!("{}", error.to_failure());
+                    return Err(lock(&self.unavailable).insert(error).clone());
+                }
+            };
+            if let Some(before) = &before
+                && before.credential() == login.as_ref().map(|login| &login.credential)
+            {
+                before.repeated.store(true, Relaxed);
+                return Ok(before.clone());
+            }
+            match &login {
+                Some(login) => tracing::info!(%registry, "credentials from {}", login.source.name),
+                None => tracing::info!(%registry, "no credentials: asked as nobody in particular"),
+            }
+            Ok(Arc::new(Session::after(before.as_deref(), login)))
+        };
+        Box::pin(self.session.get(|session| session.is_good(), look_up)).await
+    }
+
+    /// What the first source that has any credentials has; or the source that failed, and how.
+    async fn look_up(&self) -> Result<Option<Login>, (&Source, String)> {
+        for source in self.account.iter().flat_map(|account| &account.sources) {
+            let found = match &source.holds {
+                Holds::Credential(credential) => Some(credential.clone()),
+                Holds::Helper(helper) => helper.get(TIME_LIMIT).await.map_err(|reason| (source, reason))?,
+                Holds::Nothing(reason) => return Err((source, reason.clone())),
+            };
+            if let Some(credential) = found {
+                return Ok(Some(Login { source: source.clone(), credential }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The credentials that were looked up last.
+    pub fn current(&self) -> Option<Arc<Session>> {
+        self.session.peek()
+    }
+
+    /// Looks again where nothing could be had before.
+    pub fn forget_unavailable(&self) {
+        *lock(&self.unavailable) = None;
+    }
+}
+
+/// All parties of one registry.
+#[derive(Default)]
+pub(super) struct Parties(Mutex<Known>);
+
+#[derive(Default)]
+struct Known {
+    by_repository: HashMap<String, Arc<Party>>,
+    by_account: HashMap<Option<String>, Arc<Party>>,
+}
+
+impl Parties {
+    /// The party for the repository at `path`; `find` says which account is its.
+    pub fn of(&self, path: &str, find: impl FnOnce() -> Option<Arc<Account>>) -> Arc<Party> {
+        let mut known = lock(&self.0);
+        if let Some(party) = known.by_repository.get(path) {
+            return party.clone();
+        }
+        let account = find();
+        let key = account.as_ref().map(|account| account.key.clone());
+        let party = known.by_account.entry(key).or_insert_with(|| Arc::new(Party::new(account))).clone();
+        known.by_repository.insert(path.to_owned(), party.clone());
+        party
+    }
+
+    pub fn forget_unavailable(&self) {
+        lock(&self.0).by_account.values().for_each(|party| party.forget_unavailable());
+    }
+}
+
+/// A panic elsewhere must not fail every later request: what is behind these locks is whole at every moment.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

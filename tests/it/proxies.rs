@@ -1,0 +1,92 @@
+//! Registries that are reached through a proxy alone: their names mean nothing to this machine.
+
+use scriptable_registry::Registry;
+use serde_json::json;
+
+use crate::support::docker_registry::{DockerRegistry, is_installed};
+use crate::support::pki::Authority;
+use crate::support::proxy::Proxy;
+use crate::support::{Migration, assert_same, small, two_registries};
+
+const NAME: &str = "registry.test:5000";
+
+/// A migration of one image from `NAME` to a registry of this machine.
+fn migration(destination: &Registry) -> Migration {
+    Migration::new()
+        .auth(&json!({ NAME: { "insecure": true } }))
+        .rule(format!("{NAME}/team/app:1"), format!("{}/moved/app", destination.host()))
+}
+
+#[tokio::test]
+async fn plain_http_goes_through_the_proxy_for_http() {
+    let (source, destination) = two_registries().await;
+    source.put("team/app", "1", &small(1));
+    let proxy = Proxy::http(&[(NAME, source.host())]).await;
+    let url = format!("http://user:pr0xy-secret@{}", proxy.address());
+    let outcome = migration(&destination).env("http_proxy", &url).env("HTTPS_PROXY", &url).run().await;
+    outcome.assert_success(1);
+    assert_same((&source, "team/app", "1"), (&destination, "moved/app", "1"));
+    let asked = proxy.asked();
+    // Whether it speaks TLS is asked once.
+    let user = "Basic dXNlcjpwcjB4eS1zZWNyZXQ=";
+    assert_eq!(asked[0], format!("CONNECT {NAME} {user}"));
+    assert!(
+        asked[1..].iter().all(|line| line.starts_with(&format!("GET http://{NAME}/v2/"))
+            || line.starts_with(&format!("HEAD http://{NAME}/v2/"))),
+        "{asked:#?}"
+    );
+    assert!(asked.iter().all(|line| line.ends_with(user)), "{asked:#?}");
+    assert!(!outcome.everything().contains("pr0xy-secret"), "{outcome}");
+}
+
+#[tokio::test]
+async fn names_are_left_to_a_socks_proxy() {
+    let (source, destination) = two_registries().await;
+    source.put("team/app", "1", &small(1));
+    for variable in ["ALL_PROXY", "all_proxy"] {
+        let proxy = Proxy::socks(&[(NAME, source.host())]).await;
+        let outcome = migration(&destination).env(variable, format!("socks5h://{}", proxy.address())).run().await;
+        outcome.assert_success(1);
+        let asked = proxy.asked();
+        assert!(!asked.is_empty() && asked.iter().all(|name| name == NAME), "{asked:?}");
+    }
+    assert_same((&source, "team/app", "1"), (&destination, "moved/app", "1"));
+}
+
+#[tokio::test]
+async fn certificates_are_checked_behind_a_proxy() {
+    if !is_installed(&["docker-registry"]) {
+        return;
+    }
+    let authority = Authority::new("ours");
+    let registry = DockerRegistry::with_certificate(&authority.server(&["registry.test"]), None).await;
+    let source = Registry::open().await;
+    let digest = source.put("team/app", "1", &small(1));
+    let names = [(NAME, registry.host())];
+    let (tunnel, socks) = (Proxy::http(&names).await, Proxy::socks(&names).await);
+    for (index, proxy) in
+        [format!("http://{}", tunnel.address()), format!("socks5h://{}", socks.address())].iter().enumerate()
+    {
+        let repository = format!("moved/app{index}");
+        let migration = Migration::new()
+            .file("ca.pem", &authority.pem)
+            .auth(&json!({ NAME: { "ca": "ca.pem" } }))
+            .rule(source.reference("team/app", "1"), format!("{NAME}/{repository}"))
+            .env("HTTPS_PROXY", proxy);
+        migration.run().await.assert_success(1);
+        assert_eq!(registry.tag(&repository, "1").as_ref(), Some(&digest));
+    }
+    assert!(tunnel.asked().iter().all(|line| *line == format!("CONNECT {NAME}")), "{:?}", tunnel.asked());
+    assert!(!tunnel.asked().is_empty() && !socks.asked().is_empty());
+}
+
+#[tokio::test]
+async fn what_no_proxy_names_is_asked_directly() {
+    let destination = Registry::open().await;
+    let proxy = Proxy::http(&[]).await;
+    let url = format!("http://{}", proxy.address());
+    let migration = migration(&destination).env("HTTP_PROXY", &url).env("https_proxy", &url);
+    let outcome = migration.env("NO_PROXY", "example.com,.test").run().await;
+    outcome.assert_failures(1, 1, 0);
+    assert!(proxy.asked().is_empty(), "{:?}", proxy.asked());
+}
