@@ -222,6 +222,7 @@ fn clash(clashes: &[String]) -> Failure {
         .into(),
         transient: false,
         is_final: true,
+        remedy: None,
     }
 }
 

@@ -12,7 +12,9 @@
 //! | `tags`, `manifest`, `blob`, `upload` | the calls |
 //! | `media` | manifests as data |
 //! | `error` | what can go wrong |
+//! | `advice` | what an operator can do about it at which registry |
 
+mod advice;
 mod auth;
 mod blob;
 mod challenge;
@@ -36,7 +38,7 @@ use tokio::sync::Semaphore;
 pub use blob::BlobReader;
 pub use credentials::{Keyring, Login};
 pub use error::{Error, ErrorKind};
-pub use media::{Content, Descriptor, Manifest};
+pub use media::{Content, Descriptor, Manifest, platform_in};
 pub use upload::{Started, Upload};
 
 use crate::reference::{Registry, Repository};
@@ -90,6 +92,7 @@ pub struct Client {
     plain_http_allowed: bool,
     requests: Semaphore,
     holds: exchange::Holds,
+    modes: upload::Modes,
 }
 
 /// One repository, and whether it may be written to. Cheap to clone.

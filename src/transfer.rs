@@ -48,7 +48,7 @@ use self::queue::Queue;
 use crate::event::{Event, Failure, Listener, Success};
 use crate::plan::Task;
 use crate::reference::Repository;
-use crate::registry::Clients;
+use crate::registry::{Clients, Upload};
 
 /// How much is done at once. Everything that grows is bounded by these, never by layers, images or tags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -173,6 +173,11 @@ impl Engine {
 
     fn seems_empty(&self, repository: &Repository) -> bool {
         self.destinations().get(repository).is_some_and(|destination| destination.seems_empty())
+    }
+
+    fn take_first_upload(&self, repository: &Repository) -> Option<Upload> {
+        let destination = self.destinations().get(repository).cloned();
+        destination.and_then(|destination| destination.take_first_upload())
     }
 
     fn round(&self) -> CancellationToken {

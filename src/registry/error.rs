@@ -5,11 +5,13 @@ use std::fmt;
 use std::time::Duration;
 
 use reqwest::StatusCode;
+use reqwest::header::{CONTENT_ENCODING, HeaderMap};
 use serde::Deserialize;
 
+use super::advice;
 use crate::digest::Digest;
 use crate::event::{Category, Failure};
-use crate::reference::Registry;
+use crate::reference::{Registry, Repository};
 
 /// A request that did not give what was asked. Cheap to clone, since many may wait for one answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +43,12 @@ pub enum ErrorKind {
     WrongDigest { expected: Digest, found: Digest },
     /// An upload was refused for its token, which is renewed for the next try.
     TokenExpired,
+    /// A blob was not taken in one request of its size. It is sent in another way at the next try.
+    TooLarge { status: StatusCode },
+    /// There is no such repository to push to, and the registry makes none.
+    NoRepository { repository: Repository, status: StatusCode, message: String },
+    /// The tag may not be moved, and names another manifest.
+    ImmutableTag { tag: String, found: Digest, status: StatusCode, message: String },
     /// More or fewer bytes than said.
     WrongSize { expected: u64, found: u64 },
     /// An answer that makes no sense by the specification.
@@ -58,6 +66,7 @@ impl Error {
     /// What kind of thing it is, in the words of logs and reports.
     pub fn category(&self) -> Category {
         match &self.kind {
+            ErrorKind::Status { status, message, .. } if tells_of_quota(*status, message) => Category::Refused,
             ErrorKind::Status { status, .. } => match *status {
                 StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Category::Auth,
                 StatusCode::NOT_FOUND => Category::NotFound,
@@ -72,7 +81,10 @@ impl Error {
             ErrorKind::WrongDigest { .. } | ErrorKind::WrongSize { .. } | ErrorKind::Malformed { .. } => {
                 Category::Corrupt
             }
-            ErrorKind::Unsupported { .. } => Category::Refused,
+            ErrorKind::NoRepository { .. } => Category::NotFound,
+            ErrorKind::Unsupported { .. } | ErrorKind::TooLarge { .. } | ErrorKind::ImmutableTag { .. } => {
+                Category::Refused
+            }
         }
     }
 
@@ -86,6 +98,17 @@ impl Error {
     /// Whether the registry refused the credentials themselves.
     pub fn is_rejection(&self) -> bool {
         matches!(self.kind, ErrorKind::Rejected { .. })
+    }
+
+    /// Whether the registry takes nothing for the repository: it is not there, or not for us.
+    pub fn is_refused_repository(&self) -> bool {
+        matches!(self.kind, ErrorKind::NoRepository { .. } | ErrorKind::Rejected { .. } | ErrorKind::LoginNeeded)
+            || matches!(self.status(), Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN))
+    }
+
+    /// Whether a blob is to be sent in another way, at once.
+    pub fn is_too_large(&self) -> bool {
+        matches!(self.kind, ErrorKind::TooLarge { .. })
     }
 
     /// Whether the registry says that there is no such thing.
@@ -118,6 +141,12 @@ impl Error {
             reason: reason.into(),
             transient: self.is_transient(),
             is_final: self.is_rejection(),
+            remedy: match &self.kind {
+                ErrorKind::NoRepository { repository, message, .. } => {
+                    Some(advice::create(repository, message).line.into())
+                }
+                _ => None,
+            },
         }
     }
 
@@ -128,6 +157,16 @@ impl Error {
                 format!("correct username and password of {entry:?} in auth.json")
             }
             ErrorKind::LoginNeeded => format!("give an entry for {:?} in auth.json", registry.as_str()),
+            ErrorKind::NoRepository { repository, message, .. } => advice::create(repository, message).sentence,
+            ErrorKind::ImmutableTag { .. } => {
+                "delete the tag there, allow it to be moved, or give the image another tag".to_owned()
+            }
+            ErrorKind::Status { status, message, .. } if tells_of_quota(*status, message) => {
+                "free space there, or have the quota raised".to_owned()
+            }
+            ErrorKind::Status { status: StatusCode::PAYLOAD_TOO_LARGE, .. } => {
+                "the registry, or a proxy before it, limits the size of requests: have that limit raised".to_owned()
+            }
             ErrorKind::Status { status: StatusCode::UNAUTHORIZED, .. } => {
                 format!("check that auth.json has an entry for {registry} whose account may use this repository")
             }
@@ -158,9 +197,15 @@ impl ErrorKind {
             | Self::TimedOut { .. }
             | Self::RefusedElsewhere { .. }
             | Self::TokenExpired
+            | Self::TooLarge { .. }
             | Self::WrongDigest { .. }
             | Self::WrongSize { .. } => true,
-            Self::Rejected { .. } | Self::LoginNeeded | Self::Malformed { .. } | Self::Unsupported { .. } => false,
+            Self::Rejected { .. }
+            | Self::LoginNeeded
+            | Self::NoRepository { .. }
+            | Self::ImmutableTag { .. }
+            | Self::Malformed { .. }
+            | Self::Unsupported { .. } => false,
         }
     }
 }
@@ -176,8 +221,7 @@ impl fmt::Display for Error {
 impl fmt::Display for ErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Status { status, message, .. } if message.is_empty() => write!(f, "{status}"),
-            Self::Status { status, message, .. } => write!(f, "{status} ({message})"),
+            Self::Status { status, message, .. } => Said(*status, message).fmt(f),
             Self::RefusedElsewhere { host, status } => write!(f, "{host}, where it leads, answered {status}"),
             Self::Rejected { message, .. } => write!(f, "the credentials were rejected: {message}"),
             Self::LoginNeeded => f.write_str("the registry wants credentials and there are none"),
@@ -185,12 +229,51 @@ impl fmt::Display for ErrorKind {
             Self::Broken { reason } => write!(f, "the connection broke: {reason}"),
             Self::TimedOut { after } => write!(f, "nothing came for {}", humantime::format_duration(*after)),
             Self::TokenExpired => f.write_str("the upload's token was refused"),
+            Self::TooLarge { status } => write!(f, "{status}: the blob is too large for one request"),
+            Self::NoRepository { repository, status, message } => {
+                write!(f, "there is no repository {repository} to push to: {}", Said(*status, message))
+            }
+            Self::ImmutableTag { tag, found, status, message } => {
+                write!(f, "the tag {tag} is immutable there and names {found}: {}", Said(*status, message))
+            }
             Self::WrongDigest { expected, found } => write!(f, "the content has digest {found}, expected {expected}"),
             Self::WrongSize { expected, found } => write!(f, "{found} bytes came, expected {expected}"),
             Self::Malformed { reason } => write!(f, "the answer cannot be used: {reason}"),
             Self::Unsupported { reason } => f.write_str(reason),
         }
     }
+}
+
+/// A status with what the registry said to it, if anything.
+struct Said<'a>(StatusCode, &'a str);
+
+impl fmt::Display for Said<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self(status, "") => write!(f, "{status}"),
+            Self(status, message) => write!(f, "{status} ({message})"),
+        }
+    }
+}
+
+/// What is wrong with some content; unless it came encoded, though that was not asked for, which is what is wrong then.
+pub(super) fn unless_encoded(headers: &HeaderMap, wrong: ErrorKind) -> ErrorKind {
+    let encoding = headers.get(CONTENT_ENCODING).and_then(|value| value.to_str().ok());
+    match encoding.map(one_line).filter(|encoding| !encoding.is_empty() && encoding != "identity") {
+        Some(encoding) => ErrorKind::Malformed {
+            reason: format!(
+                "it came with Content-Encoding {encoding}, which changes its bytes: something between here and the \
+                 registry's storage compresses what it sends, and must not"
+            ),
+        },
+        None => wrong,
+    }
+}
+
+/// Whether what the registry says is that there is no room, not that there are too many requests.
+fn tells_of_quota(status: StatusCode, message: &str) -> bool {
+    let message = message.to_ascii_lowercase();
+    matches!(status.as_u16(), 400 | 403 | 412 | 413) && (message.contains("quota") || message.contains("storage limit"))
 }
 
 /// 408, 429 and what servers say when they or those behind them are down.

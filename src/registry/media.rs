@@ -6,6 +6,7 @@
 use bytes::Bytes;
 use serde::Deserialize;
 
+use super::error::one_line;
 use crate::digest::Digest;
 
 const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -59,6 +60,30 @@ pub struct Descriptor {
 pub(super) enum Defect {
     Malformed(String),
     Unsupported(String),
+}
+
+/// The platform that an index gives to a manifest, as `os/architecture[/variant]`.
+pub fn platform_in(index: &[u8], digest: &Digest) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Index {
+        manifests: Vec<Entry>,
+    }
+    #[derive(Deserialize)]
+    struct Entry {
+        digest: String,
+        platform: Option<Platform>,
+    }
+    #[derive(Deserialize)]
+    struct Platform {
+        os: String,
+        architecture: String,
+        variant: Option<String>,
+    }
+    let index: Index = serde_json::from_slice(index).ok()?;
+    let digest = digest.to_string();
+    let platform = index.manifests.into_iter().find(|entry| entry.digest == digest)?.platform?;
+    let variant = platform.variant.map(|variant| format!("/{variant}")).unwrap_or_default();
+    Some(one_line(&format!("{}/{}{variant}", platform.os, platform.architecture)))
 }
 
 impl Manifest {

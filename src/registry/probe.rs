@@ -11,7 +11,7 @@ use url::Url;
 use super::auth::show;
 use super::error::{Error, ErrorKind, is_refused_or_not_tls, is_transient};
 use super::http::{Answer, Http, Transport};
-use super::{Client, Keyring, auth, exchange, patiently};
+use super::{Client, Keyring, auth, exchange, patiently, upload};
 use crate::reference::Registry;
 
 const TIME_LIMIT: Duration = Duration::from_secs(30);
@@ -39,6 +39,7 @@ impl Client {
             probe: Probe::default(),
             requests: tokio::sync::Semaphore::new(requests.max(1)),
             holds: exchange::Holds::default(),
+            modes: upload::Modes::default(),
         }
     }
 

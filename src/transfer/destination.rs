@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::digest::Digest;
 use crate::event::Failure;
 use crate::reference::{Identifier, Repository, Tag};
-use crate::registry::{Error, RepositoryClient};
+use crate::registry::{Error, RepositoryClient, Upload};
 use crate::shared::Shared;
 
 /// As many HEADs are worth a page of a tag list.
@@ -19,6 +19,10 @@ pub(super) struct Destination {
     /// Images of this round that are to come here.
     images: usize,
     tags: Shared<Arc<Tags>, Error>,
+    /// Whether it takes what is sent, where that is not known from its tags.
+    probed: Shared<Option<Error>, Error>,
+    /// The upload by which that was found out, until a blob is sent into it.
+    first_upload: Mutex<Option<Upload>>,
     blob_found: AtomicBool,
     /// Manifests that are there, or are being brought there: once for all images that name them. By where they come from,
     /// since what one source lacks another may have.
@@ -43,6 +47,8 @@ impl Destination {
             client,
             images,
             tags: Shared::default(),
+            probed: Shared::default(),
+            first_upload: Mutex::default(),
             blob_found: AtomicBool::new(false),
             manifests: Mutex::default(),
         }
@@ -74,6 +80,40 @@ impl Destination {
             (None, Tags::Listed(tags)) if !tags.contains(tag) => Ok(None),
             (None, _) => self.client.digest(&identifier).await,
         }
+    }
+
+    /// Sees to it that what is not there yet can come to be there. Some registries make no repository with the first push:
+    /// one upload tells it for all images that would go there, before anything of them is read, and is then used by the
+    /// first of their blobs.
+    pub async fn check_open(&self) -> Result<(), Error> {
+        match self.tags.peek().as_deref() {
+            Some(Tags::SomeThere) => return Ok(()),
+            Some(Tags::Listed(tags)) if !tags.is_empty() => return Ok(()),
+            _ => {}
+        }
+        let probe = async || {
+            Ok(match self.client.start_upload().await {
+                Ok(upload) => {
+                    *self.first_upload.lock().unwrap_or_else(PoisonError::into_inner) = Some(upload);
+                    None
+                }
+                Err(error) if error.is_refused_repository() => Some(error),
+                // It is seen with the blobs whether that lasts.
+                Err(error) => {
+                    tracing::debug!(%error, "it is not known whether the destination takes anything");
+                    None
+                }
+            })
+        };
+        match self.probed.get(|_| true, probe).await? {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    /// The upload that was opened to see whether the repository takes any, for the first who wants it.
+    pub fn take_first_upload(&self) -> Option<Upload> {
+        self.first_upload.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     async fn list(&self) -> Tags {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use backon::BackoffBuilder as _;
+use bytes::Bytes;
 
 use super::Engine;
 use super::board::{BlobKey, Scope, Ticket, Work};
@@ -17,6 +18,9 @@ use crate::registry::{BlobReader, Error, ErrorKind, RepositoryClient, Started, U
 const TRIES: usize = 4;
 /// Tries of a blob whose bytes were wrong: another read may be right, many will not be.
 const TRIES_IF_CORRUPT: usize = 2;
+
+/// Ways to send a blob that a registry can make us try one after the other.
+const WAYS: usize = 4;
 
 /// Which side failed, and how.
 struct Fault {
@@ -132,12 +136,22 @@ impl Engine {
         mut upload: Option<Upload>,
     ) -> Result<Arrival, Fault> {
         let mut pauses = pauses();
-        let mut tries = 0;
+        let (mut tries, mut ways) = (0, 0);
         loop {
             let fault = match self.attempt(key, source, destination, upload.take()).await {
                 Ok(arrival) => return Ok(arrival),
                 Err(fault) => fault,
             };
+            if fault.error.is_too_large() && ways < WAYS {
+                // The registry has been understood, and nothing is wrong.
+                ways += 1;
+                tracing::info!(digest = %key.digest, "{}; it is sent in another way", fault.error);
+                continue;
+            }
+            if fault.side == Side::Destination && matches!(fault.error.kind, ErrorKind::WrongSize { .. }) {
+                // It has something else under this digest, and would say that the blob is there.
+                self.beliefs.was_wrong(&key.registry);
+            }
             tries += 1;
             let allowed = if fault.error.category() == Category::Corrupt { TRIES_IF_CORRUPT } else { TRIES };
             let again =
@@ -167,7 +181,7 @@ impl Engine {
             match upload {
                 Some(upload) => Ok(Opening::Upload(upload)),
                 None => {
-                    let opening = self.open(digest, source.repository(), destination).await;
+                    let opening = self.open(key, source.repository(), destination).await;
                     opening.map_err(|error| at_destination(error).after_repeats())
                 }
             }
@@ -181,7 +195,7 @@ impl Engine {
             match gather(beside, open, read).await? {
                 Gathered::There(arrival) => return Ok(arrival),
                 Gathered::Ready(upload, content) => {
-                    destination.finish_upload(upload, digest, content).await.map_err(at_destination)?;
+                    send_tiny(key, content, destination, upload).await.map_err(at_destination)?;
                 }
             }
         } else {
@@ -216,7 +230,7 @@ async fn fly(mut guard: Guard) {
                 guard.close(|ticket| engine.board.landed(ticket));
             }
             // It says nothing of what was there before.
-            Ok(Started::Upload(upload)) => match engine.is_there(&destination, &key.digest).await {
+            Ok(Started::Upload(upload)) => match engine.is_there(&destination, &key).await {
                 Ok(true) => {
                     engine.tell_arrival(&key, &ticket.destination, &Arrival::Present, Instant::now());
                     guard.close(|ticket| engine.board.landed(ticket));
@@ -268,6 +282,22 @@ async fn gather<T>(
     }
 }
 
+/// Sends a blob from memory, in whichever way it is taken.
+async fn send_tiny(
+    key: &BlobKey,
+    content: Bytes,
+    destination: &RepositoryClient,
+    mut upload: Upload,
+) -> Result<(), Error> {
+    for _ in 0..WAYS {
+        match destination.finish_upload(upload, &key.digest, content.clone()).await {
+            Err(error) if error.is_too_large() => upload = destination.start_upload().await?,
+            result => return result,
+        }
+    }
+    destination.finish_upload(upload, &key.digest, content).await
+}
+
 async fn send(
     key: &BlobKey,
     source: &RepositoryClient,
@@ -296,7 +326,7 @@ fn scope(fault: &Fault, source: &Repository) -> Scope {
 fn is_lost_upload(fault: &Fault) -> bool {
     fault.side == Side::Destination
         && matches!(&fault.error.kind, ErrorKind::Status { status, .. } if matches!(status.as_u16(), 404 | 416))
-        && fault.error.request.starts_with("PUT ")
+        && ["PUT ", "PATCH "].iter().any(|method| fault.error.request.starts_with(method))
 }
 
 /// The pauses between the tries of one blob.

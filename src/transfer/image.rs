@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::task::JoinSet;
 
 use super::Engine;
@@ -14,7 +15,7 @@ use crate::digest::Digest;
 use crate::event::{Category, Event, Failure, Success};
 use crate::plan::Task;
 use crate::reference::Identifier;
-use crate::registry::{Content, Descriptor, Error, Manifest, RepositoryClient};
+use crate::registry::{Content, Descriptor, Error, Manifest, RepositoryClient, platform_in};
 
 /// Indexes within indexes, at most: real ones have two levels.
 const MAX_DEPTH: usize = 8;
@@ -37,7 +38,16 @@ pub(super) struct Image {
 impl Image {
     /// Brings the image to its destination, unless it is there.
     pub async fn copy(&self) -> Result<(Success, Digest), Failure> {
-        let (there, wanted) = self.compare().await.map_err(|error| error.to_failure())?;
+        let compared = self.compare().await;
+        let may_be_closed = match &compared {
+            Ok((there, _)) => there.is_none(),
+            // Some say the same of a repository that they do not have as of one that is not for us.
+            Err(error) => error.is_refused_repository() || error.is_not_found(),
+        };
+        if may_be_closed {
+            self.destination.check_open().await.map_err(|error| error.to_failure())?;
+        }
+        let (there, wanted) = compared.map_err(|error| error.to_failure())?;
         if let (Some(there), Some(wanted)) = (there, wanted)
             && there == wanted
         {
@@ -98,13 +108,14 @@ impl Image {
     }
 
     /// Brings a child of an index, once for all who name it in this repository.
-    async fn bring_child(&self, child: &Descriptor, depth: usize) -> Result<(), Failure> {
+    async fn bring_child(&self, index: &[u8], child: &Descriptor, depth: usize) -> Result<(), Failure> {
         let settle = async || {
             let by_digest = Identifier::Digest(child.digest.clone());
             if self.is_there(&by_digest).await? {
                 return Ok(());
             }
-            let manifest = self.source.manifest(&by_digest).await.map_err(|error| error.to_failure())?;
+            let manifest =
+                self.source.manifest(&by_digest).await.map_err(|error| absent_child(index, child, &error))?;
             if manifest.bytes.len() as u64 != child.size {
                 return Err(self.corrupt(format!(
                     "manifest {} has {} bytes, but the index that names it says {}",
@@ -135,6 +146,7 @@ impl Image {
             self.bring_parts(manifest, depth).await?;
             let error = match self.destination.client.put_manifest(identifier, manifest).await {
                 Ok(()) => {
+                    self.note_sealed(manifest);
                     self.tell_skipped(manifest);
                     return Ok(());
                 }
@@ -153,6 +165,13 @@ impl Image {
             }
             tokio::time::sleep(Duration::from_millis(500 * u64::from(repairs))).await;
         }
+    }
+
+    /// Notes that the manifest is there, so that its blobs can be mounted even where that needs one.
+    fn note_sealed(&self, manifest: &Manifest) {
+        let (Content::Blobs(blobs) | Content::Index { blobs, .. }) = &manifest.content;
+        let repository = self.destination.client.repository();
+        self.engine.board.sealed(repository, blobs.iter().map(|blob| (&blob.digest, blob.size)));
     }
 
     /// Names the layers that were left where they are.
@@ -181,13 +200,13 @@ impl Image {
                 if depth == MAX_DEPTH {
                     return Err(self.corrupt(format!("indexes are nested more than {MAX_DEPTH} deep")));
                 }
-                self.bring_children(manifests, depth + 1).await?;
+                self.bring_children(manifest, manifests, depth + 1).await?;
                 self.bring_blobs(blobs).await
             }
         }
     }
 
-    async fn bring_children(&self, children: &[Descriptor], depth: usize) -> Result<(), Failure> {
+    async fn bring_children(&self, index: &Manifest, children: &[Descriptor], depth: usize) -> Result<(), Failure> {
         let mut seen = HashSet::new();
         let mut distinct = children.iter().filter(|child| seen.insert(&child.digest));
         let mut running = JoinSet::new();
@@ -195,7 +214,7 @@ impl Image {
             while running.len() < CHILDREN
                 && let Some(child) = distinct.next()
             {
-                running.spawn(self.clone().boxed_child(child.clone(), depth));
+                running.spawn(self.clone().boxed_child(index.bytes.clone(), child.clone(), depth));
             }
             match running.join_next().await {
                 None => return Ok(()),
@@ -206,8 +225,13 @@ impl Image {
     }
 
     /// Boxed, because children may be indexes and have children.
-    fn boxed_child(self, child: Descriptor, depth: usize) -> Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>> {
-        Box::pin(async move { self.bring_child(&child, depth).await })
+    fn boxed_child(
+        self,
+        index: Bytes,
+        child: Descriptor,
+        depth: usize,
+    ) -> Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>> {
+        Box::pin(async move { self.bring_child(&index, &child, depth).await })
     }
 
     /// Asks for all blobs at once, then waits until each is there.
@@ -236,8 +260,24 @@ impl Image {
             reason: reason.into(),
             transient: false,
             is_final: false,
+            remedy: None,
         }
     }
+}
+
+/// Why a child cannot be read: an index may name manifests that are not there, which is then told with their platform.
+fn absent_child(index: &[u8], child: &Descriptor, error: &Error) -> Failure {
+    let failure = error.to_failure();
+    if !error.is_not_found() {
+        return failure;
+    }
+    let platform = platform_in(index, &child.digest).map(|platform| format!(" for {platform}")).unwrap_or_default();
+    let reason = format!(
+        "the index names a manifest{platform} that the source does not have, {}; --platform copies only the platforms \
+         that it names ({failure})",
+        child.digest
+    );
+    Failure { reason: reason.into(), ..failure }
 }
 
 /// Whether a manifest was refused because the registry lacks what it names.
