@@ -143,8 +143,14 @@ impl Engine {
             }
             outcomes[job] = outcome;
             if let Some(repository) = queue.ended(job) {
-                self.destinations().remove(repository);
+                let destination = self.destinations().remove(repository);
                 self.board.close(repository);
+                // All that was wanted there was mounted, or there already.
+                if let Some(destination) = destination
+                    && let Some(upload) = destination.take_first_upload()
+                {
+                    self.flights.spawn(async move { destination.client.cancel_upload(upload).await });
+                }
             }
         }
         self.round().cancel();

@@ -43,8 +43,8 @@ pub enum ErrorKind {
     WrongDigest { expected: Digest, found: Digest },
     /// An upload was refused for its token, which is renewed for the next try.
     TokenExpired,
-    /// A blob was not taken in one request of its size. It is sent in another way at the next try.
-    TooLarge { status: StatusCode },
+    /// A blob was not taken in requests of the size it was sent in. The next try sends it in others.
+    Portion { status: StatusCode },
     /// There is no such repository to push to, and the registry makes none.
     NoRepository { repository: Repository, status: StatusCode, message: String },
     /// The tag may not be moved, and names another manifest.
@@ -82,7 +82,7 @@ impl Error {
                 Category::Corrupt
             }
             ErrorKind::NoRepository { .. } => Category::NotFound,
-            ErrorKind::Unsupported { .. } | ErrorKind::TooLarge { .. } | ErrorKind::ImmutableTag { .. } => {
+            ErrorKind::Unsupported { .. } | ErrorKind::Portion { .. } | ErrorKind::ImmutableTag { .. } => {
                 Category::Refused
             }
         }
@@ -106,9 +106,9 @@ impl Error {
             || matches!(self.status(), Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN))
     }
 
-    /// Whether a blob is to be sent in another way, at once.
-    pub fn is_too_large(&self) -> bool {
-        matches!(self.kind, ErrorKind::TooLarge { .. })
+    /// Whether a blob is to be sent again at once, in requests of another size.
+    pub fn wants_other_portions(&self) -> bool {
+        matches!(self.kind, ErrorKind::Portion { .. })
     }
 
     /// Whether the registry says that there is no such thing.
@@ -197,7 +197,7 @@ impl ErrorKind {
             | Self::TimedOut { .. }
             | Self::RefusedElsewhere { .. }
             | Self::TokenExpired
-            | Self::TooLarge { .. }
+            | Self::Portion { .. }
             | Self::WrongDigest { .. }
             | Self::WrongSize { .. } => true,
             Self::Rejected { .. }
@@ -229,7 +229,7 @@ impl fmt::Display for ErrorKind {
             Self::Broken { reason } => write!(f, "the connection broke: {reason}"),
             Self::TimedOut { after } => write!(f, "nothing came for {}", humantime::format_duration(*after)),
             Self::TokenExpired => f.write_str("the upload's token was refused"),
-            Self::TooLarge { status } => write!(f, "{status}: the blob is too large for one request"),
+            Self::Portion { status } => write!(f, "{status}: it takes no request of this size"),
             Self::NoRepository { repository, status, message } => {
                 write!(f, "there is no repository {repository} to push to: {}", Said(*status, message))
             }

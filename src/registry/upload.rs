@@ -14,19 +14,23 @@ mod modes;
 mod sending;
 
 use std::borrow::Cow;
+use std::time::Duration;
 
-use reqwest::header::LOCATION;
-use reqwest::{Method, StatusCode};
+use reqwest::header::{HeaderMap, LOCATION};
+use reqwest::{Method, Request, StatusCode};
 use url::{Position, Url};
 
 pub(super) use self::modes::Modes;
 use super::RepositoryClient;
 use super::advice;
 use super::error::{Error, ErrorKind};
-use super::exchange::{Call, Kind};
+use super::exchange::{Call, Kind, with_authorization};
 use super::http::Answer;
 use crate::digest::Digest;
 use crate::reference::Repository;
+
+/// Longest wait for the answer to a courtesy.
+const CANCEL: Duration = Duration::from_secs(10);
 
 /// An upload that a registry has opened: where its bytes go.
 #[derive(Debug, Clone)]
@@ -54,6 +58,15 @@ impl RepositoryClient {
             return Err(self.error(&Method::POST, &url, advice::told(&self.repository, answer.refusal())));
         }
         self.upload(&url, &answer)
+    }
+
+    /// Gives up an upload that is not needed. Few accounts may, and registries forget uploads by themselves, so it does
+    /// not matter what comes of it.
+    pub async fn cancel_upload(&self, upload: Upload) {
+        let Ok(authorization) = self.authorize(&upload.url, &self.scope(None)).await else { return };
+        let mut request = Request::new(Method::DELETE, upload.url);
+        *request.headers_mut() = with_authorization(&HeaderMap::new(), authorization.as_ref());
+        let _ = tokio::time::timeout(CANCEL, self.client.transport.send(request)).await;
     }
 
     /// Asks the registry to take the blob from another of its repositories; or, where `from` is this repository,
@@ -126,7 +139,7 @@ impl Upload {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use reqwest::header::{HeaderMap, HeaderValue};
+    use reqwest::header::HeaderValue;
 
     use super::*;
 

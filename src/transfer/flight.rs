@@ -142,7 +142,7 @@ impl Engine {
                 Ok(arrival) => return Ok(arrival),
                 Err(fault) => fault,
             };
-            if fault.error.is_too_large() && ways < WAYS {
+            if fault.error.wants_other_portions() && ways < WAYS {
                 // The registry has been understood, and nothing is wrong.
                 ways += 1;
                 tracing::info!(digest = %key.digest, "{}; it is sent in another way", fault.error);
@@ -291,7 +291,7 @@ async fn send_tiny(
 ) -> Result<(), Error> {
     for _ in 0..WAYS {
         match destination.finish_upload(upload, &key.digest, content.clone()).await {
-            Err(error) if error.is_too_large() => upload = destination.start_upload().await?,
+            Err(error) if error.wants_other_portions() => upload = destination.start_upload().await?,
             result => return result,
         }
     }

@@ -7,7 +7,7 @@ use crate::reference::Repository;
 use crate::registry::{Error, RepositoryClient, Started, Upload};
 
 /// The size up to which a blob is sent into the upload that was opened to see whether the repository takes any.
-const TINY: u64 = 128 << 10;
+const TINY: u64 = 16 << 10;
 
 /// How a blob came to be where it is needed.
 pub(super) enum Arrival {

@@ -12,6 +12,8 @@ mod faults;
 mod interruption;
 mod limits;
 mod output;
+mod pull_dialects;
+mod push_dialects;
 mod real_registries;
 mod rules;
 mod support;

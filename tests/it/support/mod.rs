@@ -2,6 +2,7 @@
 
 pub mod docker_registry;
 pub mod kube_api;
+pub mod nginx;
 pub mod run;
 pub mod skopeo;
 
