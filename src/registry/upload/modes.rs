@@ -108,7 +108,9 @@ impl Modes {
         let next = match complaint {
             Complaint::TooLarge => {
                 known.too_large = known.too_large.min(size);
-                known.chunk.min(size / 2).max(SMALLEST_CHUNK)
+                // The next power of two below: limits are often such.
+                let halved = 1 << size.saturating_sub(1).max(1).ilog2();
+                known.chunk.min(halved).max(SMALLEST_CHUNK)
             }
             Complaint::TooSmall => {
                 known.too_small = known.too_small.max(size);

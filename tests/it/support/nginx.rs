@@ -36,6 +36,7 @@ impl Nginx {
             .args(["-e", "error.log", "-c", "nginx.conf", "-p"])
             .arg(directory.path())
             .env_clear()
+            .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::create(path("stderr.log")).unwrap())
