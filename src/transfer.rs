@@ -6,7 +6,7 @@
 //! | --- | --- |
 //! | `queue` | which image is admitted next |
 //! | `image` | one image: compare, bring its parts, write its manifest |
-//! | `destination` | what is known of one destination repository |
+//! | `destination` | what is known of one destination repository, and whether it takes anything |
 //! | `board` | who needs which blob where, and who moves it |
 //! | `lane` | the places for blobs in flight |
 //! | `flight` | one blob on its way, with its tries |

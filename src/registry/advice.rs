@@ -41,7 +41,7 @@ pub(super) fn told(repository: &Repository, refusal: ErrorKind) -> ErrorKind {
         ErrorKind::Status { status, codes, message, .. }
             if is_missing(repository, status.as_u16(), &codes, &message) =>
         {
-            ErrorKind::NoRepository { repository: repository.clone(), status, message }
+            ErrorKind::NoRepository { repository: Box::new(repository.clone()), status, message }
         }
         other => other,
     }

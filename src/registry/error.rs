@@ -46,9 +46,9 @@ pub enum ErrorKind {
     /// A blob was not taken in requests of the size it was sent in. The next try sends it in others.
     Portion { status: StatusCode },
     /// There is no such repository to push to, and the registry makes none.
-    NoRepository { repository: Repository, status: StatusCode, message: String },
+    NoRepository { repository: Box<Repository>, status: StatusCode, message: String },
     /// The tag may not be moved, and names another manifest.
-    ImmutableTag { tag: String, found: Digest, status: StatusCode, message: String },
+    ImmutableTag { tag: String, found: Box<Digest>, status: StatusCode, message: String },
     /// More or fewer bytes than said.
     WrongSize { expected: u64, found: u64 },
     /// An answer that makes no sense by the specification.
@@ -100,15 +100,24 @@ impl Error {
         matches!(self.kind, ErrorKind::Rejected { .. })
     }
 
-    /// Whether the registry takes nothing for the repository: it is not there, or not for us.
+    /// Whether the registry takes nothing for the repository: it is not there, not for us, or has no valid name.
     pub fn is_refused_repository(&self) -> bool {
         matches!(self.kind, ErrorKind::NoRepository { .. } | ErrorKind::Rejected { .. } | ErrorKind::LoginNeeded)
-            || matches!(self.status(), Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN))
+            || matches!(self.status().map(|status| status.as_u16()), Some(400 | 401 | 403))
     }
 
     /// Whether a blob is to be sent again at once, in requests of another size.
     pub fn wants_other_portions(&self) -> bool {
         matches!(self.kind, ErrorKind::Portion { .. })
+    }
+
+    /// Whether an upload is gone: the registry forgot it, or its state and the bytes do not fit (distribution answers both
+    /// with 404, or 416). A new one may do.
+    pub fn is_lost_upload(&self) -> bool {
+        let of_session = || ["BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID"].iter().any(|code| self.has_code(code));
+        let of_bytes = ["PUT ", "PATCH "].iter().any(|method| self.request.starts_with(method));
+        let status = self.status().map(|status| status.as_u16());
+        of_bytes && (matches!(status, Some(404 | 416)) || of_session())
     }
 
     /// Whether the registry says that there is no such thing.

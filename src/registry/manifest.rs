@@ -122,7 +122,7 @@ impl RepositoryClient {
                 if tells_of_immutability(*status, message) =>
             {
                 let (tag, message) = (tag.to_string(), message.clone());
-                let kind = ErrorKind::ImmutableTag { tag, found, status: *status, message };
+                let kind = ErrorKind::ImmutableTag { tag, found: Box::new(found), status: *status, message };
                 Err(Error { kind, ..error.clone() })
             }
             _ => Err(error),

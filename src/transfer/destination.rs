@@ -36,6 +36,8 @@ pub(super) type Settled = Arc<Shared<(), Failure>>;
 enum Tags {
     /// The first one asked for was there, so that more probably are; each has to be asked for.
     SomeThere,
+    /// The first one could not be asked for, as if the repository were not there or not for us.
+    Refused(Error),
     /// There is no list, or none that is worth reading; each has to be asked for.
     Unlisted,
     Listed(HashSet<Tag>),
@@ -65,9 +67,10 @@ impl Destination {
             Some(tags) => tags,
             None => {
                 let first = async || {
-                    Ok(Arc::new(match asked.insert(self.client.digest(&identifier).await) {
+                    Ok(Arc::new(match &*asked.insert(self.client.digest(&identifier).await) {
                         Ok(Some(_)) => Tags::SomeThere,
                         Ok(None) => self.list().await,
+                        Err(error) if error.is_refused_repository() => Tags::Refused(error.clone()),
                         // This tag's failure is not that of the others.
                         Err(_) => Tags::Unlisted,
                     }))
@@ -78,6 +81,8 @@ impl Destination {
         match (asked, &*tags) {
             (Some(digest), _) => digest,
             (None, Tags::Listed(tags)) if !tags.contains(tag) => Ok(None),
+            // It is seen first whether the repository is open; if it is, each tag is asked for.
+            (None, Tags::Refused(error)) if self.probed.peek().is_none() => Err(error.clone()),
             (None, _) => self.client.digest(&identifier).await,
         }
     }

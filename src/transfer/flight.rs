@@ -45,6 +45,10 @@ fn at_destination(error: Error) -> Fault {
 }
 
 impl Fault {
+    fn is_lost_upload(&self) -> bool {
+        self.side == Side::Destination && self.error.is_lost_upload()
+    }
+
     fn after_repeats(self) -> Self {
         // Wrong bytes are seen only when the request is over.
         Self { was_repeated: self.error.category() != Category::Corrupt, ..self }
@@ -155,7 +159,7 @@ impl Engine {
             tries += 1;
             let allowed = if fault.error.category() == Category::Corrupt { TRIES_IF_CORRUPT } else { TRIES };
             let again =
-                tries < allowed && !fault.was_repeated && (fault.error.is_transient() || is_lost_upload(&fault));
+                tries < allowed && !fault.was_repeated && (fault.error.is_transient() || fault.is_lost_upload());
             let Some(pause) = pauses.next().filter(|_| again) else { return Err(fault) };
             let pause = fault.error.retry_after().unwrap_or(pause);
             self.tell(Event::BlobRetried {
@@ -319,14 +323,6 @@ fn scope(fault: &Fault, source: &Repository) -> Scope {
         Side::Source => Scope::Source(source.clone()),
         Side::Destination => Scope::Destination,
     }
-}
-
-/// Whether an upload is gone: the registry forgot it, or its state and the bytes do not fit (distribution answers both
-/// with 404, or 416). A new one may do.
-fn is_lost_upload(fault: &Fault) -> bool {
-    fault.side == Side::Destination
-        && matches!(&fault.error.kind, ErrorKind::Status { status, .. } if matches!(status.as_u16(), 404 | 416))
-        && ["PUT ", "PATCH "].iter().any(|method| fault.error.request.starts_with(method))
 }
 
 /// The pauses between the tries of one blob.

@@ -38,16 +38,18 @@ pub(super) struct Image {
 impl Image {
     /// Brings the image to its destination, unless it is there.
     pub async fn copy(&self) -> Result<(Success, Digest), Failure> {
-        let compared = self.compare().await;
-        let may_be_closed = match &compared {
-            Ok((there, _)) => there.is_none(),
-            // Some say the same of a repository that they do not have as of one that is not for us.
-            Err(error) => error.is_refused_repository() || error.is_not_found(),
+        let (there, wanted) = match self.compare().await {
+            Ok((None, wanted)) => {
+                self.destination.check_open().await.map_err(|error| error.to_failure())?;
+                (None, wanted)
+            }
+            // Some say the same of a repository that they do not have as of a tag that is not for us.
+            Err(error) if error.is_refused_repository() => {
+                self.destination.check_open().await.map_err(|error| error.to_failure())?;
+                self.compare().await.map_err(|error| error.to_failure())?
+            }
+            compared => compared.map_err(|error| error.to_failure())?,
         };
-        if may_be_closed {
-            self.destination.check_open().await.map_err(|error| error.to_failure())?;
-        }
-        let (there, wanted) = compared.map_err(|error| error.to_failure())?;
         if let (Some(there), Some(wanted)) = (there, wanted)
             && there == wanted
         {

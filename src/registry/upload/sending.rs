@@ -321,7 +321,8 @@ fn complaint(status: StatusCode, message: &str) -> Option<Complaint> {
     const LARGE: [&str; 4] = ["too large", "exceed", "maximum", "at most"];
     const SMALL: [&str; 4] = ["too small", "toosmall", "at least", "minimum"];
     match status.as_u16() {
-        413 => Some(Complaint::TooLarge),
+        // Some say so of what exceeds a quota, which no portion changes.
+        413 => (!message.to_ascii_lowercase().contains("quota")).then_some(Complaint::TooLarge),
         400 | 416 => {
             let text = message.to_ascii_lowercase();
             let says = |words: [&str; 4]| words.iter().any(|word| text.contains(word));
@@ -390,6 +391,6 @@ mod tests {
         assert_eq!(judge(416, "RANGE_INVALID: invalid content range"), None);
         let of_ecr = "InvalidLayerPart: Layer parts must be at least 5242880 bytes";
         assert_eq!(judge(400, of_ecr), Some(Complaint::TooSmall));
-        assert_eq!(judge(403, "quota exceeded"), None);
+        assert_eq!((judge(403, "quota exceeded"), judge(413, "Quota exceeded")), (None, None));
     }
 }
