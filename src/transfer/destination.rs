@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::digest::Digest;
 use crate::event::Failure;
-use crate::reference::{Identifier, Repository, Tag};
+use crate::reference::{Identifier, Registry, Repository, Tag};
 use crate::registry::{Error, RepositoryClient, Upload};
 use crate::shared::Shared;
 
@@ -54,6 +54,10 @@ impl Destination {
             blob_found: AtomicBool::new(false),
             manifests: Mutex::default(),
         }
+    }
+
+    pub fn registry(&self) -> &Registry {
+        self.client.repository().registry()
     }
 
     /// What the tag names, if it is there.

@@ -44,7 +44,7 @@ impl Image {
                 (None, wanted)
             }
             // Some say the same of a repository that they do not have as of a tag that is not for us.
-            Err(error) if error.is_refused_repository() => {
+            Err(error) if error.is_refused_repository() && error.registry == *self.destination.registry() => {
                 self.destination.check_open().await.map_err(|error| error.to_failure())?;
                 self.compare().await.map_err(|error| error.to_failure())?
             }
