@@ -54,6 +54,8 @@ pub struct Failure {
     pub transient: bool,
     /// Whether trying again in this run is pointless (rejected credentials, a clash).
     pub is_final: bool,
+    /// A line for a shell that creates what is missing, or a comment that says what to create.
+    pub remedy: Option<Arc<str>>,
 }
 
 impl Failure {
@@ -65,6 +67,7 @@ impl Failure {
             reason: "interrupted before it was done; run the same command again to finish it".into(),
             transient: false,
             is_final: true,
+            remedy: None,
         }
     }
 
@@ -76,6 +79,7 @@ impl Failure {
             reason: format!("internal error ({about}); please report it with the log").into(),
             transient: false,
             is_final: false,
+            remedy: None,
         }
     }
 }

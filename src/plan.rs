@@ -241,6 +241,7 @@ fn clash(clashes: &[String]) -> Failure {
         .into(),
         transient: false,
         is_final: true,
+        remedy: None,
     }
 }
 

@@ -16,7 +16,9 @@
 //! | `tags`, `manifest`, `referrers`, `blob`, `upload` | the calls |
 //! | `media` | manifests as data |
 //! | `error` | what can go wrong |
+//! | `advice` | what an operator can do about it at which registry |
 
+mod advice;
 mod auth;
 mod blob;
 mod challenge;
@@ -117,6 +119,7 @@ pub struct Client {
     pace: pace::Pace,
     throttle: Option<Arc<pace::Throttle>>,
     referrers_api: referrers::Api,
+    modes: upload::Modes,
 }
 
 /// One repository, and whether it may be written to. Cheap to clone.

@@ -55,10 +55,14 @@ impl Report {
         tracing::warn!("{text}");
     }
 
-    /// Names what failed, once each, then the totals, then the summary, which is the last line of output and log.
+    /// Names what failed, once each, then what to create before the next run, then the totals, then the summary, which is the last line of output and log.
     pub fn finish(&self, ending: &Ending, invalid: usize) {
         for (line, category) in text::failures(ending) {
             log::failed(&line, category);
+            self.console.err(&line);
+        }
+        for line in text::remedies(ending) {
+            log::remedy(&line);
             self.console.err(&line);
         }
         let totals = self.totals.to_line(self.began.elapsed());

@@ -7,7 +7,7 @@
 //! | `queue` | which image is admitted next |
 //! | `image` | one image: compare, bring its parts, write its manifest |
 //! | `convert` | what is to be placed: an image as it is, or what was asked for |
-//! | `destination` | what is known of one destination repository |
+//! | `destination` | what is known of one destination repository, and whether it takes anything |
 //! | `board` | who needs which blob where, and who moves it |
 //! | `lane` | the places for blobs in flight |
 //! | `flight` | one blob on its way, with its tries |
@@ -62,7 +62,7 @@ use crate::event::{Event, Failure, Listener, Success};
 
 use crate::plan::Task;
 use crate::reference::Repository;
-use crate::registry::Clients;
+use crate::registry::{Clients, Upload};
 
 /// How much is done at once. Everything that grows is bounded by these, never by layers, images or tags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -184,8 +184,14 @@ impl Engine {
             }
             outcomes[job] = outcome;
             if let Some(repository) = queue.ended(job) {
-                self.destinations().remove(repository);
+                let destination = self.destinations().remove(repository);
                 self.board.close(repository);
+                // All that was wanted there was mounted, or there already.
+                if let Some(destination) = destination
+                    && let Some(upload) = destination.take_first_upload()
+                {
+                    self.flights.spawn(async move { destination.client.cancel_upload(upload).await });
+                }
             }
         }
         self.round().cancel();
@@ -224,6 +230,11 @@ impl Engine {
 
     fn seems_empty(&self, repository: &Repository) -> bool {
         self.destinations().get(repository).is_some_and(|destination| destination.seems_empty())
+    }
+
+    fn take_first_upload(&self, repository: &Repository) -> Option<Upload> {
+        let destination = self.destinations().get(repository).cloned();
+        destination.and_then(|destination| destination.take_first_upload())
     }
 
     fn round(&self) -> CancellationToken {

@@ -3,31 +3,59 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::header::{CONTENT_RANGE, HeaderMap, HeaderValue, RANGE};
+use reqwest::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, HeaderValue, RANGE};
 use reqwest::{Method, Response, StatusCode};
 use url::Url;
 
 use super::RepositoryClient;
-use super::error::{Error, ErrorKind};
+use super::error::{Error, ErrorKind, unless_encoded};
 use super::exchange::{Call, Kind};
-use super::http::is_redirect;
+use super::http::{Answer, is_redirect};
 use crate::digest::Digest;
 
 /// A transfer in which no byte arrives for this long is broken.
 pub(super) const STALL: Duration = Duration::from_secs(60);
 
+/// What a registry says that it has of a blob.
+pub(super) enum Stored {
+    Absent,
+    Sized(u64),
+    /// It is there, of whatever size.
+    Unsized,
+}
+
 impl RepositoryClient {
-    /// Whether the repository holds the blob.
-    pub async fn has_blob(&self, digest: &Digest) -> Result<bool, Error> {
+    /// Whether the repository holds the blob, and not something of another size in its place.
+    pub async fn has_blob(&self, digest: &Digest, size: u64) -> Result<bool, Error> {
+        let (answer, stored) = self.stored(digest).await?;
+        match stored {
+            Stored::Absent => Ok(false),
+            Stored::Unsized => Ok(true),
+            Stored::Sized(found) => {
+                if found != size {
+                    tracing::warn!(url = %answer.url, size, found, "a blob there has another size, and is not used");
+                }
+                Ok(found == size)
+            }
+        }
+    }
+
+    /// What a HEAD tells of a blob.
+    pub(super) async fn stored(&self, digest: &Digest) -> Result<(Answer, Stored), Error> {
         let url = self.blob_url(digest).await?;
         let answer = self.call(&Call::new(Kind::BlobRead, Method::HEAD, url.clone())).await?;
-        match answer.status {
-            StatusCode::NOT_FOUND => Ok(false),
+        let stored = match answer.status {
+            StatusCode::NOT_FOUND => Stored::Absent,
             // Not known, which means that it is sent.
-            StatusCode::METHOD_NOT_ALLOWED | StatusCode::FORBIDDEN if self.push => Ok(false),
-            status if status.is_success() || is_redirect(status) => Ok(true),
-            _ => Err(self.error(&Method::HEAD, &url, answer.refusal())),
-        }
+            StatusCode::METHOD_NOT_ALLOWED | StatusCode::FORBIDDEN if self.push => Stored::Absent,
+            StatusCode::OK if !answer.headers.contains_key(CONTENT_ENCODING) => {
+                let length = answer.header(CONTENT_LENGTH.as_str()).and_then(|text| text.parse().ok());
+                length.map_or(Stored::Unsized, Stored::Sized)
+            }
+            status if status.is_success() || is_redirect(status) => Stored::Unsized,
+            _ => return Err(self.error(&Method::HEAD, &url, answer.refusal())),
+        };
+        Ok((answer, stored))
     }
 
     /// Reads a small blob whole and verifies it.
@@ -50,7 +78,7 @@ impl RepositoryClient {
         } else {
             return Ok(answer.body);
         };
-        Err(self.error(&Method::GET, &url, kind))
+        Err(self.error(&Method::GET, &url, unless_encoded(&answer.headers, kind)))
     }
 
     /// Opens the blob of `size` bytes at `offset`. A registry that cannot start there sends all, of which the start is
@@ -70,7 +98,8 @@ impl RepositoryClient {
         let start = offset - skip;
         match response.content_length() {
             Some(length) if start + length != size => {
-                Err(self.error(&Method::GET, &url, ErrorKind::WrongSize { expected: size, found: start + length }))
+                let kind = ErrorKind::WrongSize { expected: size, found: start + length };
+                Err(self.error(&Method::GET, &url, unless_encoded(response.headers(), kind)))
             }
             _ => Ok(BlobReader { repository: self.clone(), url, response, waiting: Bytes::new(), skip }),
         }
@@ -81,7 +110,7 @@ impl RepositoryClient {
         self.error(&Method::GET, url, ErrorKind::Malformed { reason })
     }
 
-    async fn blob_url(&self, digest: &Digest) -> Result<Url, Error> {
+    pub(super) async fn blob_url(&self, digest: &Digest) -> Result<Url, Error> {
         self.url(&format!("blobs/{digest}")).await
     }
 }
@@ -137,6 +166,12 @@ impl BlobReader {
 
     /// An error at this place: for what the reader's user finds wrong with the bytes.
     pub fn error(&self, kind: ErrorKind) -> Error {
+        let kind = match kind {
+            ErrorKind::WrongDigest { .. } | ErrorKind::WrongSize { .. } => {
+                unless_encoded(self.response.headers(), kind)
+            }
+            other => other,
+        };
         self.repository.error(&Method::GET, &self.url, kind)
     }
 }

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use reqwest::StatusCode;
+use reqwest::header::{CONTENT_ENCODING, HeaderMap};
 use serde::Deserialize;
 
+use super::advice;
 use super::pace::{LONGEST_WAIT, is_refusal};
 use crate::digest::Digest;
 use crate::event::{Category, Failure};
-use crate::reference::Registry;
+use crate::reference::{Registry, Repository};
 
 /// A request that did not give what was asked. Cheap to clone, since many may wait for one answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +58,12 @@ pub enum ErrorKind {
     WrongDigest { expected: Digest, found: Digest },
     /// An upload was refused for its token, which is renewed for the next try.
     TokenExpired,
+    /// A blob was not taken in requests of the size it was sent in. The next try sends it in others.
+    Portion { status: StatusCode },
+    /// There is no such repository to push to, and the registry makes none.
+    NoRepository { repository: Box<Repository>, status: StatusCode, message: String },
+    /// The tag may not be moved, and names another manifest.
+    ImmutableTag { tag: String, found: Box<Digest>, status: StatusCode, message: String },
     /// More or fewer bytes than said.
     WrongSize { expected: u64, found: u64 },
     /// An answer that makes no sense by the specification.
@@ -108,6 +116,7 @@ impl Error {
     pub fn category(&self) -> Category {
         match self.facts() {
             ErrorKind::Status { status: StatusCode::FORBIDDEN, .. } if self.may_be_of_media_type() => Category::Refused,
+            ErrorKind::Status { status, message, .. } if tells_of_quota(*status, message) => Category::Refused,
             ErrorKind::Status { status, .. } => match *status {
                 StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Category::Auth,
                 StatusCode::NOT_FOUND => Category::NotFound,
@@ -130,7 +139,10 @@ impl Error {
             ErrorKind::WrongDigest { .. } | ErrorKind::WrongSize { .. } | ErrorKind::Malformed { .. } => {
                 Category::Corrupt
             }
-            ErrorKind::Unsupported { .. } => Category::Refused,
+            ErrorKind::NoRepository { .. } => Category::NotFound,
+            ErrorKind::Unsupported { .. } | ErrorKind::Portion { .. } | ErrorKind::ImmutableTag { .. } => {
+                Category::Refused
+            }
         }
     }
 
@@ -144,6 +156,26 @@ impl Error {
     /// Whether the registry refused the credentials themselves.
     pub fn is_rejection(&self) -> bool {
         matches!(self.kind, ErrorKind::Rejected { .. })
+    }
+
+    /// Whether the registry takes nothing for the repository: it is not there, not for us, or has no valid name.
+    pub fn is_refused_repository(&self) -> bool {
+        matches!(self.kind, ErrorKind::NoRepository { .. } | ErrorKind::Rejected { .. } | ErrorKind::LoginNeeded)
+            || matches!(self.status().map(|status| status.as_u16()), Some(400 | 401 | 403))
+    }
+
+    /// Whether a blob is to be sent again at once, in requests of another size.
+    pub fn wants_other_portions(&self) -> bool {
+        matches!(self.kind, ErrorKind::Portion { .. })
+    }
+
+    /// Whether an upload is gone: the registry forgot it, or its state and the bytes do not fit (distribution answers both
+    /// with 404, or 416). A new one may do.
+    pub fn is_lost_upload(&self) -> bool {
+        let of_session = || ["BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID"].iter().any(|code| self.has_code(code));
+        let of_bytes = ["PUT ", "PATCH "].iter().any(|method| self.request.starts_with(method));
+        let status = self.status().map(|status| status.as_u16());
+        of_bytes && (matches!(status, Some(404 | 416)) || of_session())
     }
 
     /// Whether the registry says that there is no such thing.
@@ -191,6 +223,12 @@ impl Error {
             reason: reason.into(),
             transient: self.is_transient(),
             is_final: self.is_rejection(),
+            remedy: match &self.kind {
+                ErrorKind::NoRepository { repository, message, .. } => {
+                    Some(advice::create(repository, message).line.into())
+                }
+                _ => None,
+            },
         }
     }
 
@@ -210,6 +248,16 @@ impl Error {
             ErrorKind::Rejected { remedy, .. } | ErrorKind::Unavailable { remedy, .. } => remedy.clone(),
             ErrorKind::LoginNeeded => {
                 format!("give an entry for {:?} in auth.json, or log in with docker login", registry.as_str())
+            }
+            ErrorKind::NoRepository { repository, message, .. } => advice::create(repository, message).sentence,
+            ErrorKind::ImmutableTag { .. } => {
+                "delete the tag there, allow it to be moved, or give the image another tag".to_owned()
+            }
+            ErrorKind::Status { status, message, .. } if tells_of_quota(*status, message) => {
+                "free space there, or have the quota raised".to_owned()
+            }
+            ErrorKind::Status { status: StatusCode::PAYLOAD_TOO_LARGE, .. } => {
+                "the registry, or a proxy before it, limits the size of requests: have that limit raised".to_owned()
             }
             ErrorKind::Status { status: StatusCode::UNAUTHORIZED, .. } => {
                 format!("check that auth.json has an entry for {registry} whose account may use this repository")
@@ -257,6 +305,7 @@ impl ErrorKind {
             | Self::RefusedElsewhere { .. }
             | Self::TokenExpired
             | Self::Limited { .. }
+            | Self::Portion { .. }
             | Self::WrongDigest { .. }
             | Self::WrongSize { .. } => true,
             Self::Rejected { .. }
@@ -265,6 +314,8 @@ impl ErrorKind {
             | Self::Untrusted { .. }
             | Self::NotTls
             | Self::CertificateNeeded { .. }
+            | Self::NoRepository { .. }
+            | Self::ImmutableTag { .. }
             | Self::Malformed { .. }
             | Self::Unsupported { .. } => false,
         }
@@ -282,8 +333,7 @@ impl fmt::Display for Error {
 impl fmt::Display for ErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Status { status, message, .. } if message.is_empty() => write!(f, "{status}"),
-            Self::Status { status, message, .. } => write!(f, "{status} ({message})"),
+            Self::Status { status, message, .. } => Said(*status, message).fmt(f),
             Self::Verdict(kind) => write!(f, "{kind}"),
             Self::RefusedElsewhere { host, status } => write!(f, "{host}, where it leads, answered {status}"),
             Self::Rejected { source, message, .. } => {
@@ -303,12 +353,51 @@ impl fmt::Display for ErrorKind {
             Self::Broken { reason } => write!(f, "the connection broke: {reason}"),
             Self::TimedOut { after } => write!(f, "nothing came for {}", humantime::format_duration(*after)),
             Self::TokenExpired => f.write_str("the upload's token was refused"),
+            Self::Portion { status } => write!(f, "{status}: it takes no request of this size"),
+            Self::NoRepository { repository, status, message } => {
+                write!(f, "there is no repository {repository} to push to: {}", Said(*status, message))
+            }
+            Self::ImmutableTag { tag, found, status, message } => {
+                write!(f, "the tag {tag} is immutable there and names {found}: {}", Said(*status, message))
+            }
             Self::WrongDigest { expected, found } => write!(f, "the content has digest {found}, expected {expected}"),
             Self::WrongSize { expected, found } => write!(f, "{found} bytes came, expected {expected}"),
             Self::Malformed { reason } => write!(f, "the answer cannot be used: {reason}"),
             Self::Unsupported { reason } => f.write_str(reason),
         }
     }
+}
+
+/// A status with what the registry said to it, if anything.
+struct Said<'a>(StatusCode, &'a str);
+
+impl fmt::Display for Said<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self(status, "") => write!(f, "{status}"),
+            Self(status, message) => write!(f, "{status} ({message})"),
+        }
+    }
+}
+
+/// What is wrong with some content; unless it came encoded, though that was not asked for, which is what is wrong then.
+pub(super) fn unless_encoded(headers: &HeaderMap, wrong: ErrorKind) -> ErrorKind {
+    let encoding = headers.get(CONTENT_ENCODING).and_then(|value| value.to_str().ok());
+    match encoding.map(one_line).filter(|encoding| !encoding.is_empty() && encoding != "identity") {
+        Some(encoding) => ErrorKind::Malformed {
+            reason: format!(
+                "it came with Content-Encoding {encoding}, which changes its bytes: something between here and the \
+                 registry's storage compresses what it sends, and must not"
+            ),
+        },
+        None => wrong,
+    }
+}
+
+/// Whether what the registry says is that there is no room, not that there are too many requests.
+fn tells_of_quota(status: StatusCode, message: &str) -> bool {
+    let message = message.to_ascii_lowercase();
+    matches!(status.as_u16(), 400 | 403 | 412 | 413) && (message.contains("quota") || message.contains("storage limit"))
 }
 
 /// 408, 429 and what servers say when they or those behind them are down.

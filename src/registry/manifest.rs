@@ -5,7 +5,7 @@ use reqwest::{Method, StatusCode};
 use url::Url;
 
 use super::RepositoryClient;
-use super::error::{Error, ErrorKind};
+use super::error::{Error, ErrorKind, unless_encoded};
 use super::exchange::{Call, Kind};
 use super::http::Answer;
 use super::media::{self, Defect, Manifest};
@@ -72,7 +72,8 @@ impl RepositoryClient {
                 return self.parse(&url, &answer, found);
             }
             if let Some(expected) = wrong.filter(|_| tries == READS) {
-                return Err(self.error(&Method::GET, &url, ErrorKind::WrongDigest { expected, found }));
+                let kind = ErrorKind::WrongDigest { expected, found };
+                return Err(self.error(&Method::GET, &url, unless_encoded(&answer.headers, kind)));
             }
             tracing::warn!(%url, "the manifest's bytes are not what its digest says; it is read again");
         }
@@ -97,8 +98,38 @@ impl RepositoryClient {
         })
     }
 
-    /// Writes a manifest under a tag or its digest, byte for byte.
+    /// Writes a manifest under a tag or its digest, byte for byte. That it is there already is a success, whatever the
+    /// registry says to its being put again.
     pub async fn put_manifest(&self, identifier: &Identifier, manifest: &Manifest) -> Result<(), Error> {
+        let Err(error) = self.try_put_manifest(identifier, manifest).await else { return Ok(()) };
+        let may_be_there = match &error.kind {
+            // An answer was lost, and perhaps those to the tries after it say that the tag is taken.
+            ErrorKind::Broken { .. } | ErrorKind::TimedOut { .. } => true,
+            ErrorKind::Status { status, .. } => {
+                status.is_server_error() || matches!(status.as_u16(), 400 | 403 | 409 | 412)
+            }
+            _ => false,
+        };
+        if !may_be_there || error.has_code("MANIFEST_BLOB_UNKNOWN") {
+            return Err(error);
+        }
+        match (Box::pin(self.digest(identifier)).await, identifier, &error.kind) {
+            (Ok(Some(found)), ..) if found == manifest.digest => {
+                tracing::info!(%error, %identifier, "the manifest is there all the same");
+                Ok(())
+            }
+            (Ok(Some(found)), Identifier::Tag(tag), ErrorKind::Status { status, message, .. })
+                if tells_of_immutability(*status, message) =>
+            {
+                let (tag, message) = (tag.to_string(), message.clone());
+                let kind = ErrorKind::ImmutableTag { tag, found: Box::new(found), status: *status, message };
+                Err(Error { kind, ..error.clone() })
+            }
+            _ => Err(error),
+        }
+    }
+
+    async fn try_put_manifest(&self, identifier: &Identifier, manifest: &Manifest) -> Result<(), Error> {
         let url = self.manifest_url(identifier).await?;
         let malformed = |reason: String| self.error(&Method::PUT, &url, ErrorKind::Malformed { reason });
         let media_type = HeaderValue::from_str(&manifest.media_type)
@@ -123,6 +154,14 @@ impl RepositoryClient {
     async fn manifest_url(&self, identifier: &Identifier) -> Result<Url, Error> {
         self.url(&format!("manifests/{identifier}")).await
     }
+}
+
+/// Whether a manifest was refused because its tag may not be moved: each registry says it in its own way (ECR 400
+/// TAG_INVALID, Harbor 412 PRECONDITION, Quay 409 TAG_IMMUTABLE, Docker Hub 403).
+fn tells_of_immutability(status: StatusCode, message: &str) -> bool {
+    let text = message.to_ascii_lowercase();
+    let says_so = ["immutable", "immutability", "already exists", "cannot be overwritten", "cannot update tag"];
+    matches!(status.as_u16(), 400 | 403 | 409 | 412) && says_so.iter().any(|words| text.contains(words))
 }
 
 fn read(method: Method, url: Url) -> Call {

@@ -13,7 +13,7 @@ use url::Url;
 use super::auth::show;
 use super::error::{Error, ErrorKind, is_refused_or_not_tls, is_transient};
 use super::http::{Answer, Http, Transport};
-use super::{Client, Keyring, auth, pace, patiently, patiently_for};
+use super::{Client, Keyring, auth, pace, patiently, patiently_for, upload};
 use crate::reference::Registry;
 
 const TIME_LIMIT: Duration = Duration::from_secs(30);
@@ -47,6 +47,7 @@ impl Client {
             pace: pace::Pace::new(registry, requests),
             throttle: None,
             referrers_api: Default::default(),
+            modes: upload::Modes::default(),
         }
     }
 

@@ -15,6 +15,8 @@ use crate::reference::Tag;
 
 /// Tags asked for at once: the most that every registry known allows.
 const PAGE: &str = "1000";
+/// Pages in a row without a new tag, after which there will be none: what they hold may be no tags, as digests are not.
+const BARREN: usize = 5;
 /// Some registries ignore the page size and send everything, with much else beside each tag.
 const MAX_BYTES: usize = 64 << 20;
 
@@ -31,6 +33,8 @@ impl RepositoryClient {
         url.query_pairs_mut().append_pair("n", PAGE);
         let mut tags = Vec::new();
         let mut seen = HashSet::new();
+        let mut asked = HashSet::from([url.clone()]);
+        let mut barren = 0;
         loop {
             let answer = self.page(url.clone()).await?;
             let refused_size = matches!(answer.status, StatusCode::BAD_REQUEST | StatusCode::METHOD_NOT_ALLOWED);
@@ -54,10 +58,12 @@ impl RepositoryClient {
                     Err(error) => tracing::warn!(repository = %self.repository, %error, "a listed name is left out"),
                 }
             }
+            barren = if tags.len() == before { barren + 1 } else { 0 };
             match next_page(&answer) {
                 None => return Ok(Some(tags)),
-                Some(_) if tags.len() == before => {
-                    return Err(malformed("its pages go on without new tags".to_owned()));
+                // What such a list leaves out cannot be known, so that no part of it is used.
+                Some(next) if barren == BARREN || !asked.insert(next.clone()) => {
+                    return Err(malformed("its pages go on for ever, without new tags".to_owned()));
                 }
                 Some(next) if next.origin() != url.origin() => {
                     return Err(malformed("its next page is on another host, which is not asked".to_owned()));

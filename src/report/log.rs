@@ -93,6 +93,10 @@ pub(super) fn failed(line: &str, category: Category) {
     tracing::error!(target: PRINTED, %category, "{line}");
 }
 
+pub(super) fn remedy(line: &str) {
+    tracing::info!(target: PRINTED, "{line}");
+}
+
 pub(super) fn totals(line: &str) {
     tracing::info!(target: PRINTED, "{line}");
 }

@@ -1,5 +1,6 @@
 //! The lines that are promised to people and scripts, word for word.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -40,6 +41,14 @@ pub(super) fn failures(ending: &Ending) -> Vec<(String, Category)> {
     // Stable: within a group the order stays.
     lines.sort_by_key(|(failure, _)| (&failure.registry, failure.category));
     lines.into_iter().map(|(failure, line)| (line, failure.category)).collect()
+}
+
+/// What to create before the next run, ready for a shell: each line once. Nothing if nothing is missing.
+pub(super) fn remedies(ending: &Ending) -> Vec<String> {
+    let lines: BTreeSet<&str> =
+        ending.failed_images.iter().filter_map(|image| image.failure.remedy.as_deref()).collect();
+    let head = (!lines.is_empty()).then(|| "CREATE what is missing, then run the same command again:".to_owned());
+    head.into_iter().chain(lines.into_iter().map(|line| format!("    {line}"))).collect()
 }
 
 impl Totals {
@@ -84,6 +93,23 @@ mod tests {
         let reference = name.parse::<Repository>().unwrap().tagged("1".parse().unwrap());
         let failure = failure(registry, category);
         FailedImage { source: reference.clone(), destination: reference, failure }
+    }
+
+    #[test]
+    fn what_is_missing_is_named_once() {
+        let missing = |remedy: Option<&str>| {
+            let image = image("s.io/a", "a.io", Category::NotFound);
+            FailedImage { failure: Failure { remedy: remedy.map(Into::into), ..image.failure }, ..image }
+        };
+        let ending = |remedies: &[Option<&str>]| Ending {
+            images: 9,
+            failed_images: remedies.iter().map(|remedy| missing(*remedy)).collect(),
+            failed_rules: Vec::new(),
+        };
+        let found = remedies(&ending(&[Some("make b"), None, Some("make a"), Some("make b")]));
+        assert_eq!(found[1..], ["    make a", "    make b"]);
+        assert!(found[0].starts_with("CREATE "));
+        assert_eq!(remedies(&ending(&[None])), [""; 0]);
     }
 
     #[test]

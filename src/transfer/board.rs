@@ -58,6 +58,8 @@ pub(super) struct Ticket {
     pub destination: Repository,
     pub work: Work,
     place: Place,
+    /// Whether a mount is asked for before the other repository has a manifest that names the blob.
+    is_early: bool,
 }
 
 #[derive(Debug)]
@@ -97,15 +99,40 @@ struct State {
     streamed_from: u64,
 }
 
+/// What came of the mounts that a registry was asked for. Some grant them only once the other repository has a manifest
+/// that names the blob (ECR, JFrog): those asked for before that are counted apart.
 #[derive(Default)]
 struct Mounts {
+    early: Asked,
+    late: Asked,
+}
+
+#[derive(Default)]
+struct Asked {
     granted: bool,
     refused: u32,
 }
 
-impl Mounts {
-    fn are_worth_asking(&self) -> bool {
+impl Asked {
+    fn is_worth_asking(&self) -> bool {
         self.granted || self.refused < REFUSALS
+    }
+}
+
+impl Mounts {
+    fn are_worth_asking(&self, early: bool) -> bool {
+        match early {
+            true => self.early.is_worth_asking(),
+            false => self.early.granted || self.late.is_worth_asking(),
+        }
+    }
+
+    fn told(&mut self, early: bool, granted: bool) {
+        let asked = if early { &mut self.early } else { &mut self.late };
+        match granted {
+            true => asked.granted = true,
+            false => asked.refused += 1,
+        }
     }
 }
 
@@ -190,7 +217,7 @@ impl Board {
         state.lanes.get(*kind).went_well(pair, *generation);
         state.release(ticket);
         if let Work::Mount { .. } = ticket.work {
-            state.mounts.entry(ticket.key.registry.clone()).or_default().granted = true;
+            state.mounts.entry(ticket.key.registry.clone()).or_default().told(ticket.is_early, true);
         }
         state.present.entry(ticket.destination.clone()).or_default().insert(ticket.key.digest.clone());
         let blob = state.blobs.entry(ticket.key.clone()).or_default();
@@ -203,7 +230,7 @@ impl Board {
     pub fn mount_refused(&self, ticket: &Ticket, upload: Option<Upload>) {
         let mut state = self.lock();
         state.release(ticket);
-        state.mounts.entry(ticket.key.registry.clone()).or_default().refused += 1;
+        state.mounts.entry(ticket.key.registry.clone()).or_default().told(ticket.is_early, false);
         let blob = state.blobs.entry(ticket.key.clone()).or_default();
         if let Some(need) = blob.need(&ticket.destination) {
             need.stage = Stage::Waiting;
@@ -262,6 +289,28 @@ impl Board {
         state.advance(&ticket.key);
     }
 
+    /// Whether a registry is asked for mounts from a repository that has a manifest which names the blob.
+    pub fn mounts_are_worth_asking(&self, registry: &Registry) -> bool {
+        self.lock().mounts.get(registry).is_none_or(|mounts| mounts.are_worth_asking(false))
+    }
+
+    /// What came of such a mount.
+    pub fn mount_told(&self, registry: &Registry, granted: bool) {
+        self.lock().mounts.entry(registry.clone()).or_default().told(false, granted);
+    }
+
+    /// A manifest that names these blobs is in `repository`: from there they can be mounted at any registry that mounts.
+    pub fn sealed<'a>(&self, repository: &Repository, blobs: impl Iterator<Item = (&'a Digest, u64)>) {
+        let mut state = self.lock();
+        for (digest, size) in blobs {
+            let key = BlobKey { registry: repository.registry().clone(), digest: digest.clone(), size };
+            if let Some(blob) = state.blobs.get_mut(&key).filter(|blob| !blob.home_is_sealed) {
+                blob.home = Some(repository.clone());
+                blob.home_is_sealed = true;
+            }
+        }
+    }
+
     /// The registry says that these blobs are not in `repository`, whatever was believed.
     pub fn forget<'a>(&self, repository: &Repository, blobs: impl Iterator<Item = (&'a Digest, u64)>) {
         let mut state = self.lock();
@@ -273,6 +322,7 @@ impl Board {
             // Nor is it mounted again: that may be how it came to be believed.
             if let Some(blob) = state.blobs.get_mut(&key) {
                 blob.home = None;
+                blob.home_is_sealed = false;
             }
         }
     }
@@ -301,14 +351,16 @@ impl State {
     /// granted, and else one moves it for the others.
     fn advance(&mut self, key: &BlobKey) {
         let Some(blob) = self.blobs.get_mut(key) else { return };
-        let mounts = self.mounts.get(&key.registry).is_none_or(Mounts::are_worth_asking);
+        let mounts = self.mounts.get(&key.registry);
+        let are_worth_asking = |early| mounts.is_none_or(|mounts| mounts.are_worth_asking(early));
+        // What is being moved now is there before its manifest.
+        let (now, once_moved) = (are_worth_asking(!blob.home_is_sealed), are_worth_asking(true));
         let moved_by = if key.size < self.streamed_from { Kind::Tiny } else { Kind::Worker };
         let mut somebody_moves = blob.needs.iter().any(|need| need.stage.is_move());
         for need in blob.needs.iter_mut().filter(|need| need.stage == Stage::Waiting) {
-            let may_mount = mounts && !need.mount_refused;
             let kind = match &blob.home {
-                Some(home) if may_mount && *home != need.destination => Kind::Mount,
-                None if may_mount && somebody_moves => continue,
+                Some(home) if now && !need.mount_refused && *home != need.destination => Kind::Mount,
+                None if once_moved && !need.mount_refused && somebody_moves => continue,
                 _ => moved_by,
             };
             need.stage = Stage::Queued(kind);
@@ -325,7 +377,10 @@ impl State {
             let place = Place { kind, generation: self.lanes.get(kind).generation(&pair), pair };
             let blob = self.blobs.entry(key.clone()).or_default();
             match blob.take(&destination, kind) {
-                Some(work) => return Some(Ticket { key, destination, work, place }),
+                Some(work) => {
+                    let is_early = !blob.home_is_sealed;
+                    return Some(Ticket { key, destination, work, place, is_early });
+                }
                 None => {
                     self.lanes.get(kind).release(&place.pair);
                     self.advance(&key);

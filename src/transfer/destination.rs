@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::digest::Digest;
 use crate::event::Failure;
-use crate::reference::{Identifier, Repository, Tag};
-use crate::registry::{Error, RepositoryClient};
+use crate::reference::{Identifier, Registry, Repository, Tag};
+use crate::registry::{Error, RepositoryClient, Upload};
 use crate::shared::Shared;
 
 /// As many HEADs are worth a page of a tag list.
@@ -21,6 +21,10 @@ pub(super) struct Destination {
     tags: Shared<Arc<Tags>, Error>,
     /// Nothing here is believed to be whole.
     force: bool,
+    /// Whether it takes what is sent, where that is not known from its tags.
+    probed: Shared<Option<Error>, Error>,
+    /// The upload by which that was found out, until a blob is sent into it.
+    first_upload: Mutex<Option<Upload>>,
     blob_found: AtomicBool,
     /// Manifests that are there, or are being brought there: once for all images that name them. By where they come from,
     /// since what one source lacks another may have.
@@ -39,6 +43,8 @@ pub(super) type Settled = Arc<Shared<Option<u64>, Failure>>;
 enum Tags {
     /// The first one asked for was there, so that more probably are; each has to be asked for.
     SomeThere,
+    /// The first one could not be asked for, as if the repository were not there or not for us.
+    Refused(Error),
     /// There is no list, or none that is worth reading; each has to be asked for.
     Unlisted,
     Listed(HashSet<Tag>),
@@ -51,10 +57,16 @@ impl Destination {
             images,
             force,
             tags: Shared::default(),
+            probed: Shared::default(),
+            first_upload: Mutex::default(),
             blob_found: AtomicBool::new(false),
             manifests: Mutex::default(),
             referrers: Mutex::default(),
         }
+    }
+
+    pub fn registry(&self) -> &Registry {
+        self.client.repository().registry()
     }
 
     /// What the tag names, if it is there.
@@ -68,9 +80,10 @@ impl Destination {
             Some(tags) => tags,
             None => {
                 let first = async || {
-                    Ok(Arc::new(match asked.insert(self.client.digest(&identifier).await) {
+                    Ok(Arc::new(match &*asked.insert(self.client.digest(&identifier).await) {
                         Ok(Some(_)) => Tags::SomeThere,
                         Ok(None) => self.list().await,
+                        Err(error) if error.is_refused_repository() => Tags::Refused(error.clone()),
                         // This tag's failure is not that of the others.
                         Err(_) => Tags::Unlisted,
                     }))
@@ -81,8 +94,44 @@ impl Destination {
         match (asked, &*tags) {
             (Some(digest), _) => digest,
             (None, Tags::Listed(tags)) if !tags.contains(tag) => Ok(None),
+            // It is seen first whether the repository is open; if it is, each tag is asked for.
+            (None, Tags::Refused(error)) if self.probed.peek().is_none() => Err(error.clone()),
             (None, _) => self.client.digest(&identifier).await,
         }
+    }
+
+    /// Sees to it that what is not there yet can come to be there. Some registries make no repository with the first push:
+    /// one upload tells it for all images that would go there, before anything of them is read, and is then used by the
+    /// first of their blobs.
+    pub async fn check_open(&self) -> Result<(), Error> {
+        match self.tags.peek().as_deref() {
+            Some(Tags::SomeThere) => return Ok(()),
+            Some(Tags::Listed(tags)) if !tags.is_empty() => return Ok(()),
+            _ => {}
+        }
+        let probe = async || {
+            Ok(match self.client.start_upload().await {
+                Ok(upload) => {
+                    *self.first_upload.lock().unwrap_or_else(PoisonError::into_inner) = Some(upload);
+                    None
+                }
+                Err(error) if error.is_refused_repository() => Some(error),
+                // It is seen with the blobs whether that lasts.
+                Err(error) => {
+                    tracing::debug!(%error, "it is not known whether the destination takes anything");
+                    None
+                }
+            })
+        };
+        match self.probed.get(|_| true, probe).await? {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    /// The upload that was opened to see whether the repository takes any, for the first who wants it.
+    pub fn take_first_upload(&self) -> Option<Upload> {
+        self.first_upload.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     async fn list(&self) -> Tags {

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use backon::BackoffBuilder as _;
+use bytes::Bytes;
 
 use super::Engine;
 use super::board::{BlobKey, Came, Scope, Ticket, Work};
@@ -18,6 +19,9 @@ use crate::registry::{BlobReader, Budget, Error, ErrorKind, RepositoryClient, St
 const TRIES: usize = 4;
 /// Tries of a blob whose bytes were wrong: another read may be right, many will not be.
 const TRIES_IF_CORRUPT: usize = 2;
+
+/// Ways to send a blob that a registry can make us try one after the other.
+const WAYS: usize = 4;
 
 /// Which side failed, and how.
 struct Fault {
@@ -44,6 +48,12 @@ fn at_source(error: Error) -> Fault {
 
 fn at_destination(error: Error) -> Fault {
     Fault { side: Side::Destination, error }
+}
+
+impl Fault {
+    fn is_lost_upload(&self) -> bool {
+        self.side == Side::Destination && self.error.is_lost_upload()
+    }
 }
 
 /// Gives the ticket back if its task ends without having said what came of it.
@@ -155,7 +165,7 @@ impl Engine {
         let source = &self.clients.reader(source).within(&budget, LONGEST_PAUSE);
         let destination = &self.clients.writer(&ticket.destination).within(&budget, LONGEST_PAUSE);
         let mut pauses = pauses();
-        let mut tries = 0;
+        let (mut tries, mut ways) = (0, 0);
         loop {
             let fault = match self.attempt(key, source, destination, &budget, upload.take(), passed).await {
                 Ok(arrival) => return Ok(arrival),
@@ -166,9 +176,19 @@ impl Engine {
                 self.board.overloaded(ticket);
                 continue;
             }
+            if fault.error.wants_other_portions() && ways < WAYS {
+                // The registry has been understood, and nothing is wrong.
+                ways += 1;
+                tracing::info!(digest = %key.digest, "{}; it is sent in another way", fault.error);
+                continue;
+            }
+            if fault.side == Side::Destination && matches!(fault.error.kind, ErrorKind::WrongSize { .. }) {
+                // It has something else under this digest, and would say that the blob is there.
+                self.beliefs.was_wrong(&key.registry);
+            }
             tries += 1;
             let allowed = if fault.error.category() == Category::Corrupt { TRIES_IF_CORRUPT } else { TRIES };
-            let again = tries < allowed && (fault.error.is_worth_repeating() || is_lost_upload(&fault));
+            let again = tries < allowed && (fault.error.is_worth_repeating() || fault.is_lost_upload());
             let Some(pause) = pauses.next().filter(|_| again && budget.spend()) else { return Err(fault) };
             let pause = fault.error.retry_after().map_or(pause, |asked| asked.min(LONGEST_PAUSE));
             self.tell(Event::BlobRetried {
@@ -196,7 +216,7 @@ impl Engine {
             match upload {
                 Some(upload) => Ok(Opening::Upload(upload)),
                 None => {
-                    let opening = self.open(digest, source.repository(), destination).await;
+                    let opening = self.open(key, source.repository(), destination).await;
                     opening.map_err(at_destination)
                 }
             }
@@ -209,7 +229,7 @@ impl Engine {
             match gather(beside, open, read).await? {
                 Gathered::There(arrival) => return Ok(arrival),
                 Gathered::Ready(upload, content) => {
-                    destination.finish_upload(upload, digest, content).await.map_err(at_destination)?;
+                    send_tiny(key, content, destination, upload).await.map_err(at_destination)?;
                 }
             }
         } else {
@@ -246,7 +266,7 @@ async fn fly(mut guard: Guard) {
                 guard.close(|ticket| engine.board.landed(ticket, Came::Mounted));
             }
             // It says nothing of what was there before.
-            Ok(Started::Upload(upload)) => match engine.is_there(&destination, &key.digest).await {
+            Ok(Started::Upload(upload)) => match engine.is_there(&destination, &key).await {
                 Ok(true) => {
                     engine.tell_arrival(&key, &ticket.destination, &Arrival::Present, Instant::now());
                     guard.close(|ticket| engine.board.landed(ticket, Came::Present));
@@ -332,6 +352,22 @@ async fn gather<T>(
     }
 }
 
+/// Sends a blob from memory, in whichever way it is taken.
+async fn send_tiny(
+    key: &BlobKey,
+    content: Bytes,
+    destination: &RepositoryClient,
+    mut upload: Upload,
+) -> Result<(), Error> {
+    for _ in 0..WAYS {
+        match destination.finish_upload(upload, &key.digest, content.clone()).await {
+            Err(error) if error.wants_other_portions() => upload = destination.start_upload().await?,
+            result => return result,
+        }
+    }
+    destination.finish_upload(upload, &key.digest, content).await
+}
+
 async fn send(
     key: &BlobKey,
     (source, reader): (&RepositoryClient, BlobReader),
@@ -355,14 +391,6 @@ fn scope(fault: &Fault, source: &Repository) -> Scope {
         Side::Source => Scope::Source(source.clone()),
         Side::Destination => Scope::Destination,
     }
-}
-
-/// Whether an upload is gone: the registry forgot it, or its state and the bytes do not fit (distribution answers both
-/// with 404, or 416). A new one may do.
-fn is_lost_upload(fault: &Fault) -> bool {
-    fault.side == Side::Destination
-        && matches!(&fault.error.kind, ErrorKind::Status { status, .. } if matches!(status.as_u16(), 404 | 416))
-        && fault.error.request.starts_with("PUT ")
 }
 
 /// The pauses between the tries of one blob.

@@ -86,7 +86,7 @@ impl Image {
 
     async fn bring(&self) -> Result<Brought, Failure> {
         let conversion = &self.conversion;
-        let (mut there, wanted) = self.compare().await.map_err(|error| error.to_failure())?;
+        let (mut there, wanted) = self.compare_where_open().await.map_err(|error| error.to_failure())?;
         self.ledger.before(there.as_ref());
         if let Some(wanted) = &wanted {
             self.ledger.source(wanted);
@@ -169,6 +169,23 @@ impl Image {
             reason: format!("the destination names {there} already, {whose}; --no-clobber leaves it so").into(),
             transient: false,
             is_final: true,
+            remedy: None,
+        }
+    }
+
+    /// Compares; and sees to it that the destination is there and takes anything before more is read of an image.
+    async fn compare_where_open(&self) -> Result<(Option<Digest>, Option<Digest>), Error> {
+        match self.compare().await {
+            Ok((None, wanted)) => {
+                self.destination.check_open().await?;
+                Ok((None, wanted))
+            }
+            // Some say the same of a repository that they do not have as of a tag that is not for us.
+            Err(error) if error.is_refused_repository() && error.registry == *self.destination.registry() => {
+                self.destination.check_open().await?;
+                self.compare().await
+            }
+            compared => compared,
         }
     }
 
@@ -271,7 +288,7 @@ impl Image {
             Some(manifest) => Ok(manifest.clone()),
             None => {
                 let read = self.engine.pulls.read(&self.source, &child.digest).await;
-                read.map(Arc::unwrap_or_clone).map_err(|error| error.to_failure())
+                read.map(Arc::unwrap_or_clone).map_err(|error| absent_child(child, &error))
             }
         }
     }
@@ -301,6 +318,7 @@ impl Image {
             }
             let error = match self.destination.client.put_manifest(identifier, manifest).await {
                 Ok(()) => {
+                    self.note_sealed(manifest);
                     self.tell_skipped(manifest);
                     return Ok(parts.map(|parts| parts.saturating_add(manifest.bytes.len() as u64)));
                 }
@@ -319,6 +337,13 @@ impl Image {
             }
             tokio::time::sleep(Duration::from_millis(500 * u64::from(repairs))).await;
         }
+    }
+
+    /// Notes that the manifest is there, so that its blobs can be mounted even where that needs one.
+    fn note_sealed(&self, manifest: &Manifest) {
+        let (Content::Blobs(blobs) | Content::Index { blobs, .. }) = &manifest.content;
+        let repository = self.destination.client.repository();
+        self.engine.board.sealed(repository, blobs.iter().map(|blob| (&blob.digest, blob.size)));
     }
 
     /// Names the layers that were left where they are.
@@ -433,8 +458,24 @@ impl Image {
             reason: reason.into(),
             transient: false,
             is_final: false,
+            remedy: None,
         }
     }
+}
+
+/// Why a child cannot be read: an index may name manifests that are not there, which is then told with their platform.
+fn absent_child(child: &Descriptor, error: &Error) -> Failure {
+    let failure = error.to_failure();
+    if !error.is_not_found() {
+        return failure;
+    }
+    let platform = child.platform.as_ref().map(|platform| format!(" for {platform}")).unwrap_or_default();
+    let reason = format!(
+        "the index names a manifest{platform} that the source does not have, {}; --platform copies only the platforms \
+         that it names ({failure})",
+        child.digest
+    );
+    Failure { reason: reason.into(), ..failure }
 }
 
 /// Whether a manifest was refused because the registry lacks what it names.

@@ -2,10 +2,12 @@
 //! is an upload. In as few requests as the registry can be believed in.
 
 use super::Engine;
-use super::board::Came;
-use crate::digest::Digest;
+use super::board::{BlobKey, Came};
 use crate::reference::Repository;
 use crate::registry::{Error, RepositoryClient, Started, Upload};
+
+/// The size up to which a blob is sent into the upload that was opened to see whether the repository takes any.
+const TINY: u64 = 16 << 10;
 
 /// How a blob came to be where it is needed.
 pub(super) enum Arrival {
@@ -34,18 +36,27 @@ impl Engine {
     /// Asks the destination to open an upload, by way of a mount where that can tell that none is needed.
     pub(super) async fn open(
         &self,
-        digest: &Digest,
+        key: &BlobKey,
         source: &Repository,
         destination: &RepositoryClient,
     ) -> Result<Opening, Error> {
+        let BlobKey { registry, digest, size } = key;
         let own = destination.repository();
-        let registry = own.registry();
-        if source.registry() == registry && source != own && self.beliefs.may_mount(registry) {
-            match destination.mount(digest, source).await {
+        let may_mount = || self.beliefs.may_mount(registry) && self.board.mounts_are_worth_asking(registry);
+        if source.registry() == registry && source != own && may_mount() {
+            let mounted = destination.mount(digest, source).await;
+            self.board.mount_told(registry, matches!(mounted, Ok(Started::Mounted)));
+            match mounted {
                 Ok(Started::Mounted) => return Ok(Opening::There(Arrival::Mounted(source.clone()))),
-                Ok(Started::Upload(upload)) => return self.unless_there(destination, digest, upload).await,
+                Ok(Started::Upload(upload)) => return self.unless_there(destination, key, upload).await,
                 Err(error) => tracing::debug!(%error, "not mounted"),
             }
+        }
+        if *size <= TINY
+            && let Some(upload) = self.take_first_upload(own)
+        {
+            // To send it once too often costs no more than to ask.
+            return Ok(Opening::Upload(upload));
         }
         if self.beliefs.may_tell(registry) {
             match destination.mount(digest, own).await {
@@ -54,7 +65,7 @@ impl Engine {
                 }
                 // The first time it is checked whether that is true.
                 Ok(Started::Mounted) => {
-                    if destination.has_blob(digest).await? {
+                    if destination.has_blob(digest, *size).await? {
                         self.beliefs.told_truth(registry);
                         return Ok(Opening::There(Arrival::Present));
                     }
@@ -63,7 +74,7 @@ impl Engine {
                 Ok(Started::Upload(upload)) if self.beliefs.tells(registry) => return Ok(Opening::Upload(upload)),
                 // Some registries answer every mount with an upload.
                 Ok(Started::Upload(upload)) => {
-                    let opening = self.unless_there(destination, digest, upload).await?;
+                    let opening = self.unless_there(destination, key, upload).await?;
                     if let Opening::There(_) = opening {
                         self.beliefs.tells_nothing(registry);
                     }
@@ -76,7 +87,7 @@ impl Engine {
                 }
             }
         }
-        if self.is_there(destination, digest).await? {
+        if self.is_there(destination, key).await? {
             return Ok(Opening::There(Arrival::Present));
         }
         Ok(Opening::Upload(destination.start_upload().await?))
@@ -86,17 +97,17 @@ impl Engine {
     async fn unless_there(
         &self,
         destination: &RepositoryClient,
-        digest: &Digest,
+        key: &BlobKey,
         upload: Upload,
     ) -> Result<Opening, Error> {
-        match self.is_there(destination, digest).await? {
+        match self.is_there(destination, key).await? {
             true => Ok(Opening::There(Arrival::Present)),
             false => Ok(Opening::Upload(upload)),
         }
     }
 
     /// Whether the blob is there, asked by HEAD. Where there are no tags there is hardly a blob, and it is not asked.
-    pub(super) async fn is_there(&self, destination: &RepositoryClient, digest: &Digest) -> Result<bool, Error> {
-        Ok(!self.seems_empty(destination.repository()) && destination.has_blob(digest).await?)
+    pub(super) async fn is_there(&self, destination: &RepositoryClient, key: &BlobKey) -> Result<bool, Error> {
+        Ok(!self.seems_empty(destination.repository()) && destination.has_blob(&key.digest, key.size).await?)
     }
 }

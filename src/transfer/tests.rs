@@ -71,7 +71,7 @@ async fn a_blob_whose_flight_panics_fails_its_image_and_frees_its_place() {
 /// With one of everything each deadlock shows.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_of_everything_is_enough_in_every_kind_of_world() {
-    for mounts in [Mounts::Allowed, Mounts::Ignored, Mounts::Refused(405)] {
+    for mounts in [Mounts::Allowed, Mounts::Ignored, Mounts::Refused(405), Mounts::AfterManifest] {
         for streamed_from in [0, 1500, u64::MAX] {
             let source = fake::Registry::open().await;
             let destination = fake::Registry::builder().mounts(mounts).start().await;
@@ -149,4 +149,29 @@ async fn a_flight_that_ends_before_it_began_gives_its_place_back() {
     assert!(answer.try_recv().unwrap().is_err());
     let _next_round = want();
     assert_eq!(engine.board.take_ready().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_mounted_only_after_its_manifest_is_mounted_then_and_sent_before() {
+    let source = fake::Registry::open().await;
+    let destination = fake::Registry::builder().mounts(Mounts::AfterManifest).start().await;
+    let shared = image(&[1, 2, 3, 4, 5, 6]);
+    let engine = engine(Limits::for_workers(7), |_| false);
+    // All at once: nobody waits for anybody's manifest, and the registry is soon asked no more.
+    let mut first = Vec::new();
+    for repository in 0..6 {
+        let name = format!("app{repository}");
+        source.put(&name, "1", &shared.clone().layer_of(100 + repository, 1_000));
+        first.push(task(&source, &format!("{name}:1"), &destination, &format!("{name}:1")));
+    }
+    assert!(run(&engine, &first).await.iter().all(|outcome| *outcome == Ok(Success::Copied)));
+    // Later the manifests are there, and what they name is mounted, however often it was refused before.
+    destination.clear_log();
+    source.put("late", "1", &shared.clone().layer_of(200, 1_000));
+    let late = [task(&source, "late:1", &destination, "late:1")];
+    assert_eq!(run(&engine, &late).await, [Ok(Success::Copied)]);
+    let granted = destination.requests_of(fake::Kind::Mount).into_iter().filter(|mount| mount.status == Some(201));
+    assert_eq!(granted.count(), 6);
+    assert_eq!(destination.count(fake::Kind::UploadFinish), 2, "its own layer and configuration");
+    assert_eq!(destination.missing("late", "1"), Vec::<String>::new());
 }

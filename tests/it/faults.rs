@@ -365,7 +365,8 @@ async fn a_registry_that_nobody_reaches_fails_its_images_alone() {
 
 #[tokio::test]
 async fn a_mount_that_is_refused_is_no_failure() {
-    for mounts in [Mounts::Ignored, Mounts::Refused(401), Mounts::Refused(403), Mounts::Refused(404)] {
+    let refusals = [400, 401, 403, 404, 405].map(Mounts::Refused);
+    for mounts in [Mounts::Ignored, Mounts::AfterManifest].into_iter().chain(refusals) {
         let source = Registry::open().await;
         let destination = Registry::builder().mounts(mounts).start().await;
         source.put("team/app", "1.0", &large(1));

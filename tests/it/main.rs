@@ -16,6 +16,8 @@ mod interruption;
 mod limits;
 mod output;
 mod proxies;
+mod pull_dialects;
+mod push_dialects;
 mod rates;
 mod real_registries;
 mod referrers;

@@ -12,6 +12,8 @@ use crate::transfer::lane::Kind;
 pub(super) struct Blob {
     /// A repository from which it can be mounted.
     pub home: Option<Repository>,
+    /// Whether a manifest there names it.
+    pub home_is_sealed: bool,
     pub needs: Vec<Need>,
     /// What failed in this round, so that nobody repeats it.
     pub failures: Vec<(Scope, Repository, Failure)>,

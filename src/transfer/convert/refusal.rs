@@ -46,6 +46,7 @@ impl Refusal {
             reason: self.to_string().into(),
             transient: false,
             is_final: true,
+            remedy: None,
         }
     }
 }

@@ -19,8 +19,10 @@ const HASH: &str = "$2b$04$Ymbb2/halD2dTp50Ya0v/uaayOkIi3No/zV1k55AulloAlONePBL.
 
 /// Says whether the programs of this module's tests are there. Where a build server runs them they have to be.
 pub fn is_installed(programs: &[&str]) -> bool {
-    let missing =
-        |name: &&&str| !matches!(Command::new(name).arg("--version").output(), Ok(out) if out.status.success());
+    let missing = |name: &&&str| {
+        let version = if **name == "nginx" { "-v" } else { "--version" };
+        !matches!(Command::new(name).arg(version).output(), Ok(out) if out.status.success())
+    };
     let Some(missing) = programs.iter().find(missing) else { return true };
     assert!(std::env::var_os("CI").is_none(), "{missing} is not installed");
     eprintln!("\nSKIPPED: {missing} is not installed\n");

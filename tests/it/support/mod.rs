@@ -3,6 +3,7 @@
 pub mod docker_registry;
 pub mod helper;
 pub mod kube_api;
+pub mod nginx;
 pub mod pki;
 pub mod proxy;
 pub mod run;

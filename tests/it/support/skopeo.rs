@@ -20,3 +20,13 @@ pub async fn digest(registry: &DockerRegistry, reference: &str) -> String {
     let hash: [u8; 32] = Sha256::digest(raw(registry, reference).await).into();
     format!("sha256:{}", hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
 }
+
+/// Reads all that belongs to an image and checks it against its digests.
+pub async fn assert_complete(registry: &DockerRegistry, reference: &str) {
+    let image = format!("docker://{}/{reference}", registry.host());
+    let folder = tempfile::tempdir().unwrap();
+    let to = format!("dir:{}", folder.path().display());
+    let arguments = ["--insecure-policy", "copy", "--all", "--src-tls-verify=false", &image, &to];
+    let output = Command::new("skopeo").args(arguments).output().await.unwrap();
+    assert!(output.status.success(), "skopeo cannot copy {image}: {}", String::from_utf8_lossy(&output.stderr));
+}

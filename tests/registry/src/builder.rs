@@ -16,6 +16,49 @@ pub enum Mounts {
     Ignored,
     /// Always an error of this status.
     Refused(u16),
+    /// As allowed, but only what a manifest of the repository named by `from` names.
+    AfterManifest,
+}
+
+/// What a registry does with a push to a repository that nobody has made. [`crate::Registry::create`] makes one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Missing {
+    /// It makes it.
+    #[default]
+    Made,
+    /// Everything about it is 404 NAME_UNKNOWN.
+    Unknown,
+    /// What is to be made is a project, the first part of the name; without it everything is 401 with an empty challenge.
+    NoProject,
+}
+
+/// What a registry says to a manifest that is put under a tag which is there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Tags {
+    #[default]
+    Movable,
+    /// 400 TAG_INVALID, also if it is the same manifest.
+    ImmutableAsEcr,
+    /// 412 PRECONDITION.
+    ImmutableAsHarbor,
+    /// 409 TAG_IMMUTABLE.
+    ImmutableAsQuay,
+    /// 403 DENIED.
+    ImmutableAsDockerHub,
+}
+
+/// In what portions a registry, and what stands before it, take a blob.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Portions {
+    pub(crate) body_limit: Option<u64>,
+    pub(crate) length_limit: Option<u64>,
+    pub(crate) chunk_limit: Option<u64>,
+    pub(crate) chunk_minimum: Option<u64>,
+    pub(crate) announced_minimum: Option<u64>,
+    pub(crate) chunks_created: bool,
+    pub(crate) loses_chunks: bool,
 }
 
 /// The choices made.
@@ -39,6 +82,9 @@ pub(crate) struct Settings {
     pub(crate) manifest_limit: usize,
     pub(crate) discard_uploads: bool,
     pub(crate) keep_log: bool,
+    pub(crate) portions: Portions,
+    pub(crate) missing: Missing,
+    pub(crate) tags: Tags,
 }
 
 /// Describes a registry: `Registry::builder().bearer(("alice", "secret")).page_size(2).start().await`.
@@ -70,6 +116,9 @@ impl Default for Builder {
                 manifest_limit: 4 * 1024 * 1024,
                 discard_uploads: false,
                 keep_log: true,
+                portions: Portions::default(),
+                missing: Missing::Made,
+                tags: Tags::Movable,
             },
         }
     }
@@ -190,6 +239,60 @@ impl Builder {
     /// Counts requests without remembering them, for long measurements.
     pub fn without_log(mut self) -> Self {
         self.settings.keep_log = false;
+        self
+    }
+
+    /// A proxy before it takes no body larger than this, whether its length is said or not: 413 with a page, as nginx does.
+    pub fn body_limit(mut self, bytes: u64) -> Self {
+        self.settings.portions.body_limit = Some(bytes);
+        self
+    }
+
+    /// A proxy before it takes no body that is said to be larger than this: 413 with a page.
+    pub fn length_limit(mut self, bytes: u64) -> Self {
+        self.settings.portions.length_limit = Some(bytes);
+        self
+    }
+
+    /// Takes no chunk with a Content-Range that is larger than this: 416 with a text, as GHCR does.
+    pub fn chunk_limit(mut self, bytes: u64) -> Self {
+        self.settings.portions.chunk_limit = Some(bytes);
+        self
+    }
+
+    /// Ends no upload of which a chunk but the last was smaller than this: 400, as ECR does.
+    pub fn chunk_minimum(mut self, bytes: u64) -> Self {
+        self.settings.portions.chunk_minimum = Some(bytes);
+        self
+    }
+
+    /// Says with each upload how small a chunk may be, in `OCI-Chunk-Min-Length`.
+    pub fn announced_chunk_minimum(mut self, bytes: u64) -> Self {
+        self.settings.portions.announced_minimum = Some(bytes);
+        self
+    }
+
+    /// Answers a chunk with 201, and a Range that stays at the first one.
+    pub fn chunks_created(mut self) -> Self {
+        self.settings.portions.chunks_created = true;
+        self
+    }
+
+    /// Keeps of several chunks the last alone, under the digest of the whole.
+    pub fn loses_chunks(mut self) -> Self {
+        self.settings.portions.loses_chunks = true;
+        self
+    }
+
+    /// What becomes of a push to a repository that nobody has made.
+    pub fn missing(mut self, missing: Missing) -> Self {
+        self.settings.missing = missing;
+        self
+    }
+
+    /// Whether tags can be moved.
+    pub fn tags(mut self, tags: Tags) -> Self {
+        self.settings.tags = tags;
         self
     }
 

@@ -61,6 +61,11 @@ impl Intake {
         }
     }
 
+    /// How many bytes were read so far.
+    pub(crate) fn received(&self) -> u64 {
+        self.received
+    }
+
     /// The whole body, or `None` if it is longer than `limit`.
     pub(crate) async fn whole(&mut self, limit: usize) -> Result<Option<Bytes>, Broken> {
         let mut whole = Vec::new();

@@ -20,7 +20,8 @@
 //! # });
 //! ```
 //!
-//! - [`Registry::builder`] chooses how it behaves: access, redirects, paging, mounts.
+//! - [`Registry::builder`] chooses how it behaves: access, redirects, paging, mounts, limits. [`profiles`] does so in the
+//!   manner of registries that people have.
 //! - [`Registry::put`] and its like seed it with [`Image`]s, [`Index`]es and anything else.
 //! - [`Registry::on`] sets hooks: a [`Matcher`] selects requests, an [`Action`] says what is done to them.
 //! - [`Registry::requests`], [`Registry::count`] and [`Registry::peak`] tell what it has seen.
@@ -43,8 +44,10 @@ mod gate;
 mod hook;
 mod image;
 mod intake;
+mod limits;
 mod log;
 mod manifests;
+pub mod profiles;
 mod query;
 mod redirect;
 mod registry;
@@ -60,7 +63,7 @@ mod uploads;
 
 pub use access::Accounts;
 pub use action::{Action, Answer};
-pub use builder::{Builder, Mounts};
+pub use builder::{Builder, Missing, Mounts, Tags};
 pub use digest::digest_of;
 pub use gate::Gate;
 pub use hook::{Hook, Matcher};

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::builder::Tags;
 use crate::digest::{digest_of, is_digest};
 use crate::intake::{Broken, Intake};
 use crate::query::Query;
@@ -86,6 +87,10 @@ fn put(shared: &Shared, request: &Request, bytes: bytes::Bytes, repository: &str
         let details = lacking.iter().map(|digest| json!({ "digest": digest }));
         return Reply::errors(400, "MANIFEST_BLOB_UNKNOWN", "blob unknown to registry", details);
     }
+    let there = store.manifest(repository, reference).filter(|_| !is_digest(reference)).map(|stored| &stored.digest);
+    if let Some(refusal) = there.and_then(|there| refuse_to_move(shared, reference, *there == digest_of(&bytes))) {
+        return refusal;
+    }
     let digest = store.put_manifest(repository, reference, &media_type, bytes);
     let reply = Reply::status(201)
         .header("location", &format!("/v2/{repository}/manifests/{digest}"))
@@ -94,6 +99,25 @@ fn put(shared: &Shared, request: &Request, bytes: bytes::Bytes, repository: &str
         Some(subject) if shared.settings.referrers && is_digest(subject) => reply.header("oci-subject", subject),
         _ => reply,
     }
+}
+
+/// What is said to a manifest for a tag that is there.
+fn refuse_to_move(shared: &Shared, tag: &str, is_same: bool) -> Option<Reply> {
+    let (status, code, message) = match shared.settings.tags {
+        Tags::Movable => return None,
+        Tags::ImmutableAsEcr => {
+            let text = format!(
+                "The image tag '{tag}' already exists and cannot be overwritten because the repository is immutable."
+            );
+            return Some(Reply::error(400, "TAG_INVALID", &text));
+        }
+        Tags::ImmutableAsHarbor => {
+            (412, "PRECONDITION", "Failed to process request due to immutable tag configuration")
+        }
+        Tags::ImmutableAsQuay => (409, "TAG_IMMUTABLE", "Tag is immutable"),
+        Tags::ImmutableAsDockerHub => (403, "DENIED", "Requested tag is immutable"),
+    };
+    (!is_same).then(|| Reply::error(status, code, message))
 }
 
 /// `GET /v2/<name>/referrers/<digest>`: an index of the manifests whose subject that is.

@@ -1,7 +1,7 @@
 //! A running registry: where it is, what it has seen, and what it is to do next.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Arc, PoisonError};
 
 use tokio::task::JoinHandle;
 
@@ -172,6 +172,11 @@ impl Registry {
     /// How many connections were accepted by all origins.
     pub fn connections(&self) -> u64 {
         self.shared.connections.load(SeqCst)
+    }
+
+    /// Makes a repository, or for [`crate::Missing::NoProject`] the project of that name.
+    pub fn create(&self, name: &str) {
+        self.shared.made.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
     }
 
     /// How many uploads were started and neither finished nor cancelled.

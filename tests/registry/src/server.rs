@@ -20,7 +20,7 @@ use crate::reply::Reply;
 use crate::request::{Kind, Origin, Request};
 use crate::route::{Route, is_repository_name};
 use crate::state::Shared;
-use crate::{access, blobs, manifests, redirect, tags, tokens, uploads};
+use crate::{access, blobs, limits, manifests, redirect, tags, tokens, uploads};
 
 /// A listener where there was one before.
 pub(crate) async fn listen_at(address: SocketAddr) -> TcpListener {
@@ -117,7 +117,10 @@ fn described(origin: Origin, head: http::request::Parts) -> Request {
 
 /// What the registry itself has to say.
 async fn registry(shared: &Shared, request: &Request, body: &mut Intake) -> Result<Reply, Broken> {
-    let reply = match access::check(shared, request) {
+    if let Some(refusal) = limits::refuse_by_length(shared, request) {
+        return Ok(refusal);
+    }
+    let reply = match access::check(shared, request).and_then(|()| limits::refuse_missing(shared, request)) {
         Ok(()) => authorized(shared, request, body).await?,
         Err(refusal) => refusal,
     };

@@ -1,5 +1,6 @@
 //! What all listeners of one registry share.
 
+use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
@@ -24,6 +25,8 @@ pub(crate) struct Shared {
     pub(crate) connections: AtomicU64,
     /// What signatures and tokens are made from, different in each registry.
     pub(crate) salt: u64,
+    /// The repositories or projects that a test has made.
+    pub(crate) made: Mutex<BTreeSet<String>>,
     store: Mutex<Store>,
     secrets: AtomicU64,
     redirect_key: AtomicU64,
@@ -48,6 +51,7 @@ impl Shared {
             uploads: Uploads::default(),
             connections: AtomicU64::new(0),
             salt: RandomState::new().hash_one(addresses.registry),
+            made: Mutex::default(),
             store: Mutex::default(),
             secrets: AtomicU64::new(0),
             redirect_key: AtomicU64::new(1),

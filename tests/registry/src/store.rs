@@ -149,6 +149,13 @@ impl Store {
         there
     }
 
+    /// Whether a repository has a manifest that names a blob.
+    pub(crate) fn has_manifest_naming(&self, repository: &str, digest: &str) -> bool {
+        let manifests =
+            self.repositories.get(repository).into_iter().flat_map(|repository| repository.manifests.values());
+        manifests.flat_map(|stored| named(&stored.json())).any(|named| named.digest == digest)
+    }
+
     pub(crate) fn remove_blob(&mut self, repository: &str, digest: &str) -> bool {
         self.repositories.get_mut(repository).is_some_and(|repository| repository.blobs.remove(digest))
     }

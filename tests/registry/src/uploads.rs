@@ -16,6 +16,7 @@ use crate::builder::Mounts;
 use crate::content::Content;
 use crate::digest::{self, digest_of};
 use crate::intake::{Broken, Intake};
+use crate::limits;
 use crate::query::{Query, encode};
 use crate::reply::Reply;
 use crate::request::{Kind, Request};
@@ -38,6 +39,9 @@ struct Session {
 
 #[derive(Default)]
 struct Written {
+    /// The smallest chunk so far that was not the last one, and the last one.
+    smallest: Option<u64>,
+    last: Option<u64>,
     hasher: Sha256,
     bytes: BytesMut,
     size: u64,
@@ -52,6 +56,11 @@ impl Written {
         } else if !self.bytes.is_empty() {
             self.bytes = BytesMut::new();
         }
+    }
+
+    fn note_chunk(&mut self, size: u64) {
+        self.smallest = self.last.into_iter().chain(self.smallest).min();
+        self.last = Some(size);
     }
 
     fn content(&mut self) -> Content {
@@ -87,8 +96,11 @@ pub(crate) fn start(shared: &Shared, request: &Request, repository: &str) -> Rep
         match shared.settings.mounts {
             Mounts::Refused(status) => return Reply::error(status, "UNSUPPORTED", "mounts are not supported"),
             Mounts::Ignored => {}
-            Mounts::Allowed => {
-                let from = request.from.as_deref();
+            Mounts::Allowed | Mounts::AfterManifest => {
+                let named = |from: &&str| {
+                    shared.settings.mounts == Mounts::Allowed || shared.store().has_manifest_naming(from, digest)
+                };
+                let from = request.from.as_deref().filter(named);
                 if from.is_some_and(|from| shared.store().mount(from, repository, digest)) {
                     return created(shared, request, repository, digest);
                 }
@@ -101,7 +113,11 @@ pub(crate) fn start(shared: &Shared, request: &Request, repository: &str) -> Rep
     let session = Session { id: id.clone(), repository: repository.to_owned(), written: AsyncMutex::default() };
     let session = Arc::new(session);
     shared.uploads.sessions().insert(id, Arc::clone(&session));
-    progress(shared, request, &session, 0, 202).header("range", "0-0")
+    let reply = progress(shared, request, &session, 0, 202).header("range", "0-0");
+    match shared.settings.portions.announced_minimum {
+        Some(minimum) => reply.header("oci-chunk-min-length", &minimum.to_string()),
+        None => reply,
+    }
 }
 
 /// Everything at the location of an upload.
@@ -127,17 +143,32 @@ pub(crate) async fn serve(
     if let Err(refusal) = check_place(shared, request, &session, written.size) {
         return Ok(refusal);
     }
+    let portions = &shared.settings.portions;
+    if portions.chunk_limit.is_some_and(|limit| chunk(request).is_some_and(|(first, last)| last - first >= limit)) {
+        return Ok(Reply::status(416).body("chunk exceeds maximum permissible limit"));
+    }
     let start = written.size;
     while let Some(piece) = body.next().await? {
+        if portions.body_limit.is_some_and(|limit| body.received() > limit) {
+            return Ok(limits::too_large());
+        }
         written.write(&piece, shared.settings.discard_uploads);
     }
     if chunk(request).is_some_and(|(first, last)| written.size - start != (last - first).saturating_add(1)) {
         return Ok(Reply::error(400, "SIZE_INVALID", "provided length did not match content length"));
     }
-    Ok(match request.kind {
-        Kind::UploadFinish => finish(shared, request, &session, &mut written),
-        _ => progress(shared, request, &session, written.size, 202),
-    })
+    if request.kind == Kind::UploadFinish {
+        return Ok(finish(shared, request, &session, &mut written));
+    }
+    let size = written.size - start;
+    if chunk(request).is_some() {
+        written.note_chunk(size);
+    }
+    if !portions.chunks_created {
+        return Ok(progress(shared, request, &session, written.size, 202));
+    }
+    let first = written.smallest.unwrap_or(size).saturating_sub(1);
+    Ok(progress(shared, request, &session, written.size, 201).header("range", &format!("0-{first}")))
 }
 
 /// Whether the Location is the newest one and a chunk begins where the last one ended.
@@ -171,6 +202,15 @@ fn finish(shared: &Shared, request: &Request, session: &Session, written: &mut W
     shared.uploads.sessions().remove(&session.id);
     if request.reference.as_deref() != Some(digest.as_str()) {
         return Reply::error(400, "DIGEST_INVALID", "provided digest did not match uploaded content");
+    }
+    let portions = &shared.settings.portions;
+    if let Some(minimum) = portions.chunk_minimum.filter(|minimum| written.smallest.is_some_and(|size| size < *minimum))
+    {
+        return Reply::error(400, "SIZE_INVALID", &format!("Layer parts must be at least {minimum} bytes in size"));
+    }
+    if let (true, Some(_), Some(last)) = (portions.loses_chunks, written.smallest, written.last) {
+        written.bytes = written.bytes.split_off(written.bytes.len() - last as usize);
+        written.size = last;
     }
     shared.store().put_blob(&session.repository, &digest, written.content());
     created(shared, request, &session.repository, &digest)

@@ -1,0 +1,124 @@
+//! The bodies of uploads: who is waited for, the source or the registry, so that each has a time limit of its own.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::{Stream, stream};
+
+use crate::registry::blob::STALL;
+use crate::registry::error::Error;
+
+/// Longest wait for the answer after the last byte: the registry may read the whole blob once more.
+const COMMIT: Duration = Duration::from_secs(600);
+/// Bytes in memory are handed over in pieces of this size, so that it is seen when nobody takes them.
+const PIECE: usize = 64 << 10;
+
+/// What the body of an upload is doing.
+#[derive(Debug, Clone, Copy)]
+enum State {
+    /// The source owes the next bytes; its reader has a time limit of its own.
+    Waiting,
+    /// The registry has yet to take what it was given, since then.
+    Handed(Instant),
+    /// All was given, since then.
+    Ended(Instant),
+}
+
+/// How far a body has come.
+#[derive(Clone)]
+pub(super) struct Progress(Arc<Mutex<State>>);
+
+impl Progress {
+    /// That of a request without body.
+    pub fn ended() -> Self {
+        Self(Arc::new(Mutex::new(State::Ended(Instant::now()))))
+    }
+
+    /// Ends when the registry has taken nothing for too long. A time limit on the whole would end healthy uploads.
+    pub async fn stalled(&self) -> Duration {
+        loop {
+            let state = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let (since, limit) = match state {
+                State::Waiting => (Instant::now(), STALL),
+                State::Handed(since) => (since, STALL),
+                State::Ended(since) => (since, COMMIT),
+            };
+            if since.elapsed() >= limit {
+                return limit;
+            }
+            tokio::time::sleep_until((since + limit).into()).await;
+        }
+    }
+
+    /// Whether the last byte was given away.
+    pub fn has_ended(&self) -> bool {
+        matches!(*self.0.lock().unwrap_or_else(PoisonError::into_inner), State::Ended(_))
+    }
+}
+
+/// The `size` bytes of `content` as a body, and how far it has come.
+pub(super) fn watch<S>(content: S, size: u64) -> (Watched<S>, Progress) {
+    let state = Arc::new(Mutex::new(State::Handed(Instant::now())));
+    (Watched { content: Box::pin(content), left: size, state: state.clone() }, Progress(state))
+}
+
+/// Bytes in memory as the stream that a body is.
+pub(super) fn pieces(bytes: Bytes) -> impl Stream<Item = Result<Bytes, Error>> + Send + 'static {
+    stream::iter((0..bytes.len()).step_by(PIECE).map(move |at| Ok(bytes.slice(at..bytes.len().min(at + PIECE)))))
+}
+
+/// A body that notes who is being waited for.
+pub(super) struct Watched<S> {
+    content: Pin<Box<S>>,
+    /// Bytes still to come. The end is counted, since nobody asks for more once the declared length is reached.
+    left: u64,
+    state: Arc<Mutex<State>>,
+}
+
+impl<S: Stream<Item = Result<Bytes, Error>>> Stream for Watched<S> {
+    type Item = S::Item;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<S::Item>> {
+        let next = self.content.as_mut().poll_next(context);
+        if let Poll::Ready(Some(Ok(bytes))) = &next {
+            self.left = self.left.saturating_sub(bytes.len() as u64);
+        }
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = match &next {
+            Poll::Pending => State::Waiting,
+            Poll::Ready(Some(_)) if self.left > 0 => State::Handed(Instant::now()),
+            Poll::Ready(_) => State::Ended(Instant::now()),
+        };
+        next
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn only_the_side_that_is_waited_for_can_stall() {
+        let progress = |state| Progress(Arc::new(Mutex::new(state)));
+        let brief = Duration::from_millis(1);
+        assert!(tokio::time::timeout(brief, progress(State::Waiting).stalled()).await.is_err());
+        assert!(tokio::time::timeout(brief, progress(State::Handed(Instant::now())).stalled()).await.is_err());
+        let long_ago = Instant::now().checked_sub(STALL).unwrap();
+        assert_eq!(progress(State::Handed(long_ago)).stalled().await, STALL);
+        assert!(tokio::time::timeout(brief, progress(State::Ended(long_ago)).stalled()).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_registry_has_more_time_once_it_has_all_bytes() {
+        let chunks = [Ok(Bytes::from_static(b"abc")), Ok(Bytes::from_static(b"de"))];
+        let (mut content, progress) = watch(futures_util::stream::iter(chunks), 5);
+        let mut next = async || {
+            std::future::poll_fn(|context| Pin::new(&mut content).poll_next(context)).await;
+            *progress.0.lock().unwrap()
+        };
+        assert!(matches!(next().await, State::Handed(_)));
+        assert!(matches!(next().await, State::Ended(_)), "nobody asks for more than the declared length");
+    }
+}

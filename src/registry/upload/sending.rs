@@ -1,0 +1,403 @@
+//! The bytes of a blob on their way into an upload: whole, as one stream, or in chunks (distribution-spec "Pushing blobs").
+//!
+//! Whichever way it is, the content fails before its last byte if it is not what its digest says, so that nothing wrong
+//! is ever committed.
+
+use std::pin::{Pin, pin};
+use std::time::Duration;
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use futures_util::{Stream, StreamExt as _};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, RANGE};
+use reqwest::{Body, Method, Request, StatusCode};
+use tokio::time::Instant;
+use url::Url;
+
+use super::Upload;
+use super::body::{Progress, pieces, watch};
+use super::modes::{Complaint, LARGEST_CHUNK, Mode};
+use crate::digest::Digest;
+use crate::registry::auth::Verdict;
+use crate::registry::blob::Stored;
+use crate::registry::error::{Error, ErrorKind};
+use crate::registry::exchange::{Call, Kind, with_authorization};
+use crate::registry::http::{Answer, SHORT};
+use crate::registry::token::Need;
+use crate::registry::{RepositoryClient, TRIES, backoff, warn_again};
+
+/// How often a token is renewed for a request that can be sent again.
+const RENEWALS: usize = 2;
+/// When it is looked for a blob whose answer was lost: GHCR commits a large one in the seconds after.
+const LOOKS: [Duration; 3] = [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(3)];
+
+const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
+
+impl RepositoryClient {
+    /// Sends a small blob. Not repeated: after a failure the upload is gone.
+    pub async fn finish_upload(&self, upload: Upload, digest: &Digest, content: Bytes) -> Result<(), Error> {
+        let size = content.len() as u64;
+        if self.client.modes.mode(size) != Some(Mode::Whole) {
+            return self.stream_upload(upload, digest, size, pieces(content)).await;
+        }
+        let url = upload.commit_url(digest);
+        let call = Call {
+            body: Some(content),
+            repeat: false,
+            ..Call::new(Kind::BlobWrite, Method::PUT, url.clone()).header(CONTENT_TYPE, OCTETS)
+        };
+        let result = match self.call(&call).await {
+            Ok(answer) => self.judge_whole(&url, digest, size, &answer),
+            Err(error) => Err(error),
+        };
+        self.unless_committed(digest, size, &LOOKS[..1], result).await
+    }
+
+    /// Sends the `size` bytes of `content` as they come. If `content` fails, so does the upload, uncommitted.
+    pub async fn stream_upload<S>(&self, upload: Upload, digest: &Digest, size: u64, content: S) -> Result<(), Error>
+    where
+        S: Stream<Item = Result<Bytes, Error>> + Send + 'static,
+    {
+        match self.client.modes.mode(size) {
+            Some(Mode::Whole) => self.send_whole(upload, digest, size, content).await,
+            Some(Mode::Streamed) => self.send_streamed(upload, digest, size, content).await,
+            // Boxed like all that is rare: every blob's flight carries the room for what it may have to do.
+            Some(Mode::Chunks) => Box::pin(self.send_chunks(upload, digest, size, content)).await,
+            None => {
+                let reason = "it takes no blob of this size, neither whole nor in parts: see what limits the size of \
+                              requests there, such as a proxy before it";
+                Err(self.error(&Method::PUT, &upload.url, ErrorKind::Unsupported { reason: reason.to_owned() }))
+            }
+        }
+    }
+
+    async fn send_whole<S>(&self, upload: Upload, digest: &Digest, size: u64, content: S) -> Result<(), Error>
+    where
+        S: Stream<Item = Result<Bytes, Error>> + Send + 'static,
+    {
+        let url = upload.commit_url(digest);
+        let (content, progress) = watch(content, size);
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, OCTETS), (CONTENT_LENGTH, HeaderValue::from(size))]);
+        let sent = self.part(Method::PUT, &url, &headers, Some(Body::wrap_stream(content)), &progress).await;
+        let result = sent.and_then(|answer| self.judge_whole(&url, digest, size, &answer));
+        let looks = if progress.has_ended() { &LOOKS[..] } else { &[] };
+        self.unless_committed(digest, size, looks, result).await
+    }
+
+    /// What an answer to a whole blob comes to.
+    fn judge_whole(&self, url: &Url, digest: &Digest, size: u64, answer: &Answer) -> Result<(), Error> {
+        if complaint(answer.status, &answer.refusal().to_string()) == Some(Complaint::TooLarge) {
+            self.client.modes.refused_whole(size);
+            return Err(self.other_portions(&Method::PUT, url, answer));
+        }
+        self.check_committed(url, digest, answer)?;
+        self.client.modes.took(size);
+        Ok(())
+    }
+
+    async fn send_streamed<S>(&self, upload: Upload, digest: &Digest, size: u64, content: S) -> Result<(), Error>
+    where
+        S: Stream<Item = Result<Bytes, Error>> + Send + 'static,
+    {
+        let (content, progress) = watch(content, size);
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, OCTETS)]);
+        let body = Some(Body::wrap_stream(content));
+        let answer = self.part(Method::PATCH, &upload.url, &headers, body, &progress).await?;
+        if matches!(answer.status.as_u16(), 400 | 405 | 411 | 413 | 415 | 416 | 501) {
+            self.client.modes.refused_stream();
+            return Err(self.other_portions(&Method::PATCH, &upload.url, &answer));
+        }
+        let upload = self.go_on(upload, &answer)?;
+        self.commit(upload, digest, size).await
+    }
+
+    async fn send_chunks<S>(&self, mut upload: Upload, digest: &Digest, size: u64, content: S) -> Result<(), Error>
+    where
+        S: Stream<Item = Result<Bytes, Error>> + Send + 'static,
+    {
+        let modes = &self.client.modes;
+        if upload.chunk_at_least > LARGEST_CHUNK {
+            let reason = format!("it wants chunks of {} bytes, which is more than is held", upload.chunk_at_least);
+            return Err(self.error(&Method::PATCH, &upload.url, ErrorKind::Unsupported { reason }));
+        }
+        let mut content = Parts { content: pin!(content), rest: Bytes::new() };
+        let mut part = Bytes::new();
+        let (mut sent, mut smallest) = (0, u64::MAX);
+        while sent < size {
+            let length = modes.chunk(upload.chunk_at_least).min(size - sent);
+            content.fill(&mut part, length as usize).await?;
+            if (part.len() as u64) < length {
+                let found = sent + part.len() as u64;
+                return Err(self.error(&Method::PATCH, &upload.url, ErrorKind::WrongSize { expected: size, found }));
+            }
+            let answer = self.send_chunk(&mut upload, sent, part.slice(..length as usize)).await?;
+            if answer.status.is_success() {
+                modes.took(length);
+                part.advance(length as usize);
+                sent += length;
+                if sent < size {
+                    smallest = smallest.min(length);
+                }
+                continue;
+            }
+            // The upload itself is as it was: the same bytes are sent in another portion.
+            let complaint = complaint(answer.status, &answer.refusal().to_string());
+            let other_size = complaint.is_some_and(|complaint| modes.refused_chunk(length, complaint));
+            if !other_size || length <= upload.chunk_at_least {
+                return Err(self.error(&Method::PATCH, &upload.url, answer.refusal()));
+            }
+        }
+        match self.commit(upload, digest, size).await {
+            Ok(()) => self.check_stored(digest, size).await,
+            Err(Error { kind: ErrorKind::Status { status, message, .. }, request, registry })
+                if complaint(status, &message) == Some(Complaint::TooSmall)
+                    && modes.refused_chunk(smallest, Complaint::TooSmall) =>
+            {
+                // ECR counts its parts only at the end.
+                Err(Error { kind: ErrorKind::Portion { status }, request, registry })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sends one chunk. After a failure it is asked what of it came in, and sent again if that was nothing.
+    async fn send_chunk(&self, upload: &mut Upload, offset: u64, bytes: Bytes) -> Result<Answer, Error> {
+        let end = offset + bytes.len() as u64;
+        let mut pauses = backoff(TRIES);
+        let mut renewals = 0;
+        loop {
+            let range = HeaderValue::try_from(format!("{offset}-{}", end - 1)).map_err(|error| {
+                self.error(&Method::PATCH, &upload.url, ErrorKind::Malformed { reason: error.to_string() })
+            })?;
+            let length = HeaderValue::from(bytes.len());
+            let headers =
+                HeaderMap::from_iter([(CONTENT_TYPE, OCTETS), (CONTENT_LENGTH, length), (CONTENT_RANGE, range)]);
+            let (body, progress) = watch(pieces(bytes.clone()), bytes.len() as u64);
+            let body = Some(Body::wrap_stream(body));
+            let error = match self.part(Method::PATCH, &upload.url, &headers, body, &progress).await {
+                Ok(answer) if answer.status.is_success() => {
+                    *upload = self.go_on(upload.clone(), &answer)?;
+                    return Ok(answer);
+                }
+                Ok(answer) => match answer.refusal() {
+                    kind if kind.is_transient() => self.error(&Method::PATCH, &upload.url, kind),
+                    _ => return Ok(answer),
+                },
+                Err(error) if error.kind == ErrorKind::TokenExpired && renewals < RENEWALS => {
+                    renewals += 1;
+                    continue;
+                }
+                Err(error) => error,
+            };
+            let Some(pause) = pauses.next().filter(|_| error.is_worth_repeating() && self.patience.spend()) else {
+                return Err(error);
+            };
+            let pause = error.retry_after().unwrap_or(pause);
+            warn_again(&error, pause);
+            tokio::time::sleep(pause).await;
+            let (answer, reached) = self.status(upload).await.ok_or_else(|| error.clone())?;
+            *upload = self.go_on(upload.clone(), &answer)?;
+            match reached {
+                reached if reached == end => return Ok(answer),
+                reached if reached == offset => {}
+                // Not every registry counts in the same way: then it is safer to begin anew.
+                _ => return Err(error),
+            }
+        }
+    }
+
+    /// How many bytes an upload has, where the registry tells. `Range: 0-0` is nothing, or one byte, which no chunk is.
+    async fn status(&self, upload: &Upload) -> Option<(Answer, u64)> {
+        let answer = self.call(&Call::new(Kind::BlobWrite, Method::GET, upload.url.clone())).await.ok()?;
+        let range = answer.header(RANGE.as_str()).filter(|_| answer.status.is_success())?;
+        let last: u64 = range.trim().trim_start_matches("bytes=").strip_prefix("0-")?.parse().ok()?;
+        Some((answer, if last == 0 { 0 } else { last + 1 }))
+    }
+
+    /// Ends an upload that has all bytes.
+    async fn commit(&self, upload: Upload, digest: &Digest, size: u64) -> Result<(), Error> {
+        let url = upload.commit_url(digest);
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, OCTETS), (CONTENT_LENGTH, HeaderValue::from(0))]);
+        let mut renewals = 0;
+        let result = loop {
+            match self.part(Method::PUT, &url, &headers, None, &Progress::ended()).await {
+                Err(error) if error.kind == ErrorKind::TokenExpired && renewals < RENEWALS => renewals += 1,
+                Err(error) => break Err(error),
+                Ok(answer) => break self.check_committed(&url, digest, &answer),
+            }
+        };
+        self.unless_committed(digest, size, &LOOKS, result).await
+    }
+
+    /// Sends one request of an upload as it is, once. Any answer is given but one that a new token would change.
+    async fn part(
+        &self,
+        method: Method,
+        url: &Url,
+        headers: &HeaderMap,
+        body: Option<Body>,
+        progress: &Progress,
+    ) -> Result<Answer, Error> {
+        let scope = self.scope(&method, None);
+        let turn = (Kind::BlobWrite, method.clone());
+        let base = self.client.base().await?;
+        let authorization = self.authorize(url, &scope, Need::Upload).await?;
+        self.wait_turn(&turn, url).await?;
+        let mut request = Request::new(method.clone(), url.clone());
+        *request.headers_mut() = with_authorization(headers, authorization.as_ref());
+        *request.body_mut() = body;
+        let begun = Instant::now();
+        let sending = async { Answer::read(self.client.transport.send(request).await?, SHORT).await };
+        let answer = tokio::select! {
+            answer = sending => answer,
+            after = progress.stalled() => Err(ErrorKind::TimedOut { after }),
+        };
+        self.heed(&turn, begun, None, answer.as_ref());
+        let answer = answer.map_err(|kind| self.error(&method, url, kind))?;
+        if answer.is_challenge_of(base)
+            && let Verdict::Again = self.client.auth.refused(&scope, authorization.as_ref(), &answer)
+        {
+            return Err(self.error(&method, url, ErrorKind::TokenExpired));
+        }
+        Ok(answer)
+    }
+
+    fn other_portions(&self, method: &Method, url: &Url, answer: &Answer) -> Error {
+        self.error(method, url, ErrorKind::Portion { status: answer.status })
+    }
+
+    fn check_committed(&self, url: &Url, digest: &Digest, answer: &Answer) -> Result<(), Error> {
+        let kind = match answer.header("docker-content-digest").and_then(|text| text.parse::<Digest>().ok()) {
+            _ if !answer.status.is_success() => answer.refusal(),
+            Some(found) if found != *digest => ErrorKind::WrongDigest { expected: digest.clone(), found },
+            _ => return Ok(()),
+        };
+        Err(self.error(&Method::PUT, url, kind))
+    }
+
+    /// The failure of an upload's end, unless the blob is there all the same: the answer may have been lost, or another
+    /// try's commit may have come late.
+    async fn unless_committed(
+        &self,
+        digest: &Digest,
+        size: u64,
+        looks: &[Duration],
+        result: Result<(), Error>,
+    ) -> Result<(), Error> {
+        let Err(error) = result.map_err(|error| self.judged(&(Kind::BlobWrite, Method::PUT), error)) else {
+            return Ok(());
+        };
+        let looks = match &error.kind {
+            ErrorKind::Broken { .. } | ErrorKind::TimedOut { .. } => looks,
+            // It has answered: what it says at once it says for good.
+            ErrorKind::Status { status, .. } if may_follow_a_commit(*status) => &looks[..looks.len().min(1)],
+            _ => return Err(error),
+        };
+        for pause in looks {
+            tokio::time::sleep(*pause).await;
+            if let Ok(true) = Box::pin(self.has_blob(digest, size)).await {
+                tracing::info!(%error, %digest, "the blob is there all the same");
+                return Ok(());
+            }
+        }
+        Err(error)
+    }
+
+    /// Registries were seen to keep nothing but the last chunk, under the whole blob's digest.
+    async fn check_stored(&self, digest: &Digest, size: u64) -> Result<(), Error> {
+        match self.stored(digest).await {
+            Ok((_, Stored::Sized(found))) if found != size => {
+                self.client.modes.loses_chunks();
+                let url = self.blob_url(digest).await?;
+                let kind = ErrorKind::WrongSize { expected: size, found };
+                Err(self.error(&Method::HEAD, &url, kind))
+            }
+            // Whoever cannot tell the size may be right; and the manifest is refused if there is nothing.
+            _ => Ok(()),
+        }
+    }
+}
+
+fn may_follow_a_commit(status: StatusCode) -> bool {
+    status == StatusCode::NOT_FOUND || status.is_server_error()
+}
+
+/// Whether an answer says that the request was too large, or too small.
+///
+/// 416 is otherwise said of bytes that come out of order; GHCR says it of chunks that exceed its limit.
+fn complaint(status: StatusCode, message: &str) -> Option<Complaint> {
+    const LARGE: [&str; 4] = ["too large", "exceed", "maximum", "at most"];
+    const SMALL: [&str; 4] = ["too small", "toosmall", "at least", "minimum"];
+    match status.as_u16() {
+        // Some say so of what exceeds a quota, which no portion changes.
+        413 => (!message.to_ascii_lowercase().contains("quota")).then_some(Complaint::TooLarge),
+        400 | 416 => {
+            let text = message.to_ascii_lowercase();
+            let says = |words: [&str; 4]| words.iter().any(|word| text.contains(word));
+            match () {
+                () if says(SMALL) => Some(Complaint::TooSmall),
+                () if says(LARGE) => Some(Complaint::TooLarge),
+                () => None,
+            }
+        }
+        _ => None,
+    }
+}
+
+/// A content in portions as large as they are asked for.
+struct Parts<'a, S> {
+    content: Pin<&'a mut S>,
+    /// What came with the last portion and is not of it.
+    rest: Bytes,
+}
+
+impl<S: Stream<Item = Result<Bytes, Error>>> Parts<'_, S> {
+    /// Lengthens `part` to `length` bytes, if so many come. No more than these are held.
+    async fn fill(&mut self, part: &mut Bytes, length: usize) -> Result<(), Error> {
+        if part.len() >= length {
+            return Ok(());
+        }
+        let mut filled = BytesMut::with_capacity(length);
+        filled.extend_from_slice(part);
+        while filled.len() < length {
+            if self.rest.is_empty() {
+                match self.content.next().await {
+                    Some(next) => self.rest = next?,
+                    None => break,
+                }
+            }
+            let taken = self.rest.len().min(length - filled.len());
+            filled.extend_from_slice(&self.rest.split_to(taken));
+        }
+        *part = filled.freeze();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn portions_are_as_large_as_asked_for() {
+        let pieces = ["abc", "defgh", "", "ij"].map(|text| Ok(Bytes::from_static(text.as_bytes())));
+        let mut parts = Parts { content: pin!(stream::iter(pieces)), rest: Bytes::new() };
+        let mut part = Bytes::new();
+        for (length, expected) in [(4, "abcd"), (2, "abcd"), (6, "abcdef"), (9, "abcdefghi"), (99, "abcdefghij")] {
+            parts.fill(&mut part, length).await.unwrap();
+            assert_eq!(part, expected);
+        }
+    }
+
+    #[test]
+    fn a_refusal_for_its_size_is_told_from_others() {
+        let judge = |status: u16, message: &str| complaint(StatusCode::from_u16(status).unwrap(), message);
+        assert_eq!(judge(413, ""), Some(Complaint::TooLarge));
+        assert_eq!(judge(416, "exceeds maximum permissible limit of 4.00MiB"), Some(Complaint::TooLarge));
+        assert_eq!(judge(416, "RANGE_INVALID: invalid content range"), None);
+        let of_ecr = "InvalidLayerPart: Layer parts must be at least 5242880 bytes";
+        assert_eq!(judge(400, of_ecr), Some(Complaint::TooSmall));
+        assert_eq!((judge(403, "quota exceeded"), judge(413, "Quota exceeded")), (None, None));
+    }
+}

@@ -1,0 +1,109 @@
+//! How registries that people have take a push: in what portions, into which repositories, and under which tags.
+//!
+//! Each is a profile of the scriptable registry, which says where its habits are recorded.
+
+mod behind_nginx;
+mod missing;
+mod portions;
+
+use scriptable_registry::{Action, Answer, Image, Kind, Registry, Tags, profiles};
+
+use crate::support::{Migration, assert_same, large, small};
+
+const MIB: u64 = 1 << 20;
+
+/// `team/app:1.0` with one layer of this size, and its way to `moved/app`.
+async fn image_of(size: u64, destination: &Registry) -> (Registry, Migration) {
+    let source = Registry::open().await;
+    source.put("team/app", "1.0", &Image::new("linux/amd64").layer_of(1, size));
+    let migration =
+        Migration::new().rule(source.reference("team/app", "1.0"), format!("{}/moved/app", destination.host()));
+    (source, migration)
+}
+
+const IMMUTABLE: [Tags; 4] =
+    [Tags::ImmutableAsEcr, Tags::ImmutableAsHarbor, Tags::ImmutableAsQuay, Tags::ImmutableAsDockerHub];
+
+#[tokio::test]
+async fn an_immutable_tag_that_names_another_image_is_a_clear_failure() {
+    for tags in IMMUTABLE {
+        let destination = Registry::builder().tags(tags).start().await;
+        let there = destination.put("moved/app", "1.0", &small(9));
+        let (source, migration) = image_of(2_000, &destination).await;
+        let outcome = migration.run().await;
+        outcome.assert_failures(1, 1, 0);
+        let to = format!("{}/moved/app:1.0", destination.host());
+        outcome.assert_failed(&source.reference("team/app", "1.0"), &to, &["immutable", &there, "another tag"]);
+        assert_eq!(destination.digest("moved/app", "1.0"), Some(there));
+    }
+}
+
+#[tokio::test]
+async fn an_immutable_tag_that_names_the_image_already_is_a_success() {
+    for tags in IMMUTABLE {
+        let destination = Registry::builder().tags(tags).start().await;
+        let (source, migration) = image_of(2_000, &destination).await;
+        // It was written, but nobody heard of it; to the same again ECR says what it says to another.
+        let lost = destination.on(Kind::ManifestPut.of("1.0").once(), Action::LoseAnswer);
+        migration.run().await.assert_success(1);
+        assert_eq!(lost.hits(), 1);
+        assert_same((&source, "team/app", "1.0"), (&destination, "moved/app", "1.0"));
+        destination.clear_log();
+        migration.run().await.assert_success(1);
+        assert_eq!(destination.count(Kind::ManifestPut), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_manifest_whose_answers_are_all_lost_is_looked_for() {
+    let destination = Registry::open().await;
+    let (source, migration) = image_of(2_000, &destination).await;
+    destination.on(Kind::ManifestPut.of("1.0"), Action::LoseAnswer);
+    migration.run().await.assert_success(1);
+    assert_same((&source, "team/app", "1.0"), (&destination, "moved/app", "1.0"));
+}
+
+#[tokio::test]
+async fn a_quota_that_is_used_up_is_called_so() {
+    let destination = profiles::harbor().start().await;
+    destination.create("moved");
+    let (source, migration) = image_of(2_000, &destination).await;
+    let denied = "adding 2.0 KiB of storage resource, which when updated will exceed the configured upper limit: quota";
+    destination.on(Kind::ManifestPut, Answer::error(403, "DENIED", denied));
+    let outcome = migration.run().await;
+    outcome.assert_failures(1, 1, 0);
+    let to = format!("{}/moved/app:1.0", destination.host());
+    outcome.assert_failed(&source.reference("team/app", "1.0"), &to, &["upper limit", "free space there"]);
+}
+
+#[tokio::test]
+async fn a_blob_whose_answer_was_lost_is_looked_for_before_it_is_sent_again() {
+    // GHCR takes a while until it shows what it has taken.
+    for lag in [0, 2] {
+        let destination = profiles::ghcr().start().await;
+        let (source, migration) = image_of(300_000, &destination).await;
+        let layer = large(1).layers().remove(0);
+        let lost = destination.on(Kind::UploadFinish.of(&layer).once(), Action::LoseAnswer);
+        destination.on(Kind::BlobHead.of(&layer).times(lag), Answer::status(404));
+        migration.run().await.assert_success(1);
+        assert_eq!(lost.hits(), 1);
+        assert_eq!(destination.requests_of(Kind::UploadFinish.of(&layer)).len(), 1, "it was sent again");
+        assert_eq!(source.requests_of(Kind::BlobGet.of(&layer)).len(), 1);
+        assert_same((&source, "team/app", "1.0"), (&destination, "moved/app", "1.0"));
+    }
+}
+
+#[tokio::test]
+async fn a_registry_that_refuses_mounts_from_the_source_is_hardly_asked() {
+    let registry = profiles::jfrog().start().await;
+    let layers = (0..8).fold(Image::new("linux/amd64"), |image, seed| image.layer_of(seed, 2_000));
+    registry.put("team/app", "1.0", &layers);
+    let migration = Migration::new()
+        .rule(registry.reference("team/app", "1.0"), format!("{}/moved/app", registry.host()))
+        .args(["-w", "1"]);
+    migration.run().await.assert_success(1);
+    assert_same((&registry, "team/app", "1.0"), (&registry, "moved/app", "1.0"));
+    let from_source = |mount: &scriptable_registry::Request| mount.from.as_deref() == Some("team/app");
+    let asked = registry.requests_of(Kind::Mount).into_iter().filter(from_source).count();
+    assert_eq!(asked, 3);
+}

@@ -1,0 +1,127 @@
+//! A repository that nobody has made fails its images after one question, and what to do is told once for all.
+
+use scriptable_registry::{Kind, Matcher, Registry, profiles};
+use serde_json::json;
+
+use crate::support::{Migration, Outcome, assert_same, small};
+
+/// Three tags each of `team/a` and `team/b`.
+async fn six_images(destination: &Registry) -> (Registry, Migration) {
+    let source = Registry::open().await;
+    let mut migration = Migration::new();
+    for (seed, name) in ["a", "b"].into_iter().enumerate() {
+        for tag in 0..3 {
+            source.put(&format!("team/{name}"), &format!("v{tag}"), &small(10 * seed as u64 + tag));
+        }
+        migration =
+            migration.rule(format!("{}/team/{name}", source.host()), format!("{}/moved/{name}", destination.host()));
+    }
+    (source, migration)
+}
+
+/// The lines of the block that tells what to create.
+fn remedies(outcome: &Outcome) -> Vec<&str> {
+    let lines: Vec<&str> = outcome.stderr.lines().collect();
+    let Some(head) = lines.iter().position(|line| line.starts_with("CREATE ")) else { return Vec::new() };
+    assert!(lines[head - 1].starts_with("FAILED "), "{outcome}");
+    let (totals, block) = lines[head + 1..].split_last().unwrap();
+    assert!(totals.contains(" copied, "), "{outcome}");
+    block.iter().map(|line| line.trim()).collect()
+}
+
+#[tokio::test]
+async fn repositories_that_ecr_does_not_have_are_named_together_and_asked_for_once() {
+    let destination = profiles::ecr().start().await;
+    let (source, migration) = six_images(&destination).await;
+    let outcome = migration.run().await;
+    outcome.assert_failures(6, 6, 0);
+    let host = destination.host();
+    outcome.assert_failed(
+        &source.reference("team/a", "v0"),
+        &format!("{host}/moved/a:v0"),
+        &[&format!("no repository {host}/moved/a"), "NAME_UNKNOWN", "create the repository moved/a"],
+    );
+    let expected =
+        ["a", "b"].map(|name| format!("# {host}: create the repository moved/{name}, or what it is in, at {host}"));
+    assert_eq!(remedies(&outcome), expected);
+    for name in ["a", "b"] {
+        let uploads = destination.requests_of(Kind::UploadStart.within(&format!("moved/{name}")));
+        assert_eq!(uploads.len(), 1, "moved/{name}");
+    }
+    assert_eq!(destination.count(Kind::Mount), 0);
+    let read = [Kind::ManifestGet, Kind::BlobGet].map(|kind| source.count(kind));
+    assert_eq!(read, [0, 0], "what nobody can take was read");
+
+    destination.create("moved/a");
+    let outcome = migration.run().await;
+    outcome.assert_failures(6, 3, 0);
+    assert_eq!(remedies(&outcome), expected[1..]);
+    destination.create("moved/b");
+    let outcome = migration.run().await;
+    outcome.assert_success(6);
+    assert_eq!(remedies(&outcome), [""; 0]);
+    for tag in ["v0", "v1", "v2"] {
+        assert_same((&source, "team/b", tag), (&destination, "moved/b", tag));
+    }
+    assert_eq!(destination.open_uploads(), 0);
+}
+
+#[tokio::test]
+async fn a_project_that_harbor_does_not_have_is_no_wrong_password() {
+    let destination = profiles::harbor().bearer(("mover", "s3cret")).start().await;
+    destination.create("there");
+    let source = Registry::open().await;
+    source.put("team/app", "1.0", &small(1));
+    for tag in 0..20 {
+        source.put("team/app", &format!("v{tag}"), &small(tag));
+    }
+    let host = destination.host();
+    let outcome = Migration::new()
+        .auth(&json!({ &host: { "username": "mover", "password": "s3cret" } }))
+        .rule(format!("{}/team/app", source.host()), format!("{host}/not-there/app"))
+        .rule(source.reference("team/app", "1.0"), format!("{host}/there/app"))
+        .run()
+        .await;
+    outcome.assert_failures(22, 21, 0);
+    let from = source.reference("team/app", "1.0");
+    let words = ["project not-there not found", "create the project not-there"];
+    outcome.assert_failed(&from, &format!("{host}/not-there/app:1.0"), &words);
+    assert!(!outcome.stderr.contains("rejected"), "{outcome}");
+    let remedies = remedies(&outcome);
+    let [remedy] = remedies.as_slice() else { panic!("{remedies:?}") };
+    assert!(remedy.starts_with("curl ") && remedy.contains(&format!("https://{host}/api/v2.0/projects")), "{remedy}");
+    assert_eq!(source.count(Kind::ManifestGet), 1);
+    // One of the images asks, with a new token once it is refused, and the others learn it from that one.
+    let asked = destination.requests_of(Matcher::any().within("not-there/app"));
+    assert!(asked.len() <= 6, "{asked:#?}");
+    assert_same((&source, "team/app", "1.0"), (&destination, "there/app", "1.0"));
+}
+
+#[tokio::test]
+async fn an_image_put_by_digest_alone_needs_a_repository_too() {
+    let destination = profiles::ecr().start().await;
+    let source = Registry::open().await;
+    let digest = source.put("team/app", "1.0", &small(1));
+    let outcome = Migration::new()
+        .rule(source.reference("team/app", &digest), format!("{}/moved/app", destination.host()))
+        .run()
+        .await;
+    outcome.assert_failures(1, 1, 0);
+    assert_eq!(remedies(&outcome).len(), 1);
+    assert_eq!(source.count(Kind::ManifestGet), 0);
+}
+
+#[tokio::test]
+async fn an_account_that_may_not_push_is_told_so_after_one_question() {
+    let accounts = scriptable_registry::Accounts::new().user("mover", "s3cret").allow("mover", "moved/", "pull");
+    let destination = Registry::builder().basic(accounts).start().await;
+    let (source, migration) = six_images(&destination).await;
+    let outcome =
+        migration.auth(&json!({ destination.host(): { "username": "mover", "password": "s3cret" } })).run().await;
+    outcome.assert_failures(6, 6, 0);
+    let to = format!("{}/moved/a:v0", destination.host());
+    outcome.assert_failed(&source.reference("team/a", "v0"), &to, &["403", "may use this repository"]);
+    assert_eq!(destination.count(Kind::UploadStart), 2);
+    assert_eq!(source.count(Kind::ManifestGet), 0);
+    assert_eq!(remedies(&outcome), [""; 0]);
+}

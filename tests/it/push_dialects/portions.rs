@@ -1,0 +1,208 @@
+//! What is too large for one request is sent in others, and the way that worked is remembered.
+
+use scriptable_registry::{Action, Answer, Image, Kind, Matcher, Registry, Request, profiles};
+
+use super::{MIB, image_of};
+use crate::support::{LARGE, Migration, Outcome, assert_same, large};
+
+/// The chunks that a registry took, as their Content-Range tells them: the last run of them that begins at 0.
+fn chunks(registry: &Registry) -> Vec<String> {
+    let taken = registry.requests_of(Kind::UploadChunk.filter(|request| request.header("content-range").is_some()));
+    let taken = taken.iter().filter(|request| request.succeeded());
+    let ranges: Vec<String> = taken.filter_map(|request| Some(request.header("content-range")?.to_owned())).collect();
+    let begin = ranges.iter().rposition(|range| range.starts_with("0-")).unwrap_or_default();
+    ranges[begin..].to_vec()
+}
+
+fn ranges(sizes: &[u64]) -> Vec<String> {
+    let mut at = 0;
+    let range = |size: &u64| {
+        at += size;
+        format!("{}-{}", at - size, at - 1)
+    };
+    sizes.iter().map(range).collect()
+}
+
+fn refused(request: &Request) -> bool {
+    request.status == Some(413)
+}
+
+/// Copies one layer of this size, which has to arrive.
+async fn copy(size: u64, destination: &Registry) -> (Registry, Outcome) {
+    let (source, migration) = image_of(size, destination).await;
+    let outcome = migration.run().await;
+    outcome.assert_success(1);
+    assert_same((&source, "team/app", "1.0"), (destination, "moved/app", "1.0"));
+    (source, outcome)
+}
+
+#[tokio::test]
+async fn ghcr_gets_blobs_whole() {
+    let destination = profiles::ghcr().start().await;
+    copy(5 * MIB, &destination).await;
+    assert_eq!(destination.count(Kind::UploadChunk), 0);
+}
+
+#[tokio::test]
+async fn a_front_that_judges_stated_lengths_gets_a_stream() {
+    let destination = profiles::length_checking_front(MIB).start().await;
+    let (source, _) = copy(3 * MIB, &destination).await;
+    let patches = destination.requests_of(Kind::UploadChunk);
+    let [patch] = patches.as_slice() else { panic!("{patches:#?}") };
+    assert!(patch.header("content-length").is_none() && patch.header("content-range").is_none());
+    assert_eq!(source.count(Kind::BlobGet), 1 + 2);
+}
+
+#[tokio::test]
+async fn behind_nginx_a_blob_is_sent_in_chunks_that_fit() {
+    let destination = profiles::nginx(MIB).start().await;
+    let (source, _) = copy(3 * MIB + 5, &destination).await;
+    assert_eq!(chunks(&destination), ranges(&[MIB, MIB, MIB, 5]));
+    // Whole, as a stream, in chunks: no chunk that was too large had the source read again.
+    assert_eq!(source.count(Kind::BlobGet), 1 + 3);
+}
+
+#[tokio::test]
+async fn the_way_that_worked_is_remembered_for_the_registry() {
+    let destination = profiles::nginx(MIB).start().await;
+    let source = Registry::open().await;
+    for seed in 0..3 {
+        source.put("team/app", &format!("v{seed}"), &Image::new("linux/amd64").layer_of(seed, 2 * MIB));
+        source.put("team/app", &format!("small{seed}"), &large(seed));
+    }
+    Migration::new()
+        .rule(format!("{}/team/app", source.host()), format!("{}/moved/app", destination.host()))
+        .args(["-w", "1"])
+        .run()
+        .await
+        .assert_success(6);
+    // Whole, as a stream, 4 MiB is more than the blob has, and 2 MiB.
+    let refusals = destination.requests().into_iter().filter(refused).count();
+    assert_eq!(refusals, 3);
+    for seed in 0..3 {
+        assert_same((&source, "team/app", &format!("v{seed}")), (&destination, "moved/app", &format!("v{seed}")));
+        // What fits in one request goes in one.
+        let layer = &large(seed).layers()[0];
+        let sent = destination.requests_of(Kind::UploadFinish.of(layer));
+        assert_eq!(sent.iter().map(|put| put.received).collect::<Vec<_>>(), [LARGE]);
+    }
+}
+
+#[tokio::test]
+async fn seven_workers_learn_it_together() {
+    let destination = profiles::nginx(MIB).start().await;
+    let source = Registry::open().await;
+    for seed in 0..8 {
+        source.put("team/app", &format!("v{seed}"), &Image::new("linux/amd64").layer_of(seed, 2 * MIB));
+    }
+    Migration::new()
+        .rule(format!("{}/team/app", source.host()), format!("{}/moved/app", destination.host()))
+        .run()
+        .await
+        .assert_success(8);
+    for seed in 0..8 {
+        assert_same((&source, "team/app", &format!("v{seed}")), (&destination, "moved/app", &format!("v{seed}")));
+    }
+}
+
+#[tokio::test]
+async fn a_chunk_that_exceeds_the_registrys_own_limit_is_halved() {
+    let destination = profiles::ghcr().chunk_limit(2 * MIB).body_limit(5 * MIB).start().await;
+    copy(6 * MIB, &destination).await;
+    assert_eq!(chunks(&destination), ranges(&[2 * MIB, 2 * MIB, 2 * MIB]));
+}
+
+#[tokio::test]
+async fn ecr_gets_parts_of_more_than_five_mebibytes() {
+    let destination = profiles::ecr().body_limit(9 * MIB).start().await;
+    destination.create("moved/app");
+    copy(10 * MIB, &destination).await;
+    assert_eq!(chunks(&destination), ranges(&[8 * MIB, 2 * MIB]));
+}
+
+#[tokio::test]
+async fn chunks_are_no_smaller_than_the_registry_says() {
+    let destination = Registry::builder().announced_chunk_minimum(6 * MIB).body_limit(8 * MIB).start().await;
+    copy(9 * MIB, &destination).await;
+    assert_eq!(chunks(&destination), ranges(&[6 * MIB, 3 * MIB]));
+}
+
+#[tokio::test]
+async fn tiny_blobs_are_sent_again_from_memory() {
+    let destination = profiles::length_checking_front(1_500).start().await;
+    let (source, _) = copy(2_000, &destination).await;
+    assert_eq!(source.count(Kind::BlobGet), 2, "layer and configuration, once each");
+}
+
+#[tokio::test]
+async fn what_a_registry_lost_of_the_chunks_is_noticed() {
+    let destination = profiles::jfrog().body_limit(2 * MIB).start().await;
+    let (source, migration) = image_of(5 * MIB, &destination).await;
+    let outcome = migration.run().await;
+    outcome.assert_failures(1, 1, 0);
+    let to = format!("{}/moved/app:1.0", destination.host());
+    outcome.assert_failed(&source.reference("team/app", "1.0"), &to, &["no blob of this size"]);
+    assert!(outcome.log.as_deref().unwrap().contains(&format!("{MIB} bytes came, expected {}", 5 * MIB)), "{outcome}");
+    assert!(destination.tags("moved/app").is_empty());
+}
+
+#[tokio::test]
+async fn a_limit_that_nothing_fits_is_said_so() {
+    let destination = profiles::nginx(10_000).start().await;
+    let (source, migration) = image_of(LARGE, &destination).await;
+    let outcome = migration.run().await;
+    outcome.assert_failures(1, 1, 0);
+    let to = format!("{}/moved/app:1.0", destination.host());
+    outcome.assert_failed(&source.reference("team/app", "1.0"), &to, &["413", "limits the size of requests"]);
+}
+
+#[tokio::test]
+async fn an_upload_in_chunks_goes_on_where_it_was_interrupted() {
+    let of_chunk =
+        || Kind::UploadChunk.filter(|request| request.header("content-range").is_some_and(|r| !r.starts_with("0-")));
+    let actions: [Action; 3] = [Action::LoseAnswer, Answer::status(503).into(), Action::Drop];
+    for action in actions {
+        let destination = profiles::nginx(MIB).start().await;
+        let (source, migration) = image_of(4 * MIB, &destination).await;
+        let hook = destination.on(of_chunk().once(), action);
+        migration.run().await.assert_success(1);
+        assert_eq!(hook.hits(), 1);
+        assert_same((&source, "team/app", "1.0"), (&destination, "moved/app", "1.0"));
+        assert_eq!(source.count(Kind::BlobGet), 1 + 3, "it was begun anew");
+    }
+}
+
+#[tokio::test]
+async fn an_upload_in_chunks_whose_session_is_lost_is_begun_anew() {
+    let unknown = || Answer::error(404, "BLOB_UPLOAD_UNKNOWN", "blob upload unknown to registry");
+    for matcher in [
+        Kind::UploadChunk.filter(|request| request.header("content-range").is_some_and(|r| !r.starts_with("0-"))),
+        Kind::UploadFinish.filter(|request| request.header("content-length") == Some("0")),
+    ] {
+        let destination = profiles::nginx(MIB).start().await;
+        let (source, migration) = image_of(3 * MIB, &destination).await;
+        let hook = destination.on(matcher.once(), unknown());
+        migration.run().await.assert_success(1);
+        assert_eq!(hook.hits(), 1);
+        assert_same((&source, "team/app", "1.0"), (&destination, "moved/app", "1.0"));
+    }
+}
+
+#[tokio::test]
+async fn damage_is_not_committed_in_any_portion() {
+    for destination in [profiles::nginx(MIB).start().await, profiles::length_checking_front(MIB).start().await] {
+        let (source, migration) = image_of(3 * MIB, &destination).await;
+        let layer =
+            source.manifest("team/app", "1.0").unwrap().json()["layers"][0]["digest"].as_str().unwrap().to_owned();
+        source.damage_blob("team/app", &layer);
+        let outcome = migration.run().await;
+        outcome.assert_failures(1, 1, 0);
+        assert!(!destination.has_blob("moved/app", &layer));
+        assert!(destination.tags("moved/app").is_empty());
+        // The registry never had to find it out: no upload of it was ended.
+        let ended = destination.requests_of(Matcher::from(Kind::UploadFinish).of(&layer));
+        assert!(
+            ended.iter().all(|request| refused(request) || request.received < 3 * MIB && request.status != Some(400))
+        );
+    }
+}
