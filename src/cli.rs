@@ -2,6 +2,7 @@
 
 mod config;
 mod migrate;
+mod report;
 mod signals;
 
 use std::io::{self, Write as _};
@@ -56,6 +57,14 @@ struct Cli {
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
 
+    /// What became of each image: .json or .csv for machines, .html a page for people; repeatable
+    #[arg(long, value_name = "FILE")]
+    report: Vec<PathBuf>,
+
+    /// What failed or was not reached, to be given back to --images; {} when all is well
+    #[arg(long, value_name = "FILE")]
+    failed: Option<PathBuf>,
+
     /// How log lines are written
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     log_format: LogFormat,
@@ -89,6 +98,8 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Config(config::ConfigFlags),
+    /// Joins reports that --report wrote
+    Report(report::ReportFlags),
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -112,6 +123,7 @@ pub fn run() -> ExitCode {
     let mut cli = Cli::parse();
     let ended = match cli.command.take() {
         Some(Command::Config(flags)) => config::run(flags),
+        Some(Command::Report(flags)) => report::run(flags),
         None => migrate::run(cli),
     };
     match ended {

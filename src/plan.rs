@@ -30,6 +30,8 @@ pub struct Planner<'a> {
     claims: HashMap<Reference, Reference>,
     /// Rules that failed and will not be tried again, or not yet, by their place in `rules`.
     failures: BTreeMap<usize, Failure>,
+    /// Those of them that were generated, but for destinations that an earlier rule has.
+    clashing: HashSet<usize>,
     /// Images of later rules that wait for an earlier rule to be generated, since it may want their destinations.
     deferred: BTreeMap<usize, Vec<Task>>,
 }
@@ -51,6 +53,7 @@ impl<'a> Planner<'a> {
             cancel,
             claims: HashMap::new(),
             failures: BTreeMap::new(),
+            clashing: HashSet::new(),
             deferred: BTreeMap::new(),
         }
     }
@@ -58,6 +61,18 @@ impl<'a> Planner<'a> {
     /// The rules that failed so far and why, in the order of the file.
     pub fn failures(&self) -> impl Iterator<Item = (&'a Rule, &Failure)> {
         self.failures.iter().map(|(&index, failure)| (&self.rules[index], failure))
+    }
+
+    /// The rules that have to be given again to have what was not generated, in the order of the file: those that were
+    /// not, and the earlier ones with the same destination, which come first there.
+    pub fn to_be_given_again(&self) -> Vec<&'a Rule> {
+        let lost: Vec<usize> = self.failures.keys().copied().filter(|index| !self.clashing.contains(index)).collect();
+        // The last rule that was lost, by destination: what stands before it has precedence.
+        let last: HashMap<_, _> = lost.iter().map(|&index| (self.rules[index].images.destination(), index)).collect();
+        let matters = |(index, rule): &(usize, &'a Rule)| {
+            last.get(&rule.images.destination()).is_some_and(|last| index < last) || lost.binary_search(index).is_ok()
+        };
+        self.rules.iter().enumerate().filter(matters).map(|(_, rule)| rule).collect()
     }
 
     /// Whether another try may generate what failed.
@@ -177,6 +192,7 @@ impl<'a> Planner<'a> {
         }
         if !clashes.is_empty() {
             self.failures.insert(index, clash(&clashes));
+            self.clashing.insert(index);
         }
     }
 }

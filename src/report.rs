@@ -1,12 +1,26 @@
-//! From events to what an operator and a script see: standard output, failures, totals, the log.
+//! From events to what an operator and a script see: standard output, failures, totals, the log, reports.
+//!
+//! [`Report`] tells of a migration while it runs, and keeps sums alone. A [`Recorder`] beside it keeps what became of each
+//! image, in the schema of [`record`].
 
+mod csv;
+pub mod failed;
+pub mod file;
+mod html;
+pub mod json;
 mod log;
+pub mod merge;
+pub mod merged;
+pub mod record;
+mod recorder;
 mod text;
+pub mod traffic;
 
 use std::fmt::Display;
 use std::io::Write;
 
 pub use log::PRINTED;
+pub use recorder::Recorder;
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};

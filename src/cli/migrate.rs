@@ -7,13 +7,14 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 
+use super::report::{self as files, Files as Outputs};
 use super::{Cli, exit, signals};
 use crate::config::{self, Configuration, Files, Sources};
 use crate::event::Listener;
 use crate::logging;
 use crate::migration::Migration;
 use crate::registry::Clients;
-use crate::report::Report;
+use crate::report::{Recorder, Report};
 use crate::transfer::{Limits, Policy};
 
 const DEFAULT_AUTH: &str = "./auth.json";
@@ -28,18 +29,19 @@ pub(super) struct Stopped {
 pub(super) fn run(cli: Cli) -> Result<u8, Stopped> {
     let usage = |cause: anyhow::Error| Stopped { cause, code: exit::USAGE };
     let failed = |cause: anyhow::Error| Stopped { cause, code: exit::FAILED };
+    let outputs = outputs(&cli).map_err(usage)?;
     start_log(&cli).map_err(usage)?;
     let configuration = config::load(&sources(&cli), &|name| std::env::var(name).ok())
         .inspect_err(|error| tracing::error!(target: crate::report::PRINTED, "{error}"))
         .map_err(|error| usage(error.into()))?;
     let runtime = tokio::runtime::Runtime::new().context("the runtime cannot be started").map_err(failed)?;
-    let code = runtime.block_on(migrate(&cli, configuration)).map_err(failed)?;
+    let code = runtime.block_on(migrate(&cli, configuration, &outputs)).map_err(failed)?;
     // Requests that were cancelled are not waited for.
     runtime.shutdown_background();
     Ok(code)
 }
 
-async fn migrate(cli: &Cli, configuration: Configuration) -> anyhow::Result<u8> {
+async fn migrate(cli: &Cli, configuration: Configuration, outputs: &Outputs) -> anyhow::Result<u8> {
     let Configuration { keyring, rules, invalid, warnings } = configuration;
     let limits = Limits::for_workers(cli.workers.into());
     let clients = Clients::new(Arc::new(keyring), limits.requests).context("HTTP cannot be set up")?;
@@ -50,14 +52,29 @@ async fn migrate(cli: &Cli, configuration: Configuration) -> anyhow::Result<u8> 
         report.warning(warning);
     }
     report.invalid(&invalid);
-    let listener: Arc<dyn Listener> = report.clone();
+    let recorder = outputs.want_records().then(|| Arc::new(Recorder::new(limits.streamed_from)));
+    let mut listeners: Vec<Arc<dyn Listener>> = vec![report.clone()];
+    listeners.extend(recorder.clone().map(|recorder| -> Arc<dyn Listener> { recorder }));
+    let listener: Arc<dyn Listener> = Arc::new(listeners);
     let policy = Policy { force: cli.force, no_clobber: cli.no_clobber };
     let migration =
         Migration { rules: &rules, clients: Arc::new(clients), limits, policy, retries: cli.retries, listener, cancel };
     let ending = migration.run().await;
     report.finish(&ending, invalid.len());
+    let document = recorder.map(|recorder| recorder.document(&ending, files::invalid(&invalid)));
+    let written = outputs.write(&ending, document.as_ref());
     let all_well = ending.failed_images.is_empty() && ending.failed_rules.is_empty() && invalid.is_empty();
-    Ok(interruption.exit_code().unwrap_or(if all_well { 0 } else { exit::FAILED }))
+    Ok(interruption.exit_code().unwrap_or(if all_well && written { 0 } else { exit::FAILED }))
+}
+
+/// The files that are written at the end.
+fn outputs(cli: &Cli) -> anyhow::Result<Outputs> {
+    let auth = cli.auth.as_deref().unwrap_or(Path::new(DEFAULT_AUTH));
+    let inputs = match &cli.config {
+        Some(path) => vec![path.as_path()],
+        None => vec![auth, &cli.images],
+    };
+    Outputs::check(&cli.report, cli.failed.as_deref(), &inputs)
 }
 
 fn sources(cli: &Cli) -> Sources {
