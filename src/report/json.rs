@@ -206,7 +206,7 @@ pub(super) mod tests {
             (written.replace("2026-03-01T", "yesterday"), "expected a time like"),
             ("{}".to_owned(), "r.json:1:2: this is no report that can be read: missing field `schema`"),
             ("[".to_owned(), "r.json:1:1: "),
-            (String::new(), "r.json:1:1: EOF"),
+            (String::new(), "r.json:1:1: this is no report that can be read: EOF"),
         ] {
             let error = parse("r.json", text.as_bytes()).unwrap_err().to_string();
             assert!(error.contains(message), "{error}");

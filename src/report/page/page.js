@@ -38,13 +38,16 @@
 
   const RESULTS = ["failed", "cancelled", "copied", "up-to-date", "skipped"];
   const WORDS = { copied: "copied", "up-to-date": "up to date", skipped: "skipped", failed: "failed", cancelled: "cancelled" };
+  const ORDER = ["copied", "up-to-date", "skipped", "cancelled", "failed"];
   const counts = Object.fromEntries(RESULTS.map((result) => [result, 0]));
   for (const image of images) counts[image.result] += 1;
 
   /* What became of it all. */
   const verdict = () => {
     const left = [];
-    if (summary.failed) left.push(`${numbers.format(summary.failed)} of ${count(summary.images, "image")} failed`);
+    const of = ` of ${count(summary.images, "image")}`;
+    if (counts.failed) left.push(`${numbers.format(counts.failed)}${of} failed`);
+    if (counts.cancelled) left.push(`${numbers.format(counts.cancelled)}${left.length ? "" : of} ${counts.cancelled === 1 ? "was" : "were"} not finished`);
     if (rules.length) left.push(`${count(rules.length, "rule")} could not be carried out`);
     const line = left.length ? left.join(", ")
       : summary.images ? `${summary.images === 1 ? "The image is" : `All ${numbers.format(summary.images)} images are`} where ${summary.images === 1 ? "it" : "they"} should be`
@@ -58,7 +61,7 @@
 
   const totals = () => {
     const share = byId("share");
-    for (const result of ["copied", "up-to-date", "skipped", "cancelled", "failed"]) {
+    for (const result of ORDER) {
       if (!counts[result]) continue;
       const part = el("i", { class: result, title: `${numbers.format(counts[result])} ${WORDS[result]}` });
       part.style.flexGrow = counts[result];
@@ -69,15 +72,16 @@
     const rate = report.seconds > 0 ? summary.bytesMoved / report.seconds : 0;
     const entry = (name, value, more, dot) =>
       el("div", {}, el("dt", {}, dot ? el("i", { class: dot }) : null, name), el("dd", {}, value, more ? el("small", {}, more) : null));
-    const list = RESULTS.filter((result) => counts[result] || result === "copied" || result === "up-to-date" || result === "failed")
+    const list = ORDER.filter((result) => counts[result] || !["skipped", "cancelled"].includes(result))
       .map((result) => [WORDS[result][0].toUpperCase() + WORDS[result].slice(1), numbers.format(counts[result]), null, result]);
-    list.sort((a, b) => (a[3] === "failed") - (b[3] === "failed"));
-    if (rules.length) list.push(["Rules not carried out", numbers.format(rules.length)]);
+    if (rules.length) list.push(["Rules not done", numbers.format(rules.length)]);
     list.push(["Moved", bytes(summary.bytesMoved), `${count(summary.blobsMoved, "blob")}${rate ? `, ${bytes(rate)}/s` : ""}`]);
     if (summary.blobsMounted) list.push(["Linked by the registry", bytes(summary.bytesMounted), count(summary.blobsMounted, "blob")]);
     list.push(["Already there", count(summary.blobsPresent, "blob")]);
     if (summary.layersSkipped) list.push(["Left out", count(summary.layersSkipped, "layer"), "fetched from their own urls"]);
-    byId("totals").append(...list.map((line) => entry(...line)));
+    const entries = list.map((line) => entry(...line));
+    entries[list.findIndex(([name]) => name === "Moved")].className = "row";
+    byId("totals").append(...entries);
   };
 
   /* Failures whose reasons differ only in the names of things are one group. */
@@ -287,7 +291,7 @@
     const why = image.reason ? el("span", { class: "why" }, image.reason) : null;
     const row = el("tr", { tabindex: "0" },
       cell("result", dot), cell("source", name(image.source), why), cell("destination", name(image.destination)),
-      cell("digest", name(short(image.destinationDigest))), cell("size", bytes(image.size)),
+      cell("digest", name(short(image.destinationDigest).replace(/^sha256:/, ""))), cell("size", bytes(image.size)),
       cell("moved", image.bytesMoved ? bytes(image.bytesMoved) : ""), cell("time", image.attempts ? duration(image.seconds) : ""));
     const toggle = () => {
       const next = row.nextElementSibling;
