@@ -172,6 +172,31 @@ async fn a_repeated_attempt_is_the_same_record() {
 }
 
 #[tokio::test]
+async fn large_blobs_are_flights_of_as_many_workers_as_there_are() {
+    let (source, destination) = two_registries().await;
+    for seed in 0..6 {
+        source.put("team/app", &format!("v{seed}"), &large(seed));
+    }
+    let migration = Migration::new()
+        .rule(format!("{}/team/app", source.host()), format!("{}/to/app", destination.host()))
+        .args(["--workers", "2", "--report", "r.json"]);
+    migration.run().await.assert_success(6);
+    let report = report(&migration, "r.json");
+    let workers = report["traffic"]["workers"].as_array().unwrap();
+    assert!((1..=2).contains(&workers.len()), "{workers:?}");
+    let flights = report["traffic"]["flights"].as_array().unwrap();
+    let mut digests: Vec<&str> = flights.iter().map(|flight| flight["digest"].as_str().unwrap()).collect();
+    let mut layers: Vec<String> = (0..6).flat_map(|seed| large(seed).layers()).collect();
+    digests.sort_unstable();
+    layers.sort_unstable();
+    assert_eq!(digests, layers);
+    for flight in flights {
+        assert!(flight["worker"].as_u64().unwrap() < workers.len() as u64, "{flight}");
+        assert_eq!(flight["source"], format!("{}/team/app", source.host()));
+    }
+}
+
+#[tokio::test]
 async fn an_interrupted_run_reports_what_it_did_and_what_it_never_reached() {
     let (source, destination) = two_registries().await;
     for seed in 0..40 {
@@ -330,6 +355,7 @@ async fn the_page_holds_hostile_names_as_data_alone() {
     let mut found: Vec<&str> =
         report["images"].as_array().unwrap().iter().map(|image| image["source"].as_str().unwrap()).collect();
     let mut expected = names.to_vec();
-    (found.sort_unstable(), expected.sort_unstable());
+    found.sort_unstable();
+    expected.sort_unstable();
     assert_eq!(found, expected, "nothing is lost of them");
 }

@@ -5,13 +5,18 @@
   const { summary, images, rules } = report;
   const byId = (id) => document.getElementById(id);
 
+  // What would turn text around, or be nothing to see, is shown by its number.
+  const visible = (text) => text.replace(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g,
+    (sign) => `⟨U+${sign.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0")}⟩`);
+
   // All that a report says becomes text here: `append` makes text nodes of strings.
   const el = (tag, attributes = {}, ...children) => {
     const node = tag.startsWith("svg:")
       ? document.createElementNS("http://www.w3.org/2000/svg", tag.slice(4))
       : document.createElement(tag);
     for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-    node.append(...children.filter((child) => child !== null && child !== undefined));
+    const known = children.filter((child) => child !== null && child !== undefined);
+    node.append(...known.map((child) => (typeof child === "string" ? visible(child) : child)));
     return node;
   };
 
