@@ -355,7 +355,7 @@
         state.column = index;
         refresh();
       });
-      byId("head").append(el("th", { class: `c-${id}${number ? " number" : ""}`, scope: "col" }, button));
+      byId("head").append(el("th", { class: `c-${id}${number ? " number" : ""}`, scope: "col", "data-title": title }, button));
       const orders = number ? [["-", "largest first"], ["+", "smallest first"]] : [["+", "A to Z"], ["-", "Z to A"]];
       if (id === "result") orders.splice(0, 2, ["+", "failures first"]);
       for (const [sign, order] of orders) byId("sort").append(el("option", { value: `${index}${sign}` }, `${title}, ${order}`));
