@@ -4,6 +4,7 @@ mod completions;
 mod config;
 mod conversion;
 mod migrate;
+mod report;
 mod signals;
 
 use std::io::{self, Write as _};
@@ -82,6 +83,14 @@ struct Cli {
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
 
+    /// What became of each image: .json or .csv for machines, .html a page for people; repeatable
+    #[arg(long, value_name = "FILE")]
+    report: Vec<PathBuf>,
+
+    /// What failed or was not reached, to be given back to --images; {} when all is well
+    #[arg(long, value_name = "FILE")]
+    failed: Option<PathBuf>,
+
     /// How log lines are written
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     log_format: LogFormat,
@@ -151,6 +160,8 @@ fn rate(text: &str) -> Result<NonZeroU64, String> {
 enum Command {
     Config(config::ConfigFlags),
     Completions(completions::CompletionsFlags),
+    /// Joins reports that --report wrote
+    Report(report::ReportFlags),
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -189,6 +200,7 @@ pub fn run() -> ExitCode {
             Ok(()) => Ok(0),
             Err(error) => Err(migrate::Stopped { cause: error.into(), code: exit::FAILED }),
         },
+        Some(Command::Report(flags)) => report::run(flags),
         None => migrate::run(cli),
     };
     match ended {

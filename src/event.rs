@@ -5,12 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::digest::Digest;
 use crate::platform::Platform;
 use crate::reference::{Reference, Registry, Repository};
 
 /// What kind of thing went wrong: stable words for logs and reports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Category {
     /// Credentials are missing, wrong, or not sufficient.
     Auth,
@@ -299,6 +302,11 @@ pub struct Ending {
     pub failed_images: Vec<FailedImage>,
     /// Rules of which some or all tasks could not be generated, in the order of the file.
     pub failed_rules: Vec<FailedRule>,
+    /// Source and destination of the rules to be given again to have what was not generated, in the order of the file:
+    /// those whose tags could not be listed, and the earlier ones that go to the same repositories, so that what is
+    /// theirs stays theirs. No clash is among them: running it again would cure nothing, and without the other rule
+    /// move its tag.
+    pub rules_again: Vec<(String, String)>,
 }
 
 #[derive(Debug)]
@@ -310,9 +318,24 @@ pub struct FailedImage {
 
 #[derive(Debug)]
 pub struct FailedRule {
-    /// Its place and both its sides: `images.json:12:5: "quay.io/a/b" -> "swr.example.com/a/b"`.
-    pub rule: String,
+    pub rule: RuleText,
     pub failure: Failure,
+}
+
+/// A rule as it is written in its file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuleText {
+    /// `images.json:12:5`
+    pub place: String,
+    pub source: String,
+    pub destination: String,
+}
+
+impl fmt::Display for RuleText {
+    /// `images.json:12:5: "quay.io/a/b" -> "swr.example.com/a/b"`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {:?} -> {:?}", self.place, self.source, self.destination)
+    }
 }
 
 /// Hears of every event, in the order in which each task tells them. Called from many tasks at once: it must be quick.

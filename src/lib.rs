@@ -5,7 +5,7 @@
 //! ```text
 //! auth.json ─┐                                              ┌─> stdout: phases, summary
 //! images.json┴> config ──> plan ──> transfer ──> events ────┼─> stderr: failures, totals
-//!               rules      tasks    registry clients        └─> log file
+//!               rules      tasks    registry clients        └─> log file, reports
 //! ```
 //!
 //! | module | holds |
@@ -18,7 +18,7 @@
 //! | [`migration`] | plan and transfer in rounds |
 //! | [`event`] | what can happen, as plain data |
 //! | [`shared`] | a value that is made once for all who wait for it |
-//! | [`report`] | events to output, failures, totals, log |
+//! | [`report`] | events to output, failures, totals, log, and files that tell of each image |
 //! | [`cluster`] | images.json from the workloads of a Kubernetes cluster |
 //! | [`cli`], [`logging`] | the command line |
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Rule;
-use crate::event::{Ending, Event, FailedImage, FailedRule, Failure, Listener, Phase};
+use crate::event::{Ending, Event, FailedImage, FailedRule, Failure, Listener, Phase, RuleText};
 use crate::plan::{Planner, Shard, Task};
 use crate::registry::Clients;
 use crate::transfer::{Engine, Limits, Policy};
@@ -78,8 +78,17 @@ impl Migration<'_> {
         failed.extend(left_over.into_iter().map(|task| (task, Failure::cancelled())));
         let failed_rules = planner
             .failures()
-            .map(|(rule, failure)| FailedRule { rule: rule.to_string(), failure: failure.clone() })
+            .map(|(rule, failure)| {
+                let Rule { place, source, destination, .. } = rule;
+                let (source, destination) = (source.clone(), destination.clone());
+                FailedRule {
+                    rule: RuleText { place: place.to_string(), source, destination },
+                    failure: failure.clone(),
+                }
+            })
             .collect();
+        let again = planner.to_be_given_again();
+        let rules_again = again.iter().map(|rule| (rule.source.clone(), rule.full_destination())).collect();
         let failed_images = failed
             .into_iter()
             .map(|(task, failure)| {
@@ -87,7 +96,7 @@ impl Migration<'_> {
                 FailedImage { source, destination, failure }
             })
             .collect();
-        Ending { images, failed_images, failed_rules }
+        Ending { images, failed_images, failed_rules, rules_again }
     }
 }
 

@@ -36,6 +36,8 @@ pub struct Planner<'a> {
     claims: HashMap<Reference, Reference>,
     /// Rules that failed and will not be tried again, or not yet, by their place in `rules`.
     failures: BTreeMap<usize, Failure>,
+    /// Those of them that were generated, but for destinations that an earlier rule has.
+    clashing: HashSet<usize>,
     /// Images of later rules that wait for an earlier rule to be generated, since it may want their destinations.
     deferred: BTreeMap<usize, Vec<Task>>,
 }
@@ -59,6 +61,7 @@ impl<'a> Planner<'a> {
             cancel,
             claims: HashMap::new(),
             failures: BTreeMap::new(),
+            clashing: HashSet::new(),
             deferred: BTreeMap::new(),
         }
     }
@@ -72,6 +75,19 @@ impl<'a> Planner<'a> {
     fn is_own(&self, index: usize) -> bool {
         let source = self.rules[index].images.source();
         self.own.as_ref().is_none_or(|own| source.is_some_and(|source| own.contains(source)))
+    }
+
+    /// The rules that have to be given again to have what was not generated, in the order of the file: those that were
+    /// not, and the earlier ones with the same destination, which come first there.
+    pub fn to_be_given_again(&self) -> Vec<&'a Rule> {
+        let is_lost = |index: &usize| !self.clashing.contains(index) && self.is_own(*index);
+        let lost: Vec<usize> = self.failures.keys().copied().filter(is_lost).collect();
+        // The last rule that was lost, by destination: what stands before it has precedence.
+        let last: HashMap<_, _> = lost.iter().map(|&index| (self.rules[index].images.destination(), index)).collect();
+        let matters = |(index, rule): &(usize, &'a Rule)| {
+            last.get(&rule.images.destination()).is_some_and(|last| index < last) || lost.binary_search(index).is_ok()
+        };
+        self.rules.iter().enumerate().filter(matters).map(|(_, rule)| rule).collect()
     }
 
     /// Whether another try may generate what failed.
@@ -196,6 +212,7 @@ impl<'a> Planner<'a> {
         }
         if !clashes.is_empty() {
             self.failures.insert(index, clash(&clashes));
+            self.clashing.insert(index);
         }
     }
 }

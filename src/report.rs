@@ -1,9 +1,22 @@
-//! From events to what an operator and a script see: standard output, failures, totals, the log.
+//! From events to what an operator and a script see: standard output, failures, totals, the log, reports.
+//!
+//! [`Report`] tells of a migration while it runs, and keeps sums alone. A [`Recorder`] beside it keeps what became of each
+//! image, in the schema of [`record`].
 
 mod console;
+mod csv;
+pub mod failed;
+pub mod file;
+mod html;
+pub mod json;
 mod log;
+pub mod merge;
+pub mod merged;
 mod progress;
+pub mod record;
+mod recorder;
 mod text;
+pub mod traffic;
 
 use std::fmt::Display;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -12,6 +25,7 @@ use std::time::Instant;
 pub use console::Console;
 pub use log::{PRINTED, SUMMARY};
 pub use progress::{Progress, Style};
+pub use recorder::Recorder;
 
 use crate::event::{Ending, Event, Listener, Success};
 

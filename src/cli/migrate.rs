@@ -7,13 +7,15 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 
+use super::report::{self as files, Files as Outputs};
 use super::{Cli, Show, exit, signals};
 use crate::config::{self, Configuration, Files, Sources};
 use crate::event::Listener;
 use crate::logging::{self, Levels};
 use crate::migration::Migration;
+use crate::plan::Shard;
 use crate::registry::Clients;
-use crate::report::{Console, Progress, Report, Style};
+use crate::report::{Console, Progress, Recorder, Report, Style, record};
 use crate::transfer::{Limits, Policy};
 
 const DEFAULT_AUTH: &str = "./auth.json";
@@ -29,18 +31,19 @@ pub(super) fn run(cli: Cli) -> Result<u8, Stopped> {
     let usage = |cause: anyhow::Error| Stopped { cause, code: exit::USAGE };
     let failed = |cause: anyhow::Error| Stopped { cause, code: exit::FAILED };
     let console = Console::of_process();
+    let outputs = outputs(&cli).map_err(usage)?;
     start_log(&cli, &console).map_err(usage)?;
     let configuration = config::load(&sources(&cli), &|name| std::env::var(name).ok())
         .inspect_err(|error| tracing::error!(target: crate::report::PRINTED, "{error}"))
         .map_err(|error| usage(error.into()))?;
     let runtime = tokio::runtime::Runtime::new().context("the runtime cannot be started").map_err(failed)?;
-    let code = runtime.block_on(migrate(&cli, configuration, console)).map_err(failed)?;
+    let code = runtime.block_on(migrate(&cli, configuration, console, &outputs)).map_err(failed)?;
     // Requests that were cancelled are not waited for.
     runtime.shutdown_background();
     Ok(code)
 }
 
-async fn migrate(cli: &Cli, configuration: Configuration, console: Console) -> anyhow::Result<u8> {
+async fn migrate(cli: &Cli, configuration: Configuration, console: Console, outputs: &Outputs) -> anyhow::Result<u8> {
     let Configuration { keyring, rules, mut invalid, warnings } = configuration;
     if cli.shard.is_some_and(|shard| !shard.is_first()) {
         // The first shard names and counts them.
@@ -59,8 +62,10 @@ async fn migrate(cli: &Cli, configuration: Configuration, console: Console) -> a
     }
     report.invalid(&invalid);
     let progress = progress_style(cli).map(|style| Arc::new(Progress::start(console, style)));
+    let recorder = outputs.want_records().then(|| Arc::new(Recorder::new(limits.streamed_from)));
     let mut listeners: Vec<Arc<dyn Listener>> = vec![report.clone()];
-    listeners.extend(progress.clone().map(|progress| progress as Arc<dyn Listener>));
+    listeners.extend(recorder.clone().map(|recorder| -> Arc<dyn Listener> { recorder }));
+    listeners.extend(progress.clone().map(|progress| -> Arc<dyn Listener> { progress }));
     let listener: Arc<dyn Listener> = Arc::new(listeners);
     let policy = Policy {
         force: cli.force,
@@ -82,8 +87,25 @@ async fn migrate(cli: &Cli, configuration: Configuration, console: Console) -> a
     // Nothing moves any more when the failures are named.
     progress.inspect(|progress| progress.stop());
     report.finish(&ending, invalid.len());
+    let document = recorder.map(|recorder| {
+        let mut document = recorder.document(&ending, files::invalid(&invalid));
+        let shard = |shard: Shard| record::Shard { index: shard.index(), count: shard.count() };
+        document.shards = cli.shard.map(shard).into_iter().collect();
+        document
+    });
+    let written = outputs.write(&ending, document.as_ref());
     let all_well = ending.failed_images.is_empty() && ending.failed_rules.is_empty() && invalid.is_empty();
-    Ok(interruption.exit_code().unwrap_or(if all_well { 0 } else { exit::FAILED }))
+    Ok(interruption.exit_code().unwrap_or(if all_well && written { 0 } else { exit::FAILED }))
+}
+
+/// The files that are written at the end.
+fn outputs(cli: &Cli) -> anyhow::Result<Outputs> {
+    let auth = cli.auth.as_deref().unwrap_or(Path::new(DEFAULT_AUTH));
+    let inputs = match &cli.config {
+        Some(path) => vec![path.as_path()],
+        None => vec![auth, &cli.images],
+    };
+    Outputs::check(&cli.report, cli.failed.as_deref(), &inputs)
 }
 
 fn sources(cli: &Cli) -> Sources {

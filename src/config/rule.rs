@@ -90,6 +90,14 @@ impl Filter {
 }
 
 impl Images {
+    /// Where all of them go: a rule has one destination.
+    pub fn destination(&self) -> Option<&Repository> {
+        match self {
+            Self::Fixed(pairs) => pairs.first().map(|pair| &pair.destination.repository),
+            Self::Listed { destination, .. } => Some(destination),
+        }
+    }
+
     /// The repositories that are read or written.
     pub fn repositories(&self) -> impl Iterator<Item = &Repository> {
         let (pairs, listed) = match self {
@@ -102,6 +110,14 @@ impl Images {
 }
 
 impl Rule {
+    /// Its destination as it means the same without a default registry and namespace.
+    pub fn full_destination(&self) -> String {
+        match self.images.destination() {
+            Some(repository) if self.destination.is_empty() => repository.to_string(),
+            _ => self.destination.clone(),
+        }
+    }
+
     /// What a person should know although the rule can be used.
     pub fn warning(&self) -> Option<String> {
         let Images::Fixed(pairs) = &self.images else { return None };

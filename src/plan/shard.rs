@@ -14,8 +14,8 @@ use crate::reference::Repository;
 /// `INDEX/COUNT`: the machine with this index, counted from zero, of so many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shard {
-    index: u32,
-    count: u32,
+    index: u16,
+    count: u16,
 }
 
 /// Why a text is no shard.
@@ -43,6 +43,14 @@ impl fmt::Display for Shard {
 }
 
 impl Shard {
+    pub fn index(self) -> u16 {
+        self.index
+    }
+
+    pub fn count(self) -> u16 {
+        self.count
+    }
+
     /// Whether this is the shard that answers for what belongs to no repository: rules that cannot be used.
     pub fn is_first(self) -> bool {
         self.index == 0

@@ -19,12 +19,12 @@ pub(super) fn phase(phase: Phase) -> &'static str {
 }
 
 pub(super) fn summary(ending: &Ending, invalid: usize) -> String {
-    format!(
-        "Images({}) migration finished, {} images tasks failed, {} tasks generate failed",
-        ending.images,
-        ending.failed_images.len(),
-        ending.failed_rules.len() + invalid
-    )
+    let not_generated = ending.failed_rules.len() + invalid;
+    summary_line(ending.images as u64, ending.failed_images.len() as u64, not_generated as u64)
+}
+
+pub(super) fn summary_line(images: u64, failed: u64, not_generated: u64) -> String {
+    format!("Images({images}) migration finished, {failed} images tasks failed, {not_generated} tasks generate failed")
 }
 
 /// One line for each failure, those of one registry and one kind together: rules in the order of the file, then images
@@ -82,7 +82,7 @@ impl Totals {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{FailedImage, FailedRule};
+    use crate::event::{FailedImage, FailedRule, RuleText};
     use crate::reference::Repository;
 
     fn failure(registry: &str, category: Category) -> Failure {
@@ -104,6 +104,7 @@ mod tests {
         let ending = |remedies: &[Option<&str>]| Ending {
             images: 9,
             failed_images: remedies.iter().map(|remedy| missing(*remedy)).collect(),
+            rules_again: Vec::new(),
             failed_rules: Vec::new(),
         };
         let found = remedies(&ending(&[Some("make b"), None, Some("make a"), Some("make b")]));
@@ -114,7 +115,10 @@ mod tests {
 
     #[test]
     fn failures_of_one_registry_and_kind_stand_together() {
-        let rule = |place: &str| FailedRule { rule: place.to_owned(), failure: failure("a.io", Category::Network) };
+        let rule = |place: &str| {
+            let rule = RuleText { place: place.to_owned(), source: "a.io/a".to_owned(), destination: String::new() };
+            FailedRule { rule, failure: failure("a.io", Category::Network) }
+        };
         let ending = Ending {
             images: 4,
             failed_images: vec![
@@ -124,6 +128,7 @@ mod tests {
                 image("s.io/a", "a.io", Category::Auth),
             ],
             failed_rules: vec![rule("images.json:9:1"), rule("images.json:10:1")],
+            rules_again: Vec::new(),
         };
         let names: Vec<String> =
             failures(&ending).iter().map(|(line, _)| line.split(' ').nth(1).unwrap().to_owned()).collect();

@@ -1,0 +1,138 @@
+//! Files that tell what became of a run, and `image-migrator report merge`, which joins them.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, anyhow};
+use clap::{Args, Subcommand};
+
+use super::exit;
+use super::migrate::{Stopped, say};
+use crate::config::InvalidRule;
+use crate::event::{Category, Ending};
+use crate::report::file::{ReportFile, Target};
+use crate::report::record::{Document, Rule};
+use crate::report::{failed, json, merge, merged};
+
+/// What to do with reports.
+#[derive(Debug, Args)]
+pub(super) struct ReportFlags {
+    #[command(subcommand)]
+    command: ReportCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum ReportCommand {
+    /// Joins the reports of shards, or of a run and its repetitions, into one
+    ///
+    /// Prints the summary line of the whole, and what failed on stderr. An image counts once, as it was last. One file is
+    /// enough, to make a page of a report: image-migrator report merge report.json -o report.html
+    #[command(
+        after_help = "Exit codes: 0 all images of all shards are there; 1 an image or a rule failed, a shard is \
+                      missing, or a file could not be written; 2 wrong usage, or a file that is no report."
+    )]
+    Merge(MergeFlags),
+}
+
+#[derive(Debug, Args)]
+struct MergeFlags {
+    /// Reports that --report wrote as .json
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+
+    /// Where to write the whole: .json, .csv or .html; repeatable
+    #[arg(short, long, value_name = "FILE")]
+    output: Vec<PathBuf>,
+}
+
+pub(super) fn run(flags: ReportFlags) -> Result<u8, Stopped> {
+    let ReportCommand::Merge(MergeFlags { files, output }) = flags.command;
+    let usage = |cause: anyhow::Error| Stopped { cause, code: exit::USAGE };
+    let outputs = report_files(&output).context("-o, --output").map_err(usage)?;
+    let read = files.iter().map(|file| json::read(file)).collect::<Result<Vec<_>, _>>();
+    let whole = merge::merge(read.map_err(|error| usage(error.into()))?);
+    for line in merged::failures(&whole) {
+        say(&line);
+    }
+    let missing = merge::missing(&whole);
+    if !missing.is_empty() {
+        let shards = missing.iter().take(20).map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let more = if missing.len() > 20 { ", ..." } else { "" };
+        say(&format!("warning: {} of the shards not given: {shards}{more}", missing.len()));
+    }
+    // A closed pipe is no reason to leave the files unwritten.
+    let _ = super::print(&format!("{}\n", merged::summary(&whole)));
+    let written = outputs.iter().filter(|file| !wrote(&file.target, file.write(&whole))).count() == 0;
+    let all_well = whole.summary.failed == 0 && whole.summary.not_generated == 0 && missing.is_empty();
+    Ok(if all_well && written { 0 } else { exit::FAILED })
+}
+
+/// What a migration leaves behind besides its output.
+pub(super) struct Files {
+    reports: Vec<ReportFile>,
+    failed: Option<Target>,
+}
+
+impl Files {
+    /// Checks, before anything is done, that the files can be written. `inputs` are read, and not to be replaced.
+    pub fn check(reports: &[PathBuf], failed: Option<&Path>, inputs: &[&Path]) -> anyhow::Result<Self> {
+        let reports = report_files(reports).context("--report")?;
+        let failed = failed.map(Target::new).transpose().context("--failed")?;
+        let targets = || reports.iter().map(|file| &file.target).chain(&failed);
+        for target in targets() {
+            if inputs.iter().any(|input| is_same(input, target.path())) {
+                return Err(anyhow!("{} is read and written: choose another file to write", target.path().display()));
+            }
+            if targets().filter(|other| *other == target).count() > 1 {
+                return Err(anyhow!("{} is named for two things", target.path().display()));
+            }
+        }
+        Ok(Self { reports, failed })
+    }
+
+    /// Whether somebody has to remember what became of each image.
+    pub fn want_records(&self) -> bool {
+        !self.reports.is_empty()
+    }
+
+    /// Writes them. Says on stderr which could not be written; answers whether all could.
+    pub fn write(&self, ending: &Ending, document: Option<&Document>) -> bool {
+        let mut written = true;
+        for report in &self.reports {
+            let Some(document) = document else { continue };
+            written &= wrote(&report.target, report.write(document));
+        }
+        if let Some(target) = &self.failed {
+            written &= wrote(target, target.write(|writer| failed::write(ending, writer)));
+        }
+        written
+    }
+}
+
+/// Rules that could not be used, as reports have them.
+pub(super) fn invalid(rules: &[InvalidRule]) -> Vec<Rule> {
+    let record = |rule: &InvalidRule| Rule {
+        place: rule.place.to_string(),
+        source: rule.source.clone(),
+        destination: rule.destination.clone(),
+        invalid: true,
+        category: Category::Config,
+        reason: rule.reason.to_string(),
+    };
+    rules.iter().map(record).collect()
+}
+
+fn report_files(paths: &[PathBuf]) -> anyhow::Result<Vec<ReportFile>> {
+    Ok(paths.iter().map(|path| ReportFile::new(path)).collect::<Result<_, _>>()?)
+}
+
+fn wrote(target: &Target, result: io::Result<()>) -> bool {
+    if let Err(error) = &result {
+        say(&format!("error: {} cannot be written: {error}", target.path().display()));
+    }
+    result.is_ok()
+}
+
+fn is_same(one: &Path, other: &Path) -> bool {
+    one == other || matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
+}

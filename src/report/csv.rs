@@ -1,0 +1,132 @@
+//! Reports as CSV (RFC 4180): one row for each image, for spreadsheets.
+//!
+//! The columns are the fields of [`Image`] under their names in the JSON; platforms are separated by spaces, and what
+//! is not known is empty. A cell that a spreadsheet would take for a formula has a `'` before it.
+
+use std::borrow::Cow;
+use std::io::{self, Write};
+
+use super::record::{Document, Image};
+
+const HEADER: [&str; 18] = [
+    "source",
+    "destination",
+    "sourceDigest",
+    "destinationDigest",
+    "previousDigest",
+    "mediaType",
+    "platforms",
+    "size",
+    "bytesMoved",
+    "blobsMoved",
+    "blobsMounted",
+    "blobsPresent",
+    "result",
+    "category",
+    "reason",
+    "attempts",
+    "started",
+    "seconds",
+];
+
+pub fn write(document: &Document, writer: &mut dyn Write) -> io::Result<()> {
+    row(writer, &HEADER)?;
+    for image in &document.images {
+        row(writer, &cells(image))?;
+    }
+    Ok(())
+}
+
+fn cells(image: &Image) -> [String; 18] {
+    fn known<T: ToString>(value: &Option<T>) -> String {
+        value.as_ref().map(T::to_string).unwrap_or_default()
+    }
+    [
+        image.source.clone(),
+        image.destination.clone(),
+        known(&image.source_digest),
+        known(&image.destination_digest),
+        known(&image.previous_digest),
+        known(&image.media_type),
+        image.platforms.join(" "),
+        known(&image.size),
+        image.bytes_moved.to_string(),
+        image.blobs_moved.to_string(),
+        image.blobs_mounted.to_string(),
+        image.blobs_present.to_string(),
+        image.result.as_str().to_owned(),
+        known(&image.category),
+        known(&image.reason),
+        image.attempts.to_string(),
+        known(&image.started),
+        image.seconds.to_string(),
+    ]
+}
+
+fn row(writer: &mut dyn Write, cells: &[impl AsRef<str>]) -> io::Result<()> {
+    for (index, cell) in cells.iter().enumerate() {
+        if index > 0 {
+            writer.write_all(b",")?;
+        }
+        writer.write_all(quoted(cell.as_ref()).as_bytes())?;
+    }
+    writer.write_all(b"\r\n")
+}
+
+fn quoted(cell: &str) -> Cow<'_, str> {
+    let is_formula = cell.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']);
+    if !is_formula && !cell.contains([',', '"', '\r', '\n']) {
+        return Cow::Borrowed(cell);
+    }
+    format!("\"{}{}\"", if is_formula { "'" } else { "" }, cell.replace('"', "\"\"")).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::json::tests::document;
+
+    #[test]
+    fn rows_have_the_cells_of_the_header() {
+        let mut text = Vec::new();
+        write(&document(), &mut text).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        let rows: Vec<&str> = text.split_terminator("\r\n").collect();
+        assert_eq!(rows.len(), 3);
+        assert_eq!(rows[0], HEADER.join(","));
+        let empty = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        let expected = format!(
+            "s.io/a:1,d.io/a:1,{empty},{empty},,application/vnd.oci.image.index.v1+json,linux/amd64 linux/arm64/v8,\
+             1234,1000,2,1,3,copied,,,1,2026-03-01T21:20:00.500Z,1.25"
+        );
+        assert_eq!(rows[1], expected);
+        assert!(
+            rows[2].contains(",failed,not-found,\"'=it is \"\"gone\"\",\nfor <b>good</b> & ever\",1,"),
+            "{}",
+            rows[2]
+        );
+    }
+
+    #[test]
+    fn the_header_names_the_fields_of_the_json() {
+        let image = serde_json::to_value(&document().images[0]).unwrap();
+        let fields: std::collections::BTreeSet<&str> = image.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(fields, HEADER.into_iter().collect());
+    }
+
+    #[test]
+    fn no_cell_is_a_formula() {
+        for (cell, written) in [
+            ("=1+1", "\"'=1+1\""),
+            ("@a", "\"'@a\""),
+            ("-1", "\"'-1\""),
+            ("+1", "\"'+1\""),
+            ("\t=1", "\"'\t=1\""),
+            ("a=1", "a=1"),
+            ("", ""),
+            ("a\rb", "\"a\rb\""),
+        ] {
+            assert_eq!(quoted(cell), written);
+        }
+    }
+}

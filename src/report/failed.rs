@@ -1,0 +1,112 @@
+//! What was not brought, as an images.json that brings it when it is given back.
+//!
+//! First the rules whose tags could not be listed, with the source as it was written, and with the destination in full,
+//! so that no default is needed; then each image that failed or was not reached, by name. Where an earlier rule goes to
+//! the same repository as such a rule, it stands there as well: what is at the destination already costs two requests,
+//! and no tag is moved that the whole file would not move. What running it again cannot cure is left out: rules that
+//! cannot be used, and clashes. If nothing is left, it is `{}`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Write};
+
+use serde::ser::{Serialize, SerializeMap as _, Serializer};
+use serde_json::ser::PrettyFormatter;
+
+use crate::event::Ending;
+
+pub fn write(ending: &Ending, writer: &mut dyn Write) -> io::Result<()> {
+    let formatter = PrettyFormatter::with_indent(b"  ");
+    Rules(rules(ending)).serialize(&mut serde_json::Serializer::with_formatter(&mut *writer, formatter))?;
+    writer.write_all(b"\n")
+}
+
+/// Each source with its destinations. A source may stand more than once, since the order of rules matters.
+struct Rules(Vec<(String, Vec<String>)>);
+
+fn rules(ending: &Ending) -> Vec<(String, Vec<String>)> {
+    let mut rules: Vec<(String, Vec<String>)> = Vec::new();
+    for (source, destination) in &ending.rules_again {
+        match rules.last_mut() {
+            Some((last, destinations)) if last == source => destinations.push(destination.clone()),
+            _ => rules.push((source.clone(), vec![destination.clone()])),
+        }
+    }
+    let mut images: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for image in &ending.failed_images {
+        images.entry(image.source.to_string()).or_default().insert(image.destination.to_string());
+    }
+    rules.extend(images.into_iter().map(|(source, destinations)| (source, destinations.into_iter().collect())));
+    rules
+}
+
+impl Serialize for Rules {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for (source, destinations) in &self.0 {
+            match destinations.as_slice() {
+                [one] => map.serialize_entry(source, one)?,
+                several => map.serialize_entry(source, several)?,
+            }
+        }
+        map.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Digest;
+    use crate::event::{FailedImage, Failure};
+    use crate::reference::{Reference, Repository};
+
+    fn text(rules_again: &[(&str, &str)], images: Vec<(Reference, Reference)>) -> String {
+        let failed = |(source, destination)| FailedImage { source, destination, failure: Failure::cancelled() };
+        let ending = Ending {
+            images: images.len(),
+            failed_images: images.into_iter().map(failed).collect(),
+            failed_rules: Vec::new(),
+            rules_again: rules_again.iter().map(|(from, to)| ((*from).to_owned(), (*to).to_owned())).collect(),
+        };
+        let mut text = Vec::new();
+        write(&ending, &mut text).unwrap();
+        String::from_utf8(text).unwrap()
+    }
+
+    #[test]
+    fn nothing_left_is_an_empty_object() {
+        assert_eq!(text(&[], vec![]), "{}\n");
+    }
+
+    #[test]
+    fn rules_keep_their_order_and_images_are_grouped_by_source() {
+        let repository = |name: &str| name.parse::<Repository>().unwrap();
+        let tagged = |name: &str, tag: &str| repository(name).tagged(tag.parse().unwrap());
+        let digest = Digest::of(b"");
+        let by_digest = |name: &str| repository(name).at_digest(digest.clone());
+        let rules = [("s.io/z", "d.io/z"), ("s.io/z", "d.io/y"), ("s.io/a:/^v\\d/", "d.io/z"), ("s.io/z", "d.io/x")];
+        let images = vec![
+            (by_digest("s.io/b"), by_digest("d.io/b")),
+            (tagged("s.io/a", "1"), tagged("d.io/b", "x")),
+            (tagged("s.io/a", "1"), tagged("d.io/a", "1")),
+            (by_digest("s.io/c"), tagged("d.io/c", "1")),
+        ];
+        let expected = format!(
+            r#"{{
+  "s.io/z": [
+    "d.io/z",
+    "d.io/y"
+  ],
+  "s.io/a:/^v\\d/": "d.io/z",
+  "s.io/z": "d.io/x",
+  "s.io/a:1": [
+    "d.io/a:1",
+    "d.io/b:x"
+  ],
+  "s.io/b@{digest}": "d.io/b@{digest}",
+  "s.io/c@{digest}": "d.io/c:1"
+}}
+"#
+        );
+        assert_eq!(text(&rules, images), expected);
+    }
+}

@@ -1,0 +1,156 @@
+//! Several reports as one: the shards of a run, or a run and those that brought what it had left.
+//!
+//! - An image counts once. Of several records of it the one that was begun last counts; one of an image that was not
+//!   reached counts only if there is no other, for it says nothing of the destination.
+//! - A rule counts once, by its source and destination. One that failed in any of the reports has failed: no report says
+//!   that another had the same rule.
+//! - Blobs and bytes are summed, since all of them were moved. Times are laid side by side by their clocks.
+//! - Shards that are missing are [`missing`]: the whole is not there without them.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
+
+use super::record::{self, Document, Image, Moment, Rule, Schema, Shard, Summary};
+use super::traffic::Traffic;
+
+/// One report of at least one.
+pub fn merge(mut documents: Vec<Document>) -> Document {
+    // Stable: of equals the one named last counts.
+    documents.sort_by_key(|document| document.started);
+    let started = documents.first().map_or(Moment(std::time::SystemTime::UNIX_EPOCH), |document| document.started);
+    let alone = documents.len() == 1;
+    let mut seconds: f64 = 0.0;
+    let mut summary = Summary::default();
+    let mut traffic = Traffic::default();
+    let (mut covered, mut is_whole) = (BTreeSet::new(), false);
+    let mut rules: Vec<Rule> = Vec::new();
+    let mut known_rules: HashMap<(String, String), usize> = HashMap::new();
+    let mut images: BTreeMap<(String, String), Image> = BTreeMap::new();
+    for (number, document) in documents.into_iter().enumerate() {
+        let later = document.started.0.duration_since(started.0).unwrap_or(Duration::ZERO);
+        seconds = seconds.max(record::seconds(later) + document.seconds);
+        summary.add_blobs(&document.summary);
+        let name = match document.shards.as_slice() {
+            _ if alone => String::new(),
+            [shard] => shard.to_string(),
+            _ => format!("#{}", number + 1),
+        };
+        traffic.add(document.traffic, record::seconds(later), &name);
+        is_whole |= document.shards.is_empty();
+        covered.extend(document.shards);
+        for rule in document.rules {
+            match known_rules.get(&(rule.source.clone(), rule.destination.clone())) {
+                Some(&known) => rules[known] = rule,
+                None => {
+                    known_rules.insert((rule.source.clone(), rule.destination.clone()), rules.len());
+                    rules.push(rule);
+                }
+            }
+        }
+        for image in document.images {
+            let name = (image.source.clone(), image.destination.clone());
+            match images.get(&name) {
+                Some(known) if age(known) > age(&image) => {}
+                _ => _ = images.insert(name, image),
+            }
+        }
+    }
+    traffic.condense();
+    traffic.finish();
+    let images: Vec<Image> = images.into_values().collect();
+    summary.count(&images, &rules);
+    let shards = if is_whole || is_complete(&covered) { Vec::new() } else { covered.into_iter().collect() };
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    Document { schema: Schema, version, started, seconds, shards, summary, rules, images, traffic }
+}
+
+/// The shards that are not there, of the division of which most is.
+pub fn missing(document: &Document) -> Vec<Shard> {
+    let there = |count: u16| document.shards.iter().filter(move |shard| shard.count == count).count();
+    let counts = document.shards.iter().map(|shard| shard.count);
+    let Some(count) = counts.min_by_key(|&count| usize::from(count) - there(count)) else { return Vec::new() };
+    (0..count).map(|index| Shard { count, index }).filter(|shard| !document.shards.contains(shard)).collect()
+}
+
+fn is_complete(shards: &BTreeSet<Shard>) -> bool {
+    shards
+        .iter()
+        .any(|shard| shards.iter().filter(|other| other.count == shard.count).count() == usize::from(shard.count))
+}
+
+fn age(image: &Image) -> Option<Moment> {
+    image.started
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::json::tests::document;
+    use crate::report::record::Outcome;
+
+    fn at(seconds: u64) -> Moment {
+        Moment(std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
+    }
+
+    /// A report of one image.
+    fn report(second: u64, source: &str, result: Outcome, started: Option<u64>) -> Document {
+        let mut document = document();
+        document.started = at(second);
+        document.rules.clear();
+        document.images.truncate(1);
+        let image = &mut document.images[0];
+        (image.source, image.result, image.started) = (source.to_owned(), result, started.map(at));
+        document.summary.count(&document.images, &[]);
+        document
+    }
+
+    fn results(document: &Document) -> Vec<(&str, Outcome)> {
+        document.images.iter().map(|image| (image.source.as_str(), image.result)).collect()
+    }
+
+    #[test]
+    fn an_image_counts_once_as_it_was_last() {
+        let first = report(1, "s.io/a:1", Outcome::Failed, Some(2));
+        let last = report(5, "s.io/a:1", Outcome::Copied, Some(6));
+        for documents in [vec![first.clone(), last.clone()], vec![last, first]] {
+            let whole = merge(documents);
+            assert_eq!(results(&whole), [("s.io/a:1", Outcome::Copied)]);
+            assert_eq!((whole.summary.images, whole.summary.failed, whole.summary.copied), (1, 0, 1));
+            assert_eq!(whole.summary.bytes_moved, 4000, "both moved them");
+            assert_eq!((whole.started, whole.seconds), (at(1), 6.5));
+        }
+    }
+
+    #[test]
+    fn what_was_not_reached_says_nothing() {
+        let done = report(1, "s.io/a:1", Outcome::Copied, Some(2));
+        let interrupted = report(5, "s.io/a:1", Outcome::Cancelled, None);
+        for documents in [vec![done.clone(), interrupted.clone()], vec![interrupted, done]] {
+            assert_eq!(results(&merge(documents)), [("s.io/a:1", Outcome::Copied)]);
+        }
+    }
+
+    #[test]
+    fn images_of_all_are_sorted_and_rules_count_once() {
+        let (mut one, mut two) = (document(), document());
+        one.images.remove(0);
+        two.images.remove(1);
+        two.rules[0].reason = "later".to_owned();
+        two.started = at(2_000_000_000);
+        let whole = merge(vec![one, two]);
+        assert_eq!(results(&whole), [("s.io/a:1", Outcome::Copied), ("s.io/b:</script>", Outcome::Failed)]);
+        assert_eq!(whole.rules.len(), 1);
+        assert_eq!(whole.rules[0].reason, "later");
+        assert_eq!((whole.summary.not_generated, whole.summary.failed), (1, 1));
+    }
+
+    #[test]
+    fn shards_that_are_missing_are_named() {
+        let shard = |index, count| Document { shards: vec![Shard { count, index }], ..document() };
+        let part = merge(vec![shard(0, 3), shard(2, 3), shard(1, 8)]);
+        assert_eq!(missing(&part), [Shard { count: 3, index: 1 }]);
+        let whole = merge(vec![part, shard(1, 3)]);
+        assert_eq!((missing(&whole), whole.shards), (vec![], vec![]));
+        assert_eq!(missing(&merge(vec![shard(0, 2), document()])), []);
+    }
+}

@@ -1,0 +1,355 @@
+//! Keeps what became of each image, for reports. Only who wants a report has one: it grows with the images.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::record::{self, Document, Image, Moment, Outcome, Rule, Schema, Summary};
+use super::traffic::{self, Traffic};
+use crate::event::{BlobCounts, Category, Ending, Event, Facts, Failure, Flight, Listener, Success};
+use crate::reference::Reference;
+
+/// Listens to a migration and remembers each image.
+pub struct Recorder {
+    started: SystemTime,
+    began: Instant,
+    /// Bytes from which a blob is moved by a worker.
+    streamed_from: u64,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// By destination: no two images have one.
+    images: HashMap<Reference, Entry>,
+    totals: Summary,
+    traffic: Traffic,
+    /// By number.
+    flights: HashMap<u64, Flying>,
+    /// Whether each worker is at work.
+    workers: Vec<bool>,
+}
+
+struct Entry {
+    /// When it was begun first, after the start of the run.
+    began: Duration,
+    /// The most blobs that an attempt has accounted for.
+    blobs: u64,
+    image: Image,
+}
+
+struct Flying {
+    worker: usize,
+    began: Duration,
+    flight: Flight,
+}
+
+impl Recorder {
+    /// `streamed_from` is the size from which a blob is moved by a worker.
+    pub fn new(streamed_from: u64) -> Self {
+        Self { started: SystemTime::now(), began: Instant::now(), streamed_from, state: Mutex::default() }
+    }
+
+    /// What became of it all. `invalid` are the rules that could not be used.
+    pub fn document(&self, ending: &Ending, invalid: Vec<Rule>) -> Document {
+        let mut state = self.lock();
+        let mut images = std::mem::take(&mut state.images);
+        for failed in &ending.failed_images {
+            let image = images.entry(failed.destination.clone()).or_insert_with(|| Entry {
+                began: Duration::ZERO,
+                blobs: 0,
+                image: unreached(&failed.source, &failed.destination),
+            });
+            image.image.fail(&failed.failure);
+        }
+        let mut images: Vec<Image> = images.into_values().map(|entry| entry.image).collect();
+        images.sort_unstable_by(|a, b| (&a.source, &a.destination).cmp(&(&b.source, &b.destination)));
+        let failed = ending.failed_rules.iter().map(|failed| Rule {
+            place: failed.rule.place.clone(),
+            source: failed.rule.source.clone(),
+            destination: failed.rule.destination.clone(),
+            invalid: false,
+            category: failed.failure.category,
+            reason: failed.failure.reason.to_string(),
+        });
+        let rules: Vec<Rule> = invalid.into_iter().chain(failed).collect();
+        let mut summary = std::mem::take(&mut state.totals);
+        summary.count(&images, &rules);
+        let mut traffic = std::mem::take(&mut state.traffic);
+        traffic.finish();
+        Document {
+            schema: Schema,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started: Moment(self.started),
+            seconds: record::seconds(self.began.elapsed()),
+            shards: Vec::new(),
+            summary,
+            rules,
+            images,
+            traffic,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn moment(&self, since: Duration) -> Moment {
+        Moment(self.started + since)
+    }
+}
+
+impl Listener for Recorder {
+    fn hear(&self, event: &Event) {
+        let now = self.began.elapsed();
+        match event {
+            Event::ImageStarted { source, destination } => {
+                let mut state = self.lock();
+                let entry = state.images.entry(destination.clone()).or_insert_with(|| Entry {
+                    began: now,
+                    blobs: 0,
+                    image: Image { started: Some(self.moment(now)), ..unreached(source, destination) },
+                });
+                entry.image.attempts += 1;
+            }
+            Event::ImageDone { destination, success, facts, .. } => {
+                let outcome = match success {
+                    Success::Copied => Outcome::Copied,
+                    Success::UpToDate => Outcome::UpToDate,
+                    Success::Skipped => Outcome::Skipped,
+                };
+                self.lock().ended(destination, now, facts, |image| image.succeed(outcome));
+            }
+            Event::ImageFailed { destination, failure, facts, .. } => {
+                self.lock().ended(destination, now, facts, |image| image.fail(failure));
+            }
+            Event::FlightStarted(flight) if flight.bytes >= self.streamed_from => self.lock().took_off(flight, now),
+            Event::FlightEnded(number) => self.lock().landed(*number, now),
+            Event::BlobMoved { bytes, elapsed, .. } => {
+                let mut state = self.lock();
+                state.totals.blobs_moved += 1;
+                state.totals.bytes_moved += bytes;
+                state.traffic.moved(now.saturating_sub(*elapsed), now, *bytes);
+            }
+            Event::BlobMounted { bytes, .. } => {
+                let mut state = self.lock();
+                state.totals.blobs_mounted += 1;
+                state.totals.bytes_mounted += bytes;
+            }
+            Event::BlobPresent { .. } => self.lock().totals.blobs_present += 1,
+            Event::LayerSkipped { .. } => self.lock().totals.layers_skipped += 1,
+            _ => {}
+        }
+    }
+}
+
+impl State {
+    fn ended(&mut self, destination: &Reference, now: Duration, facts: &Facts, end: impl FnOnce(&mut Image)) {
+        let Some(entry) = self.images.get_mut(destination) else { return };
+        entry.image.seconds = record::seconds(now.saturating_sub(entry.began));
+        entry.learn(facts);
+        end(&mut entry.image);
+    }
+
+    fn took_off(&mut self, flight: &Flight, now: Duration) {
+        let worker = self.workers.iter().position(|works| !works).unwrap_or(self.workers.len());
+        if worker == self.workers.len() {
+            self.workers.push(true);
+        }
+        self.workers[worker] = true;
+        self.flights.insert(flight.number, Flying { worker, began: now, flight: flight.clone() });
+    }
+
+    fn landed(&mut self, number: u64, now: Duration) {
+        let Some(Flying { worker, began, flight }) = self.flights.remove(&number) else { return };
+        self.workers[worker] = false;
+        self.traffic.flown(traffic::Flight {
+            worker,
+            start: record::seconds(began),
+            seconds: record::seconds(now.saturating_sub(began)),
+            bytes: flight.bytes,
+            source: flight.source.to_string(),
+            destination: flight.destination.to_string(),
+            digest: flight.digest.to_string(),
+        });
+    }
+}
+
+impl Entry {
+    /// Adds what was learnt in one attempt. What an earlier one moved is present for the later ones.
+    fn learn(&mut self, facts: &Facts) {
+        let image = &mut self.image;
+        let known = |new: &Option<_>, old: &mut Option<_>| {
+            if new.is_some() {
+                old.clone_from(new);
+            }
+        };
+        known(&facts.source_digest, &mut image.source_digest);
+        known(&facts.digest, &mut image.destination_digest);
+        // What was there before the first attempt.
+        if image.previous_digest.is_none() {
+            image.previous_digest.clone_from(&facts.digest_before);
+        }
+        if facts.media_type.is_some() {
+            image.media_type.clone_from(&facts.media_type);
+            // An index names what proves its origin as a platform nobody has.
+            let real = facts.platforms.iter().map(ToString::to_string).filter(|name| name != "unknown/unknown");
+            image.platforms = real.collect();
+        }
+        image.size = facts.size.or(image.size);
+        let BlobCounts { moved, bytes_moved, mounted, present } = facts.blobs;
+        self.blobs = self.blobs.max(moved + mounted + present);
+        image.bytes_moved = image.bytes_moved.saturating_add(bytes_moved);
+        image.blobs_moved += moved;
+        image.blobs_mounted += mounted;
+        image.blobs_present = self.blobs.saturating_sub(image.blobs_moved + image.blobs_mounted);
+    }
+}
+
+impl Image {
+    fn succeed(&mut self, outcome: Outcome) {
+        (self.result, self.category, self.reason) = (outcome, None, None);
+    }
+
+    fn fail(&mut self, failure: &Failure) {
+        self.result = match failure.category {
+            Category::Cancelled => Outcome::Cancelled,
+            _ => Outcome::Failed,
+        };
+        (self.category, self.reason) = (Some(failure.category), Some(failure.reason.to_string()));
+    }
+}
+
+/// An image of which nothing is known but its name.
+fn unreached(source: &Reference, destination: &Reference) -> Image {
+    Image {
+        source: source.to_string(),
+        destination: destination.to_string(),
+        source_digest: None,
+        destination_digest: None,
+        previous_digest: None,
+        media_type: None,
+        platforms: Vec::new(),
+        size: None,
+        bytes_moved: 0,
+        blobs_moved: 0,
+        blobs_mounted: 0,
+        blobs_present: 0,
+        result: Outcome::Cancelled,
+        category: Some(Category::Cancelled),
+        reason: None,
+        attempts: 0,
+        started: None,
+        seconds: 0.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Digest;
+    use crate::event::{FailedImage, FailedRule, RuleText};
+    use crate::reference::Repository;
+
+    fn reference(name: &str) -> Reference {
+        name.parse::<Repository>().unwrap().tagged("1".parse().unwrap())
+    }
+
+    fn started(name: &str) -> Event {
+        Event::ImageStarted {
+            source: reference(&format!("s.io/{name}")),
+            destination: reference(&format!("d.io/{name}")),
+        }
+    }
+
+    fn facts(moved: u64, mounted: u64, present: u64) -> Facts {
+        Facts { blobs: BlobCounts { moved, bytes_moved: moved * 10, mounted, present }, ..Facts::default() }
+    }
+
+    fn failed(name: &str, failure: Failure, facts: Facts) -> Event {
+        let (source, destination) = (reference(&format!("s.io/{name}")), reference(&format!("d.io/{name}")));
+        Event::ImageFailed { source, destination, failure, again: true, facts }
+    }
+
+    fn done(name: &str, facts: Facts) -> Event {
+        let (source, destination) = (reference(&format!("s.io/{name}")), reference(&format!("d.io/{name}")));
+        Event::ImageDone { source, destination, success: Success::Copied, facts }
+    }
+
+    #[test]
+    fn an_image_is_one_record_over_all_its_attempts() {
+        let recorder = Recorder::new(0);
+        let digest = Digest::of(b"");
+        let last = Facts { digest: Some(digest.clone()), ..facts(1, 0, 4) };
+        let broken = Failure { category: Category::Network, ..Failure::internal("test") };
+        for event in [started("a"), failed("a", broken, facts(2, 1, 1)), started("a"), done("a", last)] {
+            recorder.hear(&event);
+        }
+        let ending = Ending { images: 1, failed_images: vec![], failed_rules: vec![], rules_again: vec![] };
+        let document = recorder.document(&ending, vec![]);
+        let [image] = document.images.as_slice() else { panic!("{document:?}") };
+        assert_eq!((image.result, image.category, image.attempts), (Outcome::Copied, None, 2));
+        assert_eq!((image.blobs_moved, image.blobs_mounted, image.blobs_present, image.bytes_moved), (3, 1, 1, 30));
+        assert_eq!(image.destination_digest, Some(digest));
+        assert!(image.started.is_some());
+    }
+
+    #[test]
+    fn what_was_never_reached_is_a_record_and_rules_stand_first_to_last() {
+        let recorder = Recorder::new(0);
+        let failed_image = |name: &str| FailedImage {
+            source: reference(&format!("s.io/{name}")),
+            destination: reference(&format!("d.io/{name}")),
+            failure: Failure::cancelled(),
+        };
+        for event in [started("b"), done("b", Facts::default())] {
+            recorder.hear(&event);
+        }
+        let rule = RuleText { place: "i:1:1".into(), source: "s.io/r".into(), destination: String::new() };
+        let ending = Ending {
+            images: 3,
+            failed_images: vec![failed_image("c"), failed_image("a")],
+            failed_rules: vec![FailedRule { rule, failure: Failure::cancelled() }],
+            rules_again: vec![],
+        };
+        let document = recorder.document(&ending, vec![]);
+        let names: Vec<_> = document.images.iter().map(|image| (image.source.as_str(), image.result)).collect();
+        let cancelled = Outcome::Cancelled;
+        assert_eq!(names, [("s.io/a:1", cancelled), ("s.io/b:1", Outcome::Copied), ("s.io/c:1", cancelled)]);
+        let Summary { images, failed, cancelled, copied, not_generated, .. } = document.summary;
+        assert_eq!((images, failed, cancelled, copied, not_generated), (3, 2, 2, 1, 1));
+        assert_eq!(document.images[0].attempts, 0);
+    }
+
+    #[test]
+    fn workers_take_the_first_free_place() {
+        let recorder = Recorder::new(100);
+        let repository: Repository = "s.io/a".parse().unwrap();
+        let flight = |number, bytes| {
+            Event::FlightStarted(Flight {
+                number,
+                source: repository.clone(),
+                destination: repository.clone(),
+                digest: Digest::of(b""),
+                bytes,
+                passed: Default::default(),
+            })
+        };
+        for event in [flight(0, 100), flight(1, 200), flight(2, 99), Event::FlightEnded(0), flight(3, 300)] {
+            recorder.hear(&event);
+        }
+        for number in [1, 2, 3] {
+            recorder.hear(&Event::FlightEnded(number));
+        }
+        let ending = Ending { images: 0, failed_images: vec![], failed_rules: vec![], rules_again: vec![] };
+        let mut flights: Vec<_> = recorder
+            .document(&ending, vec![])
+            .traffic
+            .flights
+            .iter()
+            .map(|flight| (flight.bytes, flight.worker))
+            .collect();
+        flights.sort_unstable();
+        assert_eq!(flights, [(100, 0), (200, 1), (300, 0)]);
+    }
+}
