@@ -1,8 +1,10 @@
 //! The command line: flags to settings. What was meant is in `config`; this is what was typed.
 
 mod config;
+mod inputs;
 mod migrate;
 mod signals;
+mod verify;
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -39,18 +41,8 @@ struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
 
-    /// Credentials: {"registry[/namespace]": {"username": "...", "password": "..."}}
-    /// [default: ./auth.json; without it every registry is asked anonymously]
-    #[arg(long, value_name = "FILE")]
-    auth: Option<PathBuf>,
-
-    /// Rules: {"source": "destination" | ["destination", ...] | ""}; - is stdin
-    #[arg(long, value_name = "FILE", default_value = "./images.json")]
-    images: PathBuf,
-
-    /// One file in place of the two: {"auth": {...}, "images": {...}}
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["auth", "images"])]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    inputs: inputs::Inputs,
 
     /// Log file, appended to; - is stderr [default: ./image-migrator.log]
     #[arg(long, value_name = "FILE")]
@@ -60,14 +52,6 @@ struct Cli {
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     log_format: LogFormat,
 
-    /// Namespace for images whose destination is ""; may have several components
-    #[arg(long, value_name = "NAME", env = "DEFAULT_NAMESPACE", hide_env_values = true)]
-    namespace: Option<String>,
-
-    /// Registry for images whose destination is ""
-    #[arg(long, value_name = "HOST", env = "DEFAULT_REGISTRY", hide_env_values = true)]
-    registry: Option<String>,
-
     /// Trust no tag: ask for every blob, send what is missing, put every manifest again
     #[arg(long, conflicts_with = "no_clobber")]
     force: bool,
@@ -75,6 +59,10 @@ struct Cli {
     /// Never move a destination tag that names another digest: that image fails
     #[arg(long)]
     no_clobber: bool,
+
+    /// Find out what would be done with each image and print it; write to no registry
+    #[arg(long)]
+    dry_run: bool,
 
     /// Rounds in which failed tasks are run again
     #[arg(short, long, value_name = "N", default_value_t = 3)]
@@ -89,6 +77,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Config(config::ConfigFlags),
+    Verify(verify::VerifyFlags),
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -112,6 +101,7 @@ pub fn run() -> ExitCode {
     let mut cli = Cli::parse();
     let ended = match cli.command.take() {
         Some(Command::Config(flags)) => config::run(flags),
+        Some(Command::Verify(flags)) => verify::run(flags),
         None => migrate::run(cli),
     };
     match ended {

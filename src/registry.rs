@@ -33,7 +33,7 @@ use std::time::Duration;
 use backon::BackoffBuilder as _;
 use tokio::sync::Semaphore;
 
-pub use blob::BlobReader;
+pub use blob::{BlobInfo, BlobReader};
 pub use credentials::{Keyring, Login};
 pub use error::{Error, ErrorKind};
 pub use media::{Content, Descriptor, Manifest};
@@ -112,7 +112,7 @@ fn warn_again(error: &Error, pause: Duration) {
 }
 
 /// Tries until there is a result that another try would not change.
-async fn patiently<T, F>(mut attempt: impl FnMut() -> F) -> Result<T, Error>
+pub async fn patiently<T, F>(mut attempt: impl FnMut() -> F) -> Result<T, Error>
 where
     F: Future<Output = Result<T, Error>>,
 {

@@ -1,12 +1,16 @@
 //! From events to what an operator and a script see: standard output, failures, totals, the log.
 
 mod log;
+mod plan;
 mod text;
+mod verification;
 
 use std::fmt::Display;
 use std::io::Write;
 
 pub use log::PRINTED;
+pub use plan::PlanReport;
+pub use verification::VerificationReport;
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
@@ -46,8 +50,16 @@ impl Report {
         }
     }
 
-    /// Names the rules that cannot be used, before anything is done.
-    pub fn invalid(&self, rules: &[impl Display]) {
+    /// Tells what was found in the configuration, before anything is done.
+    pub fn configuration(&self, warnings: &[String], invalid: &[impl Display]) {
+        for warning in warnings {
+            self.warning(warning);
+        }
+        self.invalid(invalid);
+    }
+
+    /// Names the rules that cannot be used.
+    fn invalid(&self, rules: &[impl Display]) {
         for rule in rules {
             let line = format!("INVALID {rule}");
             log::invalid(&line);
@@ -56,7 +68,7 @@ impl Report {
     }
 
     /// A remark on the configuration.
-    pub fn warning(&self, text: &str) {
+    fn warning(&self, text: &str) {
         tracing::warn!("{text}");
     }
 

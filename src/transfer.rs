@@ -14,6 +14,8 @@
 //! | `ledger` | what is learnt of one image on its way |
 //! | `stream` | the bytes of a blob, verified and resumed |
 //! | `belief` | what can be believed of a registry's answers to mounts |
+//! | `expected` | what a source becomes on its way |
+//! | `forecast` | the dry run: what would be done, found out by reading alone |
 //!
 //! # Why it cannot stop
 //!
@@ -25,7 +27,9 @@
 mod belief;
 mod board;
 mod destination;
+mod expected;
 mod flight;
+mod forecast;
 mod image;
 mod lane;
 mod ledger;
@@ -50,6 +54,10 @@ use self::ledger::Ledger;
 use self::queue::Queue;
 
 use crate::event::{Event, Failure, Listener, Success};
+
+pub use expected::expected_digest;
+pub use forecast::Forecast;
+pub use stream::read_through;
 
 use crate::plan::Task;
 use crate::reference::Repository;

@@ -19,13 +19,23 @@ pub(super) const STALL: Duration = Duration::from_secs(60);
 impl RepositoryClient {
     /// Whether the repository holds the blob.
     pub async fn has_blob(&self, digest: &Digest) -> Result<bool, Error> {
+        Ok(self.blob_info(digest).await?.is_some())
+    }
+
+    /// What a HEAD tells of the blob, if the repository holds it.
+    pub async fn blob_info(&self, digest: &Digest) -> Result<Option<BlobInfo>, Error> {
         let url = self.blob_url(digest).await?;
         let answer = self.call(&Call::new(Kind::BlobRead, Method::HEAD, url.clone())).await?;
         match answer.status {
-            StatusCode::NOT_FOUND => Ok(false),
+            StatusCode::NOT_FOUND => Ok(None),
             // Not known, which means that it is sent.
-            StatusCode::METHOD_NOT_ALLOWED | StatusCode::FORBIDDEN if self.push => Ok(false),
-            status if status.is_success() || is_redirect(status) => Ok(true),
+            StatusCode::METHOD_NOT_ALLOWED | StatusCode::FORBIDDEN if self.push => Ok(None),
+            // The length of a redirect is not that of the blob.
+            status if is_redirect(status) => Ok(Some(BlobInfo { size: None })),
+            status if status.is_success() => {
+                let size = answer.header("content-length").and_then(|length| length.parse().ok());
+                Ok(Some(BlobInfo { size }))
+            }
             _ => Err(self.error(&Method::HEAD, &url, answer.refusal())),
         }
     }
@@ -86,6 +96,13 @@ impl RepositoryClient {
 fn starts_at(response: &Response, offset: u64) -> bool {
     let range = response.headers().get(CONTENT_RANGE).and_then(|value| value.to_str().ok());
     range.is_some_and(|range| range.trim().starts_with(&format!("bytes {offset}-")))
+}
+
+/// What is known of a blob without reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BlobInfo {
+    /// Bytes, if the registry said it.
+    pub size: Option<u64>,
 }
 
 /// The bytes of a blob as they arrive. Neither counted nor verified here.

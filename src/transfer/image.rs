@@ -18,9 +18,9 @@ use crate::reference::Identifier;
 use crate::registry::{Content, Descriptor, Error, Manifest, RepositoryClient};
 
 /// Indexes within indexes, at most: real ones have two levels.
-const MAX_DEPTH: usize = 8;
+pub(super) const MAX_DEPTH: usize = 8;
 /// Children of one index in work at once.
-const CHILDREN: usize = 16;
+pub(super) const CHILDREN: usize = 16;
 /// How often what a manifest names is looked for again when the destination says that something is missing.
 const REPAIRS: u32 = 3;
 
@@ -77,20 +77,7 @@ impl Image {
     }
 
     fn clobbered(&self) -> Failure {
-        let Facts { source_digest, digest_before, .. } = self.ledger.facts();
-        let show = |digest: Option<Digest>| digest.map(|digest| digest.to_string()).unwrap_or_default();
-        Failure {
-            category: Category::Refused,
-            registry: Some(self.task.destination.repository.registry().clone()),
-            reason: format!(
-                "the destination names {} already, the source {}; --no-clobber leaves it so",
-                show(digest_before),
-                show(source_digest)
-            )
-            .into(),
-            transient: false,
-            is_final: true,
-        }
+        clobbered(&self.task, &self.ledger.facts())
     }
 
     /// What is at the destination, and what should be: the latter only if the former is there to be compared with.
@@ -295,13 +282,35 @@ impl Image {
     }
 
     fn corrupt(&self, reason: String) -> Failure {
-        Failure {
-            category: Category::Corrupt,
-            registry: Some(self.task.source.repository.registry().clone()),
-            reason: reason.into(),
-            transient: false,
-            is_final: false,
-        }
+        corrupt(&self.task, reason)
+    }
+}
+
+/// The destination names something else, and is to be left so.
+pub(super) fn clobbered(task: &Task, facts: &Facts) -> Failure {
+    let show = |digest: &Option<Digest>| digest.as_ref().map(Digest::to_string).unwrap_or_default();
+    Failure {
+        category: Category::Refused,
+        registry: Some(task.destination.repository.registry().clone()),
+        reason: format!(
+            "the destination names {} already, the source {}; --no-clobber leaves it so",
+            show(&facts.digest_before),
+            show(&facts.source_digest)
+        )
+        .into(),
+        transient: false,
+        is_final: true,
+    }
+}
+
+/// The source's parts do not fit together.
+pub(super) fn corrupt(task: &Task, reason: String) -> Failure {
+    Failure {
+        category: Category::Corrupt,
+        registry: Some(task.source.repository.registry().clone()),
+        reason: reason.into(),
+        transient: false,
+        is_final: false,
     }
 }
 
