@@ -28,13 +28,23 @@ pub(super) fn places(count: usize) -> Places {
 
 type Looks<K, T> = Mutex<HashMap<K, Arc<Shared<T, Error>>>>;
 
+/// What a look at a manifest showed.
+#[derive(Clone)]
+enum Seen {
+    Wrong(Wrong),
+    /// It has so many bytes, which is not yet what those who name it say, and this is wrong below it.
+    Right {
+        bytes: u64,
+        below: Arc<[Defect]>,
+    },
+}
+
 /// What was found in one repository.
 pub(super) struct Tree {
     client: RepositoryClient,
     /// Given where the content of blobs is to be read.
     places: Option<Places>,
-    /// The defects of a manifest and of all under it. What names a manifest may be wrong in its size.
-    manifests: Looks<(Digest, Option<u64>), Arc<[Defect]>>,
+    manifests: Looks<Digest, Seen>,
     blobs: Looks<(Digest, u64), Option<Wrong>>,
 }
 
@@ -52,20 +62,25 @@ impl Tree {
         depth: usize,
     ) -> BoxFuture<'static, Result<Arc<[Defect]>, Error>> {
         Box::pin(async move {
-            let look = entry(&self.manifests, (digest.clone(), size));
-            look.get(|_| true, async || Ok(self.look(digest, size, depth).await?.into())).await
+            let look = entry(&self.manifests, digest.clone());
+            let wrong = match look.get(|_| true, async || self.look(&digest, depth).await).await? {
+                Seen::Wrong(wrong) => wrong,
+                Seen::Right { bytes, .. } if size.is_some_and(|size| size != bytes) => Wrong::Size(bytes),
+                Seen::Right { below, .. } => return Ok(below),
+            };
+            Ok([Defect { part: Part::Manifest, digest, size, wrong }].into())
         })
     }
 
-    async fn look(self: &Arc<Self>, digest: Digest, size: Option<u64>, depth: usize) -> Result<Vec<Defect>, Error> {
+    async fn look(self: &Arc<Self>, digest: &Digest, depth: usize) -> Result<Seen, Error> {
         let wrong = match self.client.manifest(&Identifier::Digest(digest.clone())).await {
-            Ok(manifest) if size.is_some_and(|size| size != manifest.bytes.len() as u64) => {
-                Wrong::Size(manifest.bytes.len() as u64)
-            }
             Ok(Manifest { content: Content::Index { .. }, .. }) if depth == MAX_DEPTH => {
                 Wrong::Unreadable(format!("indexes are nested more than {MAX_DEPTH} deep").into())
             }
-            Ok(manifest) => return self.look_below(manifest.content, depth).await,
+            Ok(manifest) => {
+                let below = self.look_below(manifest.content, depth).await?.into();
+                return Ok(Seen::Right { bytes: manifest.bytes.len() as u64, below });
+            }
             Err(error) if error.is_not_found() => Wrong::Missing,
             Err(error) => match error.kind {
                 ErrorKind::WrongDigest { found, .. } => Wrong::Content(found),
@@ -73,7 +88,7 @@ impl Tree {
                 _ => return Err(error),
             },
         };
-        Ok(vec![Defect { part: Part::Manifest, digest, size, wrong }])
+        Ok(Seen::Wrong(wrong))
     }
 
     async fn look_below(self: &Arc<Self>, content: Content, depth: usize) -> Result<Vec<Defect>, Error> {
