@@ -2,6 +2,7 @@
 
 use scriptable_registry::{Accounts, Action, Answer, Gate, Image, Index, Kind, Registry};
 
+use crate::support::docker_registry::{DockerRegistry, Options, is_installed};
 use crate::support::{LARGE, Migration, Outcome, large, small, two_registries};
 
 fn planned(images: usize, to_copy: usize, up_to_date: usize, failed: usize, not_generated: usize) -> String {
@@ -110,6 +111,8 @@ async fn what_is_planned_is_what_a_migration_then_does() {
     };
     let plan = rules().args(["--dry-run"]);
     let outcome = plan.run().await;
+    let with_one_of_everything = rules().args(["--dry-run", "--workers", "1"]).run().await;
+    assert_eq!(with_one_of_everything.stdout, outcome.stdout);
     let bytes = |image: &Image| bytes_of(&source, "a", image);
     let rest = bytes_of(&source, "c", &half) - LARGE;
     let plan_of = |name: &str| plan_of(&outcome, &format!("{}/{name}", destination.host())).to_owned();
@@ -141,7 +144,7 @@ async fn what_is_planned_is_what_a_migration_then_does() {
 }
 
 #[tokio::test]
-async fn tags_that_share_manifests_cost_two_heads_each_and_every_manifest_is_read_once() {
+async fn every_manifest_is_read_once_and_absent_tags_are_not_asked_for_one_by_one() {
     let (source, destination) = two_registries().await;
     let index = Index::new().image(&small(1)).image(&small(2));
     source.put("app", "0", &index);
@@ -149,7 +152,7 @@ async fn tags_that_share_manifests_cost_two_heads_each_and_every_manifest_is_rea
         source.retag("app", "0", &tag.to_string());
     }
     let outcome = dry_run(&source, &destination).run().await;
-    assert_eq!(outcome.code, Some(0), "{outcome}");
+    assert!(outcome.stdout.ends_with(&format!("{}\n", planned(20, 20, 0, 0, 0))), "{outcome}");
     assert_eq!(source.count(Kind::ManifestGet), 3, "{outcome}");
     assert_eq!(source.count(Kind::ManifestHead), 20);
     assert_eq!(source.count(Kind::BlobGet) + source.count(Kind::BlobHead), 0);
@@ -297,4 +300,28 @@ async fn an_interrupted_dry_run_prints_what_it_knows() {
 async fn a_dry_run_without_rules_prints_its_summary() {
     let outcome = Migration::new().images("{}").args(["--dry-run"]).run().await;
     outcome.assert(0, &[&planned(0, 0, 0, 0, 0)]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dry_run_changes_nothing_at_a_real_registry_and_plans_what_is_then_sent() {
+    if !is_installed(&["docker-registry"]) {
+        return;
+    }
+    let source = Registry::open().await;
+    source.put("app", "1", &Index::new().image(&small(1)).image(&large(2)));
+    source.put("app", "2", &small(1));
+    let destination = DockerRegistry::start(Options { password: false, tls: false }).await;
+    let rules = || Migration::new().rule(format!("{}/app", source.host()), format!("{}/team/app", destination.host()));
+    let plan = rules().args(["--dry-run"]).run().await;
+    assert!(plan.stdout.ends_with(&format!("{}\n", planned(2, 2, 0, 0, 0))), "{plan}");
+    assert!(plan.stdout.contains("to move in 4 blobs, 0 to mount\n"), "{plan}");
+    let requests = destination.requests().await;
+    assert!(requests.iter().all(|request| ["GET", "HEAD"].contains(&request.method.as_str())), "{requests:?}");
+
+    rules().run().await.assert_success(2);
+    let sent = destination.requests().await;
+    let sent = sent.iter().filter(|request| request.method == "PUT" && request.path.contains("/blobs/uploads/"));
+    assert_eq!(sent.count(), 4);
+    let again = rules().args(["--dry-run"]).run().await;
+    assert_eq!(again.stdout.matches(": up to date\n").count(), 2, "{again}");
 }

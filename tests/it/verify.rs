@@ -1,5 +1,7 @@
 //! `verify` finds what is missing, different or damaged at a destination, names it, and changes nothing.
 
+mod real;
+
 use scriptable_registry::{Accounts, Action, Answer, Gate, Image, Index, Kind, Manifest as _, Matcher, Registry};
 use serde_json::json;
 
@@ -144,11 +146,15 @@ async fn every_manifest_and_blob_of_a_repository_is_looked_at_once() {
         registry.retag("app", "1", "3");
     }
     for (depth, heads, gets) in [("tree", 4, 0), ("content", 0, 4)] {
-        destination.clear_log();
-        let outcome = verify(&source, &destination, &["--depth", depth]).run().await;
-        assert_lines(&outcome, 0, &[tally([3, 3, 0, 0, 0, 0])]);
-        assert_eq!(destination.count(Kind::ManifestGet), 3, "{depth}");
-        assert_eq!((destination.count(Kind::BlobHead), destination.count(Kind::BlobGet)), (heads, gets), "{depth}");
+        // With one of everything at a time each deadlock shows.
+        for workers in ["7", "1"] {
+            destination.clear_log();
+            let outcome = verify(&source, &destination, &["--depth", depth, "--workers", workers]).run().await;
+            assert_lines(&outcome, 0, &[tally([3, 3, 0, 0, 0, 0])]);
+            assert_eq!(destination.count(Kind::ManifestGet), 3, "{depth}");
+            let blobs = (destination.count(Kind::BlobHead), destination.count(Kind::BlobGet));
+            assert_eq!(blobs, (heads, gets), "{depth}");
+        }
     }
 }
 
