@@ -144,7 +144,7 @@ mod tests {
             (r#"{"source": "a:1"}"#, "2:12: "),
             (
                 r#"{"source": "s.io/a:1", "destination": "d.io/a:1", "destinationDigest": "sha256:1"}"#,
-                "2:73: invalid digest",
+                "2:72: invalid digest",
             ),
         ] {
             let found = report(image).unwrap_err();
