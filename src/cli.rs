@@ -3,9 +3,11 @@
 mod completions;
 mod config;
 mod conversion;
+mod inputs;
 mod migrate;
 mod report;
 mod signals;
+mod verify;
 
 use std::io::{self, Write as _};
 use std::num::NonZeroU64;
@@ -13,7 +15,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use bytesize::ByteSize;
-use clap::{ArgAction, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::logging;
 use crate::plan::Shard;
@@ -66,54 +68,15 @@ struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
 
-    /// Credentials: {"registry[/namespace]": {"username": "...", "password": "..."}}
-    /// [default: ./auth.json; without it every registry is asked anonymously]
-    #[arg(long, value_name = "FILE")]
-    auth: Option<PathBuf>,
+    #[command(flatten)]
+    inputs: inputs::Inputs,
 
-    /// Rules: {"source": "destination" | ["destination", ...] | ""}; - is stdin
-    #[arg(long, value_name = "FILE", default_value = "./images.json")]
-    images: PathBuf,
-
-    /// One file in place of the two: {"auth": {...}, "images": {...}}
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["auth", "images"])]
-    config: Option<PathBuf>,
-
-    /// Log file, appended to; - is stderr [default: ./image-migrator.log]
-    #[arg(long, value_name = "FILE")]
-    log: Option<PathBuf>,
-
-    /// What became of each image: .json or .csv for machines, .html a page for people; repeatable
-    #[arg(long, value_name = "FILE")]
-    report: Vec<PathBuf>,
-
-    /// What failed or was not reached, to be given back to --images; {} when all is well
-    #[arg(long, value_name = "FILE")]
-    failed: Option<PathBuf>,
-
-    /// How log lines are written
-    #[arg(long, value_name = "FORMAT", default_value = "text")]
-    log_format: LogFormat,
-
-    /// More in the log; twice: much more
-    #[arg(short, long, action = ArgAction::Count, conflicts_with = "quiet")]
-    verbose: u8,
-
-    /// Less in the log: only warnings
-    #[arg(short, long)]
-    quiet: bool,
+    #[command(flatten)]
+    log: LogFlags,
 
     /// How progress is shown on stderr: bars on a terminal, else a plain line now and then
     #[arg(long, value_name = "HOW", default_value = "auto")]
     progress: Show,
-
-    /// Namespace for images whose destination is ""; may have several components
-    #[arg(long, value_name = "NAME", env = "DEFAULT_NAMESPACE", hide_env_values = true)]
-    namespace: Option<String>,
-
-    /// Registry for images whose destination is ""
-    #[arg(long, value_name = "HOST", env = "DEFAULT_REGISTRY", hide_env_values = true)]
-    registry: Option<String>,
 
     #[command(flatten)]
     conversion: conversion::ConversionFlags,
@@ -130,9 +93,21 @@ struct Cli {
     #[arg(long)]
     no_clobber: bool,
 
+    /// Find out what would be done with each image and print it; write to no registry
+    #[arg(long)]
+    dry_run: bool,
+
     /// This machine's part of the work, counted from zero: 0/4, 1/4, 2/4, 3/4 together do everything once
     #[arg(long, value_name = "INDEX/COUNT")]
     shard: Option<Shard>,
+
+    /// What became of each image: .json or .csv for machines, .html a page for people; repeatable
+    #[arg(long, value_name = "FILE")]
+    report: Vec<PathBuf>,
+
+    /// What failed or was not reached, to be given back to --images; {} when all is well
+    #[arg(long, value_name = "FILE")]
+    failed: Option<PathBuf>,
 
     /// Rounds in which failed tasks are run again
     #[arg(short, long, value_name = "N", default_value_t = 3)]
@@ -155,10 +130,31 @@ fn rate(text: &str) -> Result<NonZeroU64, String> {
     NonZeroU64::new(bytes.as_u64()).ok_or_else(|| "at least one byte a second".to_owned())
 }
 
+/// Where the log goes and what is in it.
+#[derive(Debug, Args)]
+struct LogFlags {
+    /// Log file, appended to; - is stderr [default: ./image-migrator.log]
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
+
+    /// How log lines are written
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    log_format: LogFormat,
+
+    /// More in the log; twice: much more
+    #[arg(short, long, action = ArgAction::Count, conflicts_with = "quiet")]
+    verbose: u8,
+
+    /// Less in the log: only warnings
+    #[arg(short, long)]
+    quiet: bool,
+}
+
 /// What else it does; without a word it migrates.
 #[derive(Debug, Subcommand)]
 enum Command {
     Config(config::ConfigFlags),
+    Verify(verify::VerifyFlags),
     Completions(completions::CompletionsFlags),
     /// Joins reports that --report wrote
     Report(report::ReportFlags),
@@ -196,6 +192,7 @@ pub fn run() -> ExitCode {
     let mut cli = Cli::parse();
     let ended = match cli.command.take() {
         Some(Command::Config(flags)) => config::run(flags),
+        Some(Command::Verify(flags)) => verify::run(flags),
         Some(Command::Completions(flags)) => match completions::run(&flags) {
             Ok(()) => Ok(0),
             Err(error) => Err(migrate::Stopped { cause: error.into(), code: exit::FAILED }),

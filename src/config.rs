@@ -12,9 +12,10 @@ mod images;
 mod json;
 mod name;
 mod place;
+mod recorded;
 mod rule;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 pub use auth::{AuthError, AuthProblem, Field, UnsetVariable};
@@ -23,9 +24,11 @@ pub use file::FileError;
 pub use json::{Found, Hint, JsonError, Kind, Mismatch};
 pub use name::InvalidName;
 pub use place::{At, Place};
+pub use recorded::{NotOneImage, Recorded, RecordedError};
 pub use rule::{Filter, Images, InvalidReason, InvalidRule, MissingDefault, Pair, Rule};
 
-use crate::reference::Registry;
+use crate::digest::Digest;
+use crate::reference::{Reference, Registry};
 use crate::registry::Keyring;
 use auth::Auth;
 use images::Written;
@@ -76,6 +79,8 @@ pub enum ConfigError {
     Auth(#[from] AuthError),
     #[error(transparent)]
     Combined(#[from] At<CombinedProblem>),
+    #[error(transparent)]
+    Recorded(#[from] RecordedError),
     /// At least one variable, which the credentials of some rule need.
     #[error("{}", lines(.0))]
     Unset(Vec<UnsetVariable>),
@@ -120,6 +125,30 @@ pub fn load(sources: &Sources, environment: Environment) -> Result<Configuration
 /// The folder that paths in the file at `path` are relative to.
 fn folder(path: &Path) -> &Path {
     path.parent().unwrap_or(path)
+}
+
+/// As [`load`], with the images of the report of an earlier migration in place of rules; and what it left at each
+/// destination.
+pub fn load_recorded(
+    report: &Path,
+    files: &Files,
+    environment: Environment,
+) -> Result<(Configuration, HashMap<Reference, Digest>), ConfigError> {
+    let auth = match files {
+        Files::Separate { auth, auth_required, .. } => read_auth(auth, *auth_required, environment)?,
+        Files::Combined(path) => read_combined(path, environment)?.0,
+    };
+    let document = Document::parse(&file::name(report), file::read(report, "--against names the report")?)?;
+    let Recorded { rules, digests } = recorded::read(document.root(), &auth.hosts)?;
+    // The sources are not asked.
+    let destinations = rules.iter().filter_map(|rule| rule.images.repositories().last());
+    let (used, unused) = auth.unset.split_by_use(destinations);
+    if !used.is_empty() {
+        return Err(ConfigError::Unset(used));
+    }
+    let warnings =
+        unused.iter().map(|variable| format!("{variable}; no image of the report uses this entry")).collect();
+    Ok((Configuration { keyring: auth.keyring, rules, invalid: Vec::new(), warnings }, digests))
 }
 
 fn read_auth(path: &Path, required: bool, environment: Environment) -> Result<Auth, ConfigError> {

@@ -1,5 +1,7 @@
 //! What can happen in a migration, as plain data: told by those who do the work, shown by those who report.
 
+mod survey;
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -10,6 +12,8 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::platform::Platform;
 use crate::reference::{Reference, Registry, Repository};
+
+pub use survey::{Defect, Part, Prospect, Verdict, Wrong};
 
 /// What kind of thing went wrong: stable words for logs and reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -277,6 +281,21 @@ pub enum Event {
         destination: Reference,
         failure: Failure,
         again: bool,
+        facts: Facts,
+    },
+    /// What would become of an image is known. Its facts are those that the migration would leave behind: the digest that
+    /// the destination would name, and the blobs that would come there.
+    ImagePlanned {
+        source: Reference,
+        destination: Reference,
+        prospect: Prospect,
+        facts: Facts,
+    },
+    /// An image was compared. Its source's digest is what the destination should name.
+    ImageVerified {
+        source: Reference,
+        destination: Reference,
+        verdict: Verdict,
         facts: Facts,
     },
 }

@@ -15,7 +15,9 @@
 //! | [`registry`] | a client of one Registry v2 endpoint; knows nothing of migrations |
 //! | [`plan`] | rules and tag lists to tasks: one task is one image |
 //! | [`transfer`] | the engine: moves images within its limits; knows no files, flags or terminals |
-//! | [`migration`] | plan and transfer in rounds |
+//! | [`survey`] | looking at many images side by side |
+//! | [`verify`] | how the destinations compare with what they should be |
+//! | [`rounds`] | tasks are generated and worked on, in rounds |
 //! | [`event`] | what can happen, as plain data |
 //! | [`shared`] | a value that is made once for all who wait for it |
 //! | [`report`] | events to output, failures, totals, log, and files that tell of each image |
@@ -32,11 +34,13 @@ pub mod config;
 pub mod digest;
 pub mod event;
 pub mod logging;
-pub mod migration;
 pub mod plan;
 pub mod platform;
 pub mod reference;
 pub mod registry;
 pub mod report;
+pub mod rounds;
 pub mod shared;
+pub mod survey;
 pub mod transfer;
+pub mod verify;

@@ -46,7 +46,7 @@ use std::time::{Duration, Instant};
 
 use backon::BackoffBuilder as _;
 
-pub use blob::BlobReader;
+pub use blob::{BlobReader, Stored};
 pub use credentials::{Account, Credential, Entry, Holds, Keyring, Prefixes, Source, Store};
 pub use error::{Error, ErrorKind};
 pub use helper::Helper;
@@ -157,7 +157,7 @@ fn warn_again(error: &Error, pause: Duration) {
 }
 
 /// Tries until there is a result that another try would not change.
-async fn patiently<T, F>(attempt: impl FnMut() -> F) -> Result<T, Error>
+pub async fn patiently<T, F>(attempt: impl FnMut() -> F) -> Result<T, Error>
 where
     F: Future<Output = Result<T, Error>>,
 {

@@ -12,11 +12,13 @@ pub mod json;
 mod log;
 pub mod merge;
 pub mod merged;
+mod plan;
 mod progress;
 pub mod record;
 mod recorder;
 mod text;
 pub mod traffic;
+mod verification;
 
 use std::fmt::Display;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -24,8 +26,10 @@ use std::time::Instant;
 
 pub use console::Console;
 pub use log::{PRINTED, SUMMARY};
+pub use plan::PlanReport;
 pub use progress::{Progress, Style};
 pub use recorder::Recorder;
+pub use verification::VerificationReport;
 
 use crate::event::{Ending, Event, Listener, Success};
 
@@ -55,8 +59,16 @@ impl Report {
         Self { began: Instant::now(), totals: Totals::default(), console }
     }
 
-    /// Names the rules that cannot be used, before anything is done.
-    pub fn invalid(&self, rules: &[impl Display]) {
+    /// Tells what was found in the configuration, before anything is done.
+    pub fn configuration(&self, warnings: &[String], invalid: &[impl Display]) {
+        for warning in warnings {
+            self.warning(warning);
+        }
+        self.invalid(invalid);
+    }
+
+    /// Names the rules that cannot be used.
+    fn invalid(&self, rules: &[impl Display]) {
         for rule in rules {
             let line = format!("INVALID {rule}");
             log::invalid(&line);
@@ -65,7 +77,7 @@ impl Report {
     }
 
     /// A remark on the configuration.
-    pub fn warning(&self, text: &str) {
+    fn warning(&self, text: &str) {
         tracing::warn!("{text}");
     }
 

@@ -17,6 +17,8 @@
 //! | `stream` | the bytes of a blob, verified and resumed |
 //! | `pulls` | manifests that a registry counts |
 //! | `belief` | what can be believed of a registry's answers to mounts |
+//! | `expected` | what a source becomes on its way |
+//! | `forecast` | the dry run: what would be done, found out by reading alone |
 //!
 //! # Why it cannot stop
 //!
@@ -29,7 +31,9 @@ mod belief;
 mod board;
 mod convert;
 mod destination;
+mod expected;
 mod flight;
+mod forecast;
 mod image;
 mod lane;
 mod ledger;
@@ -59,6 +63,10 @@ use self::queue::Queue;
 use self::referrers::DigestTags;
 
 use crate::event::{Event, Failure, Listener, Success};
+
+pub use expected::{Expected, expected};
+pub use forecast::Forecast;
+pub use stream::read_through;
 
 use crate::plan::Task;
 use crate::reference::Repository;

@@ -17,7 +17,8 @@ use crate::digest::Digest;
 pub(super) const STALL: Duration = Duration::from_secs(60);
 
 /// What a registry says that it has of a blob.
-pub(super) enum Stored {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stored {
     Absent,
     Sized(u64),
     /// It is there, of whatever size.
@@ -38,6 +39,11 @@ impl RepositoryClient {
                 Ok(found == size)
             }
         }
+    }
+
+    /// What the registry says that it has of a blob.
+    pub async fn blob(&self, digest: &Digest) -> Result<Stored, Error> {
+        Ok(self.stored(digest).await?.1)
     }
 
     /// What a HEAD tells of a blob.

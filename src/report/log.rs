@@ -1,8 +1,9 @@
 //! Events as log lines.
 
 use crate::digest::Digest;
-use crate::event::{Category, Change, Dropped, Event, Flight, Success};
+use crate::event::{BlobCounts, Category, Change, Dropped, Event, Facts, Flight, Prospect, Success, Verdict};
 use crate::platform::Platform;
+use crate::reference::Reference;
 
 /// What is also printed on stderr in its own form: its log line is not shown there as well.
 pub const PRINTED: &str = "printed";
@@ -73,7 +74,34 @@ pub(super) fn event(event: &Event) {
         Event::ImageFailed { source, destination, failure, again: false, .. } => {
             tracing::info!(category = %failure.category, "{source} -> {destination}: {failure}");
         }
+        Event::ImagePlanned { source, destination, prospect, facts } => planned(source, destination, prospect, facts),
+        Event::ImageVerified { source, destination, verdict: Verdict::Equal, facts } => {
+            tracing::info!(%source, %destination, digest = %shown(&facts.digest), "image is equal");
+        }
+        Event::ImageVerified { source, destination, verdict: Verdict::Skipped, .. } => {
+            tracing::info!(%source, %destination, "image skipped: it is for another platform");
+        }
+        // Told as a difference.
+        Event::ImageVerified { .. } => {}
     }
+}
+
+fn planned(source: &Reference, destination: &Reference, prospect: &Prospect, facts: &Facts) {
+    let digest = shown(&facts.digest);
+    let BlobCounts { moved, bytes_moved, mounted, .. } = facts.blobs;
+    match prospect {
+        Prospect::Skip => tracing::info!(%source, %destination, "image would be skipped: it is for another platform"),
+        Prospect::UpToDate => tracing::info!(%source, %destination, %digest, "image is up to date"),
+        Prospect::Copy => tracing::info!(
+            %source, %destination, %digest, blobs = moved, bytes = bytes_moved, mounts = mounted, "image would be copied"
+        ),
+        // Told as a failure.
+        Prospect::Fails(_) => {}
+    }
+}
+
+pub(super) fn difference(line: &str) {
+    tracing::error!(target: PRINTED, "{line}");
 }
 
 fn shown(digest: &Option<Digest>) -> String {

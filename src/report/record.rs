@@ -133,6 +133,8 @@ pub struct Image {
 pub enum Outcome {
     /// The destination was written.
     Copied,
+    /// The destination would be written: what a dry run says. Its counts are of what would be moved and mounted.
+    Planned,
     /// The destination had the same digest already.
     UpToDate,
     /// Nothing of it was wanted.
@@ -146,6 +148,7 @@ impl Outcome {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Copied => "copied",
+            Self::Planned => "planned",
             Self::UpToDate => "up-to-date",
             Self::Skipped => "skipped",
             Self::Failed => "failed",

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::record::{self, Document, Image, Moment, Outcome, Rule, Schema, Summary};
 use super::traffic::{self, Traffic};
-use crate::event::{BlobCounts, Category, Ending, Event, Facts, Failure, Flight, Listener, Success};
+use crate::event::{BlobCounts, Category, Ending, Event, Facts, Failure, Flight, Listener, Prospect, Success, Verdict};
 use crate::reference::Reference;
 
 /// Listens to a migration and remembers each image.
@@ -51,7 +51,7 @@ impl Recorder {
     }
 
     /// What became of it all. `invalid` are the rules that could not be used.
-    pub fn document(&self, ending: &Ending, invalid: Vec<Rule>) -> Document {
+    pub fn document(&self, ending: &Ending, invalid: Vec<Rule>, shard: Option<record::Shard>) -> Document {
         let mut state = self.lock();
         let mut images = std::mem::take(&mut state.images);
         for failed in &ending.failed_images {
@@ -82,7 +82,7 @@ impl Recorder {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started: Moment(self.started),
             seconds: record::seconds(self.began.elapsed()),
-            shards: Vec::new(),
+            shards: shard.into_iter().collect(),
             summary,
             rules,
             images,
@@ -120,6 +120,19 @@ impl Listener for Recorder {
                 };
                 self.lock().ended(destination, now, facts, |image| image.succeed(outcome));
             }
+            Event::ImagePlanned { source, destination, prospect, facts } => {
+                let outcome = match prospect {
+                    Prospect::UpToDate => Outcome::UpToDate,
+                    Prospect::Copy => Outcome::Planned,
+                    Prospect::Skip => Outcome::Skipped,
+                    // Told as a failure.
+                    Prospect::Fails(_) => return,
+                };
+                self.lock().looked_at(source, destination, facts, |image| image.succeed(outcome));
+            }
+            Event::ImageVerified { source, destination, verdict, facts } => {
+                self.lock().looked_at(source, destination, facts, |image| image.judge(verdict));
+            }
             Event::ImageFailed { destination, failure, facts, .. } => {
                 self.lock().ended(destination, now, facts, |image| image.fail(failure));
             }
@@ -147,6 +160,18 @@ impl State {
     fn ended(&mut self, destination: &Reference, now: Duration, facts: &Facts, end: impl FnOnce(&mut Image)) {
         let Some(entry) = self.images.get_mut(destination) else { return };
         entry.image.seconds = record::seconds(now.saturating_sub(entry.began));
+        entry.learn(facts);
+        end(&mut entry.image);
+    }
+
+    /// Notes what was found of an image that is only looked at.
+    fn looked_at(&mut self, source: &Reference, destination: &Reference, facts: &Facts, end: impl FnOnce(&mut Image)) {
+        let entry = self.images.entry(destination.clone()).or_insert_with(|| Entry {
+            began: Duration::ZERO,
+            blobs: 0,
+            image: unreached(source, destination),
+        });
+        entry.image.attempts += 1;
         entry.learn(facts);
         end(&mut entry.image);
     }
@@ -209,6 +234,23 @@ impl Entry {
 impl Image {
     fn succeed(&mut self, outcome: Outcome) {
         (self.result, self.category, self.reason) = (outcome, None, None);
+    }
+
+    /// What is not as it should be has failed.
+    fn judge(&mut self, verdict: &Verdict) {
+        match verdict {
+            Verdict::Equal => self.succeed(Outcome::UpToDate),
+            Verdict::Skipped => self.succeed(Outcome::Skipped),
+            Verdict::Missing | Verdict::Differs { .. } | Verdict::Incomplete(_) => {
+                let category = match verdict {
+                    Verdict::Missing => Category::NotFound,
+                    Verdict::Incomplete(_) => Category::Corrupt,
+                    _ => Category::Refused,
+                };
+                self.result = Outcome::Failed;
+                (self.category, self.reason) = (Some(category), super::verification::reason(verdict));
+            }
+        }
     }
 
     fn fail(&mut self, failure: &Failure) {
@@ -286,7 +328,7 @@ mod tests {
             recorder.hear(&event);
         }
         let ending = Ending { images: 1, failed_images: vec![], failed_rules: vec![], rules_again: vec![] };
-        let document = recorder.document(&ending, vec![]);
+        let document = recorder.document(&ending, vec![], None);
         let [image] = document.images.as_slice() else { panic!("{document:?}") };
         assert_eq!((image.result, image.category, image.attempts), (Outcome::Copied, None, 2));
         assert_eq!((image.blobs_moved, image.blobs_mounted, image.blobs_present, image.bytes_moved), (3, 1, 1, 30));
@@ -312,7 +354,7 @@ mod tests {
             failed_rules: vec![FailedRule { rule, failure: Failure::cancelled() }],
             rules_again: vec![],
         };
-        let document = recorder.document(&ending, vec![]);
+        let document = recorder.document(&ending, vec![], None);
         let names: Vec<_> = document.images.iter().map(|image| (image.source.as_str(), image.result)).collect();
         let cancelled = Outcome::Cancelled;
         assert_eq!(names, [("s.io/a:1", cancelled), ("s.io/b:1", Outcome::Copied), ("s.io/c:1", cancelled)]);
@@ -343,7 +385,7 @@ mod tests {
         }
         let ending = Ending { images: 0, failed_images: vec![], failed_rules: vec![], rules_again: vec![] };
         let mut flights: Vec<_> = recorder
-            .document(&ending, vec![])
+            .document(&ending, vec![], None)
             .traffic
             .flights
             .iter()

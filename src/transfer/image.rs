@@ -159,18 +159,7 @@ impl Image {
     }
 
     fn clobbered(&self, there: &Digest, wanted: &Digest) -> Failure {
-        let whose = match self.ledger.facts().source_digest {
-            Some(source) if source != *wanted => format!("the source {source}, converted {wanted}"),
-            _ => format!("the source {wanted}"),
-        };
-        Failure {
-            category: Category::Refused,
-            registry: Some(self.task.destination.repository.registry().clone()),
-            reason: format!("the destination names {there} already, {whose}; --no-clobber leaves it so").into(),
-            transient: false,
-            is_final: true,
-            remedy: None,
-        }
+        clobbered(&self.task, self.ledger.facts().source_digest.as_ref(), there, wanted)
     }
 
     /// Compares; and sees to it that the destination is there and takes anything before more is read of an image.
@@ -452,14 +441,35 @@ impl Image {
     }
 
     fn corrupt(&self, reason: String) -> Failure {
-        Failure {
-            category: Category::Corrupt,
-            registry: Some(self.task.source.repository.registry().clone()),
-            reason: reason.into(),
-            transient: false,
-            is_final: false,
-            remedy: None,
-        }
+        corrupt(&self.task, reason)
+    }
+}
+
+/// The destination names something else, and is to be left so.
+pub(super) fn clobbered(task: &Task, source: Option<&Digest>, there: &Digest, wanted: &Digest) -> Failure {
+    let whose = match source {
+        Some(source) if source != wanted => format!("the source {source}, converted {wanted}"),
+        _ => format!("the source {wanted}"),
+    };
+    Failure {
+        category: Category::Refused,
+        registry: Some(task.destination.repository.registry().clone()),
+        reason: format!("the destination names {there} already, {whose}; --no-clobber leaves it so").into(),
+        transient: false,
+        is_final: true,
+        remedy: None,
+    }
+}
+
+/// The source's parts do not fit together.
+pub(super) fn corrupt(task: &Task, reason: String) -> Failure {
+    Failure {
+        category: Category::Corrupt,
+        registry: Some(task.source.repository.registry().clone()),
+        reason: reason.into(),
+        transient: false,
+        is_final: false,
+        remedy: None,
     }
 }
 

@@ -3,12 +3,13 @@
 //! The last part is held back until the whole is known to be right, so that the destination can never commit bytes
 //! that the digest does not name.
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{Stream, stream};
+use futures_util::{Stream, TryStreamExt as _, stream};
 
 use crate::digest::{Digest, Hasher};
 use crate::registry::{BlobReader, Budget, Error, ErrorKind, RepositoryClient};
@@ -73,6 +74,15 @@ pub(super) fn verified(
             }
         }
     })
+}
+
+/// Reads the blob to its end. All its bytes are right, or there is an error.
+pub async fn read_through(source: &RepositoryClient, digest: &Digest, size: u64) -> Result<(), Error> {
+    let reader = source.read_blob(digest, size, 0).await?;
+    let (fault, passed) = (SourceFault::default(), Passed::default());
+    let mut bytes = pin!(verified(source.clone(), reader, digest.clone(), size, Budget::default(), fault, passed));
+    while bytes.try_next().await?.is_some() {}
+    Ok(())
 }
 
 struct Verified {

@@ -73,7 +73,10 @@ impl Tally {
             Event::TagsListed { tags, .. } => self.listed += tags,
             Event::TasksGenerated(tasks) => self.images += *tasks as u64,
             Event::ImageStarted { .. } => self.started += 1,
-            Event::ImageDone { .. } => self.done += 1,
+            Event::ImageDone { .. } | Event::ImagePlanned { .. } => {
+                self.started = self.started.max(self.done + 1);
+                self.done += 1;
+            }
             Event::ImageFailed { again: false, .. } => self.failed += 1,
             Event::BlobWanted { bytes } => {
                 self.blobs.known += 1;

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -131,6 +131,21 @@ impl DockerRegistry {
     /// The file of the certificate it shows, which nobody vouches for.
     pub fn certificate(&self) -> String {
         self.directory.path().join("certificate.pem").to_str().unwrap().to_owned()
+    }
+
+    /// The file that holds the content of a digest, for those who damage it.
+    pub fn content(&self, digest: &str) -> PathBuf {
+        let hash = digest.strip_prefix("sha256:").unwrap();
+        self.storage().join("blobs/sha256").join(&hash[..2]).join(hash).join("data")
+    }
+
+    /// The folder that holds the links of a repository: `_manifests` and `_layers`.
+    pub fn links(&self, repository: &str) -> PathBuf {
+        self.storage().join("repositories").join(repository)
+    }
+
+    fn storage(&self) -> PathBuf {
+        self.directory.path().join("data/docker/registry/v2")
     }
 
     async fn get(&self, path: &str) -> Result<reqwest::Response, reqwest::Error> {

@@ -1,4 +1,6 @@
-//! A whole migration: tasks are generated and run, and what failed is run again, in rounds.
+//! A whole run: tasks are generated and worked on, and what failed is tried again, in rounds.
+//!
+//! A migration, its dry run and a verification differ in what is done with a task, and in nothing else.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,40 +11,63 @@ use crate::config::Rule;
 use crate::event::{Ending, Event, FailedImage, FailedRule, Failure, Listener, Phase, RuleText};
 use crate::plan::{Planner, Shard, Task};
 use crate::registry::Clients;
-use crate::transfer::{Engine, Limits, Policy};
+use crate::transfer::{Engine, Forecast};
+use crate::verify::Verification;
 
 /// The pauses between rounds, if something may have passed by itself until then.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// What a migration needs.
-pub struct Migration<'a> {
+/// What is done with tasks: images are copied, or only looked at.
+pub trait Work {
+    /// Does it once for every task. The results stand in the order of the tasks. `last` if what fails is not tried
+    /// again.
+    fn run(&self, tasks: &[Arc<Task>], last: bool) -> impl Future<Output = Vec<Result<(), Failure>>>;
+}
+
+impl Work for Arc<Engine> {
+    async fn run(&self, tasks: &[Arc<Task>], last: bool) -> Vec<Result<(), Failure>> {
+        Engine::run(self, tasks, last).await.into_iter().map(|outcome| outcome.map(drop)).collect()
+    }
+}
+
+impl Work for Arc<Forecast> {
+    async fn run(&self, tasks: &[Arc<Task>], last: bool) -> Vec<Result<(), Failure>> {
+        Forecast::run(self, tasks, last).await
+    }
+}
+
+impl Work for Arc<Verification> {
+    async fn run(&self, tasks: &[Arc<Task>], last: bool) -> Vec<Result<(), Failure>> {
+        Verification::run(self, tasks, last).await
+    }
+}
+
+/// What a run needs, whatever it does with its tasks.
+pub struct Rounds<'a> {
     pub rules: &'a [Rule],
     /// The part of the work that is this machine's, if it is not all.
     pub shard: Option<Shard>,
     pub clients: Arc<Clients>,
-    pub limits: Limits,
-    pub policy: Policy,
     /// Rounds in which what failed is run again.
     pub retries: u32,
     pub listener: Arc<dyn Listener>,
     pub cancel: CancellationToken,
 }
 
-impl Migration<'_> {
+impl Rounds<'_> {
     /// Runs to the end, or until it is cancelled; what was not reached by then has failed.
-    pub async fn run(self) -> Ending {
-        let Self { rules, shard, clients, limits, policy, retries, listener, cancel } = self;
+    pub async fn run(self, work: &impl Work) -> Ending {
+        let Self { rules, shard, clients, retries, listener, cancel } = self;
         let tell = |phase| listener.hear(&Event::Phase(phase));
         let mut planner = Planner::new(rules, shard, clients.clone(), listener.clone(), cancel.clone());
-        let engine = Engine::new(clients.clone(), limits, policy, listener.clone(), cancel.clone());
 
         tell(Phase::Generate);
         let tasks = shared(planner.generate(retries == 0).await);
         let mut images = tasks.len();
         listener.hear(&Event::TasksGenerated(images));
         tell(Phase::Handle);
-        let mut failed = run(&engine, tasks, retries == 0).await;
+        let mut failed = run(work, tasks, retries == 0).await;
 
         let mut pause = FIRST_PAUSE;
         for left in (0..retries).rev() {
@@ -70,7 +95,7 @@ impl Migration<'_> {
             }
             if !tasks.is_empty() {
                 tell(Phase::RetryHandle);
-                failed.extend(run(&engine, tasks, left == 0).await);
+                failed.extend(run(work, tasks, left == 0).await);
             }
         }
         let left_over = shared(planner.left_over());
@@ -104,8 +129,8 @@ fn shared(tasks: Vec<Task>) -> Vec<Arc<Task>> {
     tasks.into_iter().map(Arc::new).collect()
 }
 
-/// Runs the tasks and gives those that failed.
-async fn run(engine: &Arc<Engine>, tasks: Vec<Arc<Task>>, last: bool) -> Vec<(Arc<Task>, Failure)> {
-    let outcomes = engine.run(&tasks, last).await;
-    tasks.into_iter().zip(outcomes).filter_map(|(task, outcome)| Some((task, outcome.err()?))).collect()
+/// Works on the tasks and gives those that failed.
+async fn run(work: &impl Work, tasks: Vec<Arc<Task>>, last: bool) -> Vec<(Arc<Task>, Failure)> {
+    let results = work.run(&tasks, last).await;
+    tasks.into_iter().zip(results).filter_map(|(task, result)| Some((task, result.err()?))).collect()
 }

@@ -1,0 +1,56 @@
+//! The flags that say which images are meant, which several commands have.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use crate::config::{Files, Sources};
+
+const DEFAULT_AUTH: &str = "./auth.json";
+
+#[derive(Debug, Args)]
+pub(super) struct Inputs {
+    /// Credentials: {"registry[/namespace]": {"username": "...", "password": "..."}}
+    /// [default: ./auth.json; without it every registry is asked anonymously]
+    #[arg(long, value_name = "FILE")]
+    auth: Option<PathBuf>,
+
+    /// Rules: {"source": "destination" | ["destination", ...] | ""}; - is stdin
+    #[arg(long, value_name = "FILE", default_value = "./images.json")]
+    images: PathBuf,
+
+    /// One file in place of the two: {"auth": {...}, "images": {...}}
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["auth", "images"])]
+    config: Option<PathBuf>,
+
+    /// Namespace for images whose destination is ""; may have several components
+    #[arg(long, value_name = "NAME", env = "DEFAULT_NAMESPACE", hide_env_values = true)]
+    namespace: Option<String>,
+
+    /// Registry for images whose destination is ""
+    #[arg(long, value_name = "HOST", env = "DEFAULT_REGISTRY", hide_env_values = true)]
+    registry: Option<String>,
+}
+
+impl Inputs {
+    /// The files that are read: no other is to be written over them.
+    pub fn files(&self) -> Vec<&Path> {
+        match &self.config {
+            Some(path) => vec![path],
+            None => vec![self.auth.as_deref().unwrap_or(Path::new(DEFAULT_AUTH)), &self.images],
+        }
+    }
+
+    pub fn sources(&self) -> Sources {
+        let files = match &self.config {
+            Some(path) => Files::Combined(path.clone()),
+            None => Files::Separate {
+                auth: self.auth.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_AUTH)),
+                auth_required: self.auth.is_some(),
+                images: self.images.clone(),
+            },
+        };
+        let given = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
+        Sources { files, registry: given(&self.registry), namespace: given(&self.namespace) }
+    }
+}

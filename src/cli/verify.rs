@@ -1,0 +1,142 @@
+//! `image-migrator verify`: compares both sides of every image and changes nothing.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use clap::{Args, ValueEnum};
+use tokio_util::sync::CancellationToken;
+
+use super::conversion::ConversionFlags;
+use super::inputs::Inputs;
+use super::migrate::{Stopped, heard_by, recorded, refused, start_log};
+use super::report::{self as files, Files as Outputs};
+use super::{LogFlags, exit, signals};
+use crate::config::{self, Configuration};
+use crate::event::Listener;
+use crate::plan::Shard;
+use crate::registry::Clients;
+use crate::report::{Console, Recorder, Report, VerificationReport};
+use crate::rounds::Rounds;
+use crate::transfer::Limits;
+use crate::verify::{Depth, Standard, Verification};
+
+/// Compares every image that the rules name with its source, and prints what differs; changes nothing.
+///
+/// Each line of output is one image that is missing, differs, is incomplete, or could not be compared (failed); the last
+/// line counts them. It needs no right but to pull.
+#[derive(Debug, Args)]
+#[command(after_help = "Exit codes: 0 all equal; 1 something differs or could not be compared; 2 wrong usage or \
+                        configuration; 130, 143 interrupted.")]
+pub(super) struct VerifyFlags {
+    #[command(flatten)]
+    inputs: Inputs,
+
+    /// How closely the destination is looked at
+    #[arg(long, value_name = "DEPTH", default_value = "tag")]
+    depth: DepthFlag,
+
+    /// Compare with what this report of a migration recorded: its images are looked at in place of those that the rules
+    /// name, and no source is asked
+    #[arg(long, value_name = "REPORT.json", conflicts_with = "images")]
+    against: Option<PathBuf>,
+
+    #[command(flatten)]
+    log: LogFlags,
+
+    #[command(flatten)]
+    conversion: ConversionFlags,
+
+    /// This machine's part of the work, counted from zero: 0/4, 1/4, 2/4, 3/4 together look at everything once
+    #[arg(long, value_name = "INDEX/COUNT", conflicts_with = "against")]
+    shard: Option<Shard>,
+
+    /// What was found of each image: .json or .csv for machines, .html a page for people; repeatable
+    #[arg(long, value_name = "FILE")]
+    report: Vec<PathBuf>,
+
+    /// Rounds in which what could not be compared is looked at again
+    #[arg(short, long, value_name = "N", default_value_t = 3)]
+    retries: u32,
+
+    /// Blobs that are read at once; small requests grow with it, and 1 also means one of those at a time at each registry
+    #[arg(short, long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..))]
+    workers: u16,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum DepthFlag {
+    /// The digest that the tag names
+    Tag,
+    /// And every manifest under it, and that every blob is there with its size
+    Tree,
+    /// And every byte of the blobs
+    Content,
+}
+
+impl From<DepthFlag> for Depth {
+    fn from(depth: DepthFlag) -> Self {
+        match depth {
+            DepthFlag::Tag => Self::Tag,
+            DepthFlag::Tree => Self::Tree,
+            DepthFlag::Content => Self::Content,
+        }
+    }
+}
+
+pub(super) fn run(flags: VerifyFlags) -> Result<u8, Stopped> {
+    let failed = |cause: anyhow::Error| Stopped { cause, code: exit::FAILED };
+    let usage = |cause: anyhow::Error| Stopped { cause, code: exit::USAGE };
+    let console = Console::of_process();
+    let mut inputs = flags.inputs.files();
+    inputs.extend(flags.against.as_deref());
+    let outputs = Outputs::check(&flags.report, None, &inputs).map_err(usage)?;
+    start_log(&flags.log, &console).map_err(usage)?;
+    let environment = |name: &str| std::env::var(name).ok();
+    let sources = flags.inputs.sources();
+    let (configuration, standard) = match &flags.against {
+        None => (config::load(&sources, &environment).map_err(refused)?, Standard::Sources),
+        Some(report) => {
+            let loaded = config::load_recorded(report, &sources.files, &environment);
+            let (configuration, digests) = loaded.map_err(refused)?;
+            (configuration, Standard::Recorded(digests))
+        }
+    };
+    let runtime = tokio::runtime::Runtime::new().context("the runtime cannot be started").map_err(failed)?;
+    let code = runtime.block_on(verify(&flags, configuration, standard, console, &outputs)).map_err(failed)?;
+    // Requests that were cancelled are not waited for.
+    runtime.shutdown_background();
+    Ok(code)
+}
+
+async fn verify(
+    flags: &VerifyFlags,
+    configuration: Configuration,
+    standard: Standard,
+    console: Console,
+    outputs: &Outputs,
+) -> anyhow::Result<u8> {
+    let Configuration { keyring, rules, mut invalid, warnings } = configuration;
+    if flags.shard.is_some_and(|shard| !shard.is_first()) {
+        // The first shard names and counts them.
+        invalid.clear();
+    }
+    let limits = Limits::for_workers(flags.workers.into());
+    let clients = Arc::new(Clients::new(Arc::new(keyring), limits.requests).context("HTTP cannot be set up")?);
+    let cancel = CancellationToken::new();
+    let interruption = signals::watch(cancel.clone()).context("signals cannot be watched")?;
+    let report = Report::new(console);
+    report.configuration(&warnings, &invalid);
+    let report = Arc::new(VerificationReport::new(report));
+    let recorder = outputs.want_records().then(|| Arc::new(Recorder::new(limits.streamed_from)));
+    let listener = heard_by(report.clone(), recorder.clone().map(|r| -> Arc<dyn Listener> { r }).into_iter().collect());
+    let (depth, conversion) = (flags.depth.into(), flags.conversion.conversion());
+    let verification =
+        Verification::new(clients.clone(), limits, standard, conversion, depth, listener.clone(), cancel.clone());
+    let rounds = Rounds { rules: &rules, shard: flags.shard, clients, retries: flags.retries, listener, cancel };
+    let ending = rounds.run(&verification).await;
+    let document = recorder.map(|recorder| recorder.document(&ending, files::invalid(&invalid), recorded(flags.shard)));
+    let written = outputs.write(&ending, document.as_ref());
+    let all_equal = report.finish(ending, invalid.len()) && written;
+    Ok(interruption.exit_code().unwrap_or(if all_equal { 0 } else { exit::FAILED }))
+}

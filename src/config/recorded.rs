@@ -1,0 +1,154 @@
+//! The report of an earlier migration, read for what it left at each destination.
+//!
+//! Only what is needed is read: `{"schema": "image-migrator/report/v1", "images": [{"source", "destination",
+//! "destinationDigest"}]}`; whatever else stands there is passed over.
+
+use std::collections::{HashMap, HashSet};
+
+use super::json::{JsonError, Kind, Member, Value};
+use super::name::{InvalidName, Name, Selection};
+use super::place::At;
+use super::rule::{Images, Pair, Rule};
+use crate::digest::{Digest, InvalidDigest};
+use crate::reference::{Identifier, Reference, Registry};
+
+const SCHEMA: &str = "image-migrator/report/v1";
+
+/// What a report says of its images.
+#[derive(Debug)]
+pub struct Recorded {
+    /// One for each image, in the order of the report.
+    pub rules: Vec<Rule>,
+    /// What each destination named after the migration. It is missing for what failed.
+    pub digests: HashMap<Reference, Digest>,
+}
+
+/// What is wrong with a report.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordedError {
+    #[error(transparent)]
+    Json(#[from] JsonError),
+    #[error(transparent)]
+    Name(#[from] At<InvalidName>),
+    #[error(transparent)]
+    Digest(#[from] At<InvalidDigest>),
+    #[error(transparent)]
+    Reference(#[from] At<NotOneImage>),
+}
+
+/// A reference that leaves open which image is meant.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} names no single image: expected registry/repository:tag or registry/repository@sha256:...")]
+pub struct NotOneImage(String);
+
+/// Reads the report that `root` is. `hosts` are known to be registries.
+pub fn read(root: Value, hosts: &HashSet<Registry>) -> Result<Recorded, RecordedError> {
+    let members = root.members("a report of image-migrator, which is an object")?;
+    let version = "\"image-migrator/report/v1\" as the \"schema\" of the report";
+    match field(&members, "schema") {
+        Some(schema) if schema.string(version)? == SCHEMA => {}
+        Some(schema) => return Err(schema.mismatch(version, None).into()),
+        None => return Err(root.mismatch("a report of image-migrator, with \"schema\" and \"images\"", None).into()),
+    }
+    let images = field(&members, "images")
+        .ok_or_else(|| root.mismatch("a report of image-migrator, with \"schema\" and \"images\"", None))?;
+    let mut recorded = Recorded { rules: Vec::new(), digests: HashMap::new() };
+    for image in images.elements("an array of images")? {
+        let members = image.members("an image, which is an object")?;
+        let reference = |name, expected| -> Result<(String, Reference), RecordedError> {
+            let value = field(&members, name).ok_or_else(|| image.mismatch(expected, None))?;
+            let text = value.string("a reference, which is a string")?;
+            let reference = one_image(&value, &text, hosts)?;
+            Ok((text, reference))
+        };
+        let (written_source, source) = reference("source", "an image with a \"source\"")?;
+        let (written_destination, destination) = reference("destination", "an image with a \"destination\"")?;
+        if let Some(value) = field(&members, "destinationDigest").filter(|value| value.kind() != Kind::Null) {
+            let digest = value.string("a digest or null")?;
+            let digest = digest.parse().map_err(|error| value.place().at(error))?;
+            recorded.digests.insert(destination.clone(), digest);
+        }
+        recorded.rules.push(Rule {
+            place: image.place(),
+            source: written_source,
+            destination: written_destination,
+            images: Images::Fixed(vec![Pair { source, destination }]),
+        });
+    }
+    Ok(recorded)
+}
+
+fn field<'a>(members: &[Member<'a>], name: &str) -> Option<Value<'a>> {
+    members.iter().find(|member| member.name == name).map(|member| member.value)
+}
+
+fn one_image(value: &Value, text: &str, hosts: &HashSet<Registry>) -> Result<Reference, RecordedError> {
+    let Name { repository, selection } = Name::parse(text, hosts).map_err(|error| value.place().at(error))?;
+    let identifier = match selection {
+        Selection::Tags(tags) => match <[_; 1]>::try_from(tags) {
+            Ok([tag]) => Identifier::Tag(tag),
+            Err(_) => return Err(value.place().at(NotOneImage(text.to_owned())).into()),
+        },
+        Selection::Digest { tag: None, digest } => Identifier::Digest(digest),
+        _ => return Err(value.place().at(NotOneImage(text.to_owned())).into()),
+    };
+    Ok(Reference { repository, identifier })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::json::Document;
+
+    const EMPTY: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    fn recorded(text: &str) -> Result<Recorded, String> {
+        let document = Document::parse("report.json", text.into()).map_err(|error| error.to_string())?;
+        read(document.root(), &HashSet::new()).map_err(|error| error.to_string())
+    }
+
+    fn report(images: &str) -> Result<Recorded, String> {
+        recorded(&format!("{{\"schema\": {SCHEMA:?}, \"other\": [1], \"images\": [\n{images}]}}"))
+    }
+
+    #[test]
+    fn what_an_earlier_run_left_is_read_and_all_else_passed_over() {
+        let recorded = report(&format!(
+            r#"{{"source": "s.io/a:1", "destination": "d.io/a:1", "destinationDigest": "{EMPTY}", "x": {{}}}},
+               {{"source": "s.io/a@{EMPTY}", "destination": "d.io/a:2", "destinationDigest": null, "result": "failed"}}"#
+        ))
+        .unwrap();
+        let rules: Vec<String> = recorded.rules.iter().map(Rule::to_string).collect();
+        assert_eq!(rules[0], r#"report.json:2:1: "s.io/a:1" -> "d.io/a:1""#);
+        assert_eq!(rules.len(), 2);
+        let digests: Vec<String> = recorded.digests.iter().map(|(at, digest)| format!("{at} {digest}")).collect();
+        assert_eq!(digests, [format!("d.io/a:1 {EMPTY}")]);
+    }
+
+    #[test]
+    fn what_is_no_report_is_told_with_its_place() {
+        for (text, error) in [
+            ("[]", "1:1: found an array, expected a report of image-migrator, which is an object"),
+            ("{\n}", "1:1: found an object, expected a report of image-migrator, with \"schema\" and \"images\""),
+            (
+                r#"{"schema": "other/v1"}"#,
+                "1:12: found a string, expected \"image-migrator/report/v1\" as the \"schema\" of the report",
+            ),
+        ] {
+            assert_eq!(recorded(text).unwrap_err(), format!("report.json:{error}"));
+        }
+        for (image, error) in [
+            (r#"{"source": "s.io/a:1"}"#, "2:1: found an object, expected an image with a \"destination\""),
+            (r#"{"source": 1}"#, "2:12: found a number, expected a reference, which is a string"),
+            (r#"{"source": "s.io/a"}"#, "2:12: \"s.io/a\" names no single image: "),
+            (r#"{"source": "a:1"}"#, "2:12: "),
+            (
+                r#"{"source": "s.io/a:1", "destination": "d.io/a:1", "destinationDigest": "sha256:1"}"#,
+                "2:72: invalid digest",
+            ),
+        ] {
+            let found = report(image).unwrap_err();
+            assert!(found.starts_with(&format!("report.json:{error}")), "{found}");
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! A dry run: the plan on standard output, one image a line, then what would be moved to each registry, then the summary.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytesize::ByteSize;
+
+use super::{Report, log, text};
+use crate::digest::Digest;
+use crate::event::{BlobCounts, Category, Ending, Event, Facts, Listener, Prospect};
+use crate::reference::Registry;
+
+/// Listens to a dry run and tells of it. Standard output is the plan alone.
+pub struct PlanReport {
+    report: Report,
+    tally: Mutex<Tally>,
+}
+
+#[derive(Default)]
+struct Tally {
+    to_copy: usize,
+    up_to_date: usize,
+    loads: BTreeMap<Registry, BlobCounts>,
+}
+
+impl PlanReport {
+    /// Prints the plan where `report` prints.
+    pub fn new(report: Report) -> Self {
+        Self { report, tally: Mutex::default() }
+    }
+
+    /// Names what would fail, then the bytes for each registry, then the summary.
+    pub fn finish(&self, ending: &Ending, invalid: usize) {
+        for (line, category) in text::failures(ending) {
+            log::failed(&line, category);
+            self.report.console.err(&line);
+        }
+        let tally = self.tally();
+        for (registry, load) in &tally.loads {
+            self.report.console.out(&format!(
+                "{registry}: {} to move in {} blobs, {} to mount",
+                size(load.bytes_moved),
+                load.moved,
+                load.mounted
+            ));
+        }
+        let summary = format!(
+            "Images({}) planned, {} to copy, {} up to date, {} images tasks failed, {} tasks generate failed",
+            ending.images,
+            tally.to_copy,
+            tally.up_to_date,
+            ending.failed_images.len(),
+            ending.failed_rules.len() + invalid
+        );
+        log::summary(&summary);
+        self.report.console.out(&summary);
+    }
+
+    fn tally(&self) -> MutexGuard<'_, Tally> {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Listener for PlanReport {
+    fn hear(&self, event: &Event) {
+        log::event(event);
+        let Event::ImagePlanned { source, destination, prospect, facts } = event else { return };
+        self.tally().add(destination.repository.registry(), prospect, &facts.blobs);
+        self.report.console.out(&format!("{source} -> {destination}: {}", Told { prospect, facts }));
+    }
+}
+
+impl Tally {
+    fn add(&mut self, registry: &Registry, prospect: &Prospect, blobs: &BlobCounts) {
+        match prospect {
+            Prospect::UpToDate => self.up_to_date += 1,
+            Prospect::Skip => return,
+            Prospect::Copy => self.to_copy += 1,
+            Prospect::Fails(_) => return,
+        }
+        let load = self.loads.entry(registry.clone()).or_default();
+        load.moved += blobs.moved;
+        load.bytes_moved = load.bytes_moved.saturating_add(blobs.bytes_moved);
+        load.mounted += blobs.mounted;
+    }
+}
+
+/// What would become of an image, in words.
+struct Told<'a> {
+    prospect: &'a Prospect,
+    facts: &'a Facts,
+}
+
+impl fmt::Display for Told<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.prospect {
+            Prospect::UpToDate => return f.write_str("up to date"),
+            Prospect::Skip => return f.write_str("skipped, it is for another platform"),
+            // What the destination has not is no failure.
+            Prospect::Fails(failure) if failure.category == Category::NotFound => {
+                return f.write_str("missing at source");
+            }
+            Prospect::Fails(failure) => return write!(f, "would fail: {failure}"),
+            Prospect::Copy => {}
+        }
+        let mut steps = Vec::new();
+        match (&self.facts.digest_before, &self.facts.digest) {
+            (Some(before), Some(after)) if before == after => steps.push("would put the same again".to_owned()),
+            (Some(before), Some(after)) => {
+                steps.push(format!("would move tag ({} -> {})", Short(before), Short(after)));
+            }
+            _ => {}
+        }
+        let BlobCounts { moved, bytes_moved, mounted, .. } = self.facts.blobs;
+        if moved > 0 {
+            steps.push(format!("copy {moved} blobs {}", size(bytes_moved)));
+        }
+        if mounted > 0 {
+            steps.push(format!("mount {mounted}"));
+        }
+        if moved == 0 && mounted == 0 {
+            steps.push("copy manifests only".to_owned());
+        }
+        f.write_str(&steps.join(", "))
+    }
+}
+
+/// As much of a digest as people compare: `sha256:0123456789ab…`.
+struct Short<'a>(&'a Digest);
+
+impl fmt::Display for Short<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.19}…", self.0.to_string())
+    }
+}
+
+fn size(bytes: u64) -> String {
+    ByteSize(bytes).display().iec().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Failure;
+
+    fn told(before: Option<&[u8]>, blobs: BlobCounts) -> String {
+        let digest_before = before.map(Digest::of);
+        let facts = Facts { digest: Some(Digest::of(b"new")), digest_before, blobs, ..Facts::default() };
+        Told { prospect: &Prospect::Copy, facts: &facts }.to_string()
+    }
+
+    #[test]
+    fn a_plan_says_what_would_be_done() {
+        let some = BlobCounts { moved: 5, bytes_moved: 312 << 20, mounted: 0, present: 2 };
+        assert_eq!(told(None, some), "copy 5 blobs 312.0 MiB");
+        assert_eq!(told(None, BlobCounts { mounted: 3, ..some }), "copy 5 blobs 312.0 MiB, mount 3");
+        assert_eq!(
+            told(Some(b""), some),
+            "would move tag (sha256:e3b0c44298fc… -> sha256:11507a0e2f5e…), copy 5 blobs 312.0 MiB"
+        );
+        let nothing = BlobCounts { present: 2, ..BlobCounts::default() };
+        assert_eq!(told(None, nothing), "copy manifests only");
+        assert_eq!(told(Some(b"new"), nothing), "would put the same again, copy manifests only");
+    }
+
+    #[test]
+    fn a_plan_says_what_would_fail() {
+        let failure = Failure { category: Category::NotFound, ..Failure::internal("test") };
+        let facts = Facts::default();
+        let told = |failure: &Failure| Told { prospect: &Prospect::Fails(failure.clone()), facts: &facts }.to_string();
+        assert_eq!(told(&failure), "missing at source");
+        assert!(told(&Failure::internal("test")).starts_with("would fail: internal error (test)"));
+    }
+}

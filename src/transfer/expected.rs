@@ -1,0 +1,76 @@
+//! What a destination is to have for a source: found out for those who only look. The engine, which reads the manifests
+//! anyway, goes by the same [`Conversion`].
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::convert::{Conversion, Target};
+use crate::digest::Digest;
+use crate::event::Failure;
+use crate::platform::Platform;
+use crate::reference::Identifier;
+use crate::registry::{Error, Manifest, RepositoryClient};
+
+/// What a destination is to have.
+pub enum Expected {
+    Image(ExpectedImage),
+    /// Nothing: the image is for this platform alone, which is not wanted.
+    Nothing(Platform),
+}
+
+/// An image as it is to be at the destination.
+#[derive(Debug, Clone)]
+pub struct ExpectedImage {
+    /// What the source names.
+    pub source: Digest,
+    /// What the destination is to name.
+    pub root: Digest,
+    /// Manifests that were read or made already. The source has the others.
+    parts: Arc<HashMap<Digest, Manifest>>,
+}
+
+impl ExpectedImage {
+    /// The manifest that the destination is to have under `digest`, which is the root or named by what that names.
+    pub async fn manifest(&self, source: &RepositoryClient, digest: &Digest) -> Result<Manifest, Error> {
+        match self.parts.get(digest) {
+            Some(manifest) => Ok(manifest.clone()),
+            None => source.manifest(&Identifier::Digest(digest.clone())).await,
+        }
+    }
+}
+
+/// What the destination is to have for what `identifier` names at the source. Where nothing is converted, two digests
+/// tell that, and no manifest is read.
+pub async fn expected(
+    conversion: &Conversion,
+    source: &RepositoryClient,
+    identifier: &Identifier,
+) -> Result<Expected, Failure> {
+    if conversion.is_none() {
+        let root = named(source, identifier).await.map_err(|error| error.to_failure())?;
+        return Ok(Expected::Image(ExpectedImage { source: root.clone(), root, parts: Arc::default() }));
+    }
+    let root = source.manifest(identifier).await.map_err(|error| error.to_failure())?;
+    let digest = root.digest.clone();
+    let target = conversion.apply(root, source).await;
+    Ok(match target.map_err(|refusal| refusal.to_failure(source.repository().registry()))? {
+        Target::Place(tree) => {
+            let root = tree.root.digest.clone();
+            let mut parts = tree.parts;
+            parts.insert(root.clone(), tree.root);
+            Expected::Image(ExpectedImage { source: digest, root, parts: Arc::new(parts) })
+        }
+        Target::Skip(platform) => Expected::Nothing(platform),
+    })
+}
+
+async fn named(source: &RepositoryClient, identifier: &Identifier) -> Result<Digest, Error> {
+    if let Some(digest) = identifier.digest() {
+        return Ok(digest.clone());
+    }
+    match source.digest(identifier).await? {
+        Some(digest) => Ok(digest),
+        // It is not there. The answer to a HEAD has no words, and the operator should read the registry's own.
+        None => Ok(source.manifest(identifier).await?.digest),
+    }
+}

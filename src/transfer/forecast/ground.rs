@@ -1,0 +1,89 @@
+//! One destination repository as a dry run finds it, with no right but to pull.
+//!
+//! Many registries hide what is absent from those who may only read: what an account with the right to push is told is
+//! not there, is forbidden to others. What may not be looked at is taken for absent, and that is said once.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::digest::Digest;
+use crate::reference::Identifier;
+use crate::registry::{Error, ErrorKind, RepositoryClient};
+use crate::shared::Shared;
+use crate::transfer::destination::Destination;
+
+pub(super) struct Ground {
+    destination: Destination,
+    /// Nothing that is here is believed to be whole.
+    force: bool,
+    /// It may not be looked at.
+    is_hidden: AtomicBool,
+    manifests: Mutex<HashMap<Digest, Arc<Shared<bool, Error>>>>,
+}
+
+impl Ground {
+    /// A repository to which `images` images of this round go.
+    pub fn new(client: RepositoryClient, images: usize, force: bool) -> Self {
+        Self {
+            destination: Destination::new(client, images, force),
+            force,
+            is_hidden: AtomicBool::new(false),
+            manifests: Mutex::default(),
+        }
+    }
+
+    /// What is named there.
+    pub async fn digest(&self, identifier: &Identifier) -> Result<Option<Digest>, Error> {
+        let digest = async {
+            match identifier {
+                Identifier::Tag(tag) => self.destination.digest(tag).await,
+                by_digest => self.destination.client.digest(by_digest).await,
+            }
+        };
+        match self.unless_hidden(digest).await {
+            // What would be replaced need not be readable.
+            Err(Error { kind: ErrorKind::Malformed { .. } | ErrorKind::Unsupported { .. }, .. }) => Ok(None),
+            digest => Ok(digest?.flatten()),
+        }
+    }
+
+    /// Whether a manifest is there, with all that it names. Asked once for all images that have it.
+    pub async fn has_manifest(&self, digest: &Digest) -> Result<bool, Error> {
+        if self.force || self.destination.has_no_tags() {
+            return Ok(false);
+        }
+        let known =
+            self.manifests.lock().unwrap_or_else(PoisonError::into_inner).entry(digest.clone()).or_default().clone();
+        let ask = async || {
+            let by_digest = Identifier::Digest(digest.clone());
+            Ok(self.unless_hidden(self.destination.client.digest(&by_digest)).await?.flatten().is_some())
+        };
+        known.get(|_| true, ask).await
+    }
+
+    /// Whether a blob is there. Where there are no tags there is hardly one, and it is not asked.
+    pub async fn has_blob(&self, digest: &Digest, size: u64) -> Result<bool, Error> {
+        if self.destination.seems_empty() {
+            return Ok(false);
+        }
+        Ok(self.unless_hidden(self.destination.client.has_blob(digest, size)).await?.unwrap_or(false))
+    }
+
+    /// `None` if it may not be known.
+    async fn unless_hidden<T>(&self, ask: impl Future<Output = Result<T, Error>>) -> Result<Option<T>, Error> {
+        if self.is_hidden.load(Relaxed) {
+            return Ok(None);
+        }
+        match ask.await {
+            Err(error) if error.status().is_some_and(|status| matches!(status.as_u16(), 401 | 403)) => {
+                if !self.is_hidden.swap(true, Relaxed) {
+                    let repository = self.destination.client.repository();
+                    tracing::warn!("{repository} may not be looked at, and is taken for empty: {error}");
+                }
+                Ok(None)
+            }
+            answer => answer.map(Some),
+        }
+    }
+}

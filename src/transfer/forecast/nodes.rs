@@ -1,0 +1,82 @@
+//! What the manifests of the sources name, each read once in a run. Only what a plan needs of it is kept.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::digest::Digest;
+use crate::reference::Repository;
+use crate::registry::{Content, Descriptor, Error, Manifest, RepositoryClient};
+use crate::shared::Shared;
+use crate::transfer::expected::ExpectedImage;
+
+/// A blob, once for all manifests that name it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Blob {
+    pub digest: Digest,
+    pub size: u64,
+}
+
+/// A manifest or an index.
+pub(super) struct Node {
+    /// Its own size.
+    pub bytes: u64,
+    pub blobs: Box<[Arc<Blob>]>,
+    /// Digest and size of each.
+    pub children: Box<[(Digest, u64)]>,
+}
+
+type Known = Arc<Shared<Arc<Node>, Error>>;
+
+/// The manifests that were read, by where they come from, since what one source lacks another may have.
+#[derive(Default)]
+pub(super) struct Nodes {
+    known: Mutex<HashMap<(Repository, Digest), Known>>,
+    blobs: Mutex<HashSet<Arc<Blob>>>,
+}
+
+impl Nodes {
+    pub async fn get(
+        &self,
+        source: &RepositoryClient,
+        image: &ExpectedImage,
+        digest: &Digest,
+    ) -> Result<Arc<Node>, Error> {
+        let key = (source.repository().clone(), digest.clone());
+        let known = lock(&self.known).entry(key).or_default().clone();
+        known.get(|_| true, async || Ok(Arc::new(self.read(image.manifest(source, digest).await?)))).await
+    }
+
+    fn read(&self, manifest: Manifest) -> Node {
+        let (blobs, children) = match manifest.content {
+            Content::Blobs(blobs) => (blobs, Vec::new()),
+            Content::Index { manifests, blobs } => (blobs, manifests),
+        };
+        let mut seen = HashSet::new();
+        Node {
+            bytes: manifest.bytes.len() as u64,
+            blobs: blobs.into_iter().filter(|blob| !blob.is_foreign).map(|blob| self.blob(blob)).collect(),
+            children: children
+                .into_iter()
+                .map(|child| (child.digest, child.size))
+                .filter(|(child, _)| seen.insert(child.clone()))
+                .collect(),
+        }
+    }
+
+    fn blob(&self, Descriptor { digest, size, .. }: Descriptor) -> Arc<Blob> {
+        let blob = Blob { digest, size };
+        let mut blobs = lock(&self.blobs);
+        match blobs.get(&blob) {
+            Some(known) => known.clone(),
+            None => {
+                let new = Arc::new(blob);
+                blobs.insert(new.clone());
+                new
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,161 @@
+//! Verification: compares every image at its destination with what it should be, and changes nothing.
+//!
+//! It looks at tags alone, or also at all that they name: whether it is there and has its size, or even whether each byte
+//! is right. What is found is a verdict for each image; what could not be found out is a failure.
+
+mod tree;
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::pin::pin;
+use std::sync::Arc;
+
+use futures_util::{StreamExt as _, stream};
+use tokio_util::sync::CancellationToken;
+
+use self::tree::Tree;
+use crate::digest::Digest;
+use crate::event::{Category, Event, Facts, Failure, Listener, Verdict};
+use crate::plan::Task;
+use crate::reference::{Identifier, Reference};
+use crate::registry::{Clients, Error, RepositoryClient};
+use crate::survey::{Repositories, begin};
+use crate::transfer::{Conversion, Expected, Limits, expected};
+
+/// How closely the destination is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// What the tag names.
+    Tag,
+    /// And that all manifests under it are there and right, and all blobs there with their sizes.
+    Tree,
+    /// And that every byte of the blobs is right.
+    Content,
+}
+
+/// What the destinations are compared with.
+#[derive(Debug)]
+pub enum Standard {
+    /// What the sources name now.
+    Sources,
+    /// What was recorded for each destination when it was migrated. The sources are not asked.
+    Recorded(HashMap<Reference, Digest>),
+}
+
+/// Compares. What it has learnt in one round it does not ask again in the next, but for what stood under a repository.
+pub struct Verification {
+    clients: Arc<Clients>,
+    listener: Arc<dyn Listener>,
+    cancel: CancellationToken,
+    limits: Limits,
+    standard: Standard,
+    /// What has become of the images on their way.
+    conversion: Conversion,
+    depth: Depth,
+    places: tree::Places,
+}
+
+impl Verification {
+    pub fn new(
+        clients: Arc<Clients>,
+        limits: Limits,
+        standard: Standard,
+        conversion: Conversion,
+        depth: Depth,
+        listener: Arc<dyn Listener>,
+        cancel: CancellationToken,
+    ) -> Arc<Self> {
+        let places = tree::places(limits.workers);
+        Arc::new(Self { clients, listener, cancel, limits, standard, conversion, depth, places })
+    }
+
+    /// Looks at every image once and tells of them in their order. `last` if what fails is not tried again.
+    pub async fn run(self: &Arc<Self>, tasks: &[Arc<Task>], last: bool) -> Vec<Result<(), Failure>> {
+        let trees = RefCell::new(Repositories::of(tasks));
+        let looked = stream::iter(tasks).map(|task| {
+            let client = self.clients.reader(&task.destination.repository);
+            let places = (self.depth == Depth::Content).then(|| self.places.clone());
+            let tree = trees.borrow_mut().open(task, |_| Tree::new(client.clone(), places));
+            let looking = begin(self.clone().look(task.clone(), client, tree), &self.cancel);
+            async move { (task, looking.await) }
+        });
+        let mut looked = pin!(looked.buffered(self.limits.images));
+        let mut results = Vec::with_capacity(tasks.len());
+        while let Some((task, result)) = looked.next().await {
+            let Task { source, destination } = (**task).clone();
+            results.push(match result {
+                Ok((verdict, facts)) => {
+                    self.listener.hear(&Event::ImageVerified { source, destination, verdict, facts });
+                    Ok(())
+                }
+                Err(failure) => {
+                    let (again, facts) = (!last && !failure.is_final, Facts::default());
+                    let failed = failure.clone();
+                    self.listener.hear(&Event::ImageFailed { source, destination, failure: failed, again, facts });
+                    Err(failure)
+                }
+            });
+            trees.borrow_mut().ended(task);
+        }
+        results
+    }
+
+    async fn look(
+        self: Arc<Self>,
+        task: Arc<Task>,
+        destination: RepositoryClient,
+        tree: Arc<Tree>,
+    ) -> Result<(Verdict, Facts), Failure> {
+        let found = async {
+            let found = destination.digest(&task.destination.identifier).await;
+            found.map_err(|error| error.to_failure())
+        };
+        let (source, expected, found) = match &self.standard {
+            Standard::Sources => {
+                let source = self.clients.reader(&task.source.repository);
+                let expected = expected(&self.conversion, &source, &task.source.identifier);
+                match tokio::try_join!(expected, found)? {
+                    (Expected::Nothing(_), _) => return Ok((Verdict::Skipped, Facts::default())),
+                    (Expected::Image(image), mut found) => {
+                        if task.destination.identifier.digest().is_some_and(|digest| *digest != image.root) {
+                            // Without a tag it is there under what it has become.
+                            let place = Identifier::Digest(image.root.clone());
+                            found = destination.digest(&place).await.map_err(|error| error.to_failure())?;
+                        }
+                        (Some(image.source), image.root, found)
+                    }
+                }
+            }
+            Standard::Recorded(digests) => {
+                let expected = digests.get(&task.destination).ok_or_else(|| unrecorded(&task))?.clone();
+                (None, expected, found.await?)
+            }
+        };
+        let verdict = match &found {
+            None => Verdict::Missing,
+            Some(found) if *found != expected => Verdict::Differs { expected: expected.clone(), found: found.clone() },
+            Some(_) => self.look_below(tree, &expected).await.map_err(|error| error.to_failure())?,
+        };
+        Ok((verdict, Facts { source_digest: source, digest: found, ..Facts::default() }))
+    }
+
+    async fn look_below(&self, tree: Arc<Tree>, root: &Digest) -> Result<Verdict, Error> {
+        if self.depth == Depth::Tag {
+            return Ok(Verdict::Equal);
+        }
+        let defects = tree.defects(root.clone(), None, 0).await?;
+        Ok(if defects.is_empty() { Verdict::Equal } else { Verdict::Incomplete(defects) })
+    }
+}
+
+/// There is nothing to compare this image with.
+fn unrecorded(task: &Task) -> Failure {
+    Failure {
+        category: Category::Config,
+        registry: Some(task.destination.repository.registry().clone()),
+        reason: "the report has no destinationDigest for it, since it was not migrated in that run".into(),
+        transient: false,
+        is_final: true,
+        remedy: None,
+    }
+}

@@ -1,0 +1,173 @@
+//! All that a tag names, looked at in one destination repository: each manifest and each blob once.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures_util::future::BoxFuture;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use tokio::sync::Semaphore;
+
+use crate::digest::Digest;
+use crate::event::{Defect, Part, Wrong};
+use crate::reference::Identifier;
+use crate::registry::{Content, Descriptor, Error, ErrorKind, Manifest, RepositoryClient, Stored, patiently};
+use crate::shared::Shared;
+use crate::transfer::read_through;
+
+/// Indexes within indexes, at most: real ones have two levels.
+const MAX_DEPTH: usize = 8;
+/// Parts of one manifest that are looked at at once.
+const PARTS: usize = 16;
+
+/// Blobs that are read at once, in all repositories.
+pub(super) type Places = Arc<Semaphore>;
+
+pub(super) fn places(count: usize) -> Places {
+    Arc::new(Semaphore::new(count))
+}
+
+type Looks<K, T> = Mutex<HashMap<K, Arc<Shared<T, Error>>>>;
+
+/// What a look at a manifest showed.
+#[derive(Clone)]
+enum Seen {
+    Wrong(Wrong),
+    /// It has so many bytes, which is not yet what those who name it say, and this is wrong below it.
+    Right {
+        bytes: u64,
+        below: Arc<[Defect]>,
+    },
+}
+
+/// What was found in one repository.
+pub(super) struct Tree {
+    client: RepositoryClient,
+    /// Given where the content of blobs is to be read.
+    places: Option<Places>,
+    manifests: Looks<Digest, Seen>,
+    blobs: Looks<(Digest, u64), Option<Wrong>>,
+}
+
+impl Tree {
+    pub fn new(client: RepositoryClient, places: Option<Places>) -> Self {
+        Self { client, places, manifests: Mutex::default(), blobs: Mutex::default() }
+    }
+
+    /// What is wrong with the manifest of this digest and all that it names. Boxed, because children may be indexes and
+    /// have children.
+    pub fn defects(
+        self: Arc<Self>,
+        digest: Digest,
+        size: Option<u64>,
+        depth: usize,
+    ) -> BoxFuture<'static, Result<Arc<[Defect]>, Error>> {
+        Box::pin(async move {
+            let look = entry(&self.manifests, digest.clone());
+            let wrong = match look.get(|_| true, async || self.look(&digest, depth).await).await? {
+                Seen::Wrong(wrong) => wrong,
+                Seen::Right { bytes, .. } if size.is_some_and(|size| size != bytes) => Wrong::Size(bytes),
+                Seen::Right { below, .. } => return Ok(below),
+            };
+            Ok([Defect { part: Part::Manifest, digest, size, wrong }].into())
+        })
+    }
+
+    async fn look(self: &Arc<Self>, digest: &Digest, depth: usize) -> Result<Seen, Error> {
+        let wrong = match self.client.manifest(&Identifier::Digest(digest.clone())).await {
+            Ok(Manifest { content: Content::Index { .. }, .. }) if depth == MAX_DEPTH => {
+                Wrong::Unreadable(format!("indexes are nested more than {MAX_DEPTH} deep").into())
+            }
+            Ok(manifest) => {
+                let below = self.look_below(manifest.content, depth).await?.into();
+                return Ok(Seen::Right { bytes: manifest.bytes.len() as u64, below });
+            }
+            Err(error) if error.is_not_found() => Wrong::Missing,
+            Err(error) => match error.kind {
+                ErrorKind::WrongDigest { found, .. } => Wrong::Content(found),
+                ErrorKind::Malformed { reason } | ErrorKind::Unsupported { reason } => Wrong::Unreadable(reason.into()),
+                _ => return Err(error),
+            },
+        };
+        Ok(Seen::Wrong(wrong))
+    }
+
+    async fn look_below(self: &Arc<Self>, content: Content, depth: usize) -> Result<Vec<Defect>, Error> {
+        let (children, blobs) = match content {
+            Content::Blobs(blobs) => (Vec::new(), blobs),
+            Content::Index { manifests, blobs } => (manifests, blobs),
+        };
+        let children = distinct(children).into_iter();
+        let children = children.map(|child| self.clone().defects(child.digest, Some(child.size), depth + 1));
+        let below: Vec<_> = stream::iter(children).buffered(PARTS).try_collect().await?;
+        let blobs = distinct(blobs).into_iter().filter(|blob| !blob.is_foreign).map(|blob| self.blob(blob));
+        let wrong: Vec<_> = stream::iter(blobs).buffered(PARTS).try_collect().await?;
+        Ok(below.iter().flat_map(|defects| defects.iter().cloned()).chain(wrong.into_iter().flatten()).collect())
+    }
+
+    /// What is wrong with a blob.
+    async fn blob(&self, Descriptor { digest, size, .. }: Descriptor) -> Result<Option<Defect>, Error> {
+        let look = entry(&self.blobs, (digest.clone(), size));
+        let wrong = look.get(
+            |_| true,
+            async || match &self.places {
+                Some(places) => self.read(places, &digest, size).await,
+                None => self.measure(&digest, size).await,
+            },
+        );
+        Ok(wrong.await?.map(|wrong| Defect { part: Part::Blob, digest, size: Some(size), wrong }))
+    }
+
+    /// Whether the blob is there and has its size, asked by HEAD. A wrong size is believed where a GET says it as well: some
+    /// proxies answer a HEAD with the length of nothing.
+    async fn measure(&self, digest: &Digest, size: u64) -> Result<Option<Wrong>, Error> {
+        match self.client.blob(digest).await? {
+            Stored::Absent => return Ok(Some(Wrong::Missing)),
+            Stored::Sized(found) if found != size => {}
+            Stored::Sized(_) | Stored::Unsized => return Ok(None),
+        }
+        let opened = patiently(|| async {
+            match self.client.read_blob(digest, size, 0).await {
+                Ok(_) => Ok(None),
+                Err(error) => wrong(error).map(Some),
+            }
+        });
+        opened.await
+    }
+
+    /// Reads the blob. What is found wrong is read once more, since it may have gone wrong on the way.
+    async fn read(&self, places: &Semaphore, digest: &Digest, size: u64) -> Result<Option<Wrong>, Error> {
+        let seen = Mutex::new(None);
+        let attempt = || async {
+            let _place = places.acquire().await;
+            let Err(error) = read_through(&self.client, digest, size).await else { return Ok(None) };
+            let wrong = wrong(error.clone())?;
+            let is_certain = wrong == Wrong::Missing || lock(&seen).replace(wrong.clone()).as_ref() == Some(&wrong);
+            if is_certain { Ok(Some(wrong)) } else { Err(error) }
+        };
+        patiently(attempt).await
+    }
+}
+
+/// What an error says of the blob that was asked for, if it says anything of it.
+fn wrong(error: Error) -> Result<Wrong, Error> {
+    match error.kind {
+        ErrorKind::WrongSize { found, .. } => Ok(Wrong::Size(found)),
+        ErrorKind::WrongDigest { found, .. } => Ok(Wrong::Content(found)),
+        _ if error.is_not_found() => Ok(Wrong::Missing),
+        _ => Err(error),
+    }
+}
+
+fn distinct(mut descriptors: Vec<Descriptor>) -> Vec<Descriptor> {
+    let mut seen = HashSet::new();
+    descriptors.retain(|descriptor| seen.insert((descriptor.digest.clone(), descriptor.size)));
+    descriptors
+}
+
+fn entry<K: std::hash::Hash + Eq, T: Clone>(looks: &Looks<K, T>, key: K) -> Arc<Shared<T, Error>> {
+    lock(looks).entry(key).or_default().clone()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
