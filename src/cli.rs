@@ -2,6 +2,7 @@
 
 mod config;
 mod migrate;
+mod rewrite;
 mod signals;
 
 use std::io::{self, Write as _};
@@ -81,6 +82,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Config(config::ConfigFlags),
+    Rewrite(rewrite::RewriteFlags),
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -104,6 +106,7 @@ pub fn run() -> ExitCode {
     let mut cli = Cli::parse();
     let ended = match cli.command.take() {
         Some(Command::Config(flags)) => config::run(flags),
+        Some(Command::Rewrite(flags)) => rewrite::run(flags),
         None => migrate::run(cli),
     };
     match ended {

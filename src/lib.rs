@@ -19,6 +19,8 @@
 //! | [`event`] | what can happen, as plain data |
 //! | [`shared`] | a value that is made once for all who wait for it |
 //! | [`report`] | events to output, failures, totals, log |
+//! | [`rewrite`] | references in manifests, charts, compose files to where the rules bring the images |
+//! | [`file`] | files that are replaced whole |
 //! | [`cluster`] | images.json from the workloads of a Kubernetes cluster |
 //! | [`cli`], [`logging`] | the command line |
 
@@ -31,11 +33,13 @@ pub mod cluster;
 pub mod config;
 pub mod digest;
 pub mod event;
+pub mod file;
 pub mod logging;
 pub mod migration;
 pub mod plan;
 pub mod reference;
 pub mod registry;
 pub mod report;
+pub mod rewrite;
 pub mod shared;
 pub mod transfer;

@@ -16,7 +16,7 @@ use crate::registry::Clients;
 use crate::report::Report;
 use crate::transfer::Limits;
 
-const DEFAULT_AUTH: &str = "./auth.json";
+pub(super) const DEFAULT_AUTH: &str = "./auth.json";
 const DEFAULT_LOG: &str = "./image-migrator.log";
 
 /// Why there was no migration, and the exit code that says so.

@@ -1,0 +1,140 @@
+//! YAML and JSON: where in the tree an image is expected.
+//!
+//! | where | of |
+//! | --- | --- |
+//! | `image`, `...Image`, `..._image`, `...-image` | Kubernetes, Compose, GitLab, charts, many more |
+//! | `image.name`, `services[]`, `services[].name` | GitLab |
+//! | `container` beside `runs-on`, `uses: docker://` | GitHub |
+//! | `images[]` | lists, and kustomize's: see [`super::kustomize`] |
+//! | `registry`, `repository`, `tag`, `digest` | charts: see [`super::group`] |
+//!
+//! In other values only references that need no context count. Keys and comments stay.
+
+use std::collections::HashMap;
+
+use super::scan::{Meaning, Scan};
+use super::tree::{Document, Mapping, Node, Scalar, Style};
+use super::{group, kustomize, lines, template};
+
+/// What else is known of the file.
+pub struct Setting<'s> {
+    /// Whether its name is that of a GitLab CI file.
+    pub is_gitlab: bool,
+    /// The images of what a kustomization is made of.
+    pub bases: Option<&'s kustomize::Bases>,
+}
+
+/// Rewrites a YAML file, or a template of one.
+pub fn scan(scan: &mut Scan, setting: &Setting) {
+    let text = scan.text;
+    let document = Document::parse(text, text).or_else(|| Document::parse(text, &template::mask(text)?));
+    match document {
+        Some(document) => {
+            let mut walk = Walk { scan, setting, anchors: document.anchors() };
+            document.roots.iter().for_each(|root| walk.node(None, root));
+        }
+        None => lines::scan(scan, 0..text.len()),
+    }
+}
+
+/// Whether the value of such a key is an image.
+pub fn is_image_key(key: &str) -> bool {
+    key == "image" || ["Image", "_image", "-image", "_IMAGE"].iter().any(|end| key.ends_with(end))
+}
+
+struct Walk<'s, 'a, 't> {
+    scan: &'s mut Scan<'a>,
+    setting: &'s Setting<'s>,
+    anchors: HashMap<usize, &'t Scalar>,
+}
+
+impl<'t> Walk<'_, '_, 't> {
+    fn node(&mut self, key: Option<&str>, node: &'t Node) {
+        match node {
+            Node::Scalar(scalar) => self.prose(scalar),
+            Node::Alias(_) => {}
+            Node::Sequence(items) => items.iter().for_each(|item| self.node(None, item)),
+            Node::Mapping(mapping) => self.mapping(key, mapping),
+        }
+    }
+
+    fn mapping(&mut self, parent: Option<&str>, mapping: &'t Mapping) {
+        let done = group::scan(self.scan, parent, mapping, &self.anchors);
+        for (key, value) in mapping.entries() {
+            let key = key.map(|key| key.value.as_str());
+            let name = key.unwrap_or_default();
+            if done.contains(&name) {
+                continue;
+            }
+            match value {
+                Node::Sequence(items) if name == "images" => items.iter().for_each(|item| self.one_of_images(item)),
+                Node::Sequence(items) if name == "services" && self.is_gitlab(mapping) => {
+                    items.iter().for_each(|item| self.service(item));
+                }
+                Node::Scalar(scalar) if expects_image(parent, name, scalar, mapping) => self.image(scalar),
+                Node::Alias(anchor) => {
+                    let anchors = &self.anchors;
+                    let scalar = anchors.get(anchor).filter(|scalar| expects_image(parent, name, scalar, mapping));
+                    if let Some(scalar) = scalar.copied() {
+                        self.image(scalar);
+                    }
+                }
+                _ => self.node(key, value),
+            }
+        }
+    }
+
+    fn one_of_images(&mut self, item: &'t Node) {
+        match item {
+            Node::Scalar(scalar) => self.image(scalar),
+            Node::Mapping(mapping) if kustomize::is_entry(mapping) => {
+                kustomize::scan(self.scan, mapping, self.setting.bases);
+            }
+            _ => self.node(None, item),
+        }
+    }
+
+    fn service(&mut self, item: &'t Node) {
+        match item {
+            Node::Scalar(scalar) => self.image(scalar),
+            Node::Mapping(mapping) => match mapping.scalar("name") {
+                Some(name) => self.image(name),
+                None => self.mapping(None, mapping),
+            },
+            _ => self.node(None, item),
+        }
+    }
+
+    /// Whether `services` in `mapping` are those of a job of GitLab. Elsewhere they are not images.
+    fn is_gitlab(&self, mapping: &Mapping) -> bool {
+        self.setting.is_gitlab || ["script", "before_script", "stages"].iter().any(|key| mapping.get(key).is_some())
+    }
+
+    fn image(&mut self, scalar: &Scalar) {
+        let Some(range) = scalar.content() else { return self.prose(scalar) };
+        match self.scan.meaning(range.start, &self.scan.text[range.clone()]) {
+            Meaning::Moved(text) => scalar.write(self.scan, &text),
+            Meaning::Same => {}
+            Meaning::Other => self.prose(scalar),
+        }
+    }
+
+    fn prose(&mut self, scalar: &Scalar) {
+        match scalar.style {
+            Style::Block => lines::scan(self.scan, scalar.raw.clone()),
+            _ => self.scan.prose(scalar.raw.clone()),
+        }
+    }
+}
+
+fn expects_image(parent: Option<&str>, key: &str, scalar: &Scalar, mapping: &Mapping) -> bool {
+    match key {
+        "name" => parent == Some("image"),
+        "container" => mapping.get("runs-on").is_some(),
+        "uses" => scalar.value.starts_with("docker://"),
+        _ => is_image_key(key),
+    }
+}
+
+#[cfg(test)]
+mod tests;
