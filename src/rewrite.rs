@@ -175,10 +175,12 @@ impl Changed {
     pub fn diff(&self) -> Vec<u8> {
         let name = shown(&self.path);
         let name = name.trim_start_matches('/');
-        let mut diff = Vec::new();
-        let lines = similar::TextDiff::from_lines(self.before.as_slice(), self.after.as_slice());
-        // Writing to memory cannot fail.
-        let _ = lines.unified_diff().header(&format!("a/{name}"), &format!("b/{name}")).to_writer(&mut diff);
+        let lines = |content| <[u8]>::split_inclusive(content, |byte| *byte == b'\n').collect::<Vec<_>>();
+        let (before, after) = (lines(&self.before), lines(&self.after));
+        let lines = similar::TextDiff::configure().newline_terminated(true).diff_slices(&before, &after);
+        let mut diff = format!("--- a/{name}\n+++ b/{name}\n").into_bytes();
+        // Hunk by hunk, since only so bytes stay what they are. Writing to memory cannot fail.
+        lines.unified_diff().iter_hunks().for_each(|hunk| _ = hunk.to_writer(&mut diff));
         diff
     }
 

@@ -59,13 +59,11 @@ fn flags(scan: &mut Scan, instruction: &Instruction, stages: &HashSet<String>) {
     let text = scan.text;
     for word in instruction.words.iter().skip(1).take_while(|word| text[(*word).clone()].starts_with("--")) {
         let flag = &text[word.clone()];
-        let separator = match flag.split_once('=') {
-            Some(("--from", _)) => "--",
-            Some(("--mount", _)) => ",",
-            _ => continue,
-        };
-        let Some(begin) = flag.find(&format!("{separator}from=")).or_else(|| flag.find("=from=")) else { continue };
-        let begin = begin + flag[begin..].find("from=").unwrap_or_default() + "from=".len();
+        if !flag.starts_with("--from=") && !flag.starts_with("--mount=") {
+            continue;
+        }
+        let key = ["--from=", "=from=", ",from="].into_iter().find_map(|key| Some(flag.find(key)? + key.len()));
+        let Some(begin) = key else { continue };
         let image = flag[begin..].split(',').next().unwrap_or_default();
         if !stages.contains(&image.to_ascii_lowercase()) {
             scan.image(word.start + begin..word.start + begin + image.len());

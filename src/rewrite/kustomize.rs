@@ -173,10 +173,12 @@ fn insert(scan: &mut Scan, key: &Scalar, name: &Scalar, fields: &[String]) {
         return scan.replace(name.raw.end..name.raw.end, fields);
     }
     let end = text[name.raw.end..].find('\n').map_or(text.len(), |length| name.raw.end + length);
-    let has_return = text[..end].ends_with('\r');
-    let end = if has_return { end - 1 } else { end };
-    let ending = if has_return { "\r\n" } else { "\n" };
+    let ending = scan.line_ending(name.raw.end);
+    let end = if ending == "\r\n" { end - 1 } else { end };
     let indent = before.replace('-', " ");
     let fields: String = fields.iter().map(|field| format!("{ending}{indent}{field}")).collect();
     scan.replace(end..end, fields);
 }
+
+#[cfg(test)]
+mod tests;

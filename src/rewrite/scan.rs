@@ -70,6 +70,12 @@ impl<'a> Scan<'a> {
         })
     }
 
+    /// How the line of `offset` ends.
+    pub fn line_ending(&self, offset: usize) -> &'static str {
+        let line = self.text.get(offset..).and_then(|rest| rest.split('\n').next());
+        if line.is_some_and(|line| line.ends_with('\r')) { "\r\n" } else { "\n" }
+    }
+
     /// Reports that `name`, which stands at `offset`, stays.
     pub fn stays(&mut self, offset: usize, name: impl Into<String>, reason: Reason) {
         self.stays.entry(offset).or_insert((name.into(), reason));

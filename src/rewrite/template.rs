@@ -32,7 +32,7 @@ mod tests {
         let text = "{{- if .x }}\na: {{ .y }} # é\n  {{ range \"é\" }} \nb: \"{{ .c }}:1\"\n{% if %}\n{{- end";
         let masked = mask(text).unwrap();
         assert_eq!(masked.len(), text.len());
-        assert_eq!(masked, "            \na: $$$$$$$$ # é\n                  \nb: \"$$$$$$$$:1\"\n        \n{{- end");
+        assert_eq!(masked, "            \na: $$$$$$$$ # é\n                   \nb: \"$$$$$$$$:1\"\n        \n{{- end");
         assert_eq!(mask("a: 1"), None);
     }
 }

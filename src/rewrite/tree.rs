@@ -115,6 +115,7 @@ impl Mapping {
 
 impl Scalar {
     fn new(text: &str, masked: &str, value: String, style: ScalarStyle, anchor: usize, span: Range<usize>) -> Self {
+        let span = span.start + properties(&masked[span.clone()])..span.end;
         let rest = &masked[span.start..];
         let (style, raw) = match style {
             ScalarStyle::Plain if rest.starts_with(&value) => (Style::Plain, span.start..span.start + value.len()),
@@ -175,6 +176,15 @@ fn is_plain(text: &str) -> bool {
         // Numbers, dates and times begin with a digit and hold nothing else than these; so does 0x1f, and 1e3.
         && (text.contains('/') || text.starts_with(|first: char| first.is_ascii_alphabetic()))
         && !WORDS.contains(&text.to_ascii_lowercase().as_str())
+}
+
+/// The length of anchor and tag, which the parser takes for a part of the scalar behind them.
+fn properties(text: &str) -> usize {
+    let mut rest = text;
+    while rest.starts_with(['&', '!']) {
+        rest = rest.trim_start_matches(|c: char| !c.is_whitespace()).trim_start();
+    }
+    text.len() - rest.len()
 }
 
 /// The length of the quoted scalar at the start of `text`.

@@ -10,8 +10,7 @@
 //!
 //! In other values only references that need no context count. Keys and comments stay.
 
-use std::collections::HashMap;
-
+use super::group::Surroundings;
 use super::scan::{Meaning, Scan};
 use super::tree::{Document, Mapping, Node, Scalar, Style};
 use super::{group, kustomize, lines, template};
@@ -30,10 +29,25 @@ pub fn scan(scan: &mut Scan, setting: &Setting) {
     let document = Document::parse(text, text).or_else(|| Document::parse(text, &template::mask(text)?));
     match document {
         Some(document) => {
-            let mut walk = Walk { scan, setting, anchors: document.anchors() };
-            document.roots.iter().for_each(|root| walk.node(None, root));
+            let mut walk =
+                Walk { scan, setting, surroundings: Surroundings { anchors: document.anchors(), global: None } };
+            for root in &document.roots {
+                walk.surroundings.global = global(root);
+                walk.node(None, root);
+            }
         }
         None => lines::scan(scan, 0..text.len()),
+    }
+}
+
+/// What a chart's values have for all its parts.
+fn global(root: &Node) -> Option<&Mapping> {
+    match root {
+        Node::Mapping(values) => match values.get("global") {
+            Some(Node::Mapping(global)) => Some(global),
+            _ => None,
+        },
+        _ => None,
     }
 }
 
@@ -45,7 +59,7 @@ pub fn is_image_key(key: &str) -> bool {
 struct Walk<'s, 'a, 't> {
     scan: &'s mut Scan<'a>,
     setting: &'s Setting<'s>,
-    anchors: HashMap<usize, &'t Scalar>,
+    surroundings: Surroundings<'t>,
 }
 
 impl<'t> Walk<'_, '_, 't> {
@@ -59,7 +73,7 @@ impl<'t> Walk<'_, '_, 't> {
     }
 
     fn mapping(&mut self, parent: Option<&str>, mapping: &'t Mapping) {
-        let done = group::scan(self.scan, parent, mapping, &self.anchors);
+        let done = group::scan(self.scan, parent, mapping, &self.surroundings);
         for (key, value) in mapping.entries() {
             let key = key.map(|key| key.value.as_str());
             let name = key.unwrap_or_default();
@@ -73,7 +87,7 @@ impl<'t> Walk<'_, '_, 't> {
                 }
                 Node::Scalar(scalar) if expects_image(parent, name, scalar, mapping) => self.image(scalar),
                 Node::Alias(anchor) => {
-                    let anchors = &self.anchors;
+                    let anchors = &self.surroundings.anchors;
                     let scalar = anchors.get(anchor).filter(|scalar| expects_image(parent, name, scalar, mapping));
                     if let Some(scalar) = scalar.copied() {
                         self.image(scalar);

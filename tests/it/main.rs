@@ -13,5 +13,6 @@ mod interruption;
 mod limits;
 mod output;
 mod real_registries;
+mod rewrite;
 mod rules;
 mod support;
