@@ -17,7 +17,7 @@ use crate::report::Report;
 use crate::transfer::Limits;
 
 pub(super) const DEFAULT_AUTH: &str = "./auth.json";
-const DEFAULT_LOG: &str = "./image-migrator.log";
+pub(super) const DEFAULT_LOG: &str = "./image-migrator.log";
 
 /// Why there was no migration, and the exit code that says so.
 pub(super) struct Stopped {

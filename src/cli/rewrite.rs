@@ -7,7 +7,7 @@ use anyhow::{Context as _, anyhow};
 use clap::Args;
 
 use super::exit;
-use super::migrate::{DEFAULT_AUTH, Stopped, say};
+use super::migrate::{DEFAULT_AUTH, DEFAULT_LOG, Stopped, say};
 use crate::config::{self, Files, Sources};
 use crate::rewrite::{self, Choice, Mapping, Outcomes, Rewrite, Target, shown};
 
@@ -70,7 +70,7 @@ pub(super) fn run(flags: RewriteFlags) -> Result<u8, Stopped> {
         .into_iter()
         .flatten()
         .cloned()
-        .chain([PathBuf::from(DEFAULT_AUTH)])
+        .chain([DEFAULT_AUTH, DEFAULT_LOG].map(PathBuf::from))
         .collect();
     let found = rewrite::collect(&flags.paths, &except)
         .map_err(|(path, error)| usage(anyhow!("{} cannot be read: {error}", shown(&path))))?;

@@ -93,7 +93,7 @@ mod tests {
         fs::create_dir_all(&root).unwrap();
         fs::write(&elsewhere, "").unwrap();
         std::os::unix::fs::symlink(&elsewhere, root.join("link")).unwrap();
-        assert_eq!(collect(std::slice::from_ref(&root), &[]).unwrap().files, [PathBuf::new(); 0]);
+        assert!(collect(std::slice::from_ref(&root), &[]).unwrap().files.is_empty());
         assert_eq!(collect(&[root.join("link")], &[]).unwrap().files, [root.join("link")]);
     }
 }

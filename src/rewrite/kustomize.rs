@@ -23,6 +23,9 @@ const MAX_DEPTH: usize = 32;
 #[derive(Debug, Default)]
 pub struct Bases(pub BTreeSet<String>);
 
+/// Tells the names in a file as they will be, by its path and text; of a kustomization also by its bases.
+pub type Names<'n> = dyn Fn(&Path, &str, Option<&Bases>) -> BTreeSet<String> + 'n;
+
 /// Whether `path` is a kustomization.
 pub fn is_kustomization(path: &Path) -> bool {
     path.file_name().is_some_and(|name| FILES.iter().any(|file| name == *file))
@@ -55,19 +58,13 @@ fn file_of(folder: &Path) -> Option<PathBuf> {
 }
 
 impl Bases {
-    /// Those of the kustomization `path`. `names` tells the names in a file as they will be.
-    pub fn of(path: &Path, text: &str, names: &dyn Fn(&Path, &str, Option<&Bases>) -> BTreeSet<String>) -> Self {
+    /// Those of the kustomization `path`.
+    pub fn of(path: &Path, text: &str, names: &Names) -> Self {
         let mut seen = HashSet::new();
         Self::below(path, text, names, &mut seen, 0)
     }
 
-    fn below(
-        path: &Path,
-        text: &str,
-        names: &dyn Fn(&Path, &str, Option<&Bases>) -> BTreeSet<String>,
-        seen: &mut HashSet<PathBuf>,
-        depth: usize,
-    ) -> Self {
+    fn below(path: &Path, text: &str, names: &Names, seen: &mut HashSet<PathBuf>, depth: usize) -> Self {
         let mut found = Self::default();
         for part in parts(path, text) {
             let Ok(text) = fs::read_to_string(&part) else { continue };

@@ -29,7 +29,8 @@ fn image(line: &str) -> Option<Range<usize>> {
         return None;
     }
     let value = rest.trim_start();
-    if !is_image_key(key) && !(key == "uses" && value.trim_start_matches(['"', '\'']).starts_with("docker://")) {
+    let is_action = key == "uses" && value.trim_start_matches(['"', '\'']).starts_with("docker://");
+    if !is_image_key(key) && !is_action {
         return None;
     }
     let start = line.len() - value.len();

@@ -86,7 +86,7 @@ impl<'a> Scan<'a> {
         match self.mapping.find(image) {
             Found::Moved(destination) => return Some(destination),
             Found::Stays(reason) => self.stays(offset, name, reason),
-            Found::Several(places) => _ = self.several.entry(name.to_owned()).or_default().extend(places),
+            Found::Several(places) => self.several.entry(name.to_owned()).or_default().extend(places),
             Found::Foreign => {}
         }
         None

@@ -40,12 +40,9 @@ async fn a_diff_is_printed_and_nothing_is_changed() {
 #[tokio::test]
 async fn the_diff_is_one_that_patch_applies() {
     let before = "\u{feff}image: nginx:1\r\n\rx\r\n\n\n\n\n\n\n\n- image: quay.io/a/b:1";
-    let rules = |run: Migration| run.rule("docker.io/library/nginx", "").rule("quay.io/a/b", "d.io/é");
-    let run = |arguments: &[&str]| rules(rewrite(arguments).args(["--registry", "d.io", "--namespace", "m"]));
-    let run =
-        run(&["."]).images(r#"{"docker.io/library/nginx": "", "quay.io/a/b": "d.io/m/x"}"#).file("a.yaml", before);
+    let run = rewrite(&["--registry", "d.io", "--namespace", "m", "."]).rule("docker.io/library/nginx", "");
+    let run = run.rule("quay.io/a/b", "d.io/m/x").file("a.yaml", before);
     let diff = run.run().await.stdout;
-    run.path("a.yaml");
     std::fs::write(run.path("x.diff"), &diff).unwrap();
     let patch = Command::new("git").args(["apply", "x.diff"]).current_dir(run.path(".")).output().unwrap();
     assert!(patch.status.success(), "{}\n{diff}", String::from_utf8_lossy(&patch.stderr));
@@ -133,6 +130,7 @@ async fn rules_and_reports_are_no_files_to_rewrite() {
     run.run().await.assert(0, &[]).assert_line("LEFT ", &["quay.io/a/b:2", "failed"]);
     assert_eq!(read(&run, "a.yaml"), format!("- image: d.io/b:1@{digest}\n- image: quay.io/a/b:2\n"));
     assert_eq!(read(&run, "report.json"), report.to_string());
+    assert_eq!(read(&run, "image-migrator.log"), "quay.io/a/b:1 copied\n");
     assert!(read(&run, "images.json").contains("quay.io/a/b"));
 }
 

@@ -49,7 +49,7 @@ pub fn instructions(text: &str) -> Vec<Instruction> {
         words.extend(split(start, line, content.unwrap_or(trimmed)));
         if content.is_none() && !words.is_empty() {
             let words = std::mem::take(&mut words);
-            let documents = documents(text, &words).iter().map(|end| lines.until(end)).collect();
+            let documents = documents(text, &words).iter().filter_map(|end| lines.until(end)).collect();
             instructions.push(Instruction { words, documents });
         }
     }
@@ -96,14 +96,15 @@ impl<'a> Lines<'a> {
         Some((start, line))
     }
 
-    /// All before the line `end`.
-    fn until(&mut self, end: &str) -> Range<usize> {
+    /// All before the line `end`. Without such a line nothing is taken: what looked like a here-document is none.
+    fn until(&mut self, end: &str) -> Option<Range<usize>> {
         let start = self.offset;
         while let Some((offset, line)) = self.next() {
             if line.trim() == end {
-                return start..offset;
+                return Some(start..offset);
             }
         }
-        start..self.offset
+        self.offset = start;
+        None
     }
 }

@@ -22,6 +22,7 @@ RUN <<EOF
 FROM nginx:1
 echo ⟦quay.io/a/b:2→d.io/m/b:2⟧
 EOF
+RUN echo $((1<<3)) a<<b
 ENV IMAGE="⟦quay.io/a/b:3→d.io/m/b:3⟧" X=nginx:1
 FROM \
   ⟦redis→redis⟧ as last

@@ -1,7 +1,10 @@
 use super::*;
 use crate::rewrite::tests::{assert_changes, mapping, rewrite};
 
-fn outcomes(lines: &[(&str, &str, Option<&Digest>, Option<&Digest>, &str)]) -> Outcomes {
+/// Source, destination, the digests of both, result.
+type Line<'l> = (&'l str, &'l str, Option<&'l Digest>, Option<&'l Digest>, &'l str);
+
+fn outcomes(lines: &[Line]) -> Outcomes {
     let images: Vec<serde_json::Value> = lines
         .iter()
         .map(|(source, destination, from, to, result)| {
