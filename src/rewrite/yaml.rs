@@ -108,15 +108,47 @@ impl<'t> Walk<'_, '_, 't> {
         }
     }
 
+    /// A service of GitLab is reached by the name of its image, so that name is kept as an alias.
     fn service(&mut self, item: &'t Node) {
-        match item {
-            Node::Scalar(scalar) => self.image(scalar),
+        let (scalar, is_alone) = match item {
+            Node::Scalar(scalar) => (scalar, true),
             Node::Mapping(mapping) => match mapping.scalar("name") {
-                Some(name) => self.image(name),
-                None => self.mapping(None, mapping),
+                Some(name) if mapping.get("alias").is_some() => return self.image(name),
+                Some(name) => (name, false),
+                None => return self.mapping(None, mapping),
             },
-            _ => self.node(None, item),
-        }
+            _ => return self.node(None, item),
+        };
+        let Some(range) = scalar.content() else { return self.prose(scalar) };
+        let text = self.scan.text;
+        let Meaning::Moved(moved) = self.scan.meaning(range.start, &text[range.clone()]) else { return };
+        let name = scalar.value.split('@').next().unwrap_or_default();
+        let name = name
+            .rsplit_once(':')
+            .map_or(name, |(name, tag)| if tag.contains('/') { scalar.value.as_str() } else { name });
+        let alias = name.replace(['/', ':'], "-");
+        let quotes = &text[scalar.raw.start..range.start];
+        let line = text[..scalar.raw.start].rfind('\n').map_or(0, |newline| newline + 1);
+        let before = &text[line..scalar.raw.start];
+        let (open, name, separator, close) = match (is_alone, before.trim_start_matches([' ', '-']).is_empty()) {
+            (true, true) => {
+                ("", "name: ", format!("{}{}", self.scan.line_ending(range.end), before.replace('-', " ")), "")
+            }
+            (true, false) => ("{", "name: ", ", ".to_owned(), "}"),
+            // Behind `name: `, which stays.
+            (false, _) => {
+                let indent = before
+                    .trim_end()
+                    .strip_suffix("name:")
+                    .filter(|indent| indent.trim_start_matches([' ', '-']).is_empty());
+                let ending = self.scan.line_ending(range.end);
+                ("", "", indent.map_or(", ".to_owned(), |indent| format!("{ending}{}", indent.replace('-', " "))), "")
+            }
+        };
+        self.scan.replace(
+            scalar.raw.clone(),
+            format!("{open}{name}{quotes}{moved}{quotes}{separator}alias: {alias}{close}"),
+        );
     }
 
     /// Whether `services` in `mapping` are those of a job of GitLab. Elsewhere they are not images.

@@ -158,7 +158,12 @@ fn workflows_of_github() {
 
 #[test]
 fn jobs_of_gitlab() {
-    let text = "default:\n  image: {name: \"⟦nginx:1→d.io/web/nginx:1⟧\", entrypoint: [\"\"]}\nservices:\n- ⟦nginx→d.io/web/nginx⟧\ntest:\n  services: [⟦postgres:15→d.io/db/pg:1.15⟧, {name: ⟦bitnami/redis→d.io/x/y/redis⟧, alias: nginx}]\n  script: [nginx:1]\n";
+    // A service is reached by the name of its image: that must not change.
+    let text = "default:\n  image: {name: \"⟦nginx:1→d.io/web/nginx:1⟧\", entrypoint: [\"\"]}\nservices:\n- ⟦nginx→name: \
+                d.io/web/nginx\n  alias: nginx⟧\ntest:\n  services: [⟦postgres:15→{name: d.io/db/pg:1.15, alias: postgres}⟧, \
+                {name: ⟦bitnami/redis→d.io/x/y/redis⟧, alias: cache}]\n  script: [nginx:1]\nother:\n  script: x\n  \
+                services:\n    - ⟦\"bitnami/redis:7\"→name: \"d.io/x/y/redis:7\"\n      alias: bitnami-redis⟧ # x\n    - name: \
+                ⟦nginx:1→d.io/web/nginx:1\n      alias: nginx⟧\n      command: [x]\n";
     assert_changes(".gitlab-ci.yml", &rules(), text);
     // Elsewhere services are something else.
     assert_changes("route.yaml", &rules(), "spec:\n  routes:\n  - services:\n    - name: nginx\n      port: 80\n");
