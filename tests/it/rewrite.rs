@@ -127,6 +127,7 @@ async fn rules_and_reports_are_no_files_to_rewrite() {
     let run = rewrite(&["--write", "--report", "report.json", "--pin", "."]).rule("quay.io/a/b", "d.io/b");
     let run =
         run.file("report.json", report.to_string()).file("a.yaml", "- image: quay.io/a/b:1\n- image: quay.io/a/b:2\n");
+    let run = run.file("image-migrator.log", "quay.io/a/b:1 copied\n");
     run.run().await.assert(0, &[]).assert_line("LEFT ", &["quay.io/a/b:2", "failed"]);
     assert_eq!(read(&run, "a.yaml"), format!("- image: d.io/b:1@{digest}\n- image: quay.io/a/b:2\n"));
     assert_eq!(read(&run, "report.json"), report.to_string());
