@@ -6,6 +6,7 @@ mod conversion;
 mod inputs;
 mod migrate;
 mod report;
+mod rewrite;
 mod signals;
 mod verify;
 
@@ -158,6 +159,7 @@ enum Command {
     Completions(completions::CompletionsFlags),
     /// Joins reports that --report wrote
     Report(report::ReportFlags),
+    Rewrite(rewrite::RewriteFlags),
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -198,6 +200,7 @@ pub fn run() -> ExitCode {
             Err(error) => Err(migrate::Stopped { cause: error.into(), code: exit::FAILED }),
         },
         Some(Command::Report(flags)) => report::run(flags),
+        Some(Command::Rewrite(flags)) => rewrite::run(flags),
         None => migrate::run(cli),
     };
     match ended {

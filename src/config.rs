@@ -103,12 +103,7 @@ fn lines(variables: &[UnsetVariable]) -> String {
 
 /// Reads and checks the configuration.
 pub fn load(sources: &Sources, environment: Environment) -> Result<Configuration, ConfigError> {
-    let (auth, written) = match &sources.files {
-        Files::Separate { auth, auth_required, images } => {
-            (read_auth(auth, *auth_required, environment)?, images::read(read_images(images)?.root())?)
-        }
-        Files::Combined(path) => read_combined(path, environment)?,
-    };
+    let (auth, written) = read(sources, environment)?;
     let (rules, invalid) = check(written, &auth.hosts, sources);
     let repositories = rules.iter().flat_map(|rule| rule.images.repositories());
     let (used, unused) = auth.unset.split_by_use(repositories);
@@ -149,6 +144,21 @@ pub fn load_recorded(
     let warnings =
         unused.iter().map(|variable| format!("{variable}; no image of the report uses this entry")).collect();
     Ok((Configuration { keyring: auth.keyring, rules, invalid: Vec::new(), warnings }, digests))
+}
+
+/// Reads and checks the rules alone, for who talks to no registry: of the credentials only the hosts matter.
+pub fn load_rules(sources: &Sources) -> Result<(Vec<Rule>, Vec<InvalidRule>), ConfigError> {
+    let (auth, written) = read(sources, &|_| None)?;
+    Ok(check(written, &auth.hosts, sources))
+}
+
+fn read(sources: &Sources, environment: Environment) -> Result<(Auth, Vec<Written>), ConfigError> {
+    match &sources.files {
+        Files::Separate { auth, auth_required, images } => {
+            Ok((read_auth(auth, *auth_required, environment)?, images::read(read_images(images)?.root())?))
+        }
+        Files::Combined(path) => read_combined(path, environment),
+    }
 }
 
 fn read_auth(path: &Path, required: bool, environment: Environment) -> Result<Auth, ConfigError> {

@@ -21,6 +21,8 @@
 //! | [`event`] | what can happen, as plain data |
 //! | [`shared`] | a value that is made once for all who wait for it |
 //! | [`report`] | events to output, failures, totals, log, and files that tell of each image |
+//! | [`rewrite`] | references in manifests, charts, compose files to where the rules bring the images |
+//! | [`file`] | files that are replaced whole |
 //! | [`cluster`] | images.json from the workloads of a Kubernetes cluster |
 //! | [`cli`], [`logging`] | the command line |
 
@@ -33,12 +35,14 @@ pub mod cluster;
 pub mod config;
 pub mod digest;
 pub mod event;
+pub mod file;
 pub mod logging;
 pub mod plan;
 pub mod platform;
 pub mod reference;
 pub mod registry;
 pub mod report;
+pub mod rewrite;
 pub mod rounds;
 pub mod shared;
 pub mod survey;

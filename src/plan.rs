@@ -224,23 +224,17 @@ fn is_by_digest(destination: &Reference) -> bool {
 
 /// The images of a rule, by its own words and the tags that were listed.
 fn images(rule: &Rule, listings: &Listings) -> Result<Vec<Task>, Failure> {
-    let (source, filter, destination) = match &rule.images {
-        Images::Listed { source, filter, destination } => (source, filter, destination),
-        Images::Fixed(pairs) => {
-            let task = |pair: &Pair| Task { source: pair.source.clone(), destination: pair.destination.clone() };
-            return Ok(pairs.iter().map(task).collect());
-        }
+    let task = |pair: Pair| Task { source: pair.source, destination: pair.destination };
+    let source = match &rule.images {
+        Images::Listed { source, .. } => source,
+        Images::Fixed(pairs) => return Ok(pairs.iter().cloned().map(task).collect()),
     };
     let tags = match listings.get(source) {
         Some(Ok(tags)) => tags.as_slice(),
         Some(Err(failure)) => return Err(failure.clone()),
         None => &[],
     };
-    let accepted: Vec<Task> = tags
-        .iter()
-        .filter(|tag| filter.accepts(tag))
-        .map(|tag| Task { source: source.tagged(tag.clone()), destination: destination.tagged(tag.clone()) })
-        .collect();
+    let accepted: Vec<Task> = tags.iter().filter_map(|tag| rule.images.listed(tag)).map(task).collect();
     if accepted.is_empty() {
         tracing::warn!(%rule, listed = tags.len(), "no tag fits this rule");
     }

@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::config::{Files, Sources};
 
-const DEFAULT_AUTH: &str = "./auth.json";
+pub(super) const DEFAULT_AUTH: &str = "./auth.json";
 
 #[derive(Debug, Args)]
 pub(super) struct Inputs {

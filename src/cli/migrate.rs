@@ -18,7 +18,7 @@ use crate::report::{Console, PlanReport, Progress, Recorder, Report, Style, reco
 use crate::rounds::Rounds;
 use crate::transfer::{Engine, Forecast, Limits, Policy};
 
-const DEFAULT_LOG: &str = "./image-migrator.log";
+pub(super) const DEFAULT_LOG: &str = "./image-migrator.log";
 
 /// Why there was no migration, and the exit code that says so.
 pub(super) struct Stopped {

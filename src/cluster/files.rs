@@ -1,8 +1,10 @@
-//! Writing files whole: what was there is kept beside them, and nobody ever sees half a file.
+//! Writing files whole: what was there is kept beside them.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+
+use crate::file::beside;
 
 /// Writes `text` to `path`. Returns where the file that was there is kept now, if there was one.
 pub fn replace(path: &Path, text: &str) -> io::Result<Option<PathBuf>> {
@@ -19,18 +21,8 @@ pub fn replace(path: &Path, text: &str) -> io::Result<Option<PathBuf>> {
     // A link stays one: what it leads to is replaced.
     let target = if metadata.is_some() { fs::canonicalize(path)? } else { path.to_owned() };
     let kept = if metadata.is_some() { Some(keep(path, &target)?) } else { None };
-    let temporary = beside(&target, &format!(".tmp{}", std::process::id()));
-    let written = File::create_new(&temporary).and_then(|mut file| {
-        if let Some(metadata) = &metadata {
-            file.set_permissions(metadata.permissions())?;
-        }
-        file.write_all(text.as_bytes())?;
-        file.sync_all()
-    });
-    if let Err(error) = written.and_then(|()| fs::rename(&temporary, &target)) {
-        let _ = fs::remove_file(&temporary);
-        return Err(error);
-    }
+    let permissions = metadata.map(|metadata| metadata.permissions());
+    crate::file::replace(&target, text.as_bytes(), permissions)?;
     Ok(kept)
 }
 
@@ -48,12 +40,6 @@ fn keep(path: &Path, file: &Path) -> io::Result<PathBuf> {
             Err(error) => return Err(error),
         }
     }
-}
-
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
 }
 
 #[cfg(test)]

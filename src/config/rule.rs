@@ -19,7 +19,7 @@ use super::images::Written;
 use super::name::{self, Expression, Name, Selection};
 use super::place::Place;
 use crate::digest::Digest;
-use crate::reference::{Reference, Registry, Repository, Tag};
+use crate::reference::{Identifier, Reference, Registry, Repository, Tag};
 
 pub use reason::{InvalidReason, MissingDefault};
 
@@ -95,6 +95,26 @@ impl Images {
         match self {
             Self::Fixed(pairs) => pairs.first().map(|pair| &pair.destination.repository),
             Self::Listed { destination, .. } => Some(destination),
+        }
+    }
+
+    /// The image `tag` of a repository whose tags are listed, if this rule means it.
+    pub fn listed(&self, tag: &Tag) -> Option<Pair> {
+        let Self::Listed { source, filter, destination } = self else { return None };
+        let pair = || Pair { source: source.tagged(tag.clone()), destination: destination.tagged(tag.clone()) };
+        filter.accepts(tag).then(pair)
+    }
+
+    /// Where this rule brings `source`: nowhere if it does not mean it.
+    pub fn destinations(&self, source: &Reference) -> Vec<Reference> {
+        match (self, &source.identifier) {
+            (Self::Fixed(pairs), _) => {
+                pairs.iter().filter(|pair| pair.source == *source).map(|pair| pair.destination.clone()).collect()
+            }
+            (Self::Listed { source: repository, .. }, Identifier::Tag(tag)) if *repository == source.repository => {
+                self.listed(tag).map(|pair| pair.destination).into_iter().collect()
+            }
+            _ => Vec::new(),
         }
     }
 

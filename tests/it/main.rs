@@ -24,6 +24,7 @@ mod rates;
 mod real_registries;
 mod referrers;
 mod report;
+mod rewrite;
 mod rules;
 mod shard;
 mod stores;

@@ -1,0 +1,172 @@
+//! `image-migrator rewrite`: replaces migrated references in files, or shows how.
+
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, anyhow};
+use clap::Args;
+
+use super::exit;
+use super::inputs::DEFAULT_AUTH;
+use super::migrate::{DEFAULT_LOG, Stopped, say};
+use crate::config::{self, Files, Sources};
+use crate::rewrite::{self, Choice, Mapping, Outcomes, Rewrite, Target, shown};
+
+/// Replaces references to migrated images in manifests, charts, compose files, Dockerfiles, CI files and text.
+///
+/// Without --write the changes are printed as a unified diff and no file is touched. References of a migrated
+/// repository that no rule covers are listed on standard error and stay.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Exit codes: 0 done, or nothing to do; 1 --check found something, a rule is invalid, or a file cannot \
+                        be read or written; 2 wrong usage or configuration: nothing was written."
+)]
+pub(super) struct RewriteFlags {
+    /// Files, and directories with all below them; what .git holds, links and files that are not text are passed over
+    #[arg(value_name = "PATH", required = true)]
+    paths: Vec<PathBuf>,
+
+    /// Rules: {"source": "destination" | ["destination", ...] | ""}; - is stdin
+    #[arg(long, value_name = "FILE", default_value = "./images.json")]
+    images: PathBuf,
+
+    /// One file with credentials and rules: {"auth": {...}, "images": {...}}
+    #[arg(long, value_name = "FILE", conflicts_with = "images")]
+    config: Option<PathBuf>,
+
+    /// Registry for images whose destination is ""
+    #[arg(long, value_name = "HOST", env = "DEFAULT_REGISTRY", hide_env_values = true)]
+    registry: Option<String>,
+
+    /// Namespace for images whose destination is ""; may have several components
+    #[arg(long, value_name = "NAME", env = "DEFAULT_NAMESPACE", hide_env_values = true)]
+    namespace: Option<String>,
+
+    /// Which of several destinations of an image is meant
+    #[arg(long, value_name = "REGISTRY[/NAMESPACE]")]
+    to: Option<String>,
+
+    /// Rewrite only what this report of a migration calls copied or up to date
+    #[arg(long, value_name = "REPORT.json")]
+    report: Option<PathBuf>,
+
+    /// Also write the digest that each image has at its destination
+    #[arg(long, requires = "report")]
+    pin: bool,
+
+    /// Change the files
+    #[arg(long, conflicts_with = "check")]
+    write: bool,
+
+    /// Exit with 1 if anything would change
+    #[arg(long)]
+    check: bool,
+}
+
+pub(super) fn run(flags: RewriteFlags) -> Result<u8, Stopped> {
+    let usage = |cause: anyhow::Error| Stopped { cause, code: exit::USAGE };
+    let failed = |cause: anyhow::Error| Stopped { cause, code: exit::FAILED };
+    let (mapping, invalid) = mapping(&flags).map_err(usage)?;
+    let except: Vec<PathBuf> = [Some(&flags.images), flags.config.as_ref(), flags.report.as_ref()]
+        .into_iter()
+        .flatten()
+        .cloned()
+        .chain([DEFAULT_AUTH, DEFAULT_LOG].map(PathBuf::from))
+        .collect();
+    let found = rewrite::collect(&flags.paths, &except)
+        .map_err(|(path, error)| usage(anyhow!("{} cannot be read: {error}", shown(&path))))?;
+    let mut rewrite = rewrite::plan(&found.files, &mapping);
+    rewrite.unreadable.extend(found.unreadable);
+    several(&rewrite).map_err(usage)?;
+    for rule in &invalid {
+        say(&format!("INVALID {rule}"));
+    }
+    for stays in &rewrite.stays {
+        say(&format!("LEFT {stays}"));
+    }
+    for (path, why) in &rewrite.skipped {
+        say(&format!("warning: {} is not read: {why}", shown(path)));
+    }
+    for (path, error) in &rewrite.unreadable {
+        say(&format!("error: {} cannot be read: {error}", shown(path)));
+    }
+    let is_written = if flags.write { write(&rewrite) } else { print(&rewrite).map_err(failed).map(|()| true)? };
+    summarize(&rewrite, found.files.len(), flags.write);
+    let is_found = flags.check && !rewrite.changed.is_empty();
+    let is_well = invalid.is_empty() && rewrite.unreadable.is_empty() && is_written && !is_found;
+    Ok(if is_well { 0 } else { exit::FAILED })
+}
+
+fn mapping(flags: &RewriteFlags) -> anyhow::Result<(Mapping, Vec<config::InvalidRule>)> {
+    let files = match &flags.config {
+        Some(path) => Files::Combined(path.clone()),
+        // Its hosts are hosts in the rules; what it says of logging in is not looked at.
+        None => {
+            Files::Separate { auth: PathBuf::from(DEFAULT_AUTH), auth_required: false, images: flags.images.clone() }
+        }
+    };
+    let given = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
+    let sources = Sources { files, registry: given(&flags.registry), namespace: given(&flags.namespace) };
+    let (rules, invalid) = config::load_rules(&sources)?;
+    let to = flags.to.as_deref().map(|to| to.parse::<Target>().context("--to")).transpose()?;
+    let outcomes = flags.report.as_deref().map(|path| read_report(path).context("--report")).transpose()?;
+    let mapping = Mapping::new(rules, Choice { to, outcomes, pin: flags.pin }).context("--to")?;
+    Ok((mapping, invalid))
+}
+
+fn read_report(path: &Path) -> anyhow::Result<Outcomes> {
+    let json = std::fs::read(path).with_context(|| format!("{} cannot be read", shown(path)))?;
+    Outcomes::parse(&json).with_context(|| shown(path))
+}
+
+/// Which of several places is meant is the operator's to say.
+fn several(rewrite: &Rewrite) -> anyhow::Result<()> {
+    if rewrite.several.is_empty() {
+        return Ok(());
+    }
+    let lines = rewrite.several.iter().map(|(name, places)| format!("\n  {name}: {}", rewrite::listed(places)));
+    Err(anyhow!("--to must tell which destination is meant, since these went to several:{}", lines.collect::<String>()))
+}
+
+fn print(rewrite: &Rewrite) -> anyhow::Result<()> {
+    let mut stdout = io::stdout().lock();
+    let mut diffs = rewrite.changed.iter().map(rewrite::Changed::diff);
+    diffs
+        .try_for_each(|diff| stdout.write_all(&diff))
+        .and_then(|()| stdout.flush())
+        .context("standard output cannot be written")
+}
+
+/// Whether all files could be written. One that cannot does not keep the others.
+fn write(rewrite: &Rewrite) -> bool {
+    let mut is_well = true;
+    for file in &rewrite.changed {
+        match file.write() {
+            Ok(()) => say(&format!("{}: {}", shown(&file.path), count(file.places, "change"))),
+            Err(error) => {
+                say(&format!("error: {} cannot be written: {error}", shown(&file.path)));
+                is_well = false;
+            }
+        }
+    }
+    is_well
+}
+
+fn summarize(rewrite: &Rewrite, files: usize, written: bool) {
+    let verb = if written { "" } else { " to make" };
+    let left = match rewrite.stays.len() {
+        0 => String::new(),
+        number => format!("; {} left as they are", count(number, "reference")),
+    };
+    say(&format!(
+        "{}{verb} in {} of {}{left}",
+        count(rewrite.places(), "change"),
+        rewrite.changed.len(),
+        count(files, "file")
+    ));
+}
+
+/// `1 file`, `2 files`.
+fn count(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}

@@ -1,0 +1,215 @@
+//! Replaces references to migrated images in manifests, charts, compose files, Dockerfiles, CI files and text.
+//!
+//! ```text
+//! rules, report ──> mapping ─┐
+//! files ──> tree ──> yaml, group, kustomize ─┬──> scan ──> edits ──> diff, or the files
+//!      └──> dockerfile, lines, prose ────────┘
+//! ```
+//!
+//! What is not a reference stays byte for byte: files are not written anew, places in them are replaced. No registry is
+//! asked, so only what the rules say for certain is rewritten; the rest is named.
+
+mod content;
+mod dockerfile;
+mod files;
+mod group;
+mod kustomize;
+mod lines;
+mod mapping;
+mod outcomes;
+mod scan;
+mod target;
+mod template;
+mod tree;
+mod written;
+mod yaml;
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::reference::Repository;
+use content::Content;
+use scan::{Findings, Scan};
+
+pub use files::{Found as FoundFiles, collect};
+pub use mapping::{Choice, Mapping, Reason, UnknownTarget, listed};
+pub use outcomes::{InvalidReport, Outcomes};
+pub use target::Target;
+
+/// What is to be changed in files, and what is not.
+#[derive(Debug, Default)]
+pub struct Rewrite {
+    /// In the order of the files.
+    pub changed: Vec<Changed>,
+    /// References to migrated repositories that stay.
+    pub stays: Vec<Stays>,
+    /// Where images went of which the rules know several places, by their names in the files.
+    pub several: BTreeMap<String, BTreeSet<Repository>>,
+    /// Files that could not be read.
+    pub unreadable: Vec<(PathBuf, io::Error)>,
+    /// Files that are not read, and why.
+    pub skipped: Vec<(PathBuf, &'static str)>,
+}
+
+/// A file that is to be changed.
+#[derive(Debug)]
+pub struct Changed {
+    pub path: PathBuf,
+    pub before: Vec<u8>,
+    pub after: Vec<u8>,
+    /// How many places are replaced.
+    pub places: usize,
+}
+
+/// A reference to a migrated repository that stays as it is.
+#[derive(Debug)]
+pub struct Stays {
+    pub path: PathBuf,
+    pub line: usize,
+    /// In characters.
+    pub column: usize,
+    pub name: String,
+    pub reason: Reason,
+}
+
+impl fmt::Display for Stays {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}: {}: {}", shown(&self.path), self.line, self.column, self.name, self.reason)
+    }
+}
+
+/// How a file is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Yaml,
+    Dockerfile,
+    Prose,
+}
+
+impl Format {
+    fn of(path: &Path) -> Self {
+        let name = path.file_name().map(|name| name.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
+        let is_dockerfile =
+            |kind: &str| name == kind || name.starts_with(&format!("{kind}.")) || name.ends_with(&format!(".{kind}"));
+        // Of templates and examples the kind stands before the last ending: values.yaml.gotmpl, compose.yml.example.
+        let mut endings = name.split('.').skip(1);
+        if kustomize::is_kustomization(path)
+            || endings.any(|ending| matches!(ending, "yaml" | "yml" | "json" | "tpl" | "gotmpl"))
+        {
+            Self::Yaml
+        } else if ["dockerfile", "containerfile"].into_iter().any(is_dockerfile) {
+            Self::Dockerfile
+        } else {
+            Self::Prose
+        }
+    }
+}
+
+/// Finds what is to be changed in `files`. Changes nothing.
+pub fn plan(files: &[PathBuf], mapping: &Mapping) -> Rewrite {
+    let mut rewrite = Rewrite::default();
+    let ours: HashSet<PathBuf> = files.iter().filter_map(|file| file.canonicalize().ok()).collect();
+    for path in files {
+        match content::read(path) {
+            Ok(Content::Text { bytes, start, text }) => {
+                let findings = scan(path, &text, mapping, &ours);
+                rewrite.add(path, bytes, start, &text, findings);
+            }
+            Ok(Content::Skipped(Some(why))) => rewrite.skipped.push((path.clone(), why)),
+            Ok(Content::Skipped(None)) => {}
+            Err(error) => rewrite.unreadable.push((path.clone(), error)),
+        }
+    }
+    rewrite
+}
+
+/// What there is in a file. `ours` are the files that are rewritten.
+fn scan(path: &Path, text: &str, mapping: &Mapping, ours: &HashSet<PathBuf>) -> Findings {
+    let names = |path: &Path, text: &str, bases: Option<&kustomize::Bases>| {
+        let is_ours = path.canonicalize().is_ok_and(|path| ours.contains(&path));
+        let names = scan_file(path, text, mapping, bases).names;
+        names.into_iter().map(|(now, then)| if is_ours { then } else { now }).collect()
+    };
+    let bases = kustomize::is_kustomization(path).then(|| kustomize::Bases::of(path, text, &names));
+    scan_file(path, text, mapping, bases.as_ref())
+}
+
+fn scan_file(path: &Path, text: &str, mapping: &Mapping, bases: Option<&kustomize::Bases>) -> Findings {
+    let mut scan = Scan::new(mapping, text);
+    match Format::of(path) {
+        Format::Yaml => {
+            let is_gitlab = path.to_string_lossy().contains("gitlab-ci");
+            yaml::scan(&mut scan, &yaml::Setting { is_gitlab, bases });
+        }
+        Format::Dockerfile => dockerfile::scan(&mut scan),
+        Format::Prose => scan.prose(0..text.len()),
+    }
+    scan.finish()
+}
+
+impl Rewrite {
+    fn add(&mut self, path: &Path, before: Vec<u8>, start: usize, text: &str, findings: Findings) {
+        for (name, places) in findings.several {
+            self.several.entry(name).or_default().extend(places);
+        }
+        for (offset, (name, reason)) in findings.stays {
+            let (line, column) = place(text, offset);
+            self.stays.push(Stays { path: path.to_owned(), line, column, name, reason });
+        }
+        if !findings.edits.is_empty() {
+            let after = content::apply(&before, start, &findings.edits);
+            self.changed.push(Changed { path: path.to_owned(), before, after, places: findings.edits.len() });
+        }
+    }
+
+    /// How many places are replaced in all files.
+    pub fn places(&self) -> usize {
+        self.changed.iter().map(|file| file.places).sum()
+    }
+}
+
+impl Changed {
+    /// What changes, as `patch` and `git apply` read it.
+    pub fn diff(&self) -> Vec<u8> {
+        let name = shown(&self.path);
+        let name = name.trim_start_matches('/');
+        let lines = |content| <[u8]>::split_inclusive(content, |byte| *byte == b'\n').collect::<Vec<_>>();
+        let (before, after) = (lines(&self.before), lines(&self.after));
+        let lines = similar::TextDiff::configure().newline_terminated(true).diff_slices(&before, &after);
+        let mut diff = format!("--- a/{name}\n+++ b/{name}\n").into_bytes();
+        // Hunk by hunk, since only so bytes stay what they are. Writing to memory cannot fail.
+        lines.unified_diff().iter_hunks().for_each(|hunk| _ = hunk.to_writer(&mut diff));
+        diff
+    }
+
+    /// Puts the new content in the place of the file. Of a link it is what it leads to.
+    pub fn write(&self) -> io::Result<()> {
+        let path = self.path.canonicalize()?;
+        if std::fs::read(&path)? != self.before {
+            return Err(io::Error::other("it was changed by somebody else meanwhile"));
+        }
+        let permissions = std::fs::metadata(&path)?.permissions();
+        if permissions.readonly() {
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, "it is read-only"));
+        }
+        crate::file::replace(&path, &self.after, Some(permissions))
+    }
+}
+
+/// Line and column of an offset.
+fn place(text: &str, offset: usize) -> (usize, usize) {
+    let before = text.get(..offset).unwrap_or(text);
+    let line = before.rsplit('\n').next().unwrap_or_default();
+    (before.matches('\n').count() + 1, line.chars().count() + 1)
+}
+
+/// A path as messages show it.
+pub fn shown(path: &Path) -> String {
+    let path = path.display().to_string();
+    path.strip_prefix("./").map_or(path.clone(), str::to_owned)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,173 @@
+//! Variables in `FROM`: which text of the file each part of the image comes from.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use crate::rewrite::mapping::{Destination, Reason};
+use crate::rewrite::scan::Scan;
+use crate::rewrite::written::Written;
+
+/// Stands for what the file does not say; see [`Written::is_open`].
+const UNKNOWN: &str = "$";
+/// Deeper references of variables to variables are a circle.
+const MAX_DEPTH: usize = 8;
+
+/// The arguments before the first `FROM`, with where their defaults stand.
+#[derive(Default)]
+pub struct Arguments {
+    defaults: HashMap<String, Option<Range<usize>>>,
+    is_closed: bool,
+}
+
+/// An image that the file uses.
+pub struct Use {
+    /// Where it stands.
+    word: Range<usize>,
+    pieces: Vec<Piece>,
+}
+
+/// A part of it that stands in one place.
+struct Piece {
+    text: String,
+    /// `None` if the file does not say it.
+    range: Option<Range<usize>>,
+}
+
+impl Arguments {
+    /// Adds those of an `ARG`.
+    pub fn add(&mut self, text: &str, words: &[Range<usize>]) {
+        if self.is_closed {
+            return;
+        }
+        for word in words {
+            let (name, default) = match text[word.clone()].split_once('=') {
+                Some((name, default)) => (name, Some(word.end - default.len()..word.end)),
+                None => (&text[word.clone()], None),
+            };
+            let quoted = default.clone().filter(|range| {
+                let value = &text[range.clone()];
+                value.len() > 1 && ["\"", "'"].iter().any(|quote| value.starts_with(quote) && value.ends_with(quote))
+            });
+            let default = quoted.map(|range| range.start + 1..range.end - 1).or(default);
+            self.defaults.insert(name.to_owned(), default);
+        }
+    }
+
+    /// What comes now belongs to a stage, and no `FROM` sees it.
+    pub fn close(&mut self) {
+        self.is_closed = true;
+    }
+
+    /// What the word at `range` stands for.
+    pub fn expand(&self, text: &str, range: Range<usize>) -> Use {
+        let mut pieces = Vec::new();
+        self.expand_into(text, range.clone(), &mut pieces, 0);
+        Use { word: range, pieces }
+    }
+
+    fn expand_into(&self, text: &str, range: Range<usize>, pieces: &mut Vec<Piece>, depth: usize) {
+        let mut start = range.start;
+        while let Some(dollar) = text[start..range.end].find('$').map(|length| start + length) {
+            if dollar > start {
+                pieces.push(Piece { text: text[start..dollar].to_owned(), range: Some(start..dollar) });
+            }
+            let (name, fallback, end) = variable(text, dollar..range.end);
+            let default = self.defaults.get(name).cloned().flatten().or(fallback);
+            match default.filter(|_| depth < MAX_DEPTH) {
+                Some(default) => self.expand_into(text, default, pieces, depth + 1),
+                None => pieces.push(Piece { text: UNKNOWN.to_owned(), range: None }),
+            }
+            start = end;
+        }
+        if start < range.end {
+            pieces.push(Piece { text: text[start..range.end].to_owned(), range: Some(start..range.end) });
+        }
+    }
+}
+
+/// The name of the variable at the start of `range`, where its own default stands, and where it ends.
+fn variable(text: &str, range: Range<usize>) -> (&str, Option<Range<usize>>, usize) {
+    let rest = &text[range.start + 1..range.end];
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if let Some(braced) = rest.strip_prefix('{') {
+        let Some(length) = braced.find('}') else { return ("", None, range.end) };
+        let start = range.start + "${".len();
+        let inside = &braced[..length];
+        let name = &inside[..inside.find(|c| !is_name(c)).unwrap_or(inside.len())];
+        let rest = &inside[name.len()..];
+        let end = start + length;
+        let default = rest.strip_prefix(":-").or_else(|| rest.strip_prefix('-'));
+        // Other operators cut or replace; then it is not known what comes out.
+        let name = if rest.is_empty() || default.is_some() { name } else { "" };
+        return (name, default.map(|default| end - default.len()..end), end + 1);
+    }
+    let length = rest.find(|c| !is_name(c)).unwrap_or(rest.len());
+    (&rest[..length], None, range.start + 1 + length)
+}
+
+impl Use {
+    /// Where its parts stand.
+    pub fn ranges(&self) -> impl Iterator<Item = Range<usize>> {
+        self.pieces.iter().filter_map(|piece| piece.range.clone())
+    }
+
+    fn stands_in(&self, range: &Range<usize>) -> bool {
+        self.ranges().any(|piece| piece.start < range.end && range.start < piece.end)
+    }
+
+    /// What to write where. `None` if it cannot be done without touching what is not its own.
+    fn changes(&self, text: &str, written: &Written, to: &Destination) -> Option<Vec<(Range<usize>, String)>> {
+        if let [Piece { range: Some(range), .. }] = self.pieces.as_slice() {
+            return Some(vec![(range.clone(), written.moved(text, to))]);
+        }
+        let first = self.pieces.first()?;
+        let range = first.range.clone()?;
+        let name = written.name.len();
+        let rest = first.text.get(name..)?;
+        let moved = written.moved(text, to);
+        let repository = to.repository.to_string();
+        if moved[repository.len()..] == text[name..] {
+            return Some(vec![(range.start..range.start + name, repository)]);
+        }
+        // Another tag: then that must be one piece.
+        match self.pieces.as_slice() {
+            [_, Piece { text: tag, range: Some(place) }] if rest == ":" && written.tag == Some(tag) => {
+                let tag = moved[repository.len()..].strip_prefix(':')?.to_owned();
+                Some(vec![(range.start..range.start + name, repository), (place.clone(), tag)])
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Rewrites the images. What several use is changed only as all of them want it.
+pub fn apply(scan: &mut Scan, uses: Vec<Use>) {
+    let mut wanted = Vec::new();
+    for one in &uses {
+        let text: String = one.pieces.iter().map(|piece| piece.text.as_str()).collect();
+        let Some(written) = Written::parse(&text, scan.mapping.hosts()) else {
+            wanted.push((text, None));
+            continue;
+        };
+        let changes = scan
+            .find(one.word.start, &text, &written.image())
+            .map(|to| (one.changes(&text, &written, &to), written.moved(&text, &to)));
+        wanted.push((text, changes));
+    }
+    for (index, (text, changes)) in wanted.iter().enumerate() {
+        let Some((changes, moved)) = changes else { continue };
+        let agreed = changes.as_ref().filter(|changes| {
+            let mut others = uses.iter().zip(&wanted).enumerate().filter(|(other, _)| *other != index);
+            others.all(|(_, (other, (_, theirs)))| {
+                let theirs = theirs.as_ref().and_then(|(changes, _)| changes.as_ref());
+                changes
+                    .iter()
+                    .all(|change| !other.stands_in(&change.0) || theirs.is_some_and(|theirs| theirs.contains(change)))
+            })
+        });
+        match agreed {
+            Some(changes) => changes.iter().for_each(|(range, text)| scan.replace(range.clone(), text.clone())),
+            None => scan.stays(uses[index].word.start, text, Reason::Shared(moved.clone())),
+        }
+    }
+}

@@ -1,0 +1,356 @@
+//! An image in several fields, as charts have it: `registry`, `repository`, `tag`, `digest`.
+//!
+//! Each field keeps its share of the name. A registry that comes from elsewhere in the chart is written out in a field
+//! of the group's own, since others may rely on what is elsewhere.
+
+use std::collections::{HashMap, HashSet};
+
+use super::mapping::{Destination, Image, Reason, Version};
+use super::scan::Scan;
+use super::tree::{Mapping, Node, Scalar, Style};
+use super::written::Written;
+use crate::digest::Digest;
+use crate::reference::{Registry, Repository};
+
+const REGISTRY: [&str; 2] = ["registry", "imageRegistry"];
+const REPOSITORY: [&str; 3] = ["repository", "imageRepository", "repo"];
+const IMAGE: [&str; 2] = ["image", "imageName"];
+const TAG: [&str; 2] = ["tag", "imageTag"];
+const DIGEST: [&str; 3] = ["digest", "imageDigest", "sha"];
+
+/// A field that is there. Its value may be empty.
+#[derive(Clone, Copy)]
+struct Field<'t> {
+    key: &'t Scalar,
+    value: &'t Scalar,
+    /// Whether others in the file use the same value.
+    is_shared: bool,
+}
+
+impl<'t> Field<'t> {
+    fn text(&self) -> &'t str {
+        if self.value.is_empty() { "" } else { self.value.value.trim_end_matches('/') }
+    }
+
+    /// What is left out in a field that is named after the algorithm.
+    fn algorithm(&self) -> &'static str {
+        if self.key.value == "sha" && self.text().parse::<Digest>().is_err() { "sha256:" } else { "" }
+    }
+
+    fn can_change(&self) -> bool {
+        !self.is_shared && (self.value.content().is_some() || self.value.is_empty())
+    }
+
+    fn write(&self, scan: &mut Scan, text: &str) {
+        let is_there = self.value.style == Style::Quoted || !self.value.raw.is_empty();
+        if is_there {
+            return self.value.write(scan, text);
+        }
+        // Nothing at all stands behind the key.
+        let behind = scan.text.get(self.key.raw.end..).and_then(|rest| rest.find(':'));
+        let place = self.key.raw.end + behind.unwrap_or_default() + 1;
+        scan.replace(place..place, format!(" {text}"));
+    }
+}
+
+/// A part of an image's name.
+struct Part<'t> {
+    text: &'t str,
+    /// Where it can be written. `None` if it comes from elsewhere and a field can be added.
+    field: Option<Field<'t>>,
+}
+
+/// The fields of an image.
+struct Group<'t> {
+    /// What makes the name, joined by slashes; none is empty.
+    name: Vec<Part<'t>>,
+    tag: Option<Field<'t>>,
+    digest: Option<Field<'t>>,
+}
+
+/// What the fields of a group may refer to.
+pub struct Surroundings<'t> {
+    /// Scalars by their anchors.
+    pub anchors: HashMap<usize, &'t Scalar>,
+    /// `global` of a chart's values.
+    pub global: Option<&'t Mapping>,
+}
+
+/// Rewrites the image in the fields of `mapping`, which is the value of `parent`, if there is one. Returns the keys
+/// of its fields.
+pub fn scan<'t>(
+    scan: &mut Scan,
+    parent: Option<&str>,
+    mapping: &'t Mapping,
+    surroundings: &Surroundings<'t>,
+) -> Vec<&'t str> {
+    let groups = surroundings.groups(parent, mapping, scan.mapping.hosts());
+    for group in &groups {
+        let Some(text) = group.text() else { continue };
+        let Some(written) = Written::parse(&text, scan.mapping.hosts()) else { continue };
+        let image = match &written {
+            Written { tag: None, digest: None, .. } => {
+                Image { repository: written.repository.clone(), version: Version::Unknown }
+            }
+            _ => written.image(),
+        };
+        if !scan.mapping.knows(&image.repository) {
+            continue;
+        }
+        let offset = group.offset();
+        if let Some(destination) = scan.find(offset, &text, &image) {
+            group.write(scan, offset, &text, &written, &destination);
+        }
+        return group.keys();
+    }
+    groups.first().map(Group::keys).unwrap_or_default()
+}
+
+impl<'t> Surroundings<'t> {
+    /// The groups that `mapping` may be, the likeliest first.
+    fn groups(&self, parent: Option<&str>, mapping: &'t Mapping, hosts: &HashSet<Registry>) -> Vec<Group<'t>> {
+        let field = |names: &[&str]| self.field(mapping, names);
+        let (registry, repository, image) = (field(&REGISTRY), field(&REPOSITORY), field(&IMAGE));
+        let registry = self.overriding().or(registry);
+        let (tag, digest) = (field(&TAG), field(&DIGEST));
+        let is_image = parent.is_some_and(|parent| parent.to_ascii_lowercase().contains("image"));
+        let named = field(&["name"]).filter(|_| is_image);
+        let has_version = tag.is_some() || digest.is_some();
+        let is_group = match (repository, image, named) {
+            (Some(_), ..) => has_version || registry.is_some() || is_image || image.is_some(),
+            (None, Some(image), _) => {
+                let has_own_tag = image.text().rsplit('/').next().is_some_and(|last| last.contains([':', '@']));
+                registry.is_some() || (tag.is_some() && !has_own_tag)
+            }
+            (None, None, Some(_)) => has_version || registry.is_some(),
+            (None, None, None) => false,
+        };
+        if !is_group {
+            return Vec::new();
+        }
+        let group = |name: &[Option<Field<'t>>], tag| {
+            let fields = name.iter().flatten().filter(|field| !field.text().is_empty()).copied();
+            let mut name: Vec<Part> = fields.map(|field| Part { text: field.text(), field: Some(field) }).collect();
+            let has_host = |part: &Part| Written::parse(part.text, hosts).is_none_or(|written| written.has_host);
+            match self.registry(mapping, registry) {
+                Some(part) if name.first().is_some_and(|first| !has_host(first)) => name.insert(0, part),
+                _ => {}
+            }
+            if let Some(registry) = registry.filter(|registry| !registry.text().is_empty()) {
+                name.insert(0, Part { text: registry.text(), field: Some(registry) });
+            }
+            Group { name, tag, digest }
+        };
+        match (repository, image.or(named)) {
+            (None, last) => vec![group(&[last], tag)],
+            (repository, None) => vec![group(&[repository], tag)],
+            (repository, last) => {
+                vec![group(&[repository], tag), group(&[repository, last], tag.or_else(|| field(&["version"])))]
+            }
+        }
+    }
+
+    fn field(&self, mapping: &'t Mapping, names: &[&str]) -> Option<Field<'t>> {
+        names.iter().find_map(|name| {
+            let (key, value) = mapping.entry(name)?;
+            match value {
+                Node::Scalar(value) => Some(Field { key, value, is_shared: value.is_anchored() }),
+                Node::Alias(anchor) => Some(Field { key, value: self.anchors.get(anchor)?, is_shared: true }),
+                _ => None,
+            }
+        })
+    }
+
+    /// The registry that a chart takes for all its images, whatever they say.
+    fn overriding(&self) -> Option<Field<'t>> {
+        match self.global?.entry("imageRegistry")? {
+            (key, Node::Scalar(value)) if !value.is_empty() => Some(Field { key, value, is_shared: true }),
+            _ => None,
+        }
+    }
+
+    /// The registry that a chart takes where `own`, the field for it, says none.
+    fn registry(&self, mapping: &'t Mapping, own: Option<Field<'t>>) -> Option<Part<'t>> {
+        if own.is_some_and(|own| !own.text().is_empty()) {
+            return None;
+        }
+        let given = |mapping: &'t Mapping, name| {
+            mapping.scalar(name).filter(|registry| !registry.is_empty()).map(|registry| registry.value.as_str())
+        };
+        let of_images = self.global.and_then(|global| match global.get("image") {
+            Some(Node::Mapping(image)) => given(image, "registry"),
+            _ => None,
+        });
+        match (given(mapping, "defaultRegistry").or(of_images), own) {
+            (Some(text), own) => Some(Part { text, field: own }),
+            // A field for a registry is there to be filled: without it the chart may put a host of its own there.
+            (None, Some(own)) => Some(Part { text: "docker.io", field: Some(own) }),
+            (None, None) => None,
+        }
+    }
+}
+
+impl<'t> Group<'t> {
+    /// The reference that a chart makes of it.
+    fn text(&self) -> Option<String> {
+        let mut text = self.name.iter().map(|part| part.text).collect::<Vec<_>>().join("/");
+        if text.is_empty() {
+            return None;
+        }
+        if let Some(tag) = self.tag.map(|tag| tag.text()).filter(|tag| !tag.is_empty()) {
+            text.push_str(&format!(":{tag}"));
+        }
+        if let Some(field) = self.digest.filter(|field| !field.text().is_empty()) {
+            text.push_str(&format!("@{}{}", field.algorithm(), field.text()));
+        }
+        Some(text)
+    }
+
+    fn fields(&self) -> impl Iterator<Item = Field<'t>> {
+        let name = self.name.iter().filter_map(|part| part.field);
+        name.chain(self.tag).chain(self.digest)
+    }
+
+    fn keys(&self) -> Vec<&'t str> {
+        self.fields().map(|field| field.key.value.as_str()).collect()
+    }
+
+    /// Where the last part of its name stands.
+    fn offset(&self) -> usize {
+        self.name.iter().rev().find_map(|part| part.field).map_or(0, |field| field.value.raw.start)
+    }
+
+    fn write(&self, scan: &mut Scan, offset: usize, text: &str, written: &Written, to: &Destination) {
+        let Some(changes) = self.changes(text, written, to) else {
+            return scan.stays(offset, text, Reason::NoRoom(to.repository.to_string()));
+        };
+        if changes.iter().any(|(field, _)| field.is_some_and(|field| !field.can_change())) {
+            return scan.stays(offset, text, Reason::Shared(to.repository.to_string()));
+        }
+        for (field, text) in &changes {
+            match field {
+                Some(field) => field.write(scan, text),
+                None => self.add_registry(scan, text),
+            }
+        }
+        let has_room = self.digest.is_some() || written.digest.is_some();
+        if scan.mapping.pins() && to.digest.is_some() && !has_room {
+            scan.stays(offset, text, Reason::NotPinned);
+        }
+    }
+
+    /// What to write in which field; none is a registry that has no field yet.
+    fn changes(&self, text: &str, written: &Written, to: &Destination) -> Option<Vec<(Option<Field<'t>>, String)>> {
+        let mut names = distribute(&self.names(), written.has_host, &to.repository)?;
+        let tag = to.tag.as_ref().filter(|_| written.tag.is_some());
+        let with_digest = |tag: &str, was: &str| match (&to.digest, was.contains('@')) {
+            (Some(digest), true) => format!("{tag}@{digest}"),
+            _ => tag.to_owned(),
+        };
+        let mut changes = Vec::new();
+        let own_tag = self.tag.filter(|field| !field.text().is_empty());
+        match (own_tag, tag) {
+            (Some(field), Some(tag)) => {
+                changes.push((Some(field), field.text(), with_digest(tag.as_str(), field.text())))
+            }
+            (None, _) if written.name.len() < text.len() => {
+                // Tag or digest stand in the last field of the name, if not in one of their own.
+                let last = self.name.last().filter(|last| last.text.contains([':', '@']));
+                if let (Some(last), Some(name)) = (last, names.last_mut()) {
+                    let suffix = tag.map(|tag| format!(":{tag}")).unwrap_or_default();
+                    *name = with_digest(&format!("{name}{suffix}"), last.text);
+                }
+            }
+            _ => {}
+        }
+        if let (Some(field), Some(digest)) = (self.digest, &to.digest) {
+            let digest = digest.to_string();
+            let text = digest.strip_prefix(field.algorithm()).unwrap_or(&digest);
+            changes.push((Some(field), field.text(), text.to_owned()));
+        }
+        changes.extend(self.name.iter().zip(names).map(|(part, name)| (part.field, part.text, name)));
+        Some(changes.into_iter().filter(|(_, was, is)| was != is).map(|(field, _, text)| (field, text)).collect())
+    }
+
+    /// The parts of the name, without tag and digest.
+    fn names(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self.name.iter().map(|part| part.text).collect();
+        let is_alone = names.len() == 1;
+        if let Some(last) = names.last_mut() {
+            let start = last.rfind('/').map_or(0, |slash| slash + 1);
+            let end = last[start..].find([':', '@']).map_or(last.len(), |length| start + length);
+            // A ':' may also be that of a registry's port.
+            if !is_alone || start > 0 {
+                *last = &last[..end];
+            }
+        }
+        names
+    }
+
+    /// Adds a field before the others.
+    fn add_registry(&self, scan: &mut Scan, registry: &str) {
+        let keys = self.name.iter().filter_map(|part| part.field).map(|field| field.key);
+        let Some(key) = keys.min_by_key(|key| key.raw.start) else { return };
+        let place = key.raw.start;
+        let quote = if key.style == Style::Quoted { "\"" } else { "" };
+        let field = format!("{quote}registry{quote}: {quote}{registry}{quote}");
+        let text = scan.text;
+        let line = text[..place].rfind('\n').map_or(0, |newline| newline + 1);
+        let before = &text[line..place];
+        let separator = if before.contains(|c: char| c != ' ' && c != '-') {
+            ", ".to_owned()
+        } else {
+            let ending = scan.line_ending(place);
+            let comma = if quote.is_empty() { "" } else { "," };
+            format!("{comma}{ending}{}", before.replace('-', " "))
+        };
+        scan.replace(place..place, format!("{field}{separator}"));
+    }
+}
+
+/// The host and path of `to` over fields that hold `names` now: a host alone stays alone, the last fields keep their
+/// number of components, and the first of the others takes the rest.
+fn distribute(names: &[&str], has_host: bool, to: &Repository) -> Option<Vec<String>> {
+    let whole = to.to_string();
+    let components: Vec<&str> = whole.split('/').collect();
+    let is_host_alone = has_host && names.len() > 1 && !names.first()?.contains('/');
+    let (mut values, rest, names) = match (is_host_alone, names) {
+        (true, [_, names @ ..]) => (vec![components.first()?.to_string()], components.get(1..)?, names),
+        _ => (Vec::new(), components.as_slice(), names),
+    };
+    let kept: usize = names.iter().skip(1).map(|name| name.split('/').count()).sum();
+    // One field at the end may become shorter; of several it is not clear which.
+    let kept = if names.len() == 2 { kept.min(rest.len().saturating_sub(1)).max(1) } else { kept };
+    let first = rest.len().checked_sub(kept).filter(|first| *first > 0)?;
+    values.push(rest[..first].join("/"));
+    let mut rest = &rest[first..];
+    for (index, name) in names.iter().enumerate().skip(1) {
+        let count = if index + 1 == names.len() { rest.len() } else { name.split('/').count() };
+        values.push(rest[..count].join("/"));
+        rest = &rest[count..];
+    }
+    Some(values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_spread_over_the_fields_it_had() {
+        let spread = |names: &[&str], to: &str| distribute(names, names[0].contains('.'), &to.parse().unwrap());
+        for (names, to, fields) in [
+            (&["quay.io/a/b"][..], "d.io/x/y", &["d.io/x/y"][..]),
+            (&["a/b"], "d.io/x", &["d.io/x"]),
+            (&["quay.io", "a/b"], "d.io:5000/x/y/z", &["d.io:5000", "x/y/z"]),
+            (&["quay.io", "a/b"], "d.io/x", &["d.io", "x"]),
+            (&["quay.io/a", "b"], "d.io/x/y", &["d.io/x", "y"]),
+            (&["quay.io/a", "b/c"], "d.io/x", &["d.io", "x"]),
+            (&["quay.io", "a", "b"], "d.io/x/y/z", &["d.io", "x/y", "z"]),
+            (&["a", "b"], "d.io/x/y", &["d.io/x", "y"]),
+        ] {
+            assert_eq!(spread(names, to).unwrap(), fields, "{names:?}");
+        }
+        assert_eq!(spread(&["quay.io", "a", "b"], "d.io/x"), None);
+    }
+}

@@ -1,0 +1,65 @@
+use std::fs;
+
+use crate::rewrite::tests::{assert_changes, rules};
+use crate::rewrite::{collect, plan};
+
+#[test]
+fn an_image_gets_a_new_name_and_what_is_looked_for_stays() {
+    let stays = assert_changes(
+        "kustomization.yaml",
+        &rules(),
+        "images:\n- name: nginx⟦→\n  newName: d.io/web/nginx⟧\n  newTag: \"1.25\" # x\n\
+         - name: app\n  newName: ⟦postgres→d.io/db/pg⟧\n  newTag: '⟦15→1.15⟧'\n\
+         - {name: nginx⟦→, newName: d.io/web/nginx⟧, newTag: 1}\n- name: postgres\n  newTag: \"17\"\n\
+         - name: web\n  newName: ⟦quay.io/a/b→d.io/m/b⟧\n",
+    );
+    assert_eq!(stays, ["postgres:17: no rule covers it"]);
+    let text = "images:\r\n  - newTag: '1'\r\n    name: nginx # x⟦→\r\n    newName: d.io/web/nginx⟧\r\n";
+    assert_changes("kustomization.yaml", &rules(), text);
+}
+
+#[test]
+fn names_follow_the_resources() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let write = |name: &str, text: &str| {
+        fs::create_dir_all(path(name).parent().unwrap()).unwrap();
+        fs::write(path(name), text).unwrap();
+    };
+    write("base/kustomization.yaml", "resources: [pod.yaml, ../remote, https://example.com/x]\n");
+    write("base/pod.yaml", "- image: nginx:1\n- image: postgres:15\n- image: postgres:17\n- image: bitnami/redis:7\n");
+    let overlay = "bases: [../base]\nimages:\n- name: nginx\n  newTag: '2'\n- name: postgres\n  newTag: '16'\n\
+                   - name: bitnami/redis\n  newName: other\n";
+    write("overlay/kustomization.yaml", overlay);
+    let run = |folders: &[&str]| {
+        let folders: Vec<_> = folders.iter().map(|name| path(name)).collect();
+        for file in plan(&collect(&folders, &[]).unwrap().files, &rules()).changed {
+            file.write().unwrap();
+        }
+        fs::read_to_string(path("overlay/kustomization.yaml")).unwrap()
+    };
+    // One of the images that are called postgres stays what it is called.
+    let postgres = |text: &str| {
+        text.replace("name: postgres\n  newTag: '16'", "name: postgres\n  newName: d.io/db/pg\n  newTag: '1.16'")
+    };
+    // Alone the overlay must still find what is in the base.
+    let alone = postgres(overlay).replace("name: nginx\n", "name: nginx\n  newName: d.io/web/nginx\n");
+    assert_eq!(run(&["overlay"]), alone);
+    write("overlay/kustomization.yaml", overlay);
+    let both = postgres(overlay).replace("name: nginx", "name: d.io/web/nginx");
+    let both = both.replace("name: bitnami/redis", "name: d.io/x/y/redis");
+    assert_eq!(run(&["overlay", "base"]), both);
+    assert_eq!(run(&["overlay", "base"]), both, "a second time changes nothing");
+}
+
+#[test]
+fn what_did_not_move_comes_from_where_it_always_came_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let (pod, kustomization) = (folder.path().join("pod.yaml"), folder.path().join("kustomization.yaml"));
+    fs::write(&pod, "image: postgres:15\n").unwrap();
+    fs::write(&kustomization, "resources: [pod.yaml]\nimages:\n- name: postgres\n  newTag: '17'\n").unwrap();
+    let rewrite = plan(&[kustomization.clone(), pod], &rules());
+    let after = &rewrite.changed.iter().find(|file| file.path == kustomization).unwrap().after;
+    let expected = "resources: [pod.yaml]\nimages:\n- name: d.io/db/pg\n  newName: postgres\n  newTag: '17'\n";
+    assert_eq!(String::from_utf8_lossy(after), expected);
+}

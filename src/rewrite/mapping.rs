@@ -1,0 +1,373 @@
+//! From an image that a file names to where the rules bring it: what the planner would do, without asking a registry.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fmt;
+
+use super::outcomes::{Outcome, Outcomes};
+use super::target::Target;
+use crate::config::{Filter, Images, Rule};
+use crate::digest::Digest;
+use crate::reference::{Identifier, Reference, Registry, Repository, Tag};
+
+/// The rules, by what they bring where.
+#[derive(Debug)]
+pub struct Mapping {
+    rules: Vec<Rule>,
+    by_source: HashMap<Repository, Vec<usize>>,
+    by_destination: HashMap<Repository, Vec<usize>>,
+    hosts: HashSet<Registry>,
+    choice: Choice,
+}
+
+/// What the operator chose beside the rules.
+#[derive(Debug, Default)]
+pub struct Choice {
+    /// Which of several places.
+    pub to: Option<Target>,
+    /// What became of the images; without it the rules are believed.
+    pub outcomes: Option<Outcomes>,
+    /// Whether digests are added. Only with outcomes, which know them.
+    pub pin: bool,
+}
+
+/// An image that a file names.
+#[derive(Debug, Clone)]
+pub struct Image {
+    pub repository: Repository,
+    pub version: Version,
+}
+
+/// Which image of a repository.
+#[derive(Debug, Clone)]
+pub enum Version {
+    /// At least one of them.
+    Known { tag: Option<Tag>, digest: Option<Digest> },
+    /// It is put in elsewhere: by a chart, a template, a variable.
+    Unknown,
+}
+
+/// Where an image is now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Destination {
+    pub repository: Repository,
+    /// The tag that names it there. `None` where none is needed or known.
+    pub tag: Option<Tag>,
+    /// The digest to write: the one there, where the file had one or one is wanted.
+    pub digest: Option<Digest>,
+}
+
+/// What the rules say of an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// No rule names its repository, or it is where a rule brings it.
+    Foreign,
+    Moved(Destination),
+    /// Its repository is migrated, but it must not be rewritten.
+    Stays(Reason),
+    /// It went to all of these.
+    Several(BTreeSet<Repository>),
+}
+
+/// Why a reference to a migrated repository stays as it is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Reason {
+    #[error("no rule covers it")]
+    NoRule,
+    #[error("its tag is not written here, and no rule brings every tag")]
+    UnknownTag,
+    #[error("{destination} is taken by {taken_by}")]
+    Clash { destination: Reference, taken_by: String },
+    #[error("{destination} may hold an image of {taken_by}, whose rule comes first; --report tells which")]
+    MayClash { destination: Reference, taken_by: Repository },
+    #[error("the report does not name it")]
+    NotReported,
+    #[error("the report calls it {0:?}")]
+    NotCopied(String),
+    #[error("the tag named {0} when it was copied")]
+    OtherDigest(Digest),
+    #[error("the report has no digest for it")]
+    NoDigest,
+    #[error("it is rewritten, but there is no field for its digest")]
+    NotPinned,
+    #[error("{0} does not fit into the fields that are here")]
+    NoRoom(String),
+    #[error("a part of it comes from elsewhere in the file; {0} is where it is now")]
+    Shared(String),
+}
+
+impl Mapping {
+    /// `Err` if a target was chosen to which no rule brings anything: with the places there are.
+    pub fn new(rules: Vec<Rule>, choice: Choice) -> Result<Self, UnknownTarget> {
+        let (mut by_source, mut by_destination) = (HashMap::<_, Vec<_>>::new(), HashMap::<_, Vec<_>>::new());
+        let mut hosts = HashSet::new();
+        for (index, rule) in rules.iter().enumerate() {
+            let pairs: HashSet<(&Repository, &Repository)> = match &rule.images {
+                Images::Fixed(pairs) => {
+                    pairs.iter().map(|pair| (&pair.source.repository, &pair.destination.repository)).collect()
+                }
+                Images::Listed { source, destination, .. } => HashSet::from([(source, destination)]),
+            };
+            for (source, destination) in pairs {
+                hosts.extend([source.registry().clone(), destination.registry().clone()]);
+                by_source.entry(source.clone()).or_default().push(index);
+                by_destination.entry(destination.clone()).or_default().push(index);
+            }
+        }
+        if let Some(target) = choice.to.as_ref().filter(|to| !by_destination.keys().any(|place| to.holds(place))) {
+            let places = by_destination.into_keys().collect();
+            return Err(UnknownTarget { target: target.clone(), places });
+        }
+        Ok(Self { rules, by_source, by_destination, hosts, choice })
+    }
+
+    /// Hosts, also those that look like a namespace of Docker Hub: whatever the rules take for one.
+    pub fn hosts(&self) -> &HashSet<Registry> {
+        &self.hosts
+    }
+
+    pub fn pins(&self) -> bool {
+        self.choice.pin
+    }
+
+    /// Whether some rule brings images from or to `repository`.
+    pub fn knows(&self, repository: &Repository) -> bool {
+        self.by_source.contains_key(repository) || self.by_destination.contains_key(repository)
+    }
+
+    /// Where rules bring images of `source`, or some of them.
+    pub fn places_of(&self, source: &Repository) -> impl Iterator<Item = &Repository> {
+        let rules = self.by_source.get(source).into_iter().flatten().map(|index| &self.rules[*index].images);
+        rules.flat_map(move |images| {
+            let (pairs, listed) = match images {
+                Images::Fixed(pairs) => (pairs.as_slice(), None),
+                Images::Listed { destination, .. } => (&[][..], Some(destination)),
+            };
+            let fixed = pairs.iter().filter(|pair| pair.source.repository == *source);
+            fixed.map(|pair| &pair.destination.repository).chain(listed)
+        })
+    }
+
+    /// Where `image` is now.
+    pub fn find(&self, image: &Image) -> Found {
+        if !self.by_source.contains_key(&image.repository) || self.is_destination(image) {
+            return Found::Foreign;
+        }
+        match &image.version {
+            Version::Unknown => self.find_any(&image.repository),
+            Version::Known { tag, digest } => self.find_known(&image.repository, tag.as_ref(), digest.as_ref()),
+        }
+    }
+
+    fn find_known(&self, repository: &Repository, tag: Option<&Tag>, digest: Option<&Digest>) -> Found {
+        let by_digest = digest.map(|digest| repository.at_digest(digest.clone()));
+        let by_tag = tag.map(|tag| repository.tagged(tag.clone()));
+        let mut found = Err(Reason::NoRule);
+        // A rule for the digest says more than one for the tag.
+        for source in by_digest.iter().chain(&by_tag) {
+            found = self.places(source).and_then(|places| self.confirmed(source, places, digest));
+            if found != Err(Reason::NoRule) {
+                break;
+            }
+        }
+        let found = match (found, digest) {
+            (Err(Reason::NoRule), Some(digest)) if tag.is_none() => self.reported(repository, digest),
+            (found, _) => found,
+        };
+        match found {
+            Ok(places) => self.choose(places, tag),
+            Err(reason) => Found::Stays(reason),
+        }
+    }
+
+    /// Where the rules bring `source`, without places that another source keeps.
+    fn places(&self, source: &Reference) -> Result<Vec<Reference>, Reason> {
+        let mut places: Vec<Reference> = Vec::new();
+        let mut reason = Reason::NoRule;
+        for &index in self.by_source.get(&source.repository).into_iter().flatten() {
+            for place in self.rules[index].images.destinations(source) {
+                match self.clash(index, source, &place) {
+                    Some(clash) => reason = clash,
+                    None if places.contains(&place) => {}
+                    None => places.push(place),
+                }
+            }
+        }
+        if places.is_empty() { Err(reason) } else { Ok(places) }
+    }
+
+    /// Why rule `index` may not have got `place`: the earlier rule keeps it. A report knows better.
+    fn clash(&self, index: usize, source: &Reference, place: &Reference) -> Option<Reason> {
+        let Identifier::Tag(tag) = &place.identifier else { return None };
+        if self.choice.outcomes.is_some() {
+            return None;
+        }
+        let earlier = self.by_destination.get(&place.repository).into_iter().flatten();
+        earlier.take_while(|earlier| **earlier < index).find_map(|&earlier| match &self.rules[earlier].images {
+            Images::Fixed(pairs) => {
+                let taken = pairs.iter().find(|pair| pair.destination == *place && pair.source != *source)?;
+                Some(Reason::Clash { destination: place.clone(), taken_by: taken.source.to_string() })
+            }
+            Images::Listed { source: other, filter, .. } => {
+                let may = *other != source.repository && filter.accepts(tag);
+                may.then(|| Reason::MayClash { destination: place.clone(), taken_by: other.clone() })
+            }
+        })
+    }
+
+    /// Those of `places` at which the image is, by the report.
+    fn confirmed(
+        &self,
+        source: &Reference,
+        places: Vec<Reference>,
+        digest: Option<&Digest>,
+    ) -> Result<Vec<Place>, Reason> {
+        let Some(outcomes) = &self.choice.outcomes else {
+            return Ok(places.into_iter().map(|place| Place { reference: place, digest: digest.cloned() }).collect());
+        };
+        let mut confirmed = Vec::new();
+        let mut reason = Reason::NotReported;
+        for place in places {
+            let Some(outcome) = outcomes.of(source, &place) else { continue };
+            match self.digest(outcome, digest) {
+                Ok(digest) => confirmed.push(Place { reference: place, digest }),
+                Err(why) => reason = why,
+            }
+        }
+        if confirmed.is_empty() { Err(reason) } else { Ok(confirmed) }
+    }
+
+    /// The digest to write for an image that was copied and that had `written` in the file.
+    fn digest(&self, outcome: &Outcome, written: Option<&Digest>) -> Result<Option<Digest>, Reason> {
+        if !outcome.is_there() {
+            return Err(Reason::NotCopied(outcome.result.clone()));
+        }
+        let there = outcome.destination_digest.as_ref();
+        if let (Some(written), Some(source)) = (written, outcome.source_digest.as_ref().or(there))
+            && written != source
+            && Some(written) != there
+        {
+            return Err(Reason::OtherDigest(source.clone()));
+        }
+        match there.or(written) {
+            None if self.choice.pin => Err(Reason::NoDigest),
+            digest => Ok(digest.filter(|_| self.choice.pin || written.is_some()).cloned()),
+        }
+    }
+
+    /// Where the report says that `digest` went under some tag.
+    fn reported(&self, repository: &Repository, digest: &Digest) -> Result<Vec<Place>, Reason> {
+        let outcomes = self.choice.outcomes.iter().flat_map(|outcomes| outcomes.from(repository));
+        let same = outcomes.filter(|outcome| outcome.source_digest.as_ref() == Some(digest));
+        let meant = same
+            .filter(|outcome| self.places(&outcome.source).is_ok_and(|places| places.contains(&outcome.destination)));
+        let mut places: Vec<Place> = Vec::new();
+        for outcome in meant {
+            let Ok(Some(digest)) = self.digest(outcome, Some(digest)) else { continue };
+            let reference = outcome.destination.repository.at_digest(digest.clone());
+            places.push(Place { reference, digest: Some(digest) });
+        }
+        if places.is_empty() { Err(Reason::NoRule) } else { Ok(places) }
+    }
+
+    /// Where every tag of `repository` is.
+    fn find_any(&self, repository: &Repository) -> Found {
+        let mut places = BTreeSet::new();
+        let mut reason = Reason::UnknownTag;
+        for &index in self.by_source.get(repository).into_iter().flatten() {
+            let Images::Listed { filter: Filter::All, destination, .. } = &self.rules[index].images else { continue };
+            match self.obstacle(index, repository, destination) {
+                Some(obstacle) => reason = obstacle,
+                None => _ = places.insert(destination.clone()),
+            }
+        }
+        let chosen: Vec<&Repository> = places.iter().filter(|place| self.is_chosen(place)).collect();
+        match (places.len(), chosen.as_slice()) {
+            (0, _) => Found::Stays(reason),
+            (1, _) | (_, [_]) => match chosen.first().copied().or(places.first()) {
+                Some(place) => Found::Moved(Destination { repository: place.clone(), tag: None, digest: None }),
+                None => Found::Stays(reason),
+            },
+            _ => Found::Several(places),
+        }
+    }
+
+    /// Why not every tag of `source` may be at `destination`.
+    fn obstacle(&self, index: usize, source: &Repository, destination: &Repository) -> Option<Reason> {
+        if let Some(outcomes) = &self.choice.outcomes {
+            let mut of_pair = outcomes.from(source).filter(|one| one.destination.repository == *destination).peekable();
+            if of_pair.peek().is_none() {
+                return Some(Reason::NotReported);
+            }
+            return of_pair.find(|one| !one.is_there()).map(|one| Reason::NotCopied(one.result.clone()));
+        }
+        let earlier = self.by_destination.get(destination).into_iter().flatten();
+        let is_other = |rule: &Rule| match &rule.images {
+            Images::Fixed(pairs) => pairs.iter().any(|pair| pair.source.repository != *source),
+            Images::Listed { source: other, .. } => other != source,
+        };
+        let rival = earlier.take_while(|earlier| **earlier < index).any(|&earlier| is_other(&self.rules[earlier]));
+        rival.then_some(Reason::UnknownTag)
+    }
+
+    fn choose(&self, places: Vec<Place>, tag: Option<&Tag>) -> Found {
+        let repositories: BTreeSet<Repository> =
+            places.iter().map(|place| place.reference.repository.clone()).collect();
+        let chosen: Vec<&Repository> = match repositories.len() {
+            1 => repositories.iter().collect(),
+            _ => repositories.iter().filter(|place| self.is_chosen(place)).collect(),
+        };
+        let [repository] = chosen.as_slice() else { return Found::Several(repositories) };
+        let here = || places.iter().filter(|place| place.reference.repository == **repository);
+        // Under several tags it is one image: the tag it has in the file is the one that is looked for.
+        let same =
+            here().find(|place| matches!((&place.reference.identifier, tag), (Identifier::Tag(a), Some(b)) if a == b));
+        let Some(place) = same.or_else(|| here().next()) else { return Found::Several(repositories.clone()) };
+        let (tag, digest) = match &place.reference.identifier {
+            Identifier::Tag(name) => (Some(name.clone()), place.digest.clone()),
+            Identifier::Digest(digest) => (None, place.digest.clone().or_else(|| Some(digest.clone()))),
+        };
+        Found::Moved(Destination { repository: (*repository).clone(), tag, digest })
+    }
+
+    fn is_chosen(&self, place: &Repository) -> bool {
+        self.choice.to.as_ref().is_some_and(|to| to.holds(place))
+    }
+
+    /// Whether some rule brings something there: what was rewritten is not rewritten again.
+    fn is_destination(&self, image: &Image) -> bool {
+        let mut rules = self.by_destination.get(&image.repository).into_iter().flatten();
+        let Version::Known { tag: Some(tag), .. } = &image.version else { return rules.next().is_some() };
+        let place = image.repository.tagged(tag.clone());
+        rules.any(|&index| match &self.rules[index].images {
+            Images::Fixed(pairs) => pairs.iter().any(|pair| pair.destination == place),
+            Images::Listed { destination, filter, .. } => *destination == image.repository && filter.accepts(tag),
+        })
+    }
+}
+
+/// A destination, and the digest to write there.
+#[derive(Debug, PartialEq, Eq)]
+struct Place {
+    reference: Reference,
+    digest: Option<Digest>,
+}
+
+/// A target that no rule has.
+#[derive(Debug, thiserror::Error)]
+#[error("no rule brings anything to {target}; they bring images to {}", listed(.places))]
+pub struct UnknownTarget {
+    target: Target,
+    places: BTreeSet<Repository>,
+}
+
+/// The first of many, and how many there are beside them.
+pub fn listed<T: fmt::Display>(items: &BTreeSet<T>) -> String {
+    const SHOWN: usize = 8;
+    let shown: Vec<String> = items.iter().take(SHOWN).map(T::to_string).collect();
+    let more = items.len().saturating_sub(SHOWN);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{more}", shown.join(", "))
+}
+
+#[cfg(test)]
+mod tests;

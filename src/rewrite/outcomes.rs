@@ -1,0 +1,127 @@
+//! What a report says became of the images: which are at their destination, and with which digest.
+
+use std::collections::{HashMap, HashSet};
+
+use serde::Deserialize;
+
+use super::written::Written;
+use crate::digest::Digest;
+use crate::reference::{Reference, Repository};
+
+/// The images of a report, by source.
+#[derive(Debug, Default)]
+pub struct Outcomes {
+    by_source: HashMap<Repository, Vec<Outcome>>,
+}
+
+/// What became of one image.
+#[derive(Debug)]
+pub struct Outcome {
+    pub source: Reference,
+    pub destination: Reference,
+    pub source_digest: Option<Digest>,
+    pub destination_digest: Option<Digest>,
+    pub result: String,
+}
+
+/// Why a text is no report.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidReport {
+    #[error("{0}; expected the JSON that --report wrote")]
+    Json(#[from] serde_json::Error),
+    #[error("{0:?} is no image; expected the JSON that --report wrote")]
+    Name(String),
+}
+
+#[derive(Deserialize)]
+struct Report {
+    images: Vec<Line>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Line {
+    source: String,
+    destination: String,
+    #[serde(default)]
+    source_digest: Option<String>,
+    #[serde(default)]
+    destination_digest: Option<String>,
+    result: String,
+}
+
+impl Outcome {
+    /// Whether the image is at its destination.
+    pub fn is_there(&self) -> bool {
+        matches!(self.result.as_str(), "copied" | "up-to-date")
+    }
+}
+
+impl Outcomes {
+    pub fn parse(json: &[u8]) -> Result<Self, InvalidReport> {
+        let report: Report = serde_json::from_slice(json)?;
+        let mut outcomes = Self::default();
+        for line in report.images {
+            let digest = |text: Option<String>| {
+                let text = text.filter(|text| !text.is_empty());
+                text.map(|text| text.parse().map_err(|_| InvalidReport::Name(text))).transpose()
+            };
+            let outcome = Outcome {
+                source: reference(&line.source)?,
+                destination: reference(&line.destination)?,
+                source_digest: digest(line.source_digest)?,
+                destination_digest: digest(line.destination_digest)?,
+                result: line.result,
+            };
+            outcomes.by_source.entry(outcome.source.repository.clone()).or_default().push(outcome);
+        }
+        Ok(outcomes)
+    }
+
+    /// All images that came from a repository.
+    pub fn from(&self, source: &Repository) -> impl Iterator<Item = &Outcome> {
+        self.by_source.get(source).into_iter().flatten()
+    }
+
+    /// What became of one image at one place. The shards of a run may each have an opinion: the good one counts.
+    pub fn of(&self, source: &Reference, destination: &Reference) -> Option<&Outcome> {
+        let here = |outcome: &&Outcome| outcome.source == *source && outcome.destination == *destination;
+        let outcomes = || self.from(&source.repository).filter(here);
+        outcomes().find(|outcome| outcome.is_there()).or_else(|| outcomes().next())
+    }
+}
+
+/// A reference as a report writes it: always with its host. Of `:tag@digest` the digest is what was read.
+fn reference(text: &str) -> Result<Reference, InvalidReport> {
+    let invalid = || InvalidReport::Name(text.to_owned());
+    let host = text.split_once('/').and_then(|(host, _)| host.parse().ok()).ok_or_else(invalid)?;
+    let written = Written::parse(text, &HashSet::from([host])).ok_or_else(invalid)?;
+    match (written.tag.and_then(|tag| tag.parse().ok()), written.digest) {
+        (_, Some(digest)) => Ok(written.repository.at_digest(digest)),
+        (Some(tag), None) => Ok(written.repository.tagged(tag)),
+        (None, None) => Err(invalid()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_fields_are_tolerated_and_what_is_no_report_is_refused() {
+        let digest = Digest::of(b"");
+        let json = format!(
+            r#"{{"schema": "x", "more": [], "images": [{{"source": "registry/a:1", "destination": "d.io/a@{digest}",
+                "destinationDigest": "{digest}", "sourceDigest": null, "result": "copied", "bytes": 1}}]}}"#
+        );
+        let outcomes = Outcomes::parse(json.as_bytes()).unwrap();
+        let source: Repository = "registry/a".parse().unwrap();
+        let outcome = outcomes.from(&source).next().unwrap();
+        assert_eq!(outcome.source, source.tagged("1".parse().unwrap()));
+        assert_eq!((&outcome.source_digest, outcome.destination_digest.as_ref()), (&None, Some(&digest)));
+        for text in ["{}", "[]", "", r#"{"images": [{"source": "a", "destination": "d.io/a:1", "result": "copied"}]}"#]
+        {
+            assert!(Outcomes::parse(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+}

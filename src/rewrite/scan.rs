@@ -1,0 +1,162 @@
+//! One file under the eyes of the readers of its format: what they find of it, and what is to be changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use super::mapping::{Destination, Found, Image, Mapping, Reason};
+use super::written::Written;
+use crate::reference::Repository;
+
+/// The text of a file and what was found in it. All offsets are bytes of that text.
+pub struct Scan<'a> {
+    pub mapping: &'a Mapping,
+    pub text: &'a str,
+    /// Replacements, by what they replace. They do not overlap.
+    edits: BTreeMap<(usize, usize), String>,
+    /// What stays, by where it stands.
+    stays: BTreeMap<usize, (String, Reason)>,
+    /// What went to several places, by its name in the file.
+    several: BTreeMap<String, BTreeSet<Repository>>,
+    /// Images by their names without tags: as they stand in the file, and as they will.
+    names: BTreeSet<(String, String)>,
+}
+
+/// What a scan came to.
+pub struct Findings {
+    pub edits: BTreeMap<(usize, usize), String>,
+    pub stays: BTreeMap<usize, (String, Reason)>,
+    pub several: BTreeMap<String, BTreeSet<Repository>>,
+    pub names: BTreeSet<(String, String)>,
+}
+
+/// What a text is, where an image is expected.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Meaning {
+    /// No reference at all.
+    Other,
+    /// A reference that stays as it is.
+    Same,
+    /// A reference that should be written like this.
+    Moved(String),
+}
+
+/// What else than letters and digits a reference is made of.
+const REFERENCE_MARKS: &[u8] = b"._-/:@+";
+/// What comes before a reference, and is no host.
+const SCHEMES: [&str; 3] = ["docker://", "docker-image://", "oci://"];
+
+impl<'a> Scan<'a> {
+    pub fn new(mapping: &'a Mapping, text: &'a str) -> Self {
+        let (edits, stays, several, names) = Default::default();
+        Self { mapping, text, edits, stays, several, names }
+    }
+
+    pub fn finish(self) -> Findings {
+        Findings { edits: self.edits, stays: self.stays, several: self.several, names: self.names }
+    }
+
+    /// Replaces `range`, unless it is changed already.
+    pub fn replace(&mut self, range: Range<usize>, text: impl Into<String>) {
+        let text = text.into();
+        if self.text.get(range.clone()) != Some(text.as_str()) && !self.touches(&range) {
+            self.edits.insert((range.start, range.end), text);
+        }
+    }
+
+    fn touches(&self, range: &Range<usize>) -> bool {
+        let before = self.edits.range(..(range.end, usize::MAX)).next_back();
+        before.is_some_and(|((start, end), _)| {
+            (*end > range.start && *start < range.end) || (*start, *end) == (range.start, range.end)
+        })
+    }
+
+    /// How the line of `offset` ends.
+    pub fn line_ending(&self, offset: usize) -> &'static str {
+        let line = self.text.get(offset..).and_then(|rest| rest.split('\n').next());
+        if line.is_some_and(|line| line.ends_with('\r')) { "\r\n" } else { "\n" }
+    }
+
+    /// Reports that `name`, which stands at `offset`, stays.
+    pub fn stays(&mut self, offset: usize, name: impl Into<String>, reason: Reason) {
+        self.stays.entry(offset).or_insert((name.into(), reason));
+    }
+
+    /// Where `image`, which stands at `offset` as `name`, is now. Reports it where it cannot be rewritten.
+    pub fn find(&mut self, offset: usize, name: &str, image: &Image) -> Option<Destination> {
+        match self.mapping.find(image) {
+            Found::Moved(destination) => return Some(destination),
+            Found::Stays(reason) => self.stays(offset, name, reason),
+            Found::Several(places) => self.several.entry(name.to_owned()).or_default().extend(places),
+            Found::Foreign => {}
+        }
+        None
+    }
+
+    /// Remembers what an image is called and will be called.
+    pub fn name(&mut self, now: &str, then: &str) {
+        self.names.insert((now.to_owned(), then.to_owned()));
+    }
+
+    /// Reads `text`, where an image is expected; it stands at `offset`.
+    pub fn meaning(&mut self, offset: usize, text: &str) -> Meaning {
+        let scheme = SCHEMES.iter().find(|scheme| text.starts_with(*scheme)).map_or("", |scheme| scheme);
+        let reference = &text[scheme.len()..];
+        let Some(written) = Written::parse(reference, self.mapping.hosts()) else { return Meaning::Other };
+        match self.find(offset, text, &written.image()) {
+            Some(destination) => {
+                self.name(written.name, &destination.repository.to_string());
+                Meaning::Moved(format!("{scheme}{}", written.moved(reference, &destination)))
+            }
+            None => {
+                self.name(written.name, written.name);
+                Meaning::Same
+            }
+        }
+    }
+
+    /// Rewrites `range`, where an image is expected. What is none may hold some.
+    pub fn image(&mut self, range: Range<usize>) {
+        let Some(text) = self.text.get(range.clone()) else { return };
+        match self.meaning(range.start, text) {
+            Meaning::Moved(text) => self.replace(range, text),
+            Meaning::Same => {}
+            Meaning::Other => self.prose(range),
+        }
+    }
+
+    /// Rewrites the references in `range` that need no context: those with registry and tag or digest.
+    pub fn prose(&mut self, range: Range<usize>) {
+        let Some(text) = self.text.get(range.clone()) else { return };
+        let bytes = text.as_bytes();
+        let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || REFERENCE_MARKS.contains(byte);
+        let mut end = 0;
+        while let Some(start) = bytes[end..].iter().position(is_part).map(|skipped| end + skipped) {
+            end = bytes[start..].iter().position(|byte| !is_part(byte)).map_or(bytes.len(), |length| start + length);
+            // What is put in by others makes another name of it.
+            let before = start.checked_sub(1).and_then(|before| bytes.get(before));
+            let is_whole = !before.is_some_and(|byte| b"$}%*".contains(byte))
+                && !bytes.get(end).is_some_and(|byte| b"${%*".contains(byte));
+            if is_whole {
+                self.word(range.start + start, &text[start..end]);
+            }
+        }
+    }
+
+    /// Rewrites `word` if it is a reference that needs no context.
+    fn word(&mut self, offset: usize, word: &str) {
+        let (skipped, word) = match SCHEMES.iter().find(|scheme| word.starts_with(*scheme)) {
+            Some(scheme) => (scheme.len(), &word[scheme.len()..]),
+            None => (0, word),
+        };
+        // The end of a sentence is not the end of a tag.
+        let word = word.trim_end_matches(['.', ':', '-', '+']);
+        if !word.contains('/') || !word.contains([':', '@']) {
+            return;
+        }
+        let Some(written) = Written::parse(word, self.mapping.hosts()).filter(Written::is_full) else { return };
+        let offset = offset + skipped;
+        if let Some(destination) = self.find(offset, word, &written.image()) {
+            self.replace(offset..offset + word.len(), written.moved(word, &destination));
+        }
+    }
+}

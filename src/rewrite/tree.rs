@@ -1,0 +1,304 @@
+//! YAML as a tree of which every scalar knows where it stands.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use saphyr_parser::{Event, Parser, ScalarStyle, Span};
+
+use super::scan::Scan;
+
+/// Deeper nesting is no configuration, and would need as much stack to walk.
+const MAX_DEPTH: usize = 128;
+
+/// The documents of a file.
+pub struct Document {
+    pub roots: Vec<Node>,
+}
+
+pub enum Node {
+    Scalar(Scalar),
+    Sequence(Vec<Node>),
+    Mapping(Mapping),
+    /// By the number of the anchor.
+    Alias(usize),
+}
+
+/// A mapping; keys that are no scalars have no name here.
+#[derive(Default)]
+pub struct Mapping(Vec<(Option<Scalar>, Node)>);
+
+pub struct Scalar {
+    pub value: String,
+    pub style: Style,
+    /// All of it in the file, with its quotes. Of a block more than that.
+    pub raw: Range<usize>,
+    anchor: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    Plain,
+    Quoted,
+    Block,
+}
+
+impl Document {
+    /// Parses `masked`, which is `text` but for what is covered. `None` if it is not YAML.
+    pub fn parse(text: &str, masked: &str) -> Option<Self> {
+        let offsets = Offsets::of(masked);
+        let mut document = Self { roots: Vec::new() };
+        let mut open: Vec<Open> = Vec::new();
+        for event in Parser::new_from_str(masked) {
+            let (event, span) = event.ok()?;
+            let node = match event {
+                Event::Scalar(value, style, anchor, _) => {
+                    Node::Scalar(Scalar::new(text, masked, value.into_owned(), style, anchor, offsets.range(span)?))
+                }
+                Event::Alias(anchor) => Node::Alias(anchor),
+                Event::SequenceStart(..) | Event::MappingStart(..) if open.len() >= MAX_DEPTH => return None,
+                Event::SequenceStart(..) => {
+                    open.push(Open::Sequence(Vec::new()));
+                    continue;
+                }
+                Event::MappingStart(..) => {
+                    open.push(Open::Mapping(Mapping::default(), None));
+                    continue;
+                }
+                Event::SequenceEnd | Event::MappingEnd => open.pop()?.close(),
+                _ => continue,
+            };
+            match open.last_mut() {
+                Some(parent) => parent.add(node),
+                None => document.roots.push(node),
+            }
+        }
+        Some(document)
+    }
+
+    /// The scalars that have an anchor, by its number.
+    pub fn anchors(&self) -> HashMap<usize, &Scalar> {
+        let mut anchors = HashMap::new();
+        let mut nodes: Vec<&Node> = self.roots.iter().collect();
+        while let Some(node) = nodes.pop() {
+            match node {
+                Node::Scalar(scalar) if scalar.anchor > 0 => _ = anchors.insert(scalar.anchor, scalar),
+                Node::Scalar(_) | Node::Alias(_) => {}
+                Node::Sequence(items) => nodes.extend(items),
+                Node::Mapping(mapping) => nodes.extend(mapping.0.iter().map(|(_, value)| value)),
+            }
+        }
+        anchors
+    }
+}
+
+impl Mapping {
+    pub fn entries(&self) -> impl Iterator<Item = (Option<&Scalar>, &Node)> {
+        self.0.iter().map(|(key, value)| (key.as_ref(), value))
+    }
+
+    pub fn get(&self, key: &str) -> Option<&Node> {
+        self.entry(key).map(|(_, value)| value)
+    }
+
+    /// A key and its value.
+    pub fn entry(&self, name: &str) -> Option<(&Scalar, &Node)> {
+        self.0.iter().find_map(|(key, value)| key.as_ref().filter(|key| key.value == name).map(|key| (key, value)))
+    }
+
+    pub fn scalar(&self, key: &str) -> Option<&Scalar> {
+        match self.get(key) {
+            Some(Node::Scalar(scalar)) => Some(scalar),
+            _ => None,
+        }
+    }
+}
+
+impl Scalar {
+    fn new(text: &str, masked: &str, value: String, style: ScalarStyle, anchor: usize, span: Range<usize>) -> Self {
+        let span = span.start + properties(&masked[span.clone()])..span.end;
+        let rest = &masked[span.start..];
+        let (style, raw) = match style {
+            ScalarStyle::Plain if rest.starts_with(&value) => (Style::Plain, span.start..span.start + value.len()),
+            ScalarStyle::Plain => (Style::Plain, span),
+            // The end that the parser knows may be that of a comment behind it.
+            ScalarStyle::SingleQuoted => (Style::Quoted, span.start..span.start + quoted(rest, '\'')),
+            ScalarStyle::DoubleQuoted => (Style::Quoted, span.start..span.start + quoted(rest, '"')),
+            ScalarStyle::Literal | ScalarStyle::Folded => (Style::Block, span),
+        };
+        // What was covered is shown again, so that names of templates can be told.
+        let covered =
+            |range: &Range<usize>| text.get(range.clone()).filter(|shown| Some(*shown) != masked.get(range.clone()));
+        let inside = if style == Style::Quoted { raw.start + 1..raw.end.max(raw.start + 2) - 1 } else { raw.clone() };
+        let value = match covered(&inside) {
+            Some(shown) if style != Style::Block => shown.to_owned(),
+            _ => value,
+        };
+        Self { value, style, raw, anchor }
+    }
+
+    /// Where its value stands in the file, if it stands there as it is: on one line, without escapes.
+    pub fn content(&self) -> Option<Range<usize>> {
+        let range = match self.style {
+            Style::Plain => self.raw.clone(),
+            Style::Quoted => self.raw.start + 1..self.raw.end.checked_sub(1)?,
+            Style::Block => return None,
+        };
+        (range.len() == self.value.len()).then_some(range)
+    }
+
+    /// Whether others may stand for it.
+    pub fn is_anchored(&self) -> bool {
+        self.anchor > 0
+    }
+
+    /// Whether YAML takes it for nothing.
+    pub fn is_empty(&self) -> bool {
+        self.value.is_empty()
+            || (self.style == Style::Plain && matches!(self.value.as_str(), "~" | "null" | "Null" | "NULL"))
+    }
+
+    /// Puts `text` in the place of its value, in its style if that can be.
+    pub fn write(&self, scan: &mut Scan, text: &str) {
+        let Some(range) = self.content() else { return };
+        if text == self.value {
+            return;
+        }
+        let quoted =
+            if self.style == Style::Plain && !is_plain(text) { format!("\"{text}\"") } else { text.to_owned() };
+        scan.replace(range, quoted);
+    }
+}
+
+/// Whether `text`, a part of a reference, is a string for YAML also without quotes.
+fn is_plain(text: &str) -> bool {
+    const WORDS: [&str; 10] = ["true", "false", "yes", "no", "on", "off", "y", "n", "null", "~"];
+    text.starts_with(|first: char| first.is_ascii_alphanumeric())
+        // Numbers, dates and times begin with a digit and hold nothing else than these; so does 0x1f, and 1e3.
+        && (text.contains('/') || text.starts_with(|first: char| first.is_ascii_alphabetic()))
+        && !WORDS.contains(&text.to_ascii_lowercase().as_str())
+}
+
+/// The length of anchor and tag, which the parser takes for a part of the scalar behind them.
+fn properties(text: &str) -> usize {
+    let mut rest = text;
+    while rest.starts_with(['&', '!']) {
+        rest = rest.trim_start_matches(|c: char| !c.is_whitespace()).trim_start();
+    }
+    text.len() - rest.len()
+}
+
+/// The length of the quoted scalar at the start of `text`.
+fn quoted(text: &str, quote: char) -> usize {
+    let mut characters = text.char_indices().skip(1).peekable();
+    while let Some((offset, character)) = characters.next() {
+        if character == '\\' && quote == '"' {
+            characters.next();
+        } else if character == quote {
+            match characters.peek() {
+                Some((_, '\'')) if quote == '\'' => _ = characters.next(),
+                _ => return offset + 1,
+            }
+        }
+    }
+    text.len()
+}
+
+/// A sequence or mapping that has not ended.
+enum Open {
+    Sequence(Vec<Node>),
+    /// With the key whose value comes next.
+    Mapping(Mapping, Option<Node>),
+}
+
+impl Open {
+    fn add(&mut self, node: Node) {
+        match self {
+            Self::Sequence(items) => items.push(node),
+            Self::Mapping(mapping, key) => match key.take() {
+                None => *key = Some(node),
+                Some(Node::Scalar(name)) => mapping.0.push((Some(name), node)),
+                Some(_) => mapping.0.push((None, node)),
+            },
+        }
+    }
+
+    fn close(self) -> Node {
+        match self {
+            Self::Sequence(items) => Node::Sequence(items),
+            Self::Mapping(mapping, _) => Node::Mapping(mapping),
+        }
+    }
+}
+
+/// From the parser's characters to bytes.
+enum Offsets {
+    /// They are the same.
+    Ascii(usize),
+    Characters(Vec<usize>),
+}
+
+impl Offsets {
+    fn of(text: &str) -> Self {
+        if text.is_ascii() {
+            return Self::Ascii(text.len());
+        }
+        Self::Characters(text.char_indices().map(|(offset, _)| offset).chain([text.len()]).collect())
+    }
+
+    fn range(&self, span: Span) -> Option<Range<usize>> {
+        let of = |index: usize| match self {
+            Self::Ascii(length) => (index <= *length).then_some(index),
+            Self::Characters(offsets) => offsets.get(index).copied(),
+        };
+        Some(of(span.start.index())?..of(span.end.index())?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scalars(text: &str) -> Vec<(String, String)> {
+        let document = Document::parse(text, text).unwrap();
+        let mut found = Vec::new();
+        let mut nodes: Vec<&Node> = document.roots.iter().rev().collect();
+        while let Some(node) = nodes.pop() {
+            match node {
+                Node::Scalar(scalar) => found.push((scalar.value.clone(), text[scalar.raw.clone()].to_owned())),
+                Node::Alias(_) => {}
+                Node::Sequence(items) => nodes.extend(items.iter().rev()),
+                Node::Mapping(mapping) => nodes.extend(mapping.0.iter().rev().map(|(_, value)| value)),
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn scalars_know_where_they_stand() {
+        let text = "é: 'it''s' # \"x\"\nb: &x !!str \"a\\\"b\" # y\nc: plain value # z\n---\n- [a, {b: c:1}]\n- >-\n  folded\n  text\n\n# after\n- \n";
+        let expected =
+            [("it's", "'it''s'"), ("a\"b", "\"a\\\"b\""), ("plain value", "plain value"), ("a", "a"), ("c:1", "c:1")];
+        let found = scalars(text);
+        for (found, (value, raw)) in found.iter().zip(expected) {
+            assert_eq!((found.0.as_str(), found.1.as_str()), (value, raw));
+        }
+        assert!(found[5].1.contains("folded") && !found[5].1.contains("# after"), "{:?}", found[5]);
+        assert_eq!(found[6], (String::new(), String::new()));
+    }
+
+    #[test]
+    fn deep_nesting_is_not_followed() {
+        let text = "[".repeat(100_000);
+        assert!(Document::parse(&text, &text).is_none());
+    }
+
+    #[test]
+    fn what_would_be_no_string_is_quoted() {
+        for text in ["1.25", "7", "2024-01-01", "0x1f", "true", "No", "[::1]:5000/a:1", "_x"] {
+            assert!(!is_plain(text), "{text}");
+        }
+        for text in ["v1", "latest", "10.0.0.1:5000/a/b:1", "d.io", "alpine"] {
+            assert!(is_plain(text), "{text}");
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! YAML and JSON: where in the tree an image is expected.
+//!
+//! | where | of |
+//! | --- | --- |
+//! | `image`, `...Image`, `..._image`, `...-image` | Kubernetes, Compose, GitLab, charts, many more |
+//! | `image.name`, `services[]`, `services[].name` | GitLab |
+//! | `container` beside `runs-on`, `uses: docker://` | GitHub |
+//! | `images[]` | lists, and kustomize's: see [`super::kustomize`] |
+//! | `registry`, `repository`, `tag`, `digest` | charts: see [`super::group`] |
+//!
+//! In other values only references that need no context count. Keys and comments stay.
+
+use super::group::Surroundings;
+use super::scan::{Meaning, Scan};
+use super::tree::{Document, Mapping, Node, Scalar, Style};
+use super::{group, kustomize, lines, template};
+
+/// What else is known of the file.
+pub struct Setting<'s> {
+    /// Whether its name is that of a GitLab CI file.
+    pub is_gitlab: bool,
+    /// The images of what a kustomization is made of.
+    pub bases: Option<&'s kustomize::Bases>,
+}
+
+/// Rewrites a YAML file, or a template of one.
+pub fn scan(scan: &mut Scan, setting: &Setting) {
+    let text = scan.text;
+    let document = Document::parse(text, text).or_else(|| Document::parse(text, &template::mask(text)?));
+    match document {
+        Some(document) => {
+            let mut walk =
+                Walk { scan, setting, surroundings: Surroundings { anchors: document.anchors(), global: None } };
+            for root in &document.roots {
+                walk.surroundings.global = global(root);
+                walk.node(None, root);
+            }
+        }
+        None => lines::scan(scan, 0..text.len()),
+    }
+}
+
+/// What a chart's values have for all its parts.
+fn global(root: &Node) -> Option<&Mapping> {
+    match root {
+        Node::Mapping(values) => match values.get("global") {
+            Some(Node::Mapping(global)) => Some(global),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Whether the value of such a key is an image.
+pub fn is_image_key(key: &str) -> bool {
+    key == "image" || ["Image", "_image", "-image", "_IMAGE"].iter().any(|end| key.ends_with(end))
+}
+
+struct Walk<'s, 'a, 't> {
+    scan: &'s mut Scan<'a>,
+    setting: &'s Setting<'s>,
+    surroundings: Surroundings<'t>,
+}
+
+impl<'t> Walk<'_, '_, 't> {
+    fn node(&mut self, key: Option<&str>, node: &'t Node) {
+        match node {
+            Node::Scalar(scalar) => self.prose(scalar),
+            Node::Alias(_) => {}
+            Node::Sequence(items) => items.iter().for_each(|item| self.node(None, item)),
+            Node::Mapping(mapping) => self.mapping(key, mapping),
+        }
+    }
+
+    fn mapping(&mut self, parent: Option<&str>, mapping: &'t Mapping) {
+        let done = group::scan(self.scan, parent, mapping, &self.surroundings);
+        for (key, value) in mapping.entries() {
+            let key = key.map(|key| key.value.as_str());
+            let name = key.unwrap_or_default();
+            if done.contains(&name) {
+                continue;
+            }
+            match value {
+                Node::Sequence(items) if name == "images" => items.iter().for_each(|item| self.one_of_images(item)),
+                Node::Sequence(items) if name == "services" && self.is_gitlab(mapping) => {
+                    items.iter().for_each(|item| self.service(item));
+                }
+                Node::Scalar(scalar) if expects_image(parent, name, scalar, mapping) => self.image(scalar),
+                Node::Alias(anchor) => {
+                    let anchors = &self.surroundings.anchors;
+                    let scalar = anchors.get(anchor).filter(|scalar| expects_image(parent, name, scalar, mapping));
+                    if let Some(scalar) = scalar.copied() {
+                        self.image(scalar);
+                    }
+                }
+                _ => self.node(key, value),
+            }
+        }
+    }
+
+    fn one_of_images(&mut self, item: &'t Node) {
+        match item {
+            Node::Scalar(scalar) => self.image(scalar),
+            Node::Mapping(mapping) if kustomize::is_entry(mapping) => {
+                kustomize::scan(self.scan, mapping, self.setting.bases);
+            }
+            _ => self.node(None, item),
+        }
+    }
+
+    /// A service of GitLab is reached by the name of its image, so that name is kept as an alias.
+    fn service(&mut self, item: &'t Node) {
+        let (scalar, is_alone) = match item {
+            Node::Scalar(scalar) => (scalar, true),
+            Node::Mapping(mapping) => match mapping.scalar("name") {
+                Some(name) if mapping.get("alias").is_some() => return self.image(name),
+                Some(name) => (name, false),
+                None => return self.mapping(None, mapping),
+            },
+            _ => return self.node(None, item),
+        };
+        let Some(range) = scalar.content() else { return self.prose(scalar) };
+        let text = self.scan.text;
+        let Meaning::Moved(moved) = self.scan.meaning(range.start, &text[range.clone()]) else { return };
+        let name = scalar.value.split('@').next().unwrap_or_default();
+        let name = name
+            .rsplit_once(':')
+            .map_or(name, |(name, tag)| if tag.contains('/') { scalar.value.as_str() } else { name });
+        let alias = name.replace(['/', ':'], "-");
+        let quotes = &text[scalar.raw.start..range.start];
+        let line = text[..scalar.raw.start].rfind('\n').map_or(0, |newline| newline + 1);
+        let before = &text[line..scalar.raw.start];
+        let (open, name, separator, close) = match (is_alone, before.trim_start_matches([' ', '-']).is_empty()) {
+            (true, true) => {
+                ("", "name: ", format!("{}{}", self.scan.line_ending(range.end), before.replace('-', " ")), "")
+            }
+            (true, false) => ("{", "name: ", ", ".to_owned(), "}"),
+            // Behind `name: `, which stays.
+            (false, _) => {
+                let indent = before
+                    .trim_end()
+                    .strip_suffix("name:")
+                    .filter(|indent| indent.trim_start_matches([' ', '-']).is_empty());
+                let ending = self.scan.line_ending(range.end);
+                ("", "", indent.map_or(", ".to_owned(), |indent| format!("{ending}{}", indent.replace('-', " "))), "")
+            }
+        };
+        self.scan.replace(
+            scalar.raw.clone(),
+            format!("{open}{name}{quotes}{moved}{quotes}{separator}alias: {alias}{close}"),
+        );
+    }
+
+    /// Whether `services` in `mapping` are those of a job of GitLab. Elsewhere they are not images.
+    fn is_gitlab(&self, mapping: &Mapping) -> bool {
+        self.setting.is_gitlab || ["script", "before_script", "stages"].iter().any(|key| mapping.get(key).is_some())
+    }
+
+    fn image(&mut self, scalar: &Scalar) {
+        let Some(range) = scalar.content() else { return self.prose(scalar) };
+        match self.scan.meaning(range.start, &self.scan.text[range.clone()]) {
+            Meaning::Moved(text) => scalar.write(self.scan, &text),
+            Meaning::Same => {}
+            Meaning::Other => self.prose(scalar),
+        }
+    }
+
+    fn prose(&mut self, scalar: &Scalar) {
+        match scalar.style {
+            Style::Block => lines::scan(self.scan, scalar.raw.clone()),
+            _ => self.scan.prose(scalar.raw.clone()),
+        }
+    }
+}
+
+fn expects_image(parent: Option<&str>, key: &str, scalar: &Scalar, mapping: &Mapping) -> bool {
+    match key {
+        "name" => parent == Some("image"),
+        "container" => mapping.get("runs-on").is_some(),
+        "uses" => scalar.value.starts_with("docker://"),
+        _ => is_image_key(key),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,201 @@
+use crate::rewrite::mapping::Choice;
+use crate::rewrite::tests::{assert_changes, mapping, rewrite, rules};
+
+const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+#[test]
+fn manifests_of_kubernetes() {
+    let stays = assert_changes(
+        "pod.yaml",
+        &rules(),
+        r#"# image: nginx:1 in a comment stays
+spec:
+  initContainers: [{name: a, image: ⟦nginx→d.io/web/nginx⟧}, {"image":"⟦quay.io/a/b:1→d.io/m/b:1⟧"}]
+  containers:
+  - name: nginx
+    image:   "⟦nginx:1.25→d.io/web/nginx:1.25⟧"   # nginx:1.25
+    args: [--sidecar=⟦quay.io/a/b:2→d.io/m/b:2⟧, nginx:1.25]
+  - image: '⟦docker.io/bitnami/redis:7→d.io/x/y/redis:7⟧'
+    env: [{name: IMAGE, value: "⟦quay.io/a/b:3→d.io/m/b:3⟧"}]
+  - image: ⟦postgres:15→d.io/db/pg:1.15⟧
+  - image: ⟦busybox→d.io/m/bb:stable⟧
+  - image: postgres:17
+  - image: library/other
+---
+data:
+  pod.yaml: |
+    # image: nginx:1
+    image: ⟦nginx:1→d.io/web/nginx:1⟧
+    command: [nginx:1, ⟦quay.io/a/b:1→d.io/m/b:1⟧]
+image: >-
+  nginx
+quay.io/a/b:1: a key stays
+"#,
+    );
+    assert_eq!(stays, ["postgres:17: no rule covers it"]);
+}
+
+#[test]
+fn json_is_yaml() {
+    assert_changes(
+        "pod.json",
+        &rules(),
+        "{\n\t\"image\": \"⟦nginx:1→d.io/web/nginx:1⟧\",\n\t\"x\": [\"⟦quay.io/a/b:1→d.io/m/b:1⟧\"]\n}\n",
+    );
+}
+
+#[test]
+fn digests_stay_with_what_they_name() {
+    let rules = rules();
+    let text = format!(
+        "- image: ⟦quay.io/a/b:1→d.io/m/b:1⟧@{DIGEST}\n- image: ⟦quay.io/g/h→d.io/m/h⟧@{DIGEST}\n- image: \
+         ⟦quay.io/g/h:v1→d.io/m/h:kept⟧@{DIGEST}\n- image: quay.io/a/b@{DIGEST}\n"
+    );
+    assert_eq!(assert_changes("a.yaml", &rules, &text), [format!("quay.io/a/b@{DIGEST}: no rule covers it")]);
+}
+
+#[test]
+fn values_of_charts() {
+    let stays = assert_changes(
+        "values.yaml",
+        &rules(),
+        r#"
+whole: {image: {repository: ⟦quay.io/a/b→d.io/m/b⟧, tag: 1.2}}
+web:
+  image:
+    registry: ⟦docker.io→d.io⟧   # the registry
+    repository: ⟦bitnami/redis→x/y/redis⟧
+    tag: "7.2"
+    digest: ""
+short:
+  image: {repository: ⟦nginx→d.io/web/nginx⟧}
+open:
+  image:
+    repository: quay.io/c/d
+    tag: ""
+renamed:
+  image:
+    repository: ⟦postgres→d.io/db/pg⟧
+    tag: ⟦15→"1.15"⟧
+renamedQuoted:
+  image:
+    repository: ⟦docker.io/library/postgres→d.io/db/pg⟧
+    tag: '⟦16→1.16⟧'
+uncovered:
+  image: {registry: docker.io, repository: library/postgres, tag: "17"}
+old: {image: ⟦bitnami/redis→d.io/x/y/redis⟧, imageTag: "6"}
+split: {registry: ⟦quay.io/a→d.io/m⟧, repository: b, tag: v1}
+operator: {repository: ⟦quay.io/a→d.io/m⟧, image: b, version: v1}
+inside: {registry: ⟦quay.io→d.io⟧, image: "⟦a/b:1→m/b:1⟧"}
+source: {repository: nginx, branch: main}
+dependencies:
+- {name: nginx, repository: "https://quay.io/a/b", version: 1.2.3}
+with: {repository: bitnami/redis, ref: main}
+"#,
+    );
+    assert_eq!(
+        stays,
+        [
+            "quay.io/c/d: its tag is not written here, and no rule brings every tag",
+            "docker.io/library/postgres:17: no rule covers it",
+        ]
+    );
+}
+
+#[test]
+fn a_registry_from_elsewhere_in_a_chart_is_written_out_where_it_is_needed() {
+    assert_changes(
+        "values.yaml",
+        &rules(),
+        "global:\n  image:\n    registry: quay.io\ncontroller:\n  image:\n    # registry: quay.io\n    \
+         ⟦→registry: d.io\n    ⟧image: ⟦a/b→m/b⟧\n    tag: v1\nother:\n  image: {⟦→registry: d.io, ⟧repository: ⟦a/b→m/b⟧, tag: v1}\n",
+    );
+    // An empty field is filled: without it some charts put a host of their own before the repository.
+    assert_changes(
+        "values.yaml",
+        &rules(),
+        "a: {registry: \"⟦→d.io⟧\", repository: ⟦bitnami/redis→x/y/redis⟧, tag: 1}\nb:\n  registry:⟦→ d.io⟧\n  repository: \
+         ⟦nginx→web/nginx⟧\n  tag: 1\nc: {registry: ⟦~→d.io⟧, defaultRegistry: quay.io, repository: ⟦a/b→m/b⟧, tag: v1}\n",
+    );
+    // What overrides all cannot be changed for one.
+    let text = "global: {imageRegistry: quay.io}\nimage: {registry: docker.io, repository: a/b, tag: v1}\n";
+    let stays = assert_changes("values.yaml", &rules(), text);
+    assert_eq!(stays.len(), 1, "{stays:?}");
+}
+
+#[test]
+fn anchors_are_followed_to_images_and_parts_that_are_shared_stay() {
+    let stays = assert_changes(
+        "a.yaml",
+        &rules(),
+        "x-web: &web ⟦nginx:1→d.io/web/nginx:1⟧\na: {image: *web}\nb: &b {image: &i ⟦nginx:2→d.io/web/nginx:2⟧}\nc: {image: *i, <<: *b}\nd: \
+         {registry: &r quay.io, repository: a/b, tag: 1}\ne: {registry: *r, repository: other/b, tag: 1}\n",
+    );
+    assert_eq!(stays, ["quay.io/a/b:1: a part of it comes from elsewhere in the file; d.io/m/b is where it is now"]);
+}
+
+#[test]
+fn files_of_compose() {
+    let stays = assert_changes(
+        "compose.yaml",
+        &rules(),
+        "services:\n  web:\n    image: ⟦nginx→d.io/web/nginx⟧:${TAG:-1}\n  nginx:\n    image: ⟦bitnami/redis:7→d.io/x/y/redis:7⟧\n  db:\n    \
+         image: postgres:${PG}\n  other:\n    image: ${REGISTRY}/nginx:1\n",
+    );
+    assert_eq!(stays, ["postgres:${PG}: its tag is not written here, and no rule brings every tag"]);
+}
+
+#[test]
+fn workflows_of_github() {
+    assert_changes(
+        ".github/workflows/ci.yml",
+        &rules(),
+        "jobs:\n  a:\n    runs-on: ubuntu-latest\n    container: ⟦nginx:1→d.io/web/nginx:1⟧\n    services:\n      nginx:\n        image: \
+         ⟦nginx→d.io/web/nginx⟧\n    steps:\n    - uses: docker://⟦nginx:1→d.io/web/nginx:1⟧\n    - uses: nginx/nginx@v1\n    - run: |\n        docker run \
+         ⟦quay.io/a/b:1→d.io/m/b:1⟧ nginx:1\n  b: {container: nginx}\n  c: {runs-on: x, container: {image: ⟦nginx→d.io/web/nginx⟧}}\n",
+    );
+}
+
+#[test]
+fn jobs_of_gitlab() {
+    // A service is reached by the name of its image: that must not change.
+    let text = "default:\n  image: {name: \"⟦nginx:1→d.io/web/nginx:1⟧\", entrypoint: [\"\"]}\nservices:\n- ⟦nginx→name: \
+                d.io/web/nginx\n  alias: nginx⟧\ntest:\n  services: [⟦postgres:15→{name: d.io/db/pg:1.15, alias: postgres}⟧, \
+                {name: ⟦bitnami/redis→d.io/x/y/redis⟧, alias: cache}]\n  script: [nginx:1]\nother:\n  script: x\n  \
+                services:\n    - ⟦\"bitnami/redis:7\"→name: \"d.io/x/y/redis:7\"\n      alias: bitnami-redis⟧ # x\n    - name: \
+                ⟦nginx:1→d.io/web/nginx:1\n      alias: nginx⟧\n      command: [x]\n";
+    assert_changes(".gitlab-ci.yml", &rules(), text);
+    // Elsewhere services are something else.
+    assert_changes("route.yaml", &rules(), "spec:\n  routes:\n  - services:\n    - name: nginx\n      port: 80\n");
+}
+
+#[test]
+fn templates() {
+    let stays = assert_changes(
+        "templates/deployment.yaml",
+        &rules(),
+        "{{- if .Values.x }}\nspec:\n  {{- range .y }}\n  - image: ⟦nginx:1→d.io/web/nginx:1⟧ # x\n  - image: \"⟦nginx→d.io/web/nginx⟧:{{ .tag }}\"\n  - image: \"{{ .image }}:1\"\n  - image: postgres:{{ .pg }}\n  # image: nginx:1\n  {{- end }}\n  args: {{ .a | toYaml }}\n  x: ⟦quay.io/a/b:1→d.io/m/b:1⟧\n{{- end }}\n",
+    );
+    assert_eq!(stays, ["postgres:{{ .pg }}: its tag is not written here, and no rule brings every tag"]);
+    // Also where not even that is YAML.
+    assert_changes(
+        "a.tpl",
+        &rules(),
+        "a: b: c\n  image: ⟦nginx:1→d.io/web/nginx:1⟧\n\t- image: '⟦nginx→d.io/web/nginx⟧'\n# image: nginx\n",
+    );
+}
+
+#[test]
+fn what_went_to_several_places_is_asked_for() {
+    let images =
+        r#"{"quay.io/a/b": ["d.io/east/b", "e.io/west/b"], "quay.io/c/d:1": ["d.io/east/d:1", "d.io/east/d:x"]}"#;
+    let text = "- image: quay.io/a/b:1\n- image: quay.io/c/d:1\n";
+    let rewritten = rewrite("a.yaml", text, &mapping(images, Choice::default()));
+    assert_eq!(rewritten.several, ["quay.io/a/b:1"]);
+    let chosen = Choice { to: Some("e.io/west".parse().unwrap()), ..Choice::default() };
+    let rewritten = rewrite("a.yaml", text, &mapping(images, chosen));
+    assert_eq!(
+        (rewritten.several.len(), rewritten.text.as_str()),
+        (0, "- image: e.io/west/b:1\n- image: d.io/east/d:1\n")
+    );
+}
