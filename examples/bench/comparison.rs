@@ -44,6 +44,13 @@ pub struct Results {
     pub again: Vec<Run>,
 }
 
+impl Results {
+    /// Whether the tool said every time that all is well.
+    pub fn succeeded(&self) -> bool {
+        self.first.iter().chain(&self.again).all(|run| run.cost.success)
+    }
+}
+
 /// Fills the source, has every tool migrate in every round, and clears up.
 pub fn compare(kind: Kind, tools: &[Tool], settings: &Settings) -> anyhow::Result<(Workload, Vec<Results>)> {
     let source = Storage::new(settings.folder.join("source"));
@@ -56,25 +63,27 @@ pub fn compare(kind: Kind, tools: &[Tool], settings: &Settings) -> anyhow::Resul
         tools.iter().map(|&tool| Results { tool, first: Vec::new(), wrong: Vec::new(), again: Vec::new() }).collect();
     let runtime = Runtime::new().context("no runtime for the relays")?;
     for round in 1..=settings.rounds {
-        for result in &mut results {
+        // Who failed once is not measured again.
+        for result in results.iter_mut().filter(|result| result.succeeded()) {
             let tool = result.tool;
+            let tell = |what: &str, run: &Run| {
+                eprintln!("{kind:?} round {round}: {} {what} {:.2} s", tool.name(), run.cost.wall.as_secs_f64());
+            };
             let folder = settings.folder.join("tool");
             destination.clear()?;
             Storage::new(folder.clone()).clear()?;
             fs::create_dir_all(&folder)?;
 
             let first = sides.run(tool, &folder, &runtime)?;
-            let wrong = wrong(&workload, &destination);
-            eprint!("{kind:?} round {round}: {} {:.2} s", tool.name(), first.cost.wall.as_secs_f64());
+            tell("first copy", &first);
             result.first.push(first);
-            result.wrong.push(wrong);
+            result.wrong.push(wrong(&workload, &destination));
             // A floor compares nothing.
-            if !tool.is_floor() {
+            if result.succeeded() && !tool.is_floor() {
                 let again = sides.run(tool, &folder, &runtime)?;
-                eprint!(", again {:.2} s", again.cost.wall.as_secs_f64());
+                tell("nothing to do", &again);
                 result.again.push(again);
             }
-            eprintln!();
         }
     }
     destination.clear()?;

@@ -39,7 +39,7 @@ fn first(workload: &Workload, results: &[Results]) {
     row(["tool", "wall s", "CPU s", "peak MiB", "requests", "MB read", "MB written", "blobs read twice", "wrong"]);
     row(["---"; 9]);
     for result in results {
-        let cells = costs(result.tool, &result.first);
+        let cells = costs(result, &result.first);
         let read = median(&result.first, |run| run.source.bytes_read() / 1_000_000);
         let written = median(&result.first, |run| run.destination.bytes_written(&workload.blobs) / 1_000_000);
         let twice = result.first.iter().map(|run| run.source.read_again()).max().unwrap_or(0);
@@ -55,17 +55,17 @@ fn again(results: &[Results]) {
     row(["tool", "wall s", "CPU s", "peak MiB", "requests"]);
     row(["---"; 5]);
     for result in results.iter().filter(|result| !result.again.is_empty()) {
-        row(costs(result.tool, &result.again));
+        row(costs(result, &result.again));
     }
     println!();
 }
 
 /// What both tables begin with.
-fn costs(tool: Tool, runs: &[Run]) -> [String; 5] {
-    let failed = runs.iter().any(|run| !run.cost.success);
+fn costs(result: &Results, runs: &[Run]) -> [String; 5] {
+    let name = result.tool.name();
     let (source, destination) = (median(runs, |run| run.source.all()), median(runs, |run| run.destination.all()));
     [
-        if failed { format!("{} (FAILED)", tool.name()) } else { tool.name() },
+        if result.succeeded() { name } else { format!("{name} (FAILED)") },
         spread(runs, |run| run.cost.wall),
         spread(runs, |run| run.cost.cpu),
         format!("{:.0}", median(runs, |run| run.cost.peak) as f64 / f64::from(1 << 20)),
@@ -117,7 +117,9 @@ fn ratios(least: &Least, results: &[Results]) {
         String::new(),
         ratio(again as f64, (least.again.0 + least.again.1) as f64),
     ]);
-    for result in results.iter().filter(|result| result.tool.is_floor() || result.tool.is_peer()) {
+    // Who failed was fast for a reason.
+    let others = results.iter().filter(|result| result.tool.is_floor() || result.tool.is_peer());
+    for result in others.filter(|result| result.succeeded()) {
         let of = |ours: &[Run], theirs: &[Run], value: fn(&Run) -> Duration| {
             ratio(median(ours, value).as_secs_f64(), median(theirs, value).as_secs_f64())
         };
