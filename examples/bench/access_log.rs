@@ -115,3 +115,34 @@ fn kind(method: &str, url: &Url, status: u16) -> Kind {
         _ => Kind::Other,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_told_apart_and_bytes_counted() {
+        let digest = |n: u8| format!("sha256:{}", format!("{n:02x}").repeat(32));
+        let mut requests = Requests::default();
+        let mut add = |request: &str, status: u16, bytes: u64| {
+            let line =
+                format!(r#"127.0.0.1 - - [01/Jan/2025:00:00:00 +0000] "{request} HTTP/1.1" {status} {bytes} "" "x""#);
+            requests.add(&line).unwrap();
+        };
+        add("GET /v2/", 200, 2);
+        add("GET /v2/a/b/tags/list?n=1000", 200, 90);
+        add(&format!("GET /v2/a/b/blobs/{}", digest(1)), 200, 500);
+        add(&format!("GET /v2/a/b/blobs/{}", digest(1)), 206, 100);
+        add(&format!("GET /v2/a/b/blobs/{}", digest(2)), 404, 70);
+        add(&format!("POST /v2/c/d/blobs/uploads/?mount={}&from=c%2Fd", digest(1)), 202, 0);
+        add(&format!("POST /v2/c/e/blobs/uploads/?mount={}&from=c%2Fd", digest(1)), 201, 0);
+        add(&format!("PUT /v2/c/d/blobs/uploads/1?_state=x&digest={}", digest(1).replace(':', "%3A")), 201, 0);
+        add("PUT /v2/c/d/manifests/1", 201, 0);
+
+        let one = [Kind::Ping, Kind::TagList, Kind::UploadStart, Kind::Mount, Kind::UploadFinish, Kind::ManifestPut];
+        assert!(one.iter().all(|&kind| requests.count(kind) == 1), "{requests:?}");
+        assert_eq!((requests.count(Kind::BlobGet), requests.all()), (3, 9));
+        assert_eq!((requests.bytes_read(), requests.read_again()), (600, 1));
+        assert_eq!(requests.bytes_written(&BTreeMap::from([(digest(1), 500), (digest(2), 7)])), 500);
+    }
+}

@@ -27,7 +27,7 @@ mod table;
 mod tool;
 mod workload;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -96,9 +96,24 @@ fn main() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Has an interruption leave no gigabytes behind. The registries and tools get the terminal's signal themselves.
+fn clear_up_when_interrupted(folder: &Path) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let folder = folder.to_owned();
+    std::thread::spawn(move || {
+        if runtime.block_on(tokio::signal::ctrl_c()).is_ok() {
+            // Whatever cannot be removed, the run is over.
+            let _ = std::fs::remove_dir_all(folder);
+            std::process::exit(130);
+        }
+    });
+    Ok(())
+}
+
 fn bench(arguments: &Arguments) -> anyhow::Result<()> {
     ensure!(!cfg!(debug_assertions), "measure what users run: cargo run --release --example bench");
     let folder = machine::folder()?;
+    clear_up_when_interrupted(folder.path())?;
     println!("Machine: {}; data in {}", machine::describe(), folder.path().display());
     if arguments.scale {
         println!("\n## Growth: runs with nothing to do, registries in the memory of the benchmark\n");

@@ -246,3 +246,24 @@ impl Builder<'_> {
         Ok(Named { media_type, digest, size })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::floor::Least;
+
+    #[test]
+    fn a_workload_is_always_the_same_and_its_floor_is_counted_exactly() {
+        let folder = tempfile::tempdir().unwrap();
+        let [one, other] = ["one", "other"].map(|name| {
+            let storage = Storage::new(folder.path().join(name));
+            Workload::build(Kind::C, true, &storage).unwrap()
+        });
+        assert_eq!(serde_json::to_value(&one).unwrap(), serde_json::to_value(&other).unwrap());
+        let least = Least::of(&one);
+        // 200 tags; a base, 20 further layers and 200 configurations.
+        assert_eq!(least.source, 1 + 1 + 200 + 221);
+        assert_eq!(least.destination, 1 + 1 + 2 * 221 + 200);
+        assert_eq!(least.again, (1 + 1 + 200, 1 + 200));
+    }
+}
