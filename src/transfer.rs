@@ -43,9 +43,9 @@ mod queue;
 mod referrers;
 mod stream;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -126,6 +126,8 @@ pub struct Engine {
     pulls: Pulls,
     /// The repositories that are being written to in this round.
     destinations: Mutex<HashMap<Repository, Arc<Destination>>>,
+    /// Those that are known to take what is sent.
+    open: Mutex<HashSet<Repository>>,
     digest_tags: DigestTags,
     /// Ends with the round: no blob is moved for which nobody waits any more.
     round: Mutex<CancellationToken>,
@@ -154,13 +156,14 @@ impl Engine {
             beliefs: Beliefs::default(),
             pulls: Pulls::default(),
             destinations: Mutex::default(),
+            open: Mutex::default(),
             digest_tags: DigestTags::default(),
         })
     }
 
     /// Runs every task once. The outcomes stand in the order of the tasks. `last` if what fails is not tried again.
     pub async fn run(self: &Arc<Self>, tasks: &[Arc<Task>], last: bool) -> Vec<Outcome> {
-        *self.round.lock().unwrap_or_else(PoisonError::into_inner) = self.cancel.child_token();
+        *lock(&self.round) = self.cancel.child_token();
         self.board.forget_failures();
         let mut outcomes: Vec<Outcome> = vec![Err(Failure::cancelled()); tasks.len()];
         let mut queue = Queue::new(tasks);
@@ -194,10 +197,12 @@ impl Engine {
             if let Some(repository) = queue.ended(job) {
                 let destination = self.destinations().remove(repository);
                 self.board.close(repository);
+                let Some(destination) = destination else { continue };
+                if destination.is_open() {
+                    lock(&self.open).insert(repository.clone());
+                }
                 // All that was wanted there was mounted, or there already.
-                if let Some(destination) = destination
-                    && let Some(upload) = destination.take_first_upload()
-                {
+                if let Some(upload) = destination.take_first_upload() {
                     self.flights.spawn(async move { destination.client.cancel_upload(upload).await });
                 }
             }
@@ -212,7 +217,10 @@ impl Engine {
     /// One of `images` that go to the same repository in this round.
     fn image(self: &Arc<Self>, job: usize, task: &Arc<Task>, images: usize) -> Image {
         let repository = &task.destination.repository;
-        let new = || Arc::new(Destination::new(self.clients.writer(repository), images, self.policy.force));
+        let new = || {
+            let known_open = lock(&self.open).contains(repository);
+            Arc::new(Destination::new(self.clients.writer(repository), images, self.policy.force, known_open))
+        };
         let destination = self.destinations().entry(repository.clone()).or_insert_with(new).clone();
         let source = self.clients.reader(&task.source.repository);
         Image {
@@ -246,16 +254,21 @@ impl Engine {
     }
 
     fn round(&self) -> CancellationToken {
-        self.round.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.round).clone()
     }
 
     fn tell(&self, event: Event) {
         self.listener.hear(&event);
     }
 
-    fn destinations(&self) -> std::sync::MutexGuard<'_, HashMap<Repository, Arc<Destination>>> {
-        self.destinations.lock().unwrap_or_else(PoisonError::into_inner)
+    fn destinations(&self) -> MutexGuard<'_, HashMap<Repository, Arc<Destination>>> {
+        lock(&self.destinations)
     }
+}
+
+/// What is behind these locks is whole between any two calls, so a panic elsewhere does not spoil it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -21,8 +21,11 @@ pub(super) struct Destination {
     tags: Shared<Arc<Tags>, Error>,
     /// Nothing here is believed to be whole.
     force: bool,
+    /// It took something in an earlier round.
+    known_open: bool,
     /// Whether it takes what is sent, where that is not known from its tags.
     probed: Shared<Option<Error>, Error>,
+    opening: tokio::sync::Mutex<()>,
     /// The upload by which that was found out, until a blob is sent into it.
     first_upload: Mutex<Option<Upload>>,
     blob_found: AtomicBool,
@@ -51,13 +54,15 @@ enum Tags {
 }
 
 impl Destination {
-    pub fn new(client: RepositoryClient, images: usize, force: bool) -> Self {
+    pub fn new(client: RepositoryClient, images: usize, force: bool, known_open: bool) -> Self {
         Self {
             client,
             images,
             force,
+            known_open,
             tags: Shared::default(),
             probed: Shared::default(),
+            opening: tokio::sync::Mutex::default(),
             first_upload: Mutex::default(),
             blob_found: AtomicBool::new(false),
             manifests: Mutex::default(),
@@ -100,14 +105,38 @@ impl Destination {
         }
     }
 
+    /// Reads what is to come here, and sees to it that it can. The first who has something to bring asks, and the others
+    /// wait for what it learns, so that little is read which nobody takes. It asks only when it has something: some
+    /// registries make a repository for whoever may push to it.
+    pub async fn open_for<T>(&self, read: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        if self.may_be_closed() {
+            let _first = self.opening.lock().await;
+            if let Some(Some(error)) = self.probed.peek() {
+                return Err(error);
+            }
+            if self.may_be_closed() {
+                let value = read.await?;
+                self.check_open().await?;
+                return Ok(value);
+            }
+        }
+        read.await
+    }
+
+    fn may_be_closed(&self) -> bool {
+        let seen = match self.tags.peek().as_deref() {
+            Some(Tags::SomeThere) => true,
+            Some(Tags::Listed(tags)) => !tags.is_empty(),
+            _ => false,
+        };
+        !seen && !self.known_open && !matches!(self.probed.peek(), Some(None))
+    }
+
     /// Sees to it that what is not there yet can come to be there. Some registries make no repository with the first push:
-    /// one upload tells it for all images that would go there, before anything of them is read, and is then used by the
-    /// first of their blobs.
+    /// one upload tells it for all images that would go there, before any blob is read, and is then used by the first.
     pub async fn check_open(&self) -> Result<(), Error> {
-        match self.tags.peek().as_deref() {
-            Some(Tags::SomeThere) => return Ok(()),
-            Some(Tags::Listed(tags)) if !tags.is_empty() => return Ok(()),
-            _ => {}
+        if !self.may_be_closed() {
+            return Ok(());
         }
         let probe = async || {
             Ok(match self.client.start_upload().await {
@@ -127,6 +156,11 @@ impl Destination {
             Some(error) => Err(error),
             None => Ok(()),
         }
+    }
+
+    /// Whether it is known to take what is sent.
+    pub fn is_open(&self) -> bool {
+        self.known_open || matches!(self.probed.peek(), Some(None))
     }
 
     /// The upload that was opened to see whether the repository takes any, for the first who wants it.

@@ -86,7 +86,7 @@ impl Image {
 
     async fn bring(&self) -> Result<Brought, Failure> {
         let conversion = &self.conversion;
-        let (mut there, wanted) = self.compare_where_open().await.map_err(|error| error.to_failure())?;
+        let (mut there, wanted) = self.compare_or_say_why().await.map_err(|error| error.to_failure())?;
         self.ledger.before(there.as_ref());
         if let Some(wanted) = &wanted {
             self.ledger.source(wanted);
@@ -94,7 +94,12 @@ impl Image {
                 return Ok(Brought::up_to_date(None));
             }
         }
-        let manifest = self.read(wanted.as_ref()).await.map_err(|error| error.to_failure())?;
+        let reading = self.read(wanted.as_ref());
+        let manifest = match &there {
+            Some(_) => reading.await,
+            None => self.destination.open_for(reading).await,
+        };
+        let manifest = manifest.map_err(|error| error.to_failure())?;
         self.ledger.source(&manifest.digest);
         let target = conversion.apply(Arc::unwrap_or_clone(manifest), &self.source).await;
         let tree = match target.map_err(|refusal| refusal.to_failure(self.source.repository().registry()))? {
@@ -162,13 +167,9 @@ impl Image {
         clobbered(&self.task, self.ledger.facts().source_digest.as_ref(), there, wanted)
     }
 
-    /// Compares; and sees to it that the destination is there and takes anything before more is read of an image.
-    async fn compare_where_open(&self) -> Result<(Option<Digest>, Option<Digest>), Error> {
+    /// Compares. Where the destination cannot be asked, an upload may tell why.
+    async fn compare_or_say_why(&self) -> Result<(Option<Digest>, Option<Digest>), Error> {
         match self.compare().await {
-            Ok((None, wanted)) => {
-                self.destination.check_open().await?;
-                Ok((None, wanted))
-            }
             // Some say the same of a repository that they do not have as of a tag that is not for us.
             Err(error) if error.is_refused_repository() && error.registry == *self.destination.registry() => {
                 self.destination.check_open().await?;

@@ -26,7 +26,7 @@ impl Ground {
     /// A repository to which `images` images of this round go.
     pub fn new(client: RepositoryClient, images: usize, force: bool) -> Self {
         Self {
-            destination: Destination::new(client, images, force),
+            destination: Destination::new(client, images, force, false),
             force,
             is_hidden: AtomicBool::new(false),
             manifests: Mutex::default(),

@@ -50,7 +50,7 @@ async fn repositories_that_ecr_does_not_have_are_named_together_and_asked_for_on
     }
     assert_eq!(destination.count(Kind::Mount), 0);
     let read = [Kind::ManifestGet, Kind::BlobGet].map(|kind| source.count(kind));
-    assert_eq!(read, [0, 0], "what nobody can take was read");
+    assert_eq!(read, [2, 0], "more was read than the one manifest that each repository was asked for");
 
     destination.create("moved/a");
     let outcome = migration.run().await;
@@ -108,7 +108,7 @@ async fn an_image_put_by_digest_alone_needs_a_repository_too() {
         .await;
     outcome.assert_failures(1, 1, 0);
     assert_eq!(remedies(&outcome).len(), 1);
-    assert_eq!(source.count(Kind::ManifestGet), 0);
+    assert_eq!([Kind::ManifestGet, Kind::BlobGet].map(|kind| source.count(kind)), [1, 0]);
 }
 
 #[tokio::test]
@@ -122,6 +122,6 @@ async fn an_account_that_may_not_push_is_told_so_after_one_question() {
     let to = format!("{}/moved/a:v0", destination.host());
     outcome.assert_failed(&source.reference("team/a", "v0"), &to, &["403", "may use this repository"]);
     assert_eq!(destination.count(Kind::UploadStart), 2);
-    assert_eq!(source.count(Kind::ManifestGet), 0);
+    assert_eq!([Kind::ManifestGet, Kind::BlobGet].map(|kind| source.count(kind)), [2, 0]);
     assert_eq!(remedies(&outcome), [""; 0]);
 }
