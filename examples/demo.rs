@@ -49,7 +49,7 @@ async fn demo() -> anyhow::Result<()> {
         "\nBlobs read from the source: {}, sent: {}, linked within the destination: {}.",
         source.count(Kind::BlobGet),
         destination.count(Kind::UploadFinish),
-        destination.count(Kind::Mount) - destination.count(Kind::UploadFinish),
+        destination.count(Kind::Mount) + destination.count(Kind::UploadStart) - destination.count(Kind::UploadFinish),
     );
 
     source.clear_log();

@@ -25,6 +25,8 @@
 //! | [`file`] | files that are replaced whole |
 //! | [`cluster`] | images.json from the workloads of a Kubernetes cluster |
 //! | [`cli`], [`logging`] | the command line |
+//!
+//! [`guide`] is for operators: registries one by one, tuning, messages, the check-list after a migration.
 
 // Nothing from outside may end in a panic, and printing is the report's business.
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
@@ -35,6 +37,8 @@ pub mod cluster;
 pub mod config;
 pub mod digest;
 pub mod event;
+#[doc = include_str!("../examples/guide.md")]
+pub mod guide {}
 pub mod file;
 pub mod logging;
 pub mod plan;

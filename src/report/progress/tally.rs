@@ -140,6 +140,9 @@ impl Tally {
             return format!("listing tags: {} so far", self.listed);
         }
         let size = |bytes| ByteSize(bytes).display().iec();
+        if self.started == 0 {
+            return format!("{} images", self.images);
+        }
         let mut line = format!("{}/{} images", self.done + self.failed, self.images);
         if self.failed > 0 {
             line.push_str(&format!(", {} failed", self.failed));
