@@ -10,6 +10,7 @@ mod expand;
 mod file;
 mod images;
 mod json;
+mod misspelt;
 mod name;
 mod place;
 mod recorded;
@@ -111,7 +112,8 @@ pub fn load(sources: &Sources, environment: Environment) -> Result<Configuration
         return Err(ConfigError::Unset(used));
     }
     let unused = unused.iter().map(|variable| format!("{variable}; no rule uses this entry"));
-    let warnings = unused.chain(rules.iter().filter_map(Rule::warning)).collect();
+    let remarks = rules.iter().filter_map(Rule::warning).chain(misspelt::warnings(&rules, &auth.hosts));
+    let warnings = unused.chain(remarks).collect();
     let mut keyring = auth.keyring;
     keyring.set_store(Box::new(docker::UserStore::new(environment)));
     Ok(Configuration { keyring, rules, invalid, warnings })

@@ -1,0 +1,49 @@
+//! Registries that look like a misspelt host of auth.json.
+
+use std::collections::{BTreeSet, HashSet};
+
+use super::rule::Rule;
+use crate::reference::Registry;
+
+/// Letters in which a misspelt host differs, at most.
+const DIFFERENCE: usize = 2;
+/// Shorter hosts differ in so few letters by chance.
+const SHORTEST: usize = 8;
+
+/// A warning for each registry of `rules` that is not among `hosts` but almost is. Ports do not count: several registries
+/// of one host are usual.
+pub(super) fn warnings(rules: &[Rule], hosts: &HashSet<Registry>) -> impl Iterator<Item = String> {
+    let named = |rule: &Rule| {
+        let repositories = [rule.images.source(), rule.images.destination()];
+        repositories.map(|repository| repository.map(|repository| repository.registry().clone()))
+    };
+    let registries: BTreeSet<Registry> = rules.iter().flat_map(named).flatten().collect();
+    registries.into_iter().filter(|registry| !hosts.contains(registry)).filter_map(|registry| {
+        let meant = hosts.iter().filter(|host| is_almost(registry.as_str(), host.as_str())).min()?;
+        Some(format!("{registry} has no entry in auth.json; is {meant} meant, which has one?"))
+    })
+}
+
+fn is_almost(written: &str, known: &str) -> bool {
+    let host = |text: &str| text.split(':').next().unwrap_or_default().to_owned();
+    let (written, known) = (host(written), host(known));
+    // Regions and accounts differ in digits, on purpose.
+    let letters = |text: &str| text.chars().filter(|c| !c.is_ascii_digit()).collect::<String>();
+    let differs_in_digits = letters(&written) == letters(&known);
+    !differs_in_digits && known.len() >= SHORTEST && strsim::osa_distance(&written, &known) <= DIFFERENCE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_almost;
+
+    #[test]
+    fn a_slip_of_the_pen_is_told_from_another_host() {
+        assert!(is_almost("swr.exmple.com", "swr.example.com"));
+        assert!(is_almost("registyr.example.com", "registry.example.com"));
+        assert!(!is_almost("swr.cn-north-1.myhuaweicloud.com", "swr.cn-north-4.myhuaweicloud.com"), "another region");
+        assert!(!is_almost("127.0.0.1:5001", "127.0.0.1:5000"));
+        assert!(!is_almost("quay.io", "quai.io"), "too short to tell");
+        assert!(!is_almost("docker.example.com", "harbor.example.com"));
+    }
+}
