@@ -198,7 +198,10 @@ impl Engine {
                 if let Some(destination) = destination
                     && let Some(upload) = destination.take_first_upload()
                 {
-                    self.flights.spawn(async move { destination.client.cancel_upload(upload).await });
+                    let cancel = self.cancel.clone();
+                    let courtesy = async move { destination.client.cancel_upload(upload).await };
+                    // Whoever is told to stop stops.
+                    self.flights.spawn(async move { cancel.run_until_cancelled(courtesy).await });
                 }
             }
         }

@@ -37,7 +37,27 @@ pub(super) struct Destination {
 pub(super) type Referred = Arc<Shared<Arc<[Digest]>, Failure>>;
 
 /// Filled when a manifest is there with all that it names: with the bytes of all that, if it was read.
-pub(super) type Settled = Arc<Shared<Option<u64>, Failure>>;
+pub(super) type Settled = Arc<Shared<Option<u64>, Unsettled>>;
+
+/// Why a manifest is not there.
+#[derive(Debug, Clone)]
+pub(super) struct Unsettled {
+    pub failure: Failure,
+    /// Whether it was refused under one tag, when all that it names was there. That says nothing of other tags.
+    pub of_tag: bool,
+}
+
+impl From<Failure> for Unsettled {
+    fn from(failure: Failure) -> Self {
+        Self { failure, of_tag: false }
+    }
+}
+
+impl From<Unsettled> for Failure {
+    fn from(unsettled: Unsettled) -> Self {
+        unsettled.failure
+    }
+}
 
 /// What is known of the tags.
 enum Tags {

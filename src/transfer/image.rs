@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use super::Engine;
 use super::board::{Came, Wanted};
 use super::convert::{Conversion, Target, Tree};
-use super::destination::Destination;
+use super::destination::{Destination, Unsettled};
 use super::ledger::Ledger;
 use crate::digest::Digest;
 use crate::event::{Category, Event, Failure, Success};
@@ -224,16 +224,23 @@ impl Image {
     /// costs just this one request.
     async fn place(&self, manifest: &Manifest) -> Result<(), Failure> {
         let place = &self.place_of(manifest);
-        let mut placed = false;
-        let settle = async || {
-            if self.is_there(&Identifier::Digest(manifest.digest.clone())).await? {
-                return Ok(None);
-            }
-            placed = true;
-            self.commit(manifest, place, 0).await
-        };
         let settled = self.destination.settled(&manifest.digest, self.source.repository());
-        self.ledger.size(settled.get(|_| true, settle).await?);
+        let (mut tried, mut placed) = (false, false);
+        let bytes = loop {
+            let settle = async || {
+                tried = true;
+                if self.is_there(&Identifier::Digest(manifest.digest.clone())).await? {
+                    return Ok(None);
+                }
+                placed = true;
+                self.commit(manifest, place, 0).await
+            };
+            match settled.get(|_| true, settle).await {
+                Err(Unsettled { of_tag: true, .. }) if !tried => {}
+                settled => break settled?,
+            }
+        };
+        self.ledger.size(bytes);
         if placed {
             return Ok(());
         }
@@ -259,16 +266,18 @@ impl Image {
             }
             let manifest = self.manifest_of(child).await?;
             if manifest.bytes.len() as u64 != child.size {
-                return Err(self.corrupt(format!(
+                let reason = format!(
                     "manifest {} has {} bytes, but the index that names it says {}",
                     child.digest,
                     manifest.bytes.len(),
                     child.size
-                )));
+                );
+                return Err(self.corrupt(reason).into());
             }
             self.commit(&manifest, &by_digest, depth).await
         };
-        self.destination.settled(&child.digest, self.source.repository()).get(|_| true, settle).await
+        let settled = self.destination.settled(&child.digest, self.source.repository());
+        Ok(settled.get(|_| true, settle).await?)
     }
 
     /// A manifest below the root.
@@ -298,12 +307,13 @@ impl Image {
         manifest: &Manifest,
         identifier: &Identifier,
         depth: usize,
-    ) -> Result<Option<u64>, Failure> {
+    ) -> Result<Option<u64>, Unsettled> {
         let mut repairs = 0;
         loop {
             let parts = self.bring_parts(manifest, depth).await?;
             if depth == 0 {
-                self.check_clobber(&manifest.digest).await?;
+                let checked = self.check_clobber(&manifest.digest).await;
+                checked.map_err(|failure| Unsettled { of_tag: !failure.transient, failure })?;
             }
             let error = match self.destination.client.put_manifest(identifier, manifest).await {
                 Ok(()) => {
@@ -314,7 +324,8 @@ impl Image {
                 Err(error) => error,
             };
             if !parts_are_missing(&error) || repairs == REPAIRS {
-                return Err(self.refused(&error, manifest, depth));
+                let of_tag = depth == 0 && !parts_are_missing(&error) && !error.is_transient();
+                return Err(Unsettled { failure: self.refused(&error, manifest, depth), of_tag });
             }
             // Either a replica lags behind, or blobs were collected: look again, after a moment.
             repairs += 1;
