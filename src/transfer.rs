@@ -44,7 +44,7 @@ mod referrers;
 mod stream;
 
 use std::collections::HashMap;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::task::{Id, JoinSet};
@@ -131,6 +131,8 @@ pub struct Engine {
     round: Mutex<CancellationToken>,
     flights: TaskTracker,
     flights_started: AtomicU64,
+    /// Whether a round is over, which may have left blobs where there is no tag yet.
+    is_repeated: AtomicBool,
 }
 
 impl Engine {
@@ -145,6 +147,7 @@ impl Engine {
             round: Mutex::new(cancel.child_token()),
             flights: TaskTracker::new(),
             flights_started: AtomicU64::new(0),
+            is_repeated: AtomicBool::new(false),
             clients,
             listener,
             cancel,
@@ -209,13 +212,20 @@ impl Engine {
         self.flights.close();
         self.flights.wait().await;
         self.flights.reopen();
+        self.is_repeated.store(true, Relaxed);
         outcomes
     }
 
     /// One of `images` that go to the same repository in this round.
     fn image(self: &Arc<Self>, job: usize, task: &Arc<Task>, images: usize) -> Image {
         let repository = &task.destination.repository;
-        let new = || Arc::new(Destination::new(self.clients.writer(repository), images, self.policy.force));
+        let new = || {
+            let destination = Destination::new(self.clients.writer(repository), images, self.policy.force);
+            if self.is_repeated.load(Relaxed) {
+                destination.note_blob_found();
+            }
+            Arc::new(destination)
+        };
         let destination = self.destinations().entry(repository.clone()).or_insert_with(new).clone();
         let source = self.clients.reader(&task.source.repository);
         Image {
@@ -243,9 +253,12 @@ impl Engine {
         self.destinations().get(repository).is_some_and(|destination| destination.seems_empty())
     }
 
+    /// The upload by which the repository was found to be open, if a small blob is hardly there already.
     fn take_first_upload(&self, repository: &Repository) -> Option<Upload> {
         let destination = self.destinations().get(repository).cloned();
-        destination.and_then(|destination| destination.take_first_upload())
+        destination
+            .filter(|destination| !destination.has_blobs())
+            .and_then(|destination| destination.take_first_upload())
     }
 
     fn round(&self) -> CancellationToken {

@@ -175,10 +175,15 @@ impl Destination {
     /// Whether it is likely that there are no blobs. An interrupted run may have left some where there is no tag yet;
     /// once one is found, others are expected.
     pub fn seems_empty(&self) -> bool {
-        self.has_no_tags() && !self.blob_found.load(Relaxed) && !self.force
+        self.has_no_tags() && !self.has_blobs() && !self.force
     }
 
-    /// Notes that a blob was here before this run.
+    /// Whether a blob was found, or may have been left by an earlier round.
+    pub fn has_blobs(&self) -> bool {
+        self.blob_found.load(Relaxed)
+    }
+
+    /// Notes that a blob was here before this round.
     pub fn note_blob_found(&self) {
         self.blob_found.store(true, Relaxed);
     }
