@@ -1,23 +1,46 @@
-//! Replacing a file whole: nobody ever sees half of it.
+//! Replacing a file whole: whoever reads it meanwhile, or after a crash, has the old one or the new one.
 
-use std::fs::{self, File, Permissions};
-use std::io::{self, Write as _};
+use std::fs::{File, Permissions};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-/// Puts a file with `content` in the place of `path`, which must not be a link. The new file is written beside it
-/// first; it has `permissions` if they are given.
-pub fn replace(path: &Path, content: &[u8], permissions: Option<Permissions>) -> io::Result<()> {
-    let temporary = beside(path, &format!(".tmp{}", std::process::id()));
-    let written = File::create_new(&temporary).and_then(|mut file| {
-        if let Some(permissions) = permissions {
-            file.set_permissions(permissions)?;
-        }
-        file.write_all(content)?;
-        file.sync_all()
-    });
-    written.and_then(|()| fs::rename(&temporary, path)).inspect_err(|_| {
-        let _ = fs::remove_file(&temporary);
-    })
+/// Who may read and write the file that takes another's place.
+pub enum Access {
+    /// Its owner alone.
+    Owner,
+    /// Whoever may use what its owner makes.
+    Usual,
+    /// Those who had the old one.
+    As(Permissions),
+}
+
+/// Puts a file with what `fill` writes in the place of `path`, which must not be a link. The new file is written beside it
+/// first.
+pub fn replace(path: &Path, access: Access, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".image-migrator-");
+    #[cfg(unix)]
+    if let Access::Usual = access {
+        use std::os::unix::fs::PermissionsExt as _;
+        // Less what the umask takes away.
+        builder.permissions(Permissions::from_mode(0o666));
+    }
+    let mut temporary = builder.tempfile_in(folder(path))?;
+    if let Access::As(permissions) = access {
+        temporary.as_file().set_permissions(permissions)?;
+    }
+    let mut writer = BufWriter::with_capacity(1 << 16, temporary.as_file_mut());
+    fill(&mut writer)?;
+    writer.flush()?;
+    drop(writer);
+    temporary.as_file().sync_all()?;
+    temporary.persist(path)?;
+    sync_folder(path)
+}
+
+/// The folder in which a file is.
+pub fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// A path in the same folder: `suffix` follows the file's name.
@@ -25,4 +48,38 @@ pub fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
+}
+
+/// So that the new name is there after a crash, too.
+#[cfg(unix)]
+fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(folder(path))?.sync_all()
+}
+
+#[cfg(not(unix))]
+fn sync_folder(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_for_those_it_should_be_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        // As any other file of this user.
+        let usual = File::create(folder.path().join("usual")).unwrap().metadata().unwrap().permissions().mode();
+        for (access, mode) in
+            [(Access::Usual, usual & 0o777), (Access::Owner, 0o600), (Access::As(Permissions::from_mode(0o640)), 0o640)]
+        {
+            replace(&path, access, |writer| writer.write_all(b"new")).unwrap();
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, mode);
+        }
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+    }
 }

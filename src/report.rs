@@ -81,7 +81,8 @@ impl Report {
         tracing::warn!("{text}");
     }
 
-    /// Names what failed, once each, then what to create before the next run, then the totals, then the summary, which is the last line of output and log.
+    /// Names what failed, once each, then what to create before the next run, then the totals, then the summary, which is
+    /// the last line of output and log.
     pub fn finish(&self, ending: &Ending, invalid: usize) {
         for (line, category) in text::failures(ending) {
             log::failed(&line, category);

@@ -29,6 +29,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::file::{self, Access};
 use crate::reference::Repository;
 use content::Content;
 use scan::{Findings, Scan};
@@ -194,7 +195,7 @@ impl Changed {
         if permissions.readonly() {
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, "it is read-only"));
         }
-        crate::file::replace(&path, &self.after, Some(permissions))
+        file::replace(&path, Access::As(permissions), |writer| writer.write_all(&self.after))
     }
 }
 

@@ -44,7 +44,7 @@ mod referrers;
 mod stream;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::task::{Id, JoinSet};
@@ -133,6 +133,8 @@ pub struct Engine {
     round: Mutex<CancellationToken>,
     flights: TaskTracker,
     flights_started: AtomicU64,
+    /// Whether a round is over, which may have left blobs where there is no tag yet.
+    is_repeated: AtomicBool,
 }
 
 impl Engine {
@@ -147,6 +149,7 @@ impl Engine {
             round: Mutex::new(cancel.child_token()),
             flights: TaskTracker::new(),
             flights_started: AtomicU64::new(0),
+            is_repeated: AtomicBool::new(false),
             clients,
             listener,
             cancel,
@@ -203,7 +206,10 @@ impl Engine {
                 }
                 // All that was wanted there was mounted, or there already.
                 if let Some(upload) = destination.take_first_upload() {
-                    self.flights.spawn(async move { destination.client.cancel_upload(upload).await });
+                    let cancel = self.cancel.clone();
+                    let courtesy = async move { destination.client.cancel_upload(upload).await };
+                    // Whoever is told to stop stops.
+                    self.flights.spawn(async move { cancel.run_until_cancelled(courtesy).await });
                 }
             }
         }
@@ -211,6 +217,7 @@ impl Engine {
         self.flights.close();
         self.flights.wait().await;
         self.flights.reopen();
+        self.is_repeated.store(true, Relaxed);
         outcomes
     }
 
@@ -219,7 +226,11 @@ impl Engine {
         let repository = &task.destination.repository;
         let new = || {
             let known_open = lock(&self.open).contains(repository);
-            Arc::new(Destination::new(self.clients.writer(repository), images, self.policy.force, known_open))
+            let destination = Destination::new(self.clients.writer(repository), images, self.policy.force, known_open);
+            if self.is_repeated.load(Relaxed) {
+                destination.note_blob_found();
+            }
+            Arc::new(destination)
         };
         let destination = self.destinations().entry(repository.clone()).or_insert_with(new).clone();
         let source = self.clients.reader(&task.source.repository);
@@ -248,9 +259,12 @@ impl Engine {
         self.destinations().get(repository).is_some_and(|destination| destination.seems_empty())
     }
 
+    /// The upload by which the repository was found to be open, if a small blob is hardly there already.
     fn take_first_upload(&self, repository: &Repository) -> Option<Upload> {
         let destination = self.destinations().get(repository).cloned();
-        destination.and_then(|destination| destination.take_first_upload())
+        destination
+            .filter(|destination| !destination.has_blobs())
+            .and_then(|destination| destination.take_first_upload())
     }
 
     fn round(&self) -> CancellationToken {

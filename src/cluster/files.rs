@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use crate::file::beside;
+use crate::file::{self, Access, beside};
 
 /// Writes `text` to `path`. Returns where the file that was there is kept now, if there was one.
 pub fn replace(path: &Path, text: &str) -> io::Result<Option<PathBuf>> {
@@ -21,8 +21,8 @@ pub fn replace(path: &Path, text: &str) -> io::Result<Option<PathBuf>> {
     // A link stays one: what it leads to is replaced.
     let target = if metadata.is_some() { fs::canonicalize(path)? } else { path.to_owned() };
     let kept = if metadata.is_some() { Some(keep(path, &target)?) } else { None };
-    let permissions = metadata.map(|metadata| metadata.permissions());
-    crate::file::replace(&target, text.as_bytes(), permissions)?;
+    let access = metadata.map_or(Access::Usual, |metadata| Access::As(metadata.permissions()));
+    file::replace(&target, access, |writer| writer.write_all(text.as_bytes()))?;
     Ok(kept)
 }
 

@@ -1,19 +1,27 @@
 //! What can go wrong in an exchange with a registry, as facts; and what follows from them.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `body` | what a registry says in an error answer |
+//! | `connection` | what the libraries below say of a connection |
+//! | `display` | all of it in words |
 
-use std::error::Error as _;
-use std::fmt;
+mod body;
+mod connection;
+mod display;
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use reqwest::StatusCode;
-use reqwest::header::{CONTENT_ENCODING, HeaderMap};
-use serde::Deserialize;
-
+pub(super) use self::body::{one_line, read_body};
+pub(super) use self::connection::is_refused_or_not_tls;
 use super::advice;
 use super::pace::{LONGEST_WAIT, is_refusal};
 use crate::digest::Digest;
 use crate::event::{Category, Failure};
 use crate::reference::{Registry, Repository};
+use reqwest::StatusCode;
+use reqwest::header::{CONTENT_ENCODING, HeaderMap};
 
 /// A request that did not give what was asked. Cheap to clone, since many may wait for one answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -324,62 +332,6 @@ impl ErrorKind {
 
 impl std::error::Error for Error {}
 
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.request, self.kind)
-    }
-}
-
-impl fmt::Display for ErrorKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Status { status, message, .. } => Said(*status, message).fmt(f),
-            Self::Verdict(kind) => write!(f, "{kind}"),
-            Self::RefusedElsewhere { host, status } => write!(f, "{host}, where it leads, answered {status}"),
-            Self::Rejected { source, message, .. } => {
-                write!(f, "the credentials from {source} were rejected: {message}")
-            }
-            Self::Unavailable { reason, .. } => write!(f, "the credentials cannot be had: {reason}"),
-            Self::LoginNeeded => f.write_str("the registry wants credentials and there are none"),
-            Self::Limited { why, until, .. } => {
-                let until = humantime::format_rfc3339_seconds(*until);
-                write!(f, "the registry limits how much it is asked, and is left alone until {until}: {why}")
-            }
-            Self::Unreachable { reason } | Self::Untrusted { reason, .. } => write!(f, "cannot connect: {reason}"),
-            Self::NotTls => f.write_str("cannot connect: the answer is not TLS; this looks like a plain http server"),
-            Self::CertificateNeeded { alert } => {
-                write!(f, "cannot connect: the server wants a client certificate ({alert})")
-            }
-            Self::Broken { reason } => write!(f, "the connection broke: {reason}"),
-            Self::TimedOut { after } => write!(f, "nothing came for {}", humantime::format_duration(*after)),
-            Self::TokenExpired => f.write_str("the upload's token was refused"),
-            Self::Portion { status } => write!(f, "{status}: it takes no request of this size"),
-            Self::NoRepository { repository, status, message } => {
-                write!(f, "there is no repository {repository} to push to: {}", Said(*status, message))
-            }
-            Self::ImmutableTag { tag, found, status, message } => {
-                write!(f, "the tag {tag} is immutable there and names {found}: {}", Said(*status, message))
-            }
-            Self::WrongDigest { expected, found } => write!(f, "the content has digest {found}, expected {expected}"),
-            Self::WrongSize { expected, found } => write!(f, "{found} bytes came, expected {expected}"),
-            Self::Malformed { reason } => write!(f, "the answer cannot be used: {reason}"),
-            Self::Unsupported { reason } => f.write_str(reason),
-        }
-    }
-}
-
-/// A status with what the registry said to it, if anything.
-struct Said<'a>(StatusCode, &'a str);
-
-impl fmt::Display for Said<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self(status, "") => write!(f, "{status}"),
-            Self(status, message) => write!(f, "{status} ({message})"),
-        }
-    }
-}
-
 /// What is wrong with some content; unless it came encoded, though that was not asked for, which is what is wrong then.
 pub(super) fn unless_encoded(headers: &HeaderMap, wrong: ErrorKind) -> ErrorKind {
     let encoding = headers.get(CONTENT_ENCODING).and_then(|value| value.to_str().ok());
@@ -403,140 +355,4 @@ fn tells_of_quota(status: StatusCode, message: &str) -> bool {
 /// 408, 429 and what servers say when they or those behind them are down.
 pub(super) fn is_transient(status: StatusCode) -> bool {
     matches!(status.as_u16(), 408 | 429 | 499 | 500 | 502 | 503 | 504 | 522)
-}
-
-impl From<reqwest::Error> for ErrorKind {
-    fn from(error: reqwest::Error) -> Self {
-        use rustls::AlertDescription as Alert;
-        match tls_error(&error) {
-            Some(rustls::Error::InvalidCertificate(defect)) => Self::Untrusted {
-                reason: certificate(defect),
-                unknown_issuer: matches!(
-                    defect,
-                    rustls::CertificateError::UnknownIssuer | rustls::CertificateError::Other(_)
-                ),
-            },
-            Some(rustls::Error::InvalidMessage(_)) if error.is_connect() => Self::NotTls,
-            // Of our certificate it can be said only after the handshake, in answer to the request (RFC 8446, 4.4.2).
-            Some(rustls::Error::AlertReceived(
-                alert @ (Alert::CertificateRequired
-                | Alert::BadCertificate
-                | Alert::UnknownCA
-                | Alert::CertificateUnknown
-                | Alert::CertificateExpired
-                | Alert::UnsupportedCertificate),
-            )) => Self::CertificateNeeded { alert: format!("{alert:?}") },
-            _ if error.is_connect() => Self::Unreachable { reason: innermost(&error) },
-            _ => Self::Broken { reason: innermost(&error) },
-        }
-    }
-}
-
-/// The TLS error behind a failed connection, if it was one.
-pub(super) fn tls_error(error: Source<'_>) -> Option<&rustls::Error> {
-    sources(error).find_map(|source| source.downcast_ref())
-}
-
-/// Whether somebody is there who does not speak TLS, or nobody at all.
-pub(super) fn is_refused_or_not_tls(error: &reqwest::Error) -> bool {
-    let refused = sources(error)
-        .filter_map(|source| source.downcast_ref::<std::io::Error>())
-        .any(|io| io.kind() == std::io::ErrorKind::ConnectionRefused);
-    refused || matches!(tls_error(error), Some(rustls::Error::InvalidMessage(_)))
-}
-
-/// What is wrong with a certificate, in words.
-fn certificate(defect: &rustls::CertificateError) -> String {
-    use rustls::CertificateError as Defect;
-    match defect {
-        Defect::UnknownIssuer => "nobody whom this machine trusts vouches for its certificate".to_owned(),
-        Defect::Expired | Defect::ExpiredContext { .. } => "its certificate has expired".to_owned(),
-        Defect::NotValidYet | Defect::NotValidYetContext { .. } => "its certificate is not valid yet".to_owned(),
-        Defect::NotValidForName | Defect::NotValidForNameContext { .. } => {
-            "its certificate is for another name".to_owned()
-        }
-        Defect::Revoked => "its certificate has been revoked".to_owned(),
-        // A root certificate that a server shows as its own is the usual one of these.
-        other => one_line(&format!("its certificate is not valid ({other:?})")),
-    }
-}
-
-type Source<'a> = &'a (dyn std::error::Error + 'static);
-
-/// The error and what caused it, down to the first cause.
-fn sources<'a>(error: Source<'a>) -> impl Iterator<Item = Source<'a>> {
-    fn next<'a>(error: &Source<'a>) -> Option<Source<'a>> {
-        // An I/O error passes over what it wraps when it is asked for its source.
-        match error.downcast_ref::<std::io::Error>().and_then(|io| io.get_ref()) {
-            Some(wrapped) => Some(wrapped),
-            None => (**error).source(),
-        }
-    }
-    std::iter::successors(Some(error), next)
-}
-
-/// The last link of the chain says what happened; those before it only where.
-fn innermost(error: &reqwest::Error) -> String {
-    let last = sources(error).last().map(ToString::to_string).unwrap_or_default();
-    match error.source() {
-        // Without a cause the text holds the URL, query and all.
-        None => "request failed".to_owned(),
-        Some(_) => one_line(&last),
-    }
-}
-
-/// Reads the body of an error answer: the spec's JSON, other JSON seen in the wild, or plain text.
-pub(super) fn read_body(body: &[u8]) -> (Vec<String>, String) {
-    #[derive(Deserialize)]
-    struct Body {
-        #[serde(default)]
-        errors: Vec<Entry>,
-        #[serde(alias = "details")]
-        message: Option<String>,
-    }
-    #[derive(Deserialize)]
-    struct Entry {
-        code: Option<String>,
-        message: Option<String>,
-    }
-    let Ok(body) = serde_json::from_slice::<Body>(body) else {
-        let text = String::from_utf8_lossy(body);
-        // A proxy's page says nothing that its status does not.
-        let message = if text.trim_start().starts_with('<') { String::new() } else { one_line(&text) };
-        return (Vec::new(), message);
-    };
-    let sentences: Vec<String> = body
-        .errors
-        .iter()
-        .map(|entry| match (&entry.code, &entry.message) {
-            (Some(code), Some(message)) if !message.is_empty() => format!("{code}: {message}"),
-            (Some(text), _) | (None, Some(text)) => text.clone(),
-            (None, None) => String::new(),
-        })
-        .collect();
-    let codes = body.errors.into_iter().filter_map(|entry| entry.code).collect();
-    let message = if sentences.is_empty() { body.message.unwrap_or_default() } else { sentences.join(", ") };
-    (codes, one_line(&message))
-}
-
-/// Foreign text made fit for a terminal and a log: one line, no control characters, bounded.
-pub(super) fn one_line(text: &str) -> String {
-    const LONGEST: usize = 300;
-    let words: Vec<&str> = text.split_whitespace().collect();
-    words.join(" ").chars().filter(|c| !c.is_control()).take(LONGEST).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_registrys_own_words_are_kept() {
-        let (codes, message) = read_body(br#"{"errors":[{"code":"DENIED","message":"no quota","detail":{"a":[1]}}]}"#);
-        assert_eq!((codes, message.as_str()), (vec!["DENIED".to_owned()], "DENIED: no quota"));
-        assert_eq!(read_body(br#"{"details":"odd"}"#).1, "odd");
-        assert_eq!(read_body(b"Too Many\n Requests\x1b[31m").1, "Too Many Requests[31m");
-        assert_eq!(read_body(b"<html>502</html>").1, "");
-        assert_eq!(read_body(b"").1, "");
-    }
 }

@@ -64,8 +64,10 @@ impl RepositoryClient {
             let answer = self.call(&call).await?;
             // Whatever a registry without the API says: 404, 401, a page for people (GHCR leads to one).
             let Some(mut page) = read(&answer) else {
-                // What is said of the repository is not said of the API.
-                if !self.error(&Method::GET, &url, answer.refusal()).has_code("NAME_UNKNOWN") {
+                // What is said of the repository, or of who asks, is not said of the API.
+                let of_repository = matches!(answer.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+                    || self.error(&Method::GET, &url, answer.refusal()).has_code("NAME_UNKNOWN");
+                if !of_repository {
                     self.client.referrers_api.is_absent();
                 }
                 return Ok(None);

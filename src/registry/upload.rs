@@ -64,13 +64,14 @@ impl RepositoryClient {
     /// Gives up an upload that is not needed. Few accounts may, and registries forget uploads by themselves, so it does
     /// not matter what comes of it.
     pub async fn cancel_upload(&self, upload: Upload) {
-        let Ok(authorization) = self.authorize(&upload.url, &self.scope(&Method::DELETE, None), Need::Request).await
-        else {
-            return;
+        let cancel = async {
+            let scope = self.scope(&Method::DELETE, None);
+            let authorization = self.authorize(&upload.url, &scope, Need::Request).await.ok()?;
+            let mut request = Request::new(Method::DELETE, upload.url);
+            *request.headers_mut() = with_authorization(&HeaderMap::new(), authorization.as_ref());
+            self.client.transport.send(request).await.ok()
         };
-        let mut request = Request::new(Method::DELETE, upload.url);
-        *request.headers_mut() = with_authorization(&HeaderMap::new(), authorization.as_ref());
-        let _ = tokio::time::timeout(CANCEL, self.client.transport.send(request)).await;
+        let _ = tokio::time::timeout(CANCEL, cancel).await;
     }
 
     /// Asks the registry to take the blob from another of its repositories; or, where `from` is this repository,

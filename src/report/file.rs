@@ -1,11 +1,12 @@
 //! Files that a run leaves behind: written whole or not at all, and for their owner alone.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use super::record::Document;
 use super::{csv, html, json};
+use crate::file::{self, Access};
 
 /// A file to be written at the end, found to be possible at the start.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +27,7 @@ pub enum Unwritable {
 
 impl Target {
     pub fn new(path: &Path) -> Result<Self, Unwritable> {
-        let folder = folder(path);
+        let folder = file::folder(path);
         if path.as_os_str() == "-" {
             Err(Unwritable::IsStdout)
         } else if path.is_dir() || path.file_name().is_none() {
@@ -52,15 +53,8 @@ impl Target {
             fill(&mut writer)?;
             return writer.flush();
         }
-        // It names what an organisation runs, so it is nobody else's business: the mode is 0600.
-        let mut temporary = tempfile::Builder::new().prefix(".image-migrator-").tempfile_in(folder(&path))?;
-        let mut writer = BufWriter::with_capacity(1 << 16, temporary.as_file_mut());
-        fill(&mut writer)?;
-        writer.flush()?;
-        drop(writer);
-        temporary.as_file().sync_all()?;
-        temporary.persist(&path)?;
-        sync_folder(&path)
+        // It names what an organisation runs, so it is nobody else's business.
+        file::replace(&path, Access::Owner, fill)
     }
 }
 
@@ -97,21 +91,6 @@ impl ReportFile {
             Form::Html => html::write(document, writer),
         })
     }
-}
-
-fn folder(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-/// So that the new name is there after a crash, too.
-#[cfg(unix)]
-fn sync_folder(path: &Path) -> io::Result<()> {
-    File::open(folder(path))?.sync_all()
-}
-
-#[cfg(not(unix))]
-fn sync_folder(_: &Path) -> io::Result<()> {
-    Ok(())
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-use self::blob::{Blob, Need, Stage};
+use self::blob::{Blob, Failures, Need, Stage};
 use super::Limits;
 use super::lane::{Kind, Lanes, Pair};
 use crate::digest::Digest;
@@ -246,13 +246,12 @@ impl Board {
         state.release(ticket);
         let blob = state.blobs.entry(ticket.key.clone()).or_default();
         for (scope, failure) in reasons {
-            blob.failures.push((scope.clone(), ticket.destination.clone(), failure.clone()));
+            blob.failures.note(scope.clone(), ticket.destination.clone(), failure.clone());
         }
         // It may have got another source since the ticket was given out; if not, it is told with the others.
         if let Some(need) = blob.need(&ticket.destination) {
             need.stage = Stage::Waiting;
         }
-        blob.answer_hopeless();
         state.advance(&ticket.key);
     }
 
@@ -335,7 +334,7 @@ impl Board {
     /// A new round: what failed may be tried again. Nobody resumes what was postponed in the last one, nor waits for it.
     pub fn forget_failures(&self) {
         for blob in self.lock().blobs.values_mut() {
-            blob.failures = Vec::new();
+            blob.failures = Failures::default();
             blob.needs.retain(|need| !matches!(need.stage, Stage::Postponed(_)));
         }
     }
@@ -348,7 +347,7 @@ impl Board {
 
 impl State {
     /// Moves on those who wait for this blob: all mount it where that is possible, all move it where mounts are not
-    /// granted, and else one moves it for the others.
+    /// granted, and else one moves it for the others. Tells those who have no way left.
     fn advance(&mut self, key: &BlobKey) {
         let Some(blob) = self.blobs.get_mut(key) else { return };
         let mounts = self.mounts.get(&key.registry);
@@ -357,16 +356,25 @@ impl State {
         let (now, once_moved) = (are_worth_asking(!blob.home_is_sealed), are_worth_asking(true));
         let moved_by = if key.size < self.streamed_from { Kind::Tiny } else { Kind::Worker };
         let mut somebody_moves = blob.needs.iter().any(|need| need.stage.is_move());
+        let mut hopeless = Vec::new();
         for need in blob.needs.iter_mut().filter(|need| need.stage == Stage::Waiting) {
             let kind = match &blob.home {
                 Some(home) if now && !need.mount_refused && *home != need.destination => Kind::Mount,
                 None if once_moved && !need.mount_refused && somebody_moves => continue,
                 _ => moved_by,
             };
+            let of_move = || blob.failures.of_move(&need.sources).filter(|_| kind == moved_by);
+            if let Some(failure) = blob.failures.at(&need.destination).or_else(of_move) {
+                hopeless.push((need.destination.clone(), failure.clone()));
+                continue;
+            }
             need.stage = Stage::Queued(kind);
             somebody_moves |= need.stage.is_move();
             let pair = Pair { source: need.sources[0].registry().clone(), destination: key.registry.clone() };
             self.lanes.get(kind).push(pair, need.job, key.clone(), need.destination.clone());
+        }
+        for (destination, failure) in hopeless {
+            blob.answer(&destination, &Err(failure));
         }
     }
 

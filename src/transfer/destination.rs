@@ -40,7 +40,27 @@ pub(super) struct Destination {
 pub(super) type Referred = Arc<Shared<Arc<[Digest]>, Failure>>;
 
 /// Filled when a manifest is there with all that it names: with the bytes of all that, if it was read.
-pub(super) type Settled = Arc<Shared<Option<u64>, Failure>>;
+pub(super) type Settled = Arc<Shared<Option<u64>, Unsettled>>;
+
+/// Why a manifest is not there.
+#[derive(Debug, Clone)]
+pub(super) struct Unsettled {
+    pub failure: Failure,
+    /// Whether it was refused under one tag, when all that it names was there. That says nothing of other tags.
+    pub of_tag: bool,
+}
+
+impl From<Failure> for Unsettled {
+    fn from(failure: Failure) -> Self {
+        Self { failure, of_tag: false }
+    }
+}
+
+impl From<Unsettled> for Failure {
+    fn from(unsettled: Unsettled) -> Self {
+        unsettled.failure
+    }
+}
 
 /// What is known of the tags.
 enum Tags {
@@ -189,10 +209,15 @@ impl Destination {
     /// Whether it is likely that there are no blobs. An interrupted run may have left some where there is no tag yet;
     /// once one is found, others are expected.
     pub fn seems_empty(&self) -> bool {
-        self.has_no_tags() && !self.blob_found.load(Relaxed) && !self.force
+        self.has_no_tags() && !self.has_blobs() && !self.force
     }
 
-    /// Notes that a blob was here before this run.
+    /// Whether a blob was found, or may have been left by an earlier round.
+    pub fn has_blobs(&self) -> bool {
+        self.blob_found.load(Relaxed)
+    }
+
+    /// Notes that a blob was here before this round.
     pub fn note_blob_found(&self) {
         self.blob_found.store(true, Relaxed);
     }

@@ -64,6 +64,15 @@ impl Ledger {
         }
     }
 
+    /// These blobs are where what belongs to the image needs them.
+    pub fn blobs(&self, more: &BlobCounts) {
+        let BlobCounts { moved, bytes_moved, mounted, present } = &mut self.lock().blobs;
+        *moved += more.moved;
+        *bytes_moved = bytes_moved.saturating_add(more.bytes_moved);
+        *mounted += more.mounted;
+        *present += more.present;
+    }
+
     fn lock(&self) -> MutexGuard<'_, Facts> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::digest::Digest;
-use crate::reference::{Identifier, Registry};
+use crate::reference::{Identifier, Repository};
 use crate::registry::{Error, Manifest, RepositoryClient};
 use crate::shared::Shared;
 
@@ -16,7 +16,8 @@ const REMEMBERED: usize = 128;
 /// Larger ones are rare, and not remembered.
 const LARGEST: usize = 64 << 10;
 
-type Key = (Registry, Digest);
+/// By where it is read: what one repository refuses or lacks another may have.
+type Key = (Repository, Digest);
 type Slot = Arc<Shared<Arc<Manifest>, Error>>;
 
 #[derive(Default)]
@@ -36,7 +37,7 @@ impl Pulls {
         if !source.counts_pulls() {
             return source.manifest(&identifier).await.map(Arc::new);
         }
-        let slot = self.slot((source.repository().registry().clone(), digest.clone()));
+        let slot = self.slot((source.repository().clone(), digest.clone()));
         // Boxed like all that is rare.
         let read = async || source.manifest(&identifier).await.map(Arc::new);
         let manifest = Box::pin(slot.get(|_| true, read)).await?;

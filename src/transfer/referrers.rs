@@ -108,7 +108,10 @@ impl Image {
             destination: destination.repository.tagged(tag.clone()),
         });
         let image = Self { task, ledger: Arc::default(), parts: Arc::default(), ..self.clone() };
-        if image.copy_as_it_is().await? == Success::Copied {
+        let copied = image.copy_as_it_is().await;
+        // Its blobs count to the image that it belongs to.
+        self.ledger.blobs(&image.ledger.facts().blobs);
+        if copied? == Success::Copied {
             self.tell_referrer(&Identifier::Tag(tag.clone()), "cosign");
         }
         Ok(())

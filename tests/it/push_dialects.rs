@@ -6,6 +6,8 @@ mod behind_nginx;
 mod missing;
 mod portions;
 
+use std::time::Duration;
+
 use scriptable_registry::{Action, Answer, Image, Kind, Registry, Tags, profiles};
 
 use crate::support::{Migration, assert_same, large, small};
@@ -35,6 +37,31 @@ async fn an_immutable_tag_that_names_another_image_is_a_clear_failure() {
         let to = format!("{}/moved/app:1.0", destination.host());
         outcome.assert_failed(&source.reference("team/app", "1.0"), &to, &["immutable", &there, "another tag"]);
         assert_eq!(destination.digest("moved/app", "1.0"), Some(there));
+    }
+}
+
+#[tokio::test]
+async fn an_immutable_tag_keeps_no_other_tag_of_the_image_from_being_written() {
+    let destination = Registry::builder().tags(Tags::ImmutableAsQuay).start().await;
+    destination.put("moved/app", "v0", &small(9));
+    let source = Registry::open().await;
+    let tags = ["v0", "v1", "v2", "v3"];
+    for tag in tags {
+        source.put("team/app", tag, &large(1));
+    }
+    // The others wait for what the first of them brings.
+    for tag in &tags[1..] {
+        source.on(Kind::ManifestGet.of(tag), Action::Delay(Duration::from_millis(100)));
+    }
+    source.on(Kind::BlobGet, Action::Delay(Duration::from_millis(400)));
+    let migration =
+        Migration::new().rule(source.reference("team/app", "v0,v1,v2,v3"), format!("{}/moved/app", destination.host()));
+    let outcome = migration.run().await;
+    outcome.assert_failures(4, 1, 0);
+    let to = format!("{}/moved/app:v0", destination.host());
+    outcome.assert_failed(&source.reference("team/app", "v0"), &to, &["the tag v0 is immutable"]);
+    for tag in &tags[1..] {
+        assert_same((&source, "team/app", tag), (&destination, "moved/app", tag));
     }
 }
 

@@ -1,6 +1,6 @@
 //! What refers to an image travels with it, if that is wanted: signatures, SBOMs, attestations.
 
-use scriptable_registry::{Answer, Image, Index, Kind, Registry};
+use scriptable_registry::{Answer, Gate, Image, Index, Kind, Registry};
 use serde_json::{Value, json};
 
 use crate::support::{Migration, small};
@@ -145,6 +145,41 @@ async fn tags_of_cosign_travel_with_the_image_they_belong_to() {
     let mut tags = destination.tags("app");
     tags.sort();
     assert_eq!(tags, expected);
+}
+
+#[tokio::test]
+async fn blobs_of_a_signature_count_to_its_image() {
+    let (source, destination) = (registry(false).await, registry(false).await);
+    let subject = source.put("app", "1", &small(1));
+    source.put("app", &format!("{}.sig", tag(&subject)), &small(3));
+    let migration = migration(&source, &destination).args(["--report", "report.json"]);
+    migration.run().await.assert_success(1);
+    let report: Value = serde_json::from_slice(&std::fs::read(migration.path("report.json")).unwrap()).unwrap();
+    let of_image = |name: &str| report["images"][0][name].as_u64().unwrap();
+    for name in ["blobsMoved", "bytesMoved"] {
+        assert_eq!(of_image(name), report["summary"][name].as_u64().unwrap(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_repository_that_lists_no_referrers_to_us_says_nothing_of_another() {
+    let (source, destination) = (registry(true).await, registry(true).await);
+    let subject = source.put("app", "1", &small(1));
+    let (sbom, _) = attach(&source, "text/sbom", &subject, "sbom");
+    source.put("other", "1", &small(2));
+    source.on(Kind::Referrers.within("other"), Answer::status(403));
+    let migration = Migration::new()
+        .rule(source.reference("other", "1"), destination.reference("other", "1"))
+        .rule(source.reference("app", "1"), destination.reference("app", "1"))
+        .args(["--referrers"]);
+    // The other one is asked first.
+    let gate = Gate::closed();
+    source.on(Kind::BlobGet.within("app"), gate.clone());
+    let mut running = migration.start().await;
+    running.until(&source, Kind::Referrers, 1).await;
+    gate.open();
+    running.finish().await.assert_success(2);
+    assert!(destination.manifest("app", &sbom).is_some());
 }
 
 #[tokio::test]

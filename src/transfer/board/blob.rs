@@ -15,9 +15,12 @@ pub(super) struct Blob {
     /// Whether a manifest there names it.
     pub home_is_sealed: bool,
     pub needs: Vec<Need>,
-    /// What failed in this round, so that nobody repeats it.
-    pub failures: Vec<(Scope, Repository, Failure)>,
+    pub failures: Failures,
 }
+
+/// What failed in this round, so that nobody repeats it.
+#[derive(Default)]
+pub(super) struct Failures(Vec<(Scope, Repository, Failure)>);
 
 pub(super) struct Need {
     pub destination: Repository,
@@ -55,23 +58,11 @@ impl Blob {
         self.needs.iter_mut().find(|need| need.destination == *destination)
     }
 
-    /// The known failure that leaves no way from any of `sources` to `destination`.
+    /// The known failure that leaves no way from any of `sources` to `destination`. Where it can be mounted, it does not
+    /// matter what the sources lack.
     pub fn failure(&self, sources: &[Repository], destination: &Repository) -> Option<&Failure> {
-        let refused =
-            |(scope, at, _): &&(Scope, Repository, Failure)| *scope == Scope::Destination && at == destination;
-        let of_source = |source: &Repository| {
-            let found = self.failures.iter().find(|(scope, ..)| *scope == Scope::Source(source.clone()));
-            found.map(|(.., failure)| failure)
-        };
-        if let Some((.., failure)) = self.failures.iter().find(refused) {
-            return Some(failure);
-        }
-        if self.home.is_some() {
-            // It can be mounted, whatever the sources lack.
-            return None;
-        }
-        // The last one is as good as any: every source has failed.
-        sources.iter().map(of_source).collect::<Option<Vec<_>>>()?.pop()
+        let of_move = || self.failures.of_move(sources).filter(|_| self.home.is_none());
+        self.failures.at(destination).or_else(of_move)
     }
 
     pub fn answer(&mut self, destination: &Repository, answer: &Answer) {
@@ -80,45 +71,48 @@ impl Blob {
         }
     }
 
-    /// Tells those who wait and have no way left.
-    pub fn answer_hopeless(&mut self) {
-        let waiting = |need: &Need| need.stage == Stage::Waiting;
-        let hopeless: Vec<(Repository, Failure)> = self
-            .needs
-            .iter()
-            .filter(|need| waiting(need))
-            .filter_map(|need| {
-                Some((need.destination.clone(), self.failure(&need.sources, &need.destination)?.clone()))
-            })
-            .collect();
-        for (destination, failure) in hopeless {
-            self.answer(&destination, &Err(failure));
-        }
-    }
-
-    /// The work of a need whose turn it is; none if nobody waits for it any more, if it has become hopeless while it
-    /// was queued, or if there is no home to mount from any more.
+    /// The work of a need whose turn it is; none if nobody waits for it any more, or if this way has been lost while it was
+    /// queued. Then it waits for another.
     pub fn take(&mut self, destination: &Repository, kind: Kind) -> Option<Work> {
         let at = self.needs.iter().position(|need| need.destination == *destination)?;
         if self.needs[at].is_abandoned() {
             self.needs.swap_remove(at);
             return None;
         }
-        if let Some(failure) = self.failure(&self.needs[at].sources, destination) {
-            let failure = failure.clone();
-            self.needs.swap_remove(at).answer(&Err(failure));
+        let need = &mut self.needs[at];
+        need.stage = Stage::Waiting;
+        if self.failures.at(destination).is_some() {
             return None;
         }
-        let need = &mut self.needs[at];
+        let work = match kind {
+            Kind::Mount => Work::Mount { from: self.home.clone()? },
+            Kind::Worker | Kind::Tiny if self.failures.of_move(&need.sources).is_some() => return None,
+            Kind::Worker | Kind::Tiny => Work::Move { sources: need.sources.clone(), upload: need.upload.take() },
+        };
         need.stage = Stage::Active(kind);
-        match (kind, &self.home) {
-            (Kind::Mount, Some(home)) => Some(Work::Mount { from: home.clone() }),
-            (Kind::Mount, None) => {
-                need.stage = Stage::Waiting;
-                None
-            }
-            _ => Some(Work::Move { sources: need.sources.clone(), upload: need.upload.take() }),
-        }
+        Some(work)
+    }
+}
+
+impl Failures {
+    pub fn note(&mut self, scope: Scope, destination: Repository, failure: Failure) {
+        self.0.push((scope, destination, failure));
+    }
+
+    /// Why `destination` does not take it.
+    pub fn at(&self, destination: &Repository) -> Option<&Failure> {
+        let found = self.0.iter().find(|(scope, at, _)| *scope == Scope::Destination && at == destination);
+        found.map(|(.., failure)| failure)
+    }
+
+    /// Why it cannot be had from any of `sources`.
+    pub fn of_move(&self, sources: &[Repository]) -> Option<&Failure> {
+        let of_source = |source: &Repository| {
+            let found = self.0.iter().find(|(scope, ..)| *scope == Scope::Source(source.clone()));
+            found.map(|(.., failure)| failure)
+        };
+        // The last one is as good as any: every source has failed.
+        sources.iter().map(of_source).collect::<Option<Vec<_>>>()?.pop()
     }
 }
 

@@ -141,6 +141,18 @@ fn what_is_queued_behind_a_failure_learns_of_it() {
 }
 
 #[test]
+fn a_source_that_lacks_it_is_not_asked_for_ever_where_mounts_are_refused() {
+    let board = board(7, 1);
+    let _first = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), 0));
+    board.landed(&board.take_ready()[0], Came::Moved);
+    let mut second = awaited(board.want(&digest(0), SIZE, &repository("t"), &at("d", 1), 1));
+    board.mount_refused(&board.take_ready()[0], None);
+    board.failed(&board.take_ready()[0], &[(Scope::Source(repository("t")), failure())]);
+    assert!(board.take_ready().is_empty(), "it is read again");
+    assert_eq!(second.try_recv(), Ok(Err(failure())));
+}
+
+#[test]
 fn what_is_postponed_leaves_its_place_to_others_and_is_not_begun_elsewhere() {
     let board = board(1, 1);
     let mut first = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), 0));

@@ -1,0 +1,85 @@
+//! What went wrong with a connection, as the libraries below tell it.
+
+use std::error::Error as _;
+
+use super::{ErrorKind, one_line};
+
+impl From<reqwest::Error> for ErrorKind {
+    fn from(error: reqwest::Error) -> Self {
+        use rustls::AlertDescription as Alert;
+        match tls_error(&error) {
+            Some(rustls::Error::InvalidCertificate(defect)) => Self::Untrusted {
+                reason: certificate(defect),
+                unknown_issuer: matches!(
+                    defect,
+                    rustls::CertificateError::UnknownIssuer | rustls::CertificateError::Other(_)
+                ),
+            },
+            Some(rustls::Error::InvalidMessage(_)) if error.is_connect() => Self::NotTls,
+            // Of our certificate it can be said only after the handshake, in answer to the request (RFC 8446, 4.4.2).
+            Some(rustls::Error::AlertReceived(
+                alert @ (Alert::CertificateRequired
+                | Alert::BadCertificate
+                | Alert::UnknownCA
+                | Alert::CertificateUnknown
+                | Alert::CertificateExpired
+                | Alert::UnsupportedCertificate),
+            )) => Self::CertificateNeeded { alert: format!("{alert:?}") },
+            _ if error.is_connect() => Self::Unreachable { reason: innermost(&error) },
+            _ => Self::Broken { reason: innermost(&error) },
+        }
+    }
+}
+
+/// The TLS error behind a failed connection, if it was one.
+fn tls_error(error: Source<'_>) -> Option<&rustls::Error> {
+    sources(error).find_map(|source| source.downcast_ref())
+}
+
+/// Whether somebody is there who does not speak TLS, or nobody at all.
+pub(in crate::registry) fn is_refused_or_not_tls(error: &reqwest::Error) -> bool {
+    let refused = sources(error)
+        .filter_map(|source| source.downcast_ref::<std::io::Error>())
+        .any(|io| io.kind() == std::io::ErrorKind::ConnectionRefused);
+    refused || matches!(tls_error(error), Some(rustls::Error::InvalidMessage(_)))
+}
+
+/// What is wrong with a certificate, in words.
+fn certificate(defect: &rustls::CertificateError) -> String {
+    use rustls::CertificateError as Defect;
+    match defect {
+        Defect::UnknownIssuer => "nobody whom this machine trusts vouches for its certificate".to_owned(),
+        Defect::Expired | Defect::ExpiredContext { .. } => "its certificate has expired".to_owned(),
+        Defect::NotValidYet | Defect::NotValidYetContext { .. } => "its certificate is not valid yet".to_owned(),
+        Defect::NotValidForName | Defect::NotValidForNameContext { .. } => {
+            "its certificate is for another name".to_owned()
+        }
+        Defect::Revoked => "its certificate has been revoked".to_owned(),
+        // A root certificate that a server shows as its own is the usual one of these.
+        other => one_line(&format!("its certificate is not valid ({other:?})")),
+    }
+}
+
+type Source<'a> = &'a (dyn std::error::Error + 'static);
+
+/// The error and what caused it, down to the first cause.
+fn sources<'a>(error: Source<'a>) -> impl Iterator<Item = Source<'a>> {
+    fn next<'a>(error: &Source<'a>) -> Option<Source<'a>> {
+        // An I/O error passes over what it wraps when it is asked for its source.
+        match error.downcast_ref::<std::io::Error>().and_then(|io| io.get_ref()) {
+            Some(wrapped) => Some(wrapped),
+            None => (**error).source(),
+        }
+    }
+    std::iter::successors(Some(error), next)
+}
+
+/// The last link of the chain says what happened; those before it only where.
+fn innermost(error: &reqwest::Error) -> String {
+    let last = sources(error).last().map(ToString::to_string).unwrap_or_default();
+    match error.source() {
+        // Without a cause the text holds the URL, query and all.
+        None => "request failed".to_owned(),
+        Some(_) => one_line(&last),
+    }
+}

@@ -1,0 +1,63 @@
+//! What went wrong, in words.
+
+use std::fmt;
+
+use reqwest::StatusCode;
+
+use super::{Error, ErrorKind};
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.request, self.kind)
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status { status, message, .. } => Said(*status, message).fmt(f),
+            Self::Verdict(kind) => write!(f, "{kind}"),
+            Self::RefusedElsewhere { host, status } => write!(f, "{host}, where it leads, answered {status}"),
+            Self::Rejected { source, message, .. } => {
+                write!(f, "the credentials from {source} were rejected: {message}")
+            }
+            Self::Unavailable { reason, .. } => write!(f, "the credentials cannot be had: {reason}"),
+            Self::LoginNeeded => f.write_str("the registry wants credentials and there are none"),
+            Self::Limited { why, until, .. } => {
+                let until = humantime::format_rfc3339_seconds(*until);
+                write!(f, "the registry limits how much it is asked, and is left alone until {until}: {why}")
+            }
+            Self::Unreachable { reason } | Self::Untrusted { reason, .. } => write!(f, "cannot connect: {reason}"),
+            Self::NotTls => f.write_str("cannot connect: the answer is not TLS; this looks like a plain http server"),
+            Self::CertificateNeeded { alert } => {
+                write!(f, "cannot connect: the server wants a client certificate ({alert})")
+            }
+            Self::Broken { reason } => write!(f, "the connection broke: {reason}"),
+            Self::TimedOut { after } => write!(f, "nothing came for {}", humantime::format_duration(*after)),
+            Self::TokenExpired => f.write_str("the upload's token was refused"),
+            Self::Portion { status } => write!(f, "{status}: it takes no request of this size"),
+            Self::NoRepository { repository, status, message } => {
+                write!(f, "there is no repository {repository} to push to: {}", Said(*status, message))
+            }
+            Self::ImmutableTag { tag, found, status, message } => {
+                write!(f, "the tag {tag} is immutable there and names {found}: {}", Said(*status, message))
+            }
+            Self::WrongDigest { expected, found } => write!(f, "the content has digest {found}, expected {expected}"),
+            Self::WrongSize { expected, found } => write!(f, "{found} bytes came, expected {expected}"),
+            Self::Malformed { reason } => write!(f, "the answer cannot be used: {reason}"),
+            Self::Unsupported { reason } => f.write_str(reason),
+        }
+    }
+}
+
+/// A status with what the registry said to it, if anything.
+struct Said<'a>(StatusCode, &'a str);
+
+impl fmt::Display for Said<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self(status, "") => write!(f, "{status}"),
+            Self(status, message) => write!(f, "{status} ({message})"),
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! What both sides name, and what follows from that.
+
+use super::Image;
+use crate::digest::Digest;
+use crate::event::{Category, Failure};
+use crate::plan::Task;
+use crate::reference::Identifier;
+use crate::registry::Error;
+
+impl Image {
+    /// Compares. Where the destination cannot be asked, an upload may tell why.
+    pub(super) async fn compare_or_say_why(&self) -> Result<(Option<Digest>, Option<Digest>), Error> {
+        match self.compare().await {
+            // Some say the same of a repository that they do not have as of a tag that is not for us.
+            Err(error) if error.is_refused_repository() && error.registry == *self.destination.registry() => {
+                self.destination.check_open().await?;
+                self.compare().await
+            }
+            compared => compared,
+        }
+    }
+
+    /// What is at the destination, and what should be: the latter only if the source's digest says it, and if the former
+    /// is there to be compared with or the registry counts how often manifests are read.
+    async fn compare(&self) -> Result<(Option<Digest>, Option<Digest>), Error> {
+        let Task { source, destination } = &*self.task;
+        let converts = !self.conversion.is_none();
+        let there = async {
+            match &destination.identifier {
+                Identifier::Tag(tag) => self.destination.digest(tag).await,
+                // Which digest it is will be known when it is converted.
+                Identifier::Digest(_) if converts => Ok(None),
+                by_digest => self.destination.client.digest(by_digest).await,
+            }
+        };
+        if converts {
+            return Ok((there.await?, None));
+        }
+        if let Some(digest) = source.identifier.digest() {
+            return Ok((there.await?, Some(digest.clone())));
+        }
+        let wanted = self.source.digest(&source.identifier);
+        if self.destination.seems_done() || self.source.counts_pulls() {
+            return tokio::try_join!(there, wanted);
+        }
+        match there.await? {
+            None => Ok((None, None)),
+            there => Ok((there, wanted.await?)),
+        }
+    }
+
+    /// Whether nothing is to be done, or must not be, since this is what the destination names.
+    pub(super) fn is_up_to_date(&self, there: Option<&Digest>, wanted: &Digest) -> Result<bool, Failure> {
+        match there {
+            Some(there) if there != wanted && self.engine.policy.no_clobber => Err(self.clobbered(there, wanted)),
+            Some(there) if there == wanted && !self.engine.policy.force => {
+                self.ledger.placed(there);
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// Asks once more what the tag names, just before it is written: what was learnt before is old by now.
+    pub(super) async fn check_clobber(&self, digest: &Digest) -> Result<(), Failure> {
+        if !self.engine.policy.no_clobber {
+            return Ok(());
+        }
+        let there = self.destination.client.digest(&self.task.destination.identifier).await;
+        let there = there.map_err(|error| error.to_failure())?;
+        self.ledger.before(there.as_ref());
+        match there {
+            Some(there) if there != *digest => Err(self.clobbered(&there, digest)),
+            _ => Ok(()),
+        }
+    }
+
+    fn clobbered(&self, there: &Digest, wanted: &Digest) -> Failure {
+        clobbered(&self.task, self.ledger.facts().source_digest.as_ref(), there, wanted)
+    }
+}
+
+/// The destination names something else, and is to be left so.
+pub(in crate::transfer) fn clobbered(task: &Task, source: Option<&Digest>, there: &Digest, wanted: &Digest) -> Failure {
+    let whose = match source {
+        Some(source) if source != wanted => format!("the source {source}, converted {wanted}"),
+        _ => format!("the source {wanted}"),
+    };
+    Failure {
+        category: Category::Refused,
+        registry: Some(task.destination.repository.registry().clone()),
+        reason: format!("the destination names {there} already, {whose}; --no-clobber leaves it so").into(),
+        transient: false,
+        is_final: true,
+        remedy: None,
+    }
+}

@@ -1,0 +1,271 @@
+//! An image on its way into its place: what a manifest names comes before it.
+
+use std::collections::HashSet;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use super::{CHILDREN, Image, MAX_DEPTH};
+use crate::event::{Event, Failure};
+use crate::reference::Identifier;
+use crate::registry::{Content, Descriptor, Error, Format, Manifest};
+use crate::transfer::board::{Came, Wanted};
+use crate::transfer::destination::Unsettled;
+
+/// How often what a manifest names is looked for again when the destination says that something is missing.
+const REPAIRS: u32 = 3;
+
+impl Image {
+    /// Puts the manifest in its place when all it names is there. Another tag of a manifest that is there already
+    /// costs just this one request.
+    pub(super) async fn place(&self, manifest: &Manifest) -> Result<(), Failure> {
+        let place = &self.place_of(manifest);
+        let settled = self.destination.settled(&manifest.digest, self.source.repository());
+        let (mut tried, mut placed) = (false, false);
+        let bytes = loop {
+            let settle = async || {
+                tried = true;
+                if self.is_there(&Identifier::Digest(manifest.digest.clone())).await? {
+                    return Ok(None);
+                }
+                placed = true;
+                self.commit(manifest, place, 0).await
+            };
+            match settled.get(|_| true, settle).await {
+                Err(Unsettled { of_tag: true, .. }) if !tried => {}
+                settled => break settled?,
+            }
+        };
+        self.ledger.size(bytes);
+        if placed {
+            return Ok(());
+        }
+        self.check_clobber(&manifest.digest).await?;
+        match self.destination.client.put_manifest(place, manifest).await {
+            Ok(()) => Ok(()),
+            // The manifest is there, but not all that it names any more.
+            Err(error) if parts_are_missing(&error) => {
+                self.forget_parts(manifest);
+                self.commit(manifest, place, 0).await?;
+                Ok(())
+            }
+            Err(error) => Err(self.refused(&error, manifest, 0)),
+        }
+    }
+
+    /// Brings a child of an index, once for all who name it in this repository. Answers the bytes of all that it names.
+    async fn bring_child(&self, child: &Descriptor, depth: usize) -> Result<Option<u64>, Failure> {
+        let settle = async || {
+            let by_digest = Identifier::Digest(child.digest.clone());
+            if self.is_there(&by_digest).await? {
+                return Ok(None);
+            }
+            let manifest = self.manifest_of(child).await?;
+            if manifest.bytes.len() as u64 != child.size {
+                let reason = format!(
+                    "manifest {} has {} bytes, but the index that names it says {}",
+                    child.digest,
+                    manifest.bytes.len(),
+                    child.size
+                );
+                return Err(self.corrupt(reason).into());
+            }
+            self.commit(&manifest, &by_digest, depth).await
+        };
+        let settled = self.destination.settled(&child.digest, self.source.repository());
+        Ok(settled.get(|_| true, settle).await?)
+    }
+
+    /// A manifest below the root.
+    pub(in crate::transfer) async fn manifest_of(&self, child: &Descriptor) -> Result<Manifest, Failure> {
+        match self.parts.get(&child.digest) {
+            Some(manifest) => Ok(manifest.clone()),
+            None => {
+                let read = self.engine.pulls.read(&self.source, &child.digest).await;
+                read.map(Arc::unwrap_or_clone).map_err(|error| absent_child(child, &error))
+            }
+        }
+    }
+
+    /// Whether a manifest is at the destination from an earlier run, with all that it names: registries take no
+    /// manifest whose parts they lack. Where nothing was before, it is not asked.
+    async fn is_there(&self, by_digest: &Identifier) -> Result<bool, Failure> {
+        if self.destination.has_no_tags() || self.engine.policy.force {
+            return Ok(false);
+        }
+        let there = self.destination.client.digest(by_digest).await.map_err(|error| error.to_failure())?;
+        Ok(there.is_some())
+    }
+
+    /// Writes the manifest after everything it names. Answers the bytes of all that.
+    pub(in crate::transfer) async fn commit(
+        &self,
+        manifest: &Manifest,
+        identifier: &Identifier,
+        depth: usize,
+    ) -> Result<Option<u64>, Unsettled> {
+        let mut repairs = 0;
+        loop {
+            let parts = self.bring_parts(manifest, depth).await?;
+            if depth == 0 {
+                let checked = self.check_clobber(&manifest.digest).await;
+                checked.map_err(|failure| Unsettled { of_tag: !failure.transient, failure })?;
+            }
+            let error = match self.destination.client.put_manifest(identifier, manifest).await {
+                Ok(()) => {
+                    self.note_sealed(manifest);
+                    self.tell_skipped(manifest);
+                    return Ok(parts.map(|parts| parts.saturating_add(manifest.bytes.len() as u64)));
+                }
+                Err(error) => error,
+            };
+            if !parts_are_missing(&error) || repairs == REPAIRS {
+                let of_tag = depth == 0 && !parts_are_missing(&error) && !error.is_transient();
+                return Err(Unsettled { failure: self.refused(&error, manifest, depth), of_tag });
+            }
+            // Either a replica lags behind, or blobs were collected: look again, after a moment.
+            repairs += 1;
+            tracing::warn!(%error, "the destination misses parts of this manifest; they are looked for again");
+            self.forget_parts(manifest);
+            if repairs > 1 {
+                // Nor was the second look right: what the registry says of mounts is not.
+                self.engine.beliefs.was_wrong(self.destination.client.repository().registry());
+            }
+            tokio::time::sleep(Duration::from_millis(500 * u64::from(repairs))).await;
+        }
+    }
+
+    /// Notes that the manifest is there, so that its blobs can be mounted even where that needs one.
+    fn note_sealed(&self, manifest: &Manifest) {
+        let (Content::Blobs(blobs) | Content::Index { blobs, .. }) = &manifest.content;
+        let repository = self.destination.client.repository();
+        self.engine.board.sealed(repository, blobs.iter().map(|blob| (&blob.digest, blob.size)));
+    }
+
+    /// Names the layers that were left where they are.
+    fn tell_skipped(&self, manifest: &Manifest) {
+        let Content::Blobs(blobs) = &manifest.content else { return };
+        for blob in blobs.iter().filter(|blob| blob.is_foreign) {
+            let (source, digest) = (self.task.source.clone(), blob.digest.clone());
+            self.engine.tell(Event::LayerSkipped { source, digest });
+        }
+    }
+
+    fn forget_parts(&self, manifest: &Manifest) {
+        let (blobs, children) = match &manifest.content {
+            Content::Blobs(blobs) => (blobs, [].as_slice()),
+            Content::Index { manifests, blobs } => (blobs, manifests.as_slice()),
+        };
+        let repository = self.destination.client.repository();
+        self.engine.board.forget(repository, blobs.iter().map(|blob| (&blob.digest, blob.size)));
+        self.destination.forget(children.iter().map(|child| &child.digest));
+    }
+
+    async fn bring_parts(&self, manifest: &Manifest, depth: usize) -> Result<Option<u64>, Failure> {
+        match &manifest.content {
+            Content::Blobs(blobs) => self.bring_blobs(blobs).await.map(Some),
+            Content::Index { manifests, blobs } => {
+                if depth == MAX_DEPTH {
+                    return Err(self.corrupt(format!("indexes are nested more than {MAX_DEPTH} deep")));
+                }
+                let children = self.bring_children(manifests, depth + 1).await?;
+                let blobs = self.bring_blobs(blobs).await?;
+                Ok(children.map(|children| children.saturating_add(blobs)))
+            }
+        }
+    }
+
+    async fn bring_children(&self, children: &[Descriptor], depth: usize) -> Result<Option<u64>, Failure> {
+        let mut seen = HashSet::new();
+        let mut distinct = children.iter().filter(|child| seen.insert(&child.digest));
+        let mut running = JoinSet::new();
+        let mut bytes = Some(0_u64);
+        loop {
+            while running.len() < CHILDREN
+                && let Some(child) = distinct.next()
+            {
+                running.spawn(self.clone().boxed_child(child.clone(), depth));
+            }
+            match running.join_next().await {
+                None => return Ok(bytes),
+                Some(Ok(child)) => bytes = child?.zip(bytes).map(|(child, all)| all.saturating_add(child)),
+                Some(Err(_)) => return Err(Failure::internal("child manifest")),
+            }
+        }
+    }
+
+    /// Boxed, because children may be indexes and have children.
+    fn boxed_child(
+        self,
+        child: Descriptor,
+        depth: usize,
+    ) -> Pin<Box<dyn Future<Output = Result<Option<u64>, Failure>> + Send>> {
+        Box::pin(async move { self.bring_child(&child, depth).await })
+    }
+
+    /// Asks for all blobs at once, then waits until each is there. Answers their bytes.
+    async fn bring_blobs(&self, blobs: &[Descriptor]) -> Result<u64, Failure> {
+        let repository = self.destination.client.repository();
+        let mut seen = HashSet::new();
+        let mut awaited = Vec::new();
+        let mut bytes = 0_u64;
+        for blob in blobs.iter().filter(|blob| !blob.is_foreign && seen.insert(&blob.digest)) {
+            bytes = bytes.saturating_add(blob.size);
+            match self.engine.board.want(&blob.digest, blob.size, self.source.repository(), repository, self.job) {
+                Wanted::Here => self.ledger.blob(Came::Present, blob.size),
+                Wanted::Failed(failure) => return Err(failure),
+                Wanted::Await { answer, is_first } => {
+                    if is_first {
+                        self.engine.tell(Event::BlobWanted { bytes: blob.size });
+                    }
+                    awaited.push((answer, blob.size));
+                }
+            }
+        }
+        self.engine.dispatch();
+        for (answer, size) in awaited {
+            let came = answer.await.unwrap_or_else(|_| Err(Failure::internal("blob")))?;
+            self.ledger.blob(came, size);
+        }
+        Ok(bytes)
+    }
+
+    /// Why the destination did not take a manifest. If that may be for its media type, the other family may do.
+    fn refused(&self, error: &Error, manifest: &Manifest, depth: usize) -> Failure {
+        let failure = error.to_failure();
+        let Some(other) = Format::of_manifest(&manifest.media_type).map(Format::other) else { return failure };
+        // Beside the images of an index they are left out of Docker's lists; alone they cannot become Docker's.
+        let is_artifact = matches!(manifest.content, Content::Blobs(_)) && manifest.image_config().is_none();
+        let is_hopeless = other == Format::Docker && is_artifact && depth == 0;
+        if self.conversion.format.is_some() || is_hopeless || !error.may_be_of_media_type() {
+            return failure;
+        }
+        let reason = format!(
+            "{}; if the registry takes no manifests of type {}, --format {other} converts them, which changes their digests",
+            failure.reason, manifest.media_type
+        );
+        Failure { reason: reason.into(), ..failure }
+    }
+}
+
+/// Why a child cannot be read: an index may name manifests that are not there, which is then told with their platform.
+fn absent_child(child: &Descriptor, error: &Error) -> Failure {
+    let failure = error.to_failure();
+    if !error.is_not_found() {
+        return failure;
+    }
+    let platform = child.platform.as_ref().map(|platform| format!(" for {platform}")).unwrap_or_default();
+    let reason = format!(
+        "the index names a manifest{platform} that the source does not have, {}; --platform copies only the platforms \
+         that it names ({failure})",
+        child.digest
+    );
+    Failure { reason: reason.into(), ..failure }
+}
+
+/// Whether a manifest was refused because the registry lacks what it names.
+fn parts_are_missing(error: &Error) -> bool {
+    ["MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN"].iter().any(|code| error.has_code(code))
+}
