@@ -10,6 +10,7 @@ use reqwest::header::{CONTENT_ENCODING, HeaderMap};
 use serde::Deserialize;
 
 use super::advice;
+use super::foreign::one_line;
 use super::pace::{LONGEST_WAIT, is_refusal};
 use crate::digest::Digest;
 use crate::event::{Category, Failure};
@@ -326,7 +327,8 @@ impl std::error::Error for Error {}
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.request, self.kind)
+        // An address may be one that the registry gave.
+        write!(f, "{}: {}", one_line(&self.request), self.kind)
     }
 }
 
@@ -517,13 +519,6 @@ pub(super) fn read_body(body: &[u8]) -> (Vec<String>, String) {
     let codes = body.errors.into_iter().filter_map(|entry| entry.code).collect();
     let message = if sentences.is_empty() { body.message.unwrap_or_default() } else { sentences.join(", ") };
     (codes, one_line(&message))
-}
-
-/// Foreign text made fit for a terminal and a log: one line, no control characters, bounded.
-pub(super) fn one_line(text: &str) -> String {
-    const LONGEST: usize = 300;
-    let words: Vec<&str> = text.split_whitespace().collect();
-    words.join(" ").chars().filter(|c| !c.is_control()).take(LONGEST).collect()
 }
 
 #[cfg(test)]

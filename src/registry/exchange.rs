@@ -236,17 +236,26 @@ impl RepositoryClient {
             self.wait_turn(&turn, url).await?;
             let headers = with_authorization(headers, authorization.as_ref());
             let begun = Instant::now();
-            let opening = self.follow(Method::GET, url, headers);
-            let response = tokio::time::timeout(TIME_LIMIT, opening)
+            let opening = async {
+                let response = self.follow(Method::GET, url, headers).await?;
+                // Of a refusal also the end has to come in time.
+                match response.status().is_success() {
+                    true => Ok(Opened::Stream(response)),
+                    false => Ok(Opened::Refusal(Answer::read(response, SHORT).await?)),
+                }
+            };
+            let opened = tokio::time::timeout(TIME_LIMIT, opening)
                 .await
                 .unwrap_or(Err(ErrorKind::TimedOut { after: TIME_LIMIT }))
                 .inspect_err(|kind| self.heed(&turn, begun, None, Err(kind)))
                 .map_err(|kind| self.error(&Method::GET, url, kind))?;
-            if response.status().is_success() {
-                self.client.pace.heed(&turn, begun, None, response.headers(), None);
-                return Ok(response);
-            }
-            let answer = Answer::read(response, SHORT).await.map_err(|kind| self.error(&Method::GET, url, kind))?;
+            let answer = match opened {
+                Opened::Stream(response) => {
+                    self.client.pace.heed(&turn, begun, None, response.headers(), None);
+                    return Ok(response);
+                }
+                Opened::Refusal(answer) => answer,
+            };
             self.heed(&turn, begun, None, Ok(&answer));
             if answer.is_challenge_of(base) && renewals < RENEWALS {
                 renewals += 1;
@@ -257,6 +266,12 @@ impl RepositoryClient {
             return Err(self.judged(&turn, self.error(&Method::GET, url, answer.refusal_of(url))));
         }
     }
+}
+
+/// What came of the attempt to open a stream.
+enum Opened {
+    Stream(Response),
+    Refusal(Answer),
 }
 
 pub(super) fn with_authorization(headers: &HeaderMap, authorization: Option<&HeaderValue>) -> HeaderMap {
