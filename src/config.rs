@@ -12,6 +12,8 @@ mod images;
 mod json;
 mod name;
 mod place;
+#[cfg(test)]
+mod properties;
 mod recorded;
 mod rule;
 

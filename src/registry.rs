@@ -32,6 +32,8 @@ mod manifest;
 mod media;
 mod pace;
 mod probe;
+#[cfg(test)]
+mod properties;
 mod reach;
 mod realm;
 mod referrers;

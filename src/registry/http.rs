@@ -155,7 +155,8 @@ pub(super) fn is_redirect(status: StatusCode) -> bool {
     matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
 }
 
-fn redirect_target(from: &Url, headers: &HeaderMap) -> Result<Url, ErrorKind> {
+/// Where a redirect leads, if that may be followed.
+pub(super) fn redirect_target(from: &Url, headers: &HeaderMap) -> Result<Url, ErrorKind> {
     let location = headers.get(LOCATION).and_then(|value| value.to_str().ok());
     let next = location
         .and_then(|location| from.join(location).ok())
