@@ -13,6 +13,8 @@ mod json;
 mod misspelt;
 mod name;
 mod place;
+#[cfg(test)]
+mod properties;
 mod recorded;
 mod rule;
 
@@ -105,6 +107,7 @@ fn lines(variables: &[UnsetVariable]) -> String {
 /// Reads and checks the configuration.
 pub fn load(sources: &Sources, environment: Environment) -> Result<Configuration, ConfigError> {
     let (auth, written) = read(sources, environment)?;
+    let exposed = exposed(&auth, &sources.files);
     let (rules, invalid) = check(written, &auth.hosts, sources);
     let repositories = rules.iter().flat_map(|rule| rule.images.repositories());
     let (used, unused) = auth.unset.split_by_use(repositories);
@@ -113,7 +116,7 @@ pub fn load(sources: &Sources, environment: Environment) -> Result<Configuration
     }
     let unused = unused.iter().map(|variable| format!("{variable}; no rule uses this entry"));
     let remarks = rules.iter().filter_map(Rule::warning).chain(misspelt::warnings(&rules, &auth.hosts));
-    let warnings = unused.chain(remarks).collect();
+    let warnings = exposed.into_iter().chain(unused).chain(remarks).collect();
     let mut keyring = auth.keyring;
     keyring.set_store(Box::new(docker::UserStore::new(environment)));
     Ok(Configuration { keyring, rules, invalid, warnings })
@@ -135,6 +138,7 @@ pub fn load_recorded(
         Files::Separate { auth, auth_required, .. } => read_auth(auth, *auth_required, environment)?,
         Files::Combined(path) => read_combined(path, environment)?.0,
     };
+    let exposed = exposed(&auth, files);
     let document = Document::parse(&file::name(report), file::read(report, "--against names the report")?)?;
     let Recorded { rules, digests } = recorded::read(document.root(), &auth.hosts)?;
     // The sources are not asked.
@@ -143,8 +147,8 @@ pub fn load_recorded(
     if !used.is_empty() {
         return Err(ConfigError::Unset(used));
     }
-    let warnings =
-        unused.iter().map(|variable| format!("{variable}; no image of the report uses this entry")).collect();
+    let unused = unused.iter().map(|variable| format!("{variable}; no image of the report uses this entry"));
+    let warnings = exposed.into_iter().chain(unused).collect();
     Ok((Configuration { keyring: auth.keyring, rules, invalid: Vec::new(), warnings }, digests))
 }
 
@@ -172,6 +176,15 @@ fn read_auth(path: &Path, required: bool, environment: Environment) -> Result<Au
         Err(error) if error.is_not_found() && !required => Ok(Auth::default()),
         Err(error) => Err(error.into()),
     }
+}
+
+/// What is to be said of a file whose passwords everybody may read.
+fn exposed(auth: &Auth, files: &Files) -> Option<String> {
+    let (Files::Separate { auth: path, .. } | Files::Combined(path)) = files;
+    (auth.holds_secrets && file::is_open_to_all(path)).then(|| {
+        let name = file::name(path);
+        format!("{name} holds passwords, and everybody on this machine may read it: chmod 600 {name}")
+    })
 }
 
 fn read_images(path: &Path) -> Result<Document, ConfigError> {

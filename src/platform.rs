@@ -5,6 +5,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+/// Longest part of a platform that is shown.
+const LONGEST: usize = 32;
+
 /// An operating system and an architecture, as an index or a configuration names them. Versions and features of the
 /// system (`os.version`, `os.features`) are not looked at: `windows/amd64` is every Windows on that architecture.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize, Serialize)]
@@ -94,8 +97,8 @@ impl FromStr for Platform {
 
 impl fmt::Display for Platform {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // In an index anything may stand: nothing that a terminal would obey is shown.
-        let shown = |name: &str| name.chars().filter(|c| !c.is_control()).collect::<String>();
+        // In an index anything may stand: nothing that a terminal would obey is shown, nor more than names something.
+        let shown = |name: &str| name.chars().filter(char::is_ascii_graphic).take(LONGEST).collect::<String>();
         write!(f, "{}/{}", shown(&self.os), shown(&self.architecture))?;
         if !self.variant.is_empty() {
             write!(f, "/{}", shown(&self.variant))?;

@@ -11,11 +11,13 @@
 //! | `credentials`, `helper` | who we are, and where that is kept |
 //! | `auth`, `session` | who we are to one registry, as far as it has been found out |
 //! | `challenge`, `realm`, `token` | how the registry wants it said |
+//! | `reach` | where what a registry says may lead |
 //! | `tls` | who the registry is |
 //! | `probe` | the first contact: https or http, and the challenge |
 //! | `tags`, `manifest`, `referrers`, `blob`, `upload` | the calls |
 //! | `media` | manifests as data |
 //! | `error` | what can go wrong |
+//! | `foreign` | what is shown of a registry's own words |
 //! | `advice` | what an operator can do about it at which registry |
 
 mod advice;
@@ -25,12 +27,16 @@ mod challenge;
 mod credentials;
 mod error;
 mod exchange;
+mod foreign;
 mod helper;
 mod http;
 mod manifest;
 mod media;
 mod pace;
 mod probe;
+#[cfg(test)]
+mod properties;
+mod reach;
 mod realm;
 mod referrers;
 mod session;

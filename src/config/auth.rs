@@ -29,6 +29,8 @@ pub struct Auth {
     /// The hosts of its keys.
     pub hosts: HashSet<Registry>,
     pub unset: UnsetEntries,
+    /// Whether a password or token stands in it, and not just the name of a variable.
+    pub holds_secrets: bool,
 }
 
 /// Reads the entries of `root`, and the files they name, relative to `folder`.
@@ -43,6 +45,7 @@ pub fn read(root: Value, folder: &Path, environment: Environment) -> Result<Auth
             return Err(member.place().at(AuthProblem::RepeatedKey { key: entry.name, first, first_place }).into());
         }
         hosts.entry(registry.clone()).or_default().add(&entry)?;
+        auth.holds_secrets |= entry.holds_secret();
         // Nobody logs in with half a password: if the entry is needed, there is no run.
         let (known, unset) = match entry.expanded(environment) {
             Ok(known) => (known, Vec::new()),

@@ -35,6 +35,19 @@ pub fn read(path: &Path, advice: &'static str) -> Result<Vec<u8>, FileError> {
     read_up_to(MAX_SIZE, &mut file).map_err(unreadable)?.ok_or_else(|| FileError::TooLarge { file: name(path) })
 }
 
+/// Whether everybody on this machine may read the file at `path`.
+#[cfg(unix)]
+pub fn is_open_to_all(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o004 != 0)
+}
+
+/// Who may read a file is not known here.
+#[cfg(not(unix))]
+pub fn is_open_to_all(_: &Path) -> bool {
+    false
+}
+
 /// All of standard input.
 pub fn read_stdin() -> Result<Vec<u8>, FileError> {
     let file = || "stdin".to_owned();

@@ -103,8 +103,8 @@ impl RepositoryClient {
         };
         let start = offset - skip;
         match response.content_length() {
-            Some(length) if start + length != size => {
-                let kind = ErrorKind::WrongSize { expected: size, found: start + length };
+            Some(length) if start.saturating_add(length) != size => {
+                let kind = ErrorKind::WrongSize { expected: size, found: start.saturating_add(length) };
                 Err(self.error(&Method::GET, &url, unless_encoded(response.headers(), kind)))
             }
             _ => Ok(BlobReader { repository: self.clone(), url, response, waiting: Bytes::new(), skip }),

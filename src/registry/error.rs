@@ -13,9 +13,10 @@ mod display;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-pub(super) use self::body::{one_line, read_body};
+pub(super) use self::body::read_body;
 pub(super) use self::connection::is_refused_or_not_tls;
 use super::advice;
+use super::foreign::one_line;
 use super::pace::{LONGEST_WAIT, is_refusal};
 use crate::digest::Digest;
 use crate::event::{Category, Failure};

@@ -236,17 +236,26 @@ impl RepositoryClient {
             self.wait_turn(&turn, url).await?;
             let headers = with_authorization(headers, authorization.as_ref());
             let begun = Instant::now();
-            let opening = self.follow(Method::GET, url, headers);
-            let response = tokio::time::timeout(TIME_LIMIT, opening)
+            let opening = async {
+                let response = self.follow(Method::GET, url, headers).await?;
+                // Of a refusal also the end has to come in time.
+                match response.status().is_success() {
+                    true => Ok(Opened::Stream(response)),
+                    false => Ok(Opened::Refusal(Answer::read(response, SHORT).await?)),
+                }
+            };
+            let opened = tokio::time::timeout(TIME_LIMIT, opening)
                 .await
                 .unwrap_or(Err(ErrorKind::TimedOut { after: TIME_LIMIT }))
                 .inspect_err(|kind| self.heed(&turn, begun, None, Err(kind)))
                 .map_err(|kind| self.error(&Method::GET, url, kind))?;
-            if response.status().is_success() {
-                self.client.pace.heed(&turn, begun, None, response.headers(), None);
-                return Ok(response);
-            }
-            let answer = Answer::read(response, SHORT).await.map_err(|kind| self.error(&Method::GET, url, kind))?;
+            let answer = match opened {
+                Opened::Stream(response) => {
+                    self.client.pace.heed(&turn, begun, None, response.headers(), None);
+                    return Ok(response);
+                }
+                Opened::Refusal(answer) => answer,
+            };
             self.heed(&turn, begun, None, Ok(&answer));
             if answer.is_challenge_of(base) && renewals < RENEWALS {
                 renewals += 1;
@@ -257,6 +266,12 @@ impl RepositoryClient {
             return Err(self.judged(&turn, self.error(&Method::GET, url, answer.refusal_of(url))));
         }
     }
+}
+
+/// What came of the attempt to open a stream.
+enum Opened {
+    Stream(Response),
+    Refusal(Answer),
 }
 
 pub(super) fn with_authorization(headers: &HeaderMap, authorization: Option<&HeaderValue>) -> HeaderMap {
@@ -273,6 +288,9 @@ pub(super) fn with_authorization(headers: &HeaderMap, authorization: Option<&Hea
 mod tests {
     use std::sync::Arc;
 
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
+
     use super::*;
     use crate::registry::{Clients, Keyring};
 
@@ -284,5 +302,37 @@ mod tests {
         let scope = client.scope(&Method::GET, None);
         // What is rare is boxed. Before it was, a request took 17 KB, and one blob's flight the stack of a thread.
         assert!(size_of_val(&client.call_within(&call, &scope)) <= 4 << 10);
+    }
+
+    /// Answers three connections: TLS is not spoken, `/v2/` is there, and of a refusal the end never comes.
+    async fn serve(listener: TcpListener) -> TcpStream {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut asked = [0; 1024];
+            let length = stream.read(&mut asked).await.unwrap();
+            let asked = String::from_utf8_lossy(&asked[..length]);
+            if asked.starts_with("GET /v2/a/blobs/x ") {
+                stream.write_all(b"HTTP/1.1 500 Oh\r\ncontent-length: 100\r\n\r\nno").await.unwrap();
+                return stream;
+            }
+            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+            stream.write_all(answer).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refusal_whose_end_never_comes_is_given_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let clients = Clients::new(Arc::new(Keyring::default()), 1).unwrap();
+        let client = clients.reader(&format!("{address}/a").parse().unwrap());
+        let url = format!("http://{address}/v2/a/blobs/x").parse().unwrap();
+        let opening = tokio::spawn(async move { client.open(&url, &HeaderMap::new()).await.map(drop) });
+        let _stream = serve(listener).await;
+        // Its head arrives; from then on the clock goes forward as soon as all wait for it.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        tokio::time::pause();
+        let opened = tokio::time::timeout(TIME_LIMIT * 3, opening).await.expect("it ends").unwrap();
+        assert_eq!(opened.unwrap_err().kind, ErrorKind::TimedOut { after: TIME_LIMIT });
     }
 }

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use tokio::io::AsyncWriteExt as _;
 
 use super::credentials::Credential;
-use super::error::one_line;
+use super::foreign::one_line;
 
 /// A helper may wait for a person who is not there.
 pub(super) const TIME_LIMIT: Duration = Duration::from_secs(30);

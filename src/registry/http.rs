@@ -8,12 +8,13 @@ use bytes::{Bytes, BytesMut};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, Request, Response, StatusCode};
-use url::{Host, Url};
+use url::Url;
 
 use super::Keyring;
 use super::error::{self, ErrorKind};
 use super::pace::RateLimit;
 use super::probe::base;
+use super::reach::{self, Reach};
 use super::tls::{self, Tls, Trust};
 use crate::reference::Registry;
 
@@ -72,13 +73,7 @@ impl Http {
     fn client(&self, registry: &Registry, url: &Url) -> &Client {
         let own = host_and_port(url).and_then(|key| self.hosts.get(&key));
         let pair = own.or_else(|| self.led.get(registry)).unwrap_or(&self.strict);
-        let is_loopback = match url.host() {
-            Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-            Some(Host::Ipv4(address)) => address.is_loopback(),
-            Some(Host::Ipv6(address)) => address.is_loopback(),
-            None => false,
-        };
-        if is_loopback { &pair.direct } else { &pair.proxied }
+        if reach::reach(url) == Reach::Machine { &pair.direct } else { &pair.proxied }
     }
 }
 
@@ -160,16 +155,19 @@ pub(super) fn is_redirect(status: StatusCode) -> bool {
     matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
 }
 
-fn redirect_target(from: &Url, headers: &HeaderMap) -> Result<Url, ErrorKind> {
+/// Where a redirect leads, if that may be followed.
+pub(super) fn redirect_target(from: &Url, headers: &HeaderMap) -> Result<Url, ErrorKind> {
     let location = headers.get(LOCATION).and_then(|value| value.to_str().ok());
     let next = location
         .and_then(|location| from.join(location).ok())
         .ok_or_else(|| ErrorKind::Malformed { reason: "a redirect without a usable Location".to_owned() })?;
+    let refused = |why: String| Err(ErrorKind::Malformed { reason: format!("a redirect {why}, not followed") });
     match (from.scheme(), next.scheme()) {
-        (_, "https") | ("http", "http") => Ok(next),
-        (_, scheme) => {
-            Err(ErrorKind::Malformed { reason: format!("a redirect from {} to {scheme}, not followed", from.scheme()) })
-        }
+        (_, "https") | ("http", "http") => match reach::check(from, &next) {
+            Ok(()) => Ok(next),
+            Err(reason) => refused(format!("to {}, {reason}", next.host_str().unwrap_or_default())),
+        },
+        (from, to) => refused(format!("from {from} to {to}")),
     }
 }
 
@@ -277,6 +275,15 @@ mod tests {
         assert!(target("https://a/x", "http://a/x").is_err());
         assert!(target("https://a/x", "file:///etc/passwd").is_err());
         assert!(target("http://a/x", "file:///etc/passwd").is_err());
+    }
+
+    #[test]
+    fn redirects_never_lead_closer_than_the_registry_is() {
+        for to in ["http://169.254.169.254/latest", "http://127.0.0.1/", "//localhost./", "http://[::ffff:7f00:1]/"] {
+            assert!(target("http://r.example.com/x", to).is_err(), "{to}");
+        }
+        assert!(target("http://127.0.0.1:5000/x", "http://127.0.0.1:9000/").is_ok());
+        assert!(target("http://r.example.com/x", "http://10.0.0.1/").is_ok());
     }
 
     #[test]

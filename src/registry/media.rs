@@ -11,6 +11,7 @@ use std::fmt;
 use bytes::Bytes;
 use serde::Deserialize;
 
+use super::foreign::one_line;
 use crate::digest::Digest;
 use crate::platform::Platform;
 
@@ -35,6 +36,9 @@ pub(super) const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, applic
 
 /// Most bytes of a manifest that are read. The specification asks registries for 4 MiB; some allow more.
 pub(super) const MAX_BYTES: usize = 8 << 20;
+
+/// Two names of 127 characters and what joins them.
+const LONGEST_MEDIA_TYPE: usize = 255;
 
 /// A manifest or an index.
 #[derive(Debug, Clone)]
@@ -96,7 +100,7 @@ impl Manifest {
     /// Reads `bytes`, which have `digest`, and came as `content_type`.
     pub fn parse(bytes: Bytes, digest: Digest, content_type: &str) -> Result<Self, Defect> {
         let raw: Raw = serde_json::from_slice(&bytes)
-            .map_err(|error| Defect::Malformed(format!("this is not a manifest: {error}")))?;
+            .map_err(|error| Defect::Malformed(format!("this is not a manifest: {}", one_line(&error.to_string()))))?;
         let media_type = raw.media_type(content_type)?;
         let content = raw.content(&media_type)?;
         Ok(Self { media_type, bytes, digest, content })
@@ -159,6 +163,7 @@ impl Raw {
     fn media_type(&self, content_type: &str) -> Result<String, Defect> {
         let header = content_type.split(';').next().unwrap_or_default().trim();
         let inside = self.media_type.as_deref().unwrap_or_default();
+        check_media_type(inside).map_err(Defect::Malformed)?;
         match (is_manifest(header) || is_schema1(header), inside) {
             (true, "") => Ok(header.to_owned()),
             (true, inside) if inside == header => Ok(header.to_owned()),
@@ -215,8 +220,9 @@ impl TryFrom<RawDescriptor> for Descriptor {
     type Error = String;
 
     fn try_from(raw: RawDescriptor) -> Result<Self, String> {
+        check_media_type(&raw.media_type)?;
         let digest = raw.digest.parse().map_err(|error: crate::digest::InvalidDigest| {
-            format!("the manifest names something that cannot be verified: {error}")
+            format!("the manifest names something that cannot be verified: {}", one_line(&error.to_string()))
         })?;
         Ok(Self {
             media_type: raw.media_type,
@@ -226,6 +232,14 @@ impl TryFrom<RawDescriptor> for Descriptor {
             platform: raw.platform.and_then(platform),
         })
     }
+}
+
+/// Media types stand in headers, messages and reports (RFC 6838, section 4.2, for their length).
+fn check_media_type(text: &str) -> Result<(), String> {
+    if text.len() <= LONGEST_MEDIA_TYPE && text.bytes().all(|b| b.is_ascii_graphic() || b == b' ') {
+        return Ok(());
+    }
+    Err(format!("the manifest names a media type that is none: {}", one_line(&format!("{text:?}"))))
 }
 
 fn platform(value: serde_json::Value) -> Option<Platform> {

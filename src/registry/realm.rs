@@ -1,9 +1,9 @@
 //! Which token servers are believed. A registry names its own; one that is broken or wicked could name a host that
 //! only this machine reaches, or one to which passwords would travel in the clear.
 
-use std::net::{IpAddr, Ipv4Addr};
+use url::Url;
 
-use url::{Host, Url};
+use super::reach::{Reach, reach};
 
 /// Whether tokens may be asked for at `realm`, which was named at `url`; if not, why.
 pub(super) fn check(realm: &Url, url: &Url) -> Result<(), String> {
@@ -28,34 +28,6 @@ pub(super) fn check(realm: &Url, url: &Url) -> Result<(), String> {
             Err(format!("{}: it is a private address, and the registry's is none; let it name its host", shown()))
         }
         (Reach::Link, _) => Err(format!("{}: it is a link-local address", shown())),
-    }
-}
-
-/// From where an address can be reached.
-enum Reach {
-    Everywhere,
-    /// Private networks (RFC 1918, 4193, 6598).
-    Site,
-    Machine,
-    /// Link-local: where clouds keep the credentials of machines.
-    Link,
-}
-
-fn reach(url: &Url) -> Reach {
-    let address = match url.host() {
-        Some(Host::Domain(name)) if name == "localhost" || name.ends_with(".localhost") => return Reach::Machine,
-        Some(Host::Ipv4(address)) => IpAddr::V4(address),
-        Some(Host::Ipv6(address)) => IpAddr::V6(address).to_canonical(),
-        Some(Host::Domain(_)) | None => return Reach::Everywhere,
-    };
-    let shared = |address: Ipv4Addr| address.octets()[0] == 100 && address.octets()[1] & 0xc0 == 64;
-    match address {
-        _ if address.is_loopback() || address.is_unspecified() => Reach::Machine,
-        IpAddr::V4(address) if address.is_link_local() => Reach::Link,
-        IpAddr::V6(address) if address.is_unicast_link_local() => Reach::Link,
-        IpAddr::V4(address) if address.is_private() || shared(address) => Reach::Site,
-        IpAddr::V6(address) if address.is_unique_local() => Reach::Site,
-        _ => Reach::Everywhere,
     }
 }
 

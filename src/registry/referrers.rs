@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 use super::RepositoryClient;
 use super::error::{Error, ErrorKind};
 use super::exchange::{Call, Kind};
+use super::foreign::one_line;
 use super::http::Answer;
 use super::media::{MAX_BYTES, Manifest, OCI_INDEX};
 use super::tags::next_page;
@@ -131,7 +132,7 @@ fn entries(index: &[u8]) -> Option<Vec<Referrer>> {
     let referrer = |entry: &Value| {
         let entry = entry.as_object()?.clone();
         let digest = entry.get("digest")?.as_str()?.parse().ok()?;
-        let artifact_type = entry.get("artifactType").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let artifact_type = one_line(entry.get("artifactType").and_then(Value::as_str).unwrap_or_default());
         Some(Referrer { digest, artifact_type, entry })
     };
     Some(index.get("manifests")?.as_array()?.iter().filter_map(referrer).collect())

@@ -10,6 +10,7 @@ use url::Url;
 use super::RepositoryClient;
 use super::error::{Error, ErrorKind};
 use super::exchange::{Call, Kind};
+use super::foreign::one_line;
 use super::http::Answer;
 use crate::reference::Tag;
 
@@ -17,6 +18,8 @@ use crate::reference::Tag;
 const PAGE: &str = "1000";
 /// Pages in a row without a new tag, after which there will be none: what they hold may be no tags, as digests are not.
 const BARREN: usize = 5;
+/// Names that are no tags are told one by one up to so many, then counted.
+const ODD_NAMED: usize = 20;
 /// Some registries ignore the page size and send everything, with much else beside each tag.
 const MAX_BYTES: usize = 64 << 20;
 
@@ -34,7 +37,7 @@ impl RepositoryClient {
         let mut tags = Vec::new();
         let mut seen = HashSet::new();
         let mut asked = HashSet::from([url.clone()]);
-        let mut barren = 0;
+        let (mut barren, mut odd) = (0, 0_usize);
         loop {
             let answer = self.page(url.clone()).await?;
             let refused_size = matches!(answer.status, StatusCode::BAD_REQUEST | StatusCode::METHOD_NOT_ALLOWED);
@@ -48,19 +51,30 @@ impl RepositoryClient {
             }
             let malformed = |reason: String| self.error(&Method::GET, &url, ErrorKind::Malformed { reason });
             let page: Page = serde_json::from_slice(&answer.body)
-                .map_err(|error| malformed(format!("it is not a list of tags: {error}")))?;
+                .map_err(|error| malformed(format!("it is not a list of tags: {}", one_line(&error.to_string()))))?;
             let before = tags.len();
             for name in page.tags.into_iter().flatten() {
                 match name.parse::<Tag>() {
                     Ok(tag) if seen.insert(tag.clone()) => tags.push(tag),
                     Ok(_) => {}
                     // Some registries list digests too.
-                    Err(error) => tracing::warn!(repository = %self.repository, %error, "a listed name is left out"),
+                    Err(error) => {
+                        odd += 1;
+                        if odd <= ODD_NAMED {
+                            let error = one_line(&error.to_string());
+                            tracing::warn!(repository = %self.repository, error, "a listed name is left out");
+                        }
+                    }
                 }
             }
             barren = if tags.len() == before { barren + 1 } else { 0 };
             match next_page(&answer) {
-                None => return Ok(Some(tags)),
+                None => {
+                    if let Some(more) = odd.checked_sub(ODD_NAMED).filter(|more| *more > 0) {
+                        tracing::warn!(repository = %self.repository, more, "more listed names are left out");
+                    }
+                    return Ok(Some(tags));
+                }
                 // What such a list leaves out cannot be known, so that no part of it is used.
                 Some(next) if barren == BARREN || !asked.insert(next.clone()) => {
                     return Err(malformed("its pages go on for ever, without new tags".to_owned()));

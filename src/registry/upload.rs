@@ -26,6 +26,7 @@ use super::advice;
 use super::error::{Error, ErrorKind};
 use super::exchange::{Call, Kind, with_authorization};
 use super::http::Answer;
+use super::reach;
 use super::token::Need;
 use crate::digest::Digest;
 use crate::reference::Repository;
@@ -120,7 +121,10 @@ fn location(answer: &Answer) -> Result<Url, String> {
         }
     }
     match url.scheme() {
-        "http" | "https" => Ok(url),
+        "http" | "https" => match reach::check(&answer.url, &url) {
+            Ok(()) => Ok(url),
+            Err(reason) => Err(format!("its upload is to go to {}, {reason}", url.host_str().unwrap_or_default())),
+        },
         scheme => Err(format!("its upload is to go to a {scheme} address")),
     }
 }
@@ -170,6 +174,8 @@ mod tests {
         }
         assert!(upload_url(registry, "http://cdn.example.com/x").is_err());
         assert!(upload_url(registry, "ftp://r.example.com/x").is_err());
+        assert!(upload_url(registry, "https://localhost:5000/x").is_err());
+        assert!(upload_url(registry, "https://169.254.169.254/x").is_err());
         assert!(upload_url("http://r.example.com/v2/", "http://other.example.com/x").is_ok());
     }
 }

@@ -141,13 +141,13 @@ impl Listener for Recorder {
             Event::BlobMoved { bytes, elapsed, .. } => {
                 let mut state = self.lock();
                 state.totals.blobs_moved += 1;
-                state.totals.bytes_moved += bytes;
+                state.totals.bytes_moved = state.totals.bytes_moved.saturating_add(*bytes);
                 state.traffic.moved(now.saturating_sub(*elapsed), now, *bytes);
             }
             Event::BlobMounted { bytes, .. } => {
                 let mut state = self.lock();
                 state.totals.blobs_mounted += 1;
-                state.totals.bytes_mounted += bytes;
+                state.totals.bytes_mounted = state.totals.bytes_mounted.saturating_add(*bytes);
             }
             Event::BlobPresent { .. } => self.lock().totals.blobs_present += 1,
             Event::LayerSkipped { .. } => self.lock().totals.layers_skipped += 1,

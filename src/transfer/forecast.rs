@@ -53,6 +53,9 @@ struct Look {
     source: RepositoryClient,
     ground: Arc<Ground>,
     ledger: Arc<Ledger>,
+    /// The manifests below the root that were looked at, with the sizes that were said of them: indexes may name the same
+    /// ones in so many ways that no run would see the end of it.
+    walked: Arc<Mutex<HashSet<(Digest, u64)>>>,
 }
 
 /// What has to come to the destination.
@@ -111,6 +114,7 @@ impl Forecast {
             source: self.clients.reader(&task.source.repository),
             ground: grounds.open(task, |images| Ground::new(destination, images, self.policy.force)),
             ledger: Arc::default(),
+            walked: Arc::default(),
         }
     }
 
@@ -137,8 +141,12 @@ impl Forecast {
     }
 
     fn claims(&self) -> MutexGuard<'_, Claims> {
-        self.claims.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.claims)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Look {
@@ -210,8 +218,10 @@ impl Look {
             if depth == MAX_DEPTH && !node.children.is_empty() {
                 return Err(corrupt(&look.task, format!("indexes are nested more than {MAX_DEPTH} deep")));
             }
-            let children = node.children.iter().cloned();
-            let children = children.map(|(child, size)| look.lacking(&wanted, child, Some(size), depth + 1));
+            let is_new = |child: &(Digest, u64)| lock(&look.walked).insert(child.clone());
+            let children: Vec<_> = node.children.iter().filter(|child| is_new(child)).cloned().collect();
+            let children =
+                children.into_iter().map(|(child, size)| look.lacking(&wanted, child, Some(size), depth + 1));
             let children: Vec<_> = stream::iter(children).buffered(CHILDREN).try_collect().await?;
             Ok(node.blobs.iter().cloned().chain(children.into_iter().flatten()).collect())
         })

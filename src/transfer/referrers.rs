@@ -54,11 +54,12 @@ impl Image {
     /// The digests of a manifest and of all below it.
     async fn manifests_of(&self, root: &Manifest) -> Result<Vec<Digest>, Failure> {
         let mut digests = vec![root.digest.clone()];
+        let mut seen = HashSet::from([root.digest.clone()]);
         let mut open = vec![(root.clone(), 0)];
         while let Some((manifest, depth)) = open.pop() {
             let Content::Index { manifests, .. } = &manifest.content else { continue };
             for child in manifests {
-                if digests.contains(&child.digest) {
+                if !seen.insert(child.digest.clone()) {
                     continue;
                 }
                 digests.push(child.digest.clone());

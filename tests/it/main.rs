@@ -14,6 +14,7 @@ mod dry_run;
 mod economy;
 mod failed;
 mod faults;
+mod hostile;
 mod interruption;
 mod limits;
 mod output;

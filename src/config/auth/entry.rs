@@ -96,6 +96,12 @@ impl Entry {
         })
     }
 
+    /// Whether a password or token is written out.
+    pub fn holds_secret(&self) -> bool {
+        let (Who::Password { password: secret, .. } | Who::IdentityToken(secret)) = &self.who else { return false };
+        expand(&secret.value, &|_| None).is_ok_and(|secret| !secret.is_empty())
+    }
+
     fn account(&self, holds: Holds) -> registry::Entry {
         let entry = format!("{:?} in auth.json", self.name);
         let (name, remedy, key) = match &holds {

@@ -1,5 +1,6 @@
 //! What a registry, or something before it, says in the body of an error answer.
 
+use crate::registry::foreign::one_line;
 use serde::Deserialize;
 
 /// Reads the body of an error answer: the spec's JSON, other JSON seen in the wild, or plain text.
@@ -34,13 +35,6 @@ pub(in crate::registry) fn read_body(body: &[u8]) -> (Vec<String>, String) {
     let codes = body.errors.into_iter().filter_map(|entry| entry.code).collect();
     let message = if sentences.is_empty() { body.message.unwrap_or_default() } else { sentences.join(", ") };
     (codes, one_line(&message))
-}
-
-/// Foreign text made fit for a terminal and a log: one line, no control characters, bounded.
-pub(in crate::registry) fn one_line(text: &str) -> String {
-    const LONGEST: usize = 300;
-    let words: Vec<&str> = text.split_whitespace().collect();
-    words.join(" ").chars().filter(|c| !c.is_control()).take(LONGEST).collect()
 }
 
 #[cfg(test)]

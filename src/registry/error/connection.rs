@@ -2,7 +2,8 @@
 
 use std::error::Error as _;
 
-use super::{ErrorKind, one_line};
+use super::ErrorKind;
+use crate::registry::foreign::one_line;
 
 impl From<reqwest::Error> for ErrorKind {
     fn from(error: reqwest::Error) -> Self {
@@ -25,10 +26,17 @@ impl From<reqwest::Error> for ErrorKind {
                 | Alert::CertificateExpired
                 | Alert::UnsupportedCertificate),
             )) => Self::CertificateNeeded { alert: format!("{alert:?}") },
+            _ if is_head_too_large(&error) => {
+                Self::Malformed { reason: "its headers are more, or longer, than is read".to_owned() }
+            }
             _ if error.is_connect() => Self::Unreachable { reason: innermost(&error) },
             _ => Self::Broken { reason: innermost(&error) },
         }
     }
+}
+
+fn is_head_too_large(error: Source<'_>) -> bool {
+    sources(error).filter_map(|source| source.downcast_ref::<hyper::Error>()).any(hyper::Error::is_parse_too_large)
 }
 
 /// The TLS error behind a failed connection, if it was one.

@@ -1,5 +1,6 @@
 //! What went wrong, in words.
 
+use crate::registry::foreign::one_line;
 use std::fmt;
 
 use reqwest::StatusCode;
@@ -8,7 +9,8 @@ use super::{Error, ErrorKind};
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.request, self.kind)
+        // An address may be one that the registry gave.
+        write!(f, "{}: {}", one_line(&self.request), self.kind)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What is placed, word for word, and what was read to know it.
 
 mod format;
+mod identity;
 mod platform;
 
 use std::sync::Mutex;

@@ -1,6 +1,7 @@
 //! Running the program as a user does: in a directory of its own, with two files and a clean environment.
 
 use std::fmt;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;
@@ -75,6 +76,10 @@ impl Migration {
     /// Writes a file.
     pub fn file(self, name: &str, text: impl AsRef<[u8]>) -> Self {
         std::fs::write(self.path(name), text).unwrap();
+        // As files with passwords should be.
+        if name.ends_with(".json") {
+            std::fs::set_permissions(self.path(name), std::fs::Permissions::from_mode(0o600)).unwrap();
+        }
         self
     }
 

@@ -1,0 +1,67 @@
+//! Text that somebody else wrote, made fit for a terminal and a log: one line, nothing that moves or hides other text,
+//! bounded.
+
+const LONGEST: usize = 300;
+
+/// What is shown of foreign text.
+pub(super) fn one_line(text: &str) -> String {
+    let mut line = String::new();
+    for word in text.split_whitespace() {
+        let shown = word.chars().filter(|c| !c.is_control() && !is_format(*c)).take(LONGEST + 1);
+        let before = line.len();
+        line.extend(shown);
+        if line.len() > before && before > 0 {
+            line.insert(before, ' ');
+        }
+        // No character takes more than four bytes: this is more than enough of them.
+        if line.len() > 4 * LONGEST {
+            break;
+        }
+    }
+    match line.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{} ...", line[..end].trim_end()),
+        None => line,
+    }
+}
+
+/// Whether a character is not seen, or changes the order in which others are (Unicode, general category Cf).
+fn is_format(c: char) -> bool {
+    matches!(
+        c,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn nothing_that_a_terminal_obeys_is_left() {
+        assert_eq!(one_line(" Too Many\n Requests\x1b[31m\r\u{9b}2J\0 "), "Too Many Requests[31m 2J");
+        assert_eq!(one_line("a\u{202e}b\u{2066}c\u{200b}\u{feff}"), "abc");
+        assert_eq!(one_line("a\u{2028}b\u{85}c"), "a b c");
+        assert_eq!(one_line("\x1b \x07"), "");
+        assert_eq!(one_line("große Änderung 例"), "große Änderung 例");
+    }
+
+    #[test]
+    fn what_is_too_long_is_cut_and_looks_so() {
+        assert_eq!(one_line(&"x".repeat(300)), "x".repeat(300));
+        assert_eq!(one_line(&"é".repeat(9_000)), format!("{} ...", "é".repeat(300)));
+        assert_eq!(one_line(&"word ".repeat(9_000)).chars().count(), 303);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_becomes_one_short_line(text in any::<String>()) {
+            let line = one_line(&text);
+            prop_assert!(line.chars().count() <= LONGEST + 4);
+            prop_assert!(!line.chars().any(|c| c.is_control() || is_format(c)));
+            prop_assert!(line.chars().count() > LONGEST || one_line(&line) == line);
+        }
+    }
+}
