@@ -16,8 +16,8 @@ use crate::support::verdict::{Moved, judge};
 use crate::support::{LARGE, Migration, number};
 
 /// Seeds that are run if nobody says otherwise, and how many at once.
-const SEEDS: u64 = 150;
-const AT_ONCE: usize = 16;
+const SEEDS: u64 = 60;
+const AT_ONCE: usize = 30;
 
 const USER: &str = "mover";
 const PASSWORD: &str = "s3cret";
