@@ -51,6 +51,9 @@ async fn registry(random: &mut StdRng, source: bool) -> Registry {
     if !source && random.random_bool(0.3) {
         builder = builder.chunk_limit(100_000);
     }
+    if random.random_bool(0.5) {
+        builder = builder.takes_incomplete_manifests();
+    }
     builder.start().await
 }
 

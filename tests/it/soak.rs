@@ -39,7 +39,7 @@ fn break_some(registry: &Registry, seed: u64) -> Hook {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_images_arrive_although_some_of_everything_goes_wrong() {
     let (count, seed) = (number("IMAGE_MIGRATOR_SOAK").unwrap_or(IMAGES), number("IMAGE_MIGRATOR_SEED").unwrap_or(1));
-    let registry = || Registry::builder().bearer((USER, PASSWORD)).page_size(7).start();
+    let registry = || Registry::builder().bearer((USER, PASSWORD)).page_size(7).takes_incomplete_manifests().start();
     let (source, destination) = (registry().await, registry().await);
     let login = json!({ "username": USER, "password": PASSWORD });
     let mut migration = Migration::with_default_retries()
