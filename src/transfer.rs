@@ -46,10 +46,11 @@ mod stream;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::Instrument as _;
 
 use self::belief::Beliefs;
@@ -71,6 +72,9 @@ pub use stream::read_through;
 use crate::plan::Task;
 use crate::reference::Repository;
 use crate::registry::{Clients, Upload};
+
+/// How long an interrupted run lets what is under way end: a manifest whose answer is awaited, the rest of a small blob.
+const GRACE: Duration = Duration::from_secs(3);
 
 /// How much is done at once. Everything that grows is bounded by these, never by layers, images or tags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,7 +122,10 @@ pub type Outcome = Result<Success, Failure>;
 pub struct Engine {
     clients: Arc<Clients>,
     listener: Arc<dyn Listener>,
+    /// Nothing new is begun any more.
     cancel: CancellationToken,
+    /// Nor does anything go on: some time after `cancel`.
+    cut: CancellationToken,
     limits: Limits,
     policy: Policy,
     board: Board,
@@ -145,14 +152,16 @@ impl Engine {
         listener: Arc<dyn Listener>,
         cancel: CancellationToken,
     ) -> Arc<Self> {
+        let cut = CancellationToken::new();
         Arc::new(Self {
-            round: Mutex::new(cancel.child_token()),
+            round: Mutex::new(cut.child_token()),
             flights: TaskTracker::new(),
             flights_started: AtomicU64::new(0),
             is_repeated: AtomicBool::new(false),
             clients,
             listener,
             cancel,
+            cut,
             limits,
             policy,
             board: Board::new(&limits),
@@ -166,8 +175,9 @@ impl Engine {
 
     /// Runs every task once. The outcomes stand in the order of the tasks. `last` if what fails is not tried again.
     pub async fn run(self: &Arc<Self>, tasks: &[Arc<Task>], last: bool) -> Vec<Outcome> {
-        *lock(&self.round) = self.cancel.child_token();
+        *lock(&self.round) = self.cut.child_token();
         self.board.forget_failures();
+        let _interruption = AbortOnDropHandle::new(tokio::spawn(self.clone().end_when_cancelled()));
         let mut outcomes: Vec<Outcome> = vec![Err(Failure::cancelled()); tasks.len()];
         let mut queue = Queue::new(tasks);
         let mut running = JoinSet::new();
@@ -221,6 +231,14 @@ impl Engine {
         outcomes
     }
 
+    /// Once the run is cancelled: fails what waits to be begun, and later cuts what has not ended by then.
+    async fn end_when_cancelled(self: Arc<Self>) {
+        self.cancel.cancelled().await;
+        self.dispatch();
+        tokio::time::sleep(GRACE).await;
+        self.cut.cancel();
+    }
+
     /// One of `images` that go to the same repository in this round.
     fn image(self: &Arc<Self>, job: usize, task: &Arc<Task>, images: usize) -> Image {
         let repository = &task.destination.repository;
@@ -249,7 +267,7 @@ impl Engine {
     async fn run_one(self: Arc<Self>, image: Image) -> Outcome {
         let Task { source, destination } = (*image.task).clone();
         self.tell(Event::ImageStarted { source: source.clone(), destination: destination.clone() });
-        let result = self.cancel.run_until_cancelled(image.copy()).await.unwrap_or_else(|| Err(Failure::cancelled()));
+        let result = self.cut.run_until_cancelled(image.copy()).await.unwrap_or_else(|| Err(Failure::cancelled()));
         let success = result?;
         self.tell(Event::ImageDone { source, destination, success, facts: image.ledger.facts() });
         Ok(success)

@@ -103,16 +103,30 @@ impl Drop for Guard {
 }
 
 impl Engine {
-    /// Starts whatever may start now. At the end of a round that is nothing.
+    /// Starts whatever may start now. At the end of a round that is nothing, and after an interruption it fails instead.
     pub(super) fn dispatch(self: &Arc<Self>) {
         let round = self.round();
         if round.is_cancelled() {
             return;
         }
+        if self.cancel.is_cancelled() {
+            return self.give_up();
+        }
         for ticket in self.board.take_ready() {
             let guard = Guard { engine: self.clone(), ticket: Some(ticket) };
             let round = round.clone();
             self.flights.spawn(async move { round.run_until_cancelled(fly(guard)).await });
+        }
+    }
+
+    /// Fails whatever would start now, and what comes in its place.
+    fn give_up(&self) {
+        loop {
+            let tickets = self.board.take_ready();
+            if tickets.is_empty() {
+                return;
+            }
+            tickets.iter().for_each(|ticket| self.board.aborted(ticket, &Failure::cancelled()));
         }
     }
 

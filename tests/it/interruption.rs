@@ -95,3 +95,73 @@ async fn an_interruption_ends_a_pause_between_rounds() {
     assert!(outcome.stdout.starts_with(&format!("{GENERATE}\n{HANDLE}\n")), "{outcome}");
     assert!(outcome.stdout.lines().last().unwrap().starts_with("Images(2) migration finished, "), "{outcome}");
 }
+
+#[tokio::test]
+async fn what_is_nearly_done_when_a_run_is_interrupted_is_let_end() {
+    let (source, destination) = two_registries().await;
+    for seed in 0..2 {
+        source.put("team/app", &format!("v{seed}"), &large(seed));
+    }
+    // One manifest is sent and its answer awaited, of the other image a blob is on its way, and the second worker has
+    // nothing to do.
+    let (of_manifest, of_blob) = (Gate::closed(), Gate::closed());
+    destination.on(Kind::ManifestPut.of("v0"), of_manifest.clone());
+    source.on(Kind::BlobGet.of(&large(1).layers()[0]), of_blob.clone());
+    let migration = Migration::with_default_retries()
+        .rule(format!("{}/team/app", source.host()), format!("{}/moved/app", destination.host()));
+    let mut running = migration.start().await;
+    running.until(&destination, Kind::ManifestPut, 1).await;
+    running.until(&source, Kind::BlobGet, 4).await;
+    running.signal("INT");
+    running.until_logged("interrupted").await;
+    of_manifest.open();
+    of_blob.open();
+    let outcome = running.finish().await;
+    outcome.assert(130, &[GENERATE, HANDLE, &summary(2, 0, 0)]);
+    for tag in ["v0", "v1"] {
+        assert_same((&source, "team/app", tag), (&destination, "moved/app", tag));
+    }
+}
+
+#[tokio::test]
+async fn after_an_interruption_no_blob_is_begun() {
+    let (source, destination) = two_registries().await;
+    for seed in 0..20 {
+        source.put("team/app", &format!("v{seed}"), &large(seed));
+    }
+    let gate = Gate::closed();
+    source.on(Kind::BlobGet, gate.clone());
+    let migration = Migration::with_default_retries()
+        .rule(format!("{}/team/app", source.host()), format!("{}/moved/app", destination.host()))
+        .args(["-w", "1"]);
+    let mut running = migration.start().await;
+    running.until(&source, Kind::BlobGet, 1).await;
+    running.signal("INT");
+    running.until_logged("interrupted").await;
+    gate.open();
+    let outcome = running.finish().await;
+    assert_eq!(outcome.code, Some(130), "{outcome}");
+    // It belongs to an image that has another one to come.
+    assert_eq!(source.count(Kind::BlobGet), 1, "{outcome}");
+    outcome.assert(130, &[GENERATE, HANDLE, &summary(20, 20, 0)]);
+    assert!(outcome.lines("FAILED").iter().all(|line| line.contains("interrupted")), "{outcome}");
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_at_once() {
+    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+        let (source, destination) = two_registries().await;
+        source.put("team/app", "1.0", &large(1));
+        source.on(Kind::BlobGet, Gate::closed());
+        let migration = Migration::with_default_retries()
+            .rule(format!("{}/team/app", source.host()), format!("{}/moved/app", destination.host()));
+        let mut running = migration.start().await;
+        running.until(&source, Kind::BlobGet, 2).await;
+        running.signal("INT");
+        running.until_logged("a second signal ends at once").await;
+        running.signal(signal);
+        let outcome = running.finish().await;
+        // Not even its summary is waited for.
+        outcome.assert(code, &[GENERATE, HANDLE]);
+    }
+}

@@ -1,6 +1,7 @@
 //! What the tests stand on: a run of the program, real registries, and a witness that is not the program.
 
 pub mod docker_registry;
+pub mod fault;
 pub mod helper;
 pub mod kube_api;
 pub mod nginx;
@@ -9,6 +10,7 @@ pub mod proxy;
 pub mod run;
 pub mod skopeo;
 pub mod token_server;
+pub mod verdict;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -71,4 +73,9 @@ pub fn assert_same(source: (&Registry, &str, &str), destination: (&Registry, &st
     assert_eq!(found.bytes, expected.bytes, "{repository}:{tag}");
     assert_eq!(found.media_type, expected.media_type, "{repository}:{tag}");
     assert_eq!(to.missing(repository, tag), Vec::<String>::new(), "{repository}:{tag}");
+}
+
+/// A number from the environment, for those who want more of a test than a build server does.
+pub fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
 }

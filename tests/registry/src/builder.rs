@@ -78,6 +78,7 @@ pub(crate) struct Settings {
     pub(crate) mounts: Mounts,
     pub(crate) strict: bool,
     pub(crate) check_accept: bool,
+    pub(crate) check_parts: bool,
     pub(crate) referrers: bool,
     pub(crate) manifest_limit: usize,
     pub(crate) discard_uploads: bool,
@@ -112,6 +113,7 @@ impl Default for Builder {
                 mounts: Mounts::Allowed,
                 strict: true,
                 check_accept: false,
+                check_parts: true,
                 referrers: false,
                 manifest_limit: 4 * 1024 * 1024,
                 discard_uploads: false,
@@ -214,6 +216,12 @@ impl Builder {
     /// Answers 404 to a GET or HEAD of a manifest whose media type the Accept header does not name.
     pub fn check_accept(mut self) -> Self {
         self.settings.check_accept = true;
+        self
+    }
+
+    /// Takes a manifest whether or not what it names is there: whoever pushes has to see to it himself.
+    pub fn takes_incomplete_manifests(mut self) -> Self {
+        self.settings.check_parts = false;
         self
     }
 

@@ -83,7 +83,7 @@ fn put(shared: &Shared, request: &Request, bytes: bytes::Bytes, repository: &str
     }
     let mut store = shared.store();
     let lacking = store.lacking(repository, &manifest);
-    if !lacking.is_empty() {
+    if shared.settings.check_parts && !lacking.is_empty() {
         let details = lacking.iter().map(|digest| json!({ "digest": digest }));
         return Reply::errors(400, "MANIFEST_BLOB_UNKNOWN", "blob unknown to registry", details);
     }

@@ -5,6 +5,17 @@ use scriptable_registry::{Image, Index, Kind, Manifest, Mounts, Registry, digest
 use crate::client::{ask, client, code, header, start_upload, status, upload};
 
 #[tokio::test]
+async fn what_a_manifest_lacks_is_not_asked_for_where_that_was_chosen() {
+    let registry = Registry::builder().takes_incomplete_manifests().start().await;
+    let (image, built) = (Image::new("linux/amd64").layer("hello"), Image::new("linux/amd64").layer("hello").build());
+    let put = ask(&registry, "PUT", "/v2/a/b/manifests/1").header("content-type", &built.media_type);
+    assert_eq!(put.body(built.bytes).send().await.unwrap().status(), 201);
+    let mut lacking = vec![digest_of(b"hello"), image.config_digest()];
+    lacking.sort();
+    assert_eq!(registry.missing("a/b", "1"), lacking);
+}
+
+#[tokio::test]
 async fn what_was_pushed_can_be_pulled() {
     let registry = Registry::open().await;
     let image = Image::new("linux/amd64").layer("hello");
