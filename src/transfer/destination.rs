@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::digest::Digest;
 use crate::event::Failure;
@@ -12,6 +13,9 @@ use crate::shared::Shared;
 
 /// As many HEADs are worth a page of a tag list.
 const TAGS_A_PAGE: usize = 100;
+
+/// How long the images of a new repository wait for the first of them.
+const FIRST: Duration = Duration::from_secs(1);
 
 /// One repository that is written to, shared by all its images of a round.
 pub(super) struct Destination {
@@ -130,7 +134,8 @@ impl Destination {
     /// registries make a repository for whoever may push to it.
     pub async fn open_for<T>(&self, read: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         if self.may_be_closed() {
-            let _first = self.opening.lock().await;
+            // Nor do they wait for long: what keeps the first may be its own trouble.
+            let _first = tokio::time::timeout(FIRST, self.opening.lock()).await;
             if let Some(Some(error)) = self.probed.peek() {
                 return Err(error);
             }

@@ -246,6 +246,7 @@ mod tests {
         let (tally, _) = tally([
             Event::TasksGenerated(1),
             Event::Phase(Phase::Handle),
+            started(),
             Event::BlobWanted { bytes: 2 * MIB },
             flight(0, 2 * MIB, 7 * MIB),
         ]);
