@@ -62,7 +62,7 @@ impl RepositoryClient {
                         odd += 1;
                         if odd <= ODD_NAMED {
                             let error = one_line(&error.to_string());
-                            tracing::warn!(repository = %self.repository, error, "a listed name is left out");
+                            tracing::warn!(repository = %self.repository, %error, "a listed name is left out");
                         }
                     }
                 }
