@@ -26,8 +26,9 @@ impl From<reqwest::Error> for ErrorKind {
                 | Alert::CertificateExpired
                 | Alert::UnsupportedCertificate),
             )) => Self::CertificateNeeded { alert: format!("{alert:?}") },
-            _ if is_head_too_large(&error) => {
-                Self::Malformed { reason: "its headers are more, or longer, than is read".to_owned() }
+            // Headers without end, or no HTTP at all: asking again would bring the same.
+            _ if is_no_http(&error) => {
+                Self::Malformed { reason: format!("no HTTP as it is read: {}", innermost(&error)) }
             }
             _ if error.is_connect() => Self::Unreachable { reason: innermost(&error) },
             _ => Self::Broken { reason: innermost(&error) },
@@ -35,8 +36,8 @@ impl From<reqwest::Error> for ErrorKind {
     }
 }
 
-fn is_head_too_large(error: Source<'_>) -> bool {
-    sources(error).filter_map(|source| source.downcast_ref::<hyper::Error>()).any(hyper::Error::is_parse_too_large)
+fn is_no_http(error: Source<'_>) -> bool {
+    sources(error).filter_map(|source| source.downcast_ref::<hyper::Error>()).any(hyper::Error::is_parse)
 }
 
 /// The TLS error behind a failed connection, if it was one.
