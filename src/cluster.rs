@@ -34,8 +34,9 @@ pub use kinds::Kind;
 pub use names::Plan;
 pub use reading::{ReadError, read};
 pub use registries::advice;
-pub use target::{InvalidTarget, Target};
+pub use target::{InvalidTarget, read as read_target};
 
+use crate::config::Target;
 use crate::reference::Registry;
 
 /// What becomes of the images of a cluster.

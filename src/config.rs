@@ -17,6 +17,7 @@ mod place;
 mod properties;
 mod recorded;
 mod rule;
+mod target;
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -29,6 +30,7 @@ pub use name::InvalidName;
 pub use place::{At, Place};
 pub use recorded::{NotOneImage, Recorded, RecordedError};
 pub use rule::{Filter, Images, InvalidReason, InvalidRule, MissingDefault, Pair, Rule};
+pub use target::Target;
 
 use crate::digest::Digest;
 use crate::reference::{Reference, Registry};

@@ -18,7 +18,6 @@ mod lines;
 mod mapping;
 mod outcomes;
 mod scan;
-mod target;
 mod template;
 mod tree;
 mod written;
@@ -37,7 +36,6 @@ use scan::{Findings, Scan};
 pub use files::{Found as FoundFiles, collect};
 pub use mapping::{Choice, Mapping, Reason, UnknownTarget, listed};
 pub use outcomes::{InvalidReport, Outcomes};
-pub use target::Target;
 
 /// What is to be changed in files, and what is not.
 #[derive(Debug, Default)]

@@ -8,7 +8,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::migrate::{Stopped, say};
 use super::{exit, signals};
-use crate::cluster::{self, Existing, Findings, Inventory, Patience, Target, Wanted};
+use crate::cluster::{self, Existing, Findings, Inventory, Patience, Wanted};
+use crate::config::Target;
 
 /// Writes images.json from the images that the workloads of a Kubernetes cluster use.
 #[derive(Debug, Args)]
@@ -77,7 +78,7 @@ pub(super) fn run(flags: ConfigFlags) -> Result<u8, Stopped> {
 
 fn check(flags: &ConfigFlags) -> anyhow::Result<Settings> {
     let target = flags.repo.as_deref().filter(|repo| !repo.trim().is_empty());
-    let target = target.map(|repo| repo.parse::<Target>().context("-t, --repo")).transpose()?;
+    let target = target.map(|repo| cluster::read_target(repo).context("-t, --repo")).transpose()?;
     let namespaces = namespaces(flags.namespaces.as_deref().unwrap_or_default())?;
     check_files(flags)?;
     let earlier = if is_stdout(&flags.output) { Ok(Existing::default()) } else { Existing::read(&flags.output) };

@@ -9,8 +9,8 @@ use clap::Args;
 use super::exit;
 use super::inputs::DEFAULT_AUTH;
 use super::migrate::{DEFAULT_LOG, Stopped, say};
-use crate::config::{self, Files, Sources};
-use crate::rewrite::{self, Choice, Mapping, Outcomes, Rewrite, Target, shown};
+use crate::config::{self, Files, Sources, Target};
+use crate::rewrite::{self, Choice, Mapping, Outcomes, Rewrite, shown};
 
 /// Replaces references to migrated images in manifests, charts, compose files, Dockerfiles, CI files and text.
 ///

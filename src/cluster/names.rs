@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::existing::Existing;
 use super::images::Image;
-use super::target::Target;
+use crate::config::Target;
 use crate::digest::Digest;
 use crate::reference::{Repository, Tag};
 
@@ -77,7 +77,7 @@ pub fn plan(images: &BTreeSet<Image>, target: Option<&Target>, existing: &Existi
     let mut claims = Claims::default();
     let mut newcomers = Vec::new();
     for image in images {
-        if target.is_some_and(|target| target.holds(&image.repository)) {
+        if target.is_some_and(|target| is_below(target, &image.repository)) {
             plan.left_out.insert(image.clone());
             continue;
         }
@@ -118,6 +118,11 @@ fn leave_open(newcomers: &[&Image], plan: &mut Plan) {
         }
         plan.rules.insert(image.to_string(), vec![String::new()]);
     }
+}
+
+/// Whether the target has the repository already, under a name in it.
+fn is_below(target: &Target, repository: &Repository) -> bool {
+    target.holds(repository) && repository.path() != target.namespace
 }
 
 fn name_newcomers(newcomers: &[&Image], target: &Target, existing: &Existing, claims: &mut Claims, plan: &mut Plan) {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::target::Target;
+use crate::config::Target;
 use crate::reference::Registry;
 
 /// How one logs in to a registry, in a few words; empty if nothing needs to be said.

@@ -1,16 +1,7 @@
-//! Where the images of a cluster are to go: a registry and a namespace in it.
+//! Where the images of a cluster are to go, as it is typed.
 
-use std::fmt;
-use std::str::FromStr;
-
-use crate::reference::{InvalidReference, Registry, Repository};
-
-/// What `-t` names. The namespace may have several components, or none where the registry needs none.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
-    pub registry: Registry,
-    pub namespace: String,
-}
+use crate::config::Target;
+use crate::reference::InvalidReference;
 
 /// Why a text names no target.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -25,51 +16,22 @@ pub enum InvalidTarget {
     Name(#[from] InvalidReference),
 }
 
-impl Target {
-    /// The repository `name` in it.
-    pub fn repository(&self, name: &str) -> Result<Repository, InvalidReference> {
-        match self.namespace.as_str() {
-            "" => Repository::new(self.registry.clone(), name),
-            namespace => Repository::new(self.registry.clone(), &format!("{namespace}/{name}")),
-        }
+/// Reads what `-t` names: a target that is written out, with room for a name in it.
+pub fn read(text: &str) -> Result<Target, InvalidTarget> {
+    if text.contains("://") {
+        return Err(InvalidTarget::Scheme(text.to_owned()));
     }
-
-    /// Whether a repository is in it already.
-    pub fn holds(&self, repository: &Repository) -> bool {
-        let rest = || match self.namespace.as_str() {
-            "" => Some(repository.path()),
-            namespace => repository.path().strip_prefix(namespace)?.strip_prefix('/'),
-        };
-        *repository.registry() == self.registry && rest().is_some()
+    let trimmed = text.trim().trim_end_matches('/');
+    let host = trimmed.split('/').next().unwrap_or_default();
+    if !host.contains(['.', ':']) && host != "localhost" {
+        return Err(InvalidTarget::NoRegistry(text.to_owned()));
     }
-}
-
-impl FromStr for Target {
-    type Err = InvalidTarget;
-
-    fn from_str(text: &str) -> Result<Self, InvalidTarget> {
-        if text.contains("://") {
-            return Err(InvalidTarget::Scheme(text.to_owned()));
-        }
-        let trimmed = text.trim().trim_end_matches('/');
-        let (host, namespace) = trimmed.split_once('/').unwrap_or((trimmed, ""));
-        if !host.contains(['.', ':']) && host != "localhost" {
-            return Err(InvalidTarget::NoRegistry(text.to_owned()));
-        }
-        let target = Self { registry: host.parse()?, namespace: namespace.to_owned() };
-        if target.namespace.is_empty() && target.registry.is_docker_hub() {
-            return Err(InvalidTarget::NoNamespace);
-        }
-        target.repository("name")?;
-        Ok(target)
+    let target: Target = trimmed.parse()?;
+    if target.namespace.is_empty() && target.registry.is_docker_hub() {
+        return Err(InvalidTarget::NoNamespace);
     }
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.registry.fmt(f)?;
-        if self.namespace.is_empty() { Ok(()) } else { write!(f, "/{}", self.namespace) }
-    }
+    target.repository("name")?;
+    Ok(target)
 }
 
 #[cfg(test)]
@@ -80,28 +42,12 @@ mod tests {
     fn a_target_is_a_registry_and_a_namespace() {
         for text in ["swr.cn-north-4.myhuaweicloud.com/test", "localhost:5000/a/b", "1.dkr.ecr.eu-west-1.amazonaws.com"]
         {
-            assert_eq!(text.parse::<Target>().unwrap().to_string(), text);
+            assert_eq!(read(text).unwrap().to_string(), text);
         }
-        assert_eq!("q.io/a/".parse::<Target>().unwrap().to_string(), "q.io/a");
-        assert_eq!("registry-1.docker.io/a".parse::<Target>().unwrap().to_string(), "docker.io/a");
+        assert_eq!(read("q.io/a/").unwrap().to_string(), "q.io/a");
+        assert_eq!(read("registry-1.docker.io/a").unwrap().to_string(), "docker.io/a");
         for text in ["", "test", "test/a", "https://q.io/a", "q.io/A", "q.io/a:1", "docker.io", "q.io//a", "q.io/a@b"] {
-            assert!(text.parse::<Target>().is_err(), "{text}");
+            assert!(read(text).is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn what_is_there_already_is_known() {
-        let target: Target = "q.io/a/b".parse().unwrap();
-        for (text, expected) in [
-            ("q.io/a/b/c", true),
-            ("q.io/a/b/c/d", true),
-            ("q.io/a/b", false),
-            ("q.io/a/bc/d", false),
-            ("x.io/a/b/c", false),
-        ] {
-            assert_eq!(target.holds(&text.parse().unwrap()), expected, "{text}");
-        }
-        let target: Target = "q.io".parse().unwrap();
-        assert!(target.holds(&"q.io/a".parse().unwrap()));
     }
 }

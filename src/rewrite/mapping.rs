@@ -4,8 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 
 use super::outcomes::{Outcome, Outcomes};
-use super::target::Target;
-use crate::config::{Filter, Images, Rule};
+use crate::config::{Filter, Images, Rule, Target};
 use crate::digest::Digest;
 use crate::reference::{Identifier, Reference, Registry, Repository, Tag};
 

@@ -1,5 +1,7 @@
 //! How the program gets into a cluster: credentials of every form, proxies, kubeconfigs, and servers that are not there.
 
+use std::collections::BTreeSet;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
@@ -99,7 +101,9 @@ async fn proxies_names_and_impersonation_of_the_kubeconfig_count() {
     assert!(!outcome.everything().contains("s3cret"), "{outcome}");
     let user = json!({ "client-certificate": "gone.pem", "client-key": "gone.key" });
     with_kubeconfig(&api.kubeconfig(user), &[]).run().await.assert_refused(&["user \"u\"", "gone.pem"]);
-    assert_eq!(*tunnels.lock().unwrap(), [api.url().trim_start_matches("https://")]);
+    // A client may open a second connection while the first is busy; each leads to the API server.
+    let led: BTreeSet<String> = tunnels.lock().unwrap().drain(..).collect();
+    assert_eq!(led, BTreeSet::from([api.url().trim_start_matches("https://").to_owned()]));
     let run = with_kubeconfig(&kubeconfig(cluster("tls-server-name", json!("kubernetes.example")), json!({})), &[]);
     run.run().await.assert(0, &[]);
     let run = with_kubeconfig(&kubeconfig(cluster("tls-server-name", json!("other.example")), json!({})), &[]);

@@ -1,20 +1,27 @@
-//! A registry, or a part of one, that is chosen among several.
+//! A registry, or a part of one: where images are to go, or which of several places is meant.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::reference::{InvalidReference, Registry, Repository};
 
-/// `REGISTRY` or `REGISTRY/NAMESPACE`.
+/// `REGISTRY` or `REGISTRY/NAMESPACE`. The namespace may have several components; empty is all of the registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
-    registry: Registry,
-    /// Empty is all of the registry.
-    namespace: String,
+    pub registry: Registry,
+    pub namespace: String,
 }
 
 impl Target {
-    /// Whether `repository` is in it, or is it.
+    /// The repository `name` in it.
+    pub fn repository(&self, name: &str) -> Result<Repository, InvalidReference> {
+        match self.namespace.as_str() {
+            "" => Repository::new(self.registry.clone(), name),
+            namespace => Repository::new(self.registry.clone(), &format!("{namespace}/{name}")),
+        }
+    }
+
+    /// Whether `repository` is below it, or is it.
     pub fn holds(&self, repository: &Repository) -> bool {
         let below = |path: &str| {
             path.strip_prefix(&self.namespace).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
