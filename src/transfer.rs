@@ -177,6 +177,9 @@ impl Engine {
     pub async fn run(self: &Arc<Self>, tasks: &[Arc<Task>], last: bool) -> Vec<Outcome> {
         *lock(&self.round) = self.cut.child_token();
         self.board.forget_failures();
+        if self.policy.referrers {
+            self.digest_tags.plan(tasks);
+        }
         let _interruption = AbortOnDropHandle::new(tokio::spawn(self.clone().end_when_cancelled()));
         let mut outcomes: Vec<Outcome> = vec![Err(Failure::cancelled()); tasks.len()];
         let mut queue = Queue::new(tasks);

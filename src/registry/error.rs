@@ -192,6 +192,11 @@ impl Error {
         self.status() == Some(StatusCode::NOT_FOUND)
     }
 
+    /// Whether the registry says that this is not for us.
+    pub fn is_forbidden(&self) -> bool {
+        self.status() == Some(StatusCode::FORBIDDEN)
+    }
+
     /// Whether the registry named this error code (distribution-spec "Error Codes").
     pub fn has_code(&self, code: &str) -> bool {
         matches!(&self.kind, ErrorKind::Status { codes, .. } if codes.iter().any(|c| c == code))

@@ -206,6 +206,14 @@ impl Destination {
         }
     }
 
+    /// Whether the tags are known, and this is not among them.
+    pub fn lists_without(&self, identifier: &Identifier) -> bool {
+        match (self.tags.peek().as_deref(), identifier) {
+            (Some(Tags::Listed(tags)), Identifier::Tag(tag)) => !tags.contains(tag),
+            _ => false,
+        }
+    }
+
     /// Whether there is no tag, and so hardly a manifest.
     pub fn has_no_tags(&self) -> bool {
         matches!(self.tags.peek().as_deref(), Some(Tags::Listed(tags)) if tags.is_empty())

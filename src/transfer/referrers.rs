@@ -4,13 +4,14 @@
 //! that cosign makes of it. Each subject once in a round for a destination repository, whoever names it.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::image::{Image, MAX_DEPTH};
+use super::lock;
 use crate::digest::Digest;
-use crate::event::{Change, Event, Failure, Success};
+use crate::event::{Category, Change, Event, Failure, Success};
 use crate::plan::Task;
-use crate::reference::{Identifier, Repository, Tag};
+use crate::reference::{Identifier, Reference, Repository, Tag};
 use crate::registry::{Content, Error, Manifest, Referrer, RepositoryClient, referrers_tag};
 use crate::shared::Shared;
 
@@ -75,7 +76,7 @@ impl Image {
     async fn bring_referrers_of(&self, subject: &Digest, tags: &HashSet<Tag>) -> Result<Arc<[Digest]>, Failure> {
         let bring = async || {
             let Found { referrers, tags } = self.find(subject, tags).await.map_err(|error| error.to_failure())?;
-            for tag in tags {
+            for tag in tags.into_iter().filter(|tag| !self.is_planned(tag)) {
                 self.bring_tag(&tag).await?;
             }
             if referrers.is_empty() {
@@ -140,11 +141,13 @@ impl Image {
             self.tell_referrer(&Identifier::Digest(referrer.digest.clone()), &referrer.artifact_type);
         }
         // With the API the registry has put them on its list itself. Else what others listed stays listed.
-        if by_api.is_none() && all != listed {
-            let written = destination.put_tagged_referrers(subject, &all).await;
-            written.map_err(|error| error.to_failure())?;
+        if by_api.is_some() || all == listed || referrers_tag(subject).is_none_or(|tag| self.is_planned(&tag)) {
+            return Ok(());
         }
-        Ok(())
+        if self.engine.policy.no_clobber && !listed.is_empty() {
+            return Err(self.list_would_move(subject));
+        }
+        destination.put_tagged_referrers(subject, &all).await.map_err(|error| error.to_failure())
     }
 
     /// Writes a referrer with all that it names, also where it is already: a registry with a list of referrers adds those
@@ -160,6 +163,25 @@ impl Image {
         Ok(manifest)
     }
 
+    /// Whether the rules name this tag: then it is brought as they say, and by nobody else.
+    fn is_planned(&self, tag: &Tag) -> bool {
+        self.engine.digest_tags.is_planned(&self.task.destination.repository.tagged(tag.clone()))
+    }
+
+    fn list_would_move(&self, subject: &Digest) -> Failure {
+        Failure {
+            category: Category::Refused,
+            registry: Some(self.task.destination.repository.registry().clone()),
+            reason: format!(
+                "more refers to {subject} than the destination lists under its tag; --no-clobber leaves it so"
+            )
+            .into(),
+            transient: false,
+            is_final: true,
+            remedy: None,
+        }
+    }
+
     fn tell_referrer(&self, identifier: &Identifier, artifact_type: &str) {
         self.engine.tell(Event::ReferrerCopied {
             source: self.task.source.clone(),
@@ -170,17 +192,35 @@ impl Image {
     }
 }
 
-/// The tags of source repositories that are made of digests: those of signatures and of lists of referrers.
+/// Tags that are made of digests: those of signatures and of lists of referrers.
 #[derive(Default)]
-pub(super) struct DigestTags(Mutex<HashMap<Repository, Listed>>);
+pub(super) struct DigestTags {
+    /// Those that sources have.
+    listed: Mutex<HashMap<Repository, Listed>>,
+    /// Those that the rules want at destinations.
+    planned: Mutex<HashSet<Reference>>,
+}
 
 type Listed = Arc<Shared<Arc<HashSet<Tag>>, Error>>;
 
 impl DigestTags {
+    /// Notes what a round brings by itself.
+    pub fn plan(&self, tasks: &[Arc<Task>]) {
+        let is_made_of_digest = |reference: &&Reference| match &reference.identifier {
+            Identifier::Tag(tag) => tag.as_str().starts_with("sha"),
+            Identifier::Digest(_) => false,
+        };
+        lock(&self.planned).extend(tasks.iter().map(|task| &task.destination).filter(is_made_of_digest).cloned());
+    }
+
+    fn is_planned(&self, tag: &Reference) -> bool {
+        lock(&self.planned).contains(tag)
+    }
+
     /// Listed once in a run, which is less than asking for each.
     async fn of(&self, source: &RepositoryClient) -> Result<Arc<HashSet<Tag>>, Error> {
         let listed = {
-            let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut all = lock(&self.listed);
             all.entry(source.repository().clone()).or_default().clone()
         };
         let list = async || {

@@ -235,3 +235,36 @@ async fn a_referrer_that_cannot_be_had_fails_its_image() {
     outcome.assert_failures(1, 1, 0);
     outcome.assert_line("FAILED ", &[&sbom, "404"]);
 }
+
+#[tokio::test]
+async fn a_tag_that_the_rules_name_is_brought_as_they_say_and_by_nobody_else() {
+    let (source, destination) = (registry(false).await, registry(false).await);
+    let subject = source.put("app", "1", &small(1));
+    let (sbom, entry) = attach(&source, "text/sbom", &subject, "sbom");
+    let listed_there = list(&source, &subject, &[entry]);
+    source.put("app", &format!("{}.sig", tag(&subject)), &small(3));
+    let migration = Migration::new()
+        .rule(format!("{}/app", source.host()), format!("{}/app", destination.host()))
+        .args(["--referrers"]);
+    for _ in 0..2 {
+        migration.run().await.assert_success(3);
+        assert_eq!(destination.digest("app", &tag(&subject)), Some(listed_there.clone()), "the source's own list");
+        assert_eq!(destination.missing("app", &sbom), Vec::<String>::new());
+    }
+    let puts = |tag: String| destination.requests_of(Kind::ManifestPut.of(&tag)).len();
+    assert_eq!((puts(tag(&subject)), puts(format!("{}.sig", tag(&subject)))), (1, 1), "one writer for each tag");
+}
+
+#[tokio::test]
+async fn no_clobber_leaves_a_list_of_referrers_that_others_keep() {
+    let (source, destination) = (registry(true).await, registry(false).await);
+    let subject = source.put("app", "1", &small(1));
+    attach(&source, "text/sbom", &subject, "sbom");
+    destination.put("app", "1", &small(1));
+    let (_, entry) = attach(&destination, "text/signature", &subject, "made at the destination");
+    let kept = list(&destination, &subject, &[entry]);
+    let outcome = migration(&source, &destination).args(["--no-clobber"]).run().await;
+    outcome.assert_failures(1, 1, 0);
+    outcome.assert_line("FAILED ", &["--no-clobber", &subject]);
+    assert_eq!(destination.digest("app", &tag(&subject)), Some(kept));
+}

@@ -1,6 +1,6 @@
 //! How much the destination's tags are trusted: `--force` and `--no-clobber`.
 
-use scriptable_registry::{Gate, Image, Index, Kind, Registry};
+use scriptable_registry::{Answer, Gate, Image, Index, Kind, Registry};
 
 use crate::support::{Migration, large, small, summary, two_registries};
 
@@ -65,6 +65,23 @@ async fn no_clobber_sees_a_tag_that_appears_during_the_run() {
     let outcome = running.finish().await;
     outcome.assert(1, &[crate::support::GENERATE, crate::support::HANDLE, &summary(1, 1, 0)]);
     assert_eq!(destination.digest("app", "1"), Some(kept));
+}
+
+/// Some registries forbid the look at what may be written, and some say so of what is absent.
+#[tokio::test]
+async fn no_clobber_writes_over_nothing_that_it_may_not_see() {
+    let (source, destination) = two_registries().await;
+    source.put("app", "1", &small(1));
+    source.put("app", "2", &small(2));
+    let kept = destination.put("app", "1", &small(9));
+    destination.on(Kind::ManifestHead, Answer::status(403));
+    destination.on(Kind::ManifestGet, Answer::status(403));
+    let migration = migration(&source, &destination).args(["--no-clobber"]);
+    let outcome = migration.run().await;
+    outcome.assert_failures(2, 1, 0);
+    outcome.assert_line("FAILED ", &["app:1", "403"]);
+    assert_eq!(destination.digest("app", "1"), Some(kept));
+    assert_eq!(destination.digest("app", "2"), source.digest("app", "2"), "the list says that it is absent");
 }
 
 #[tokio::test]

@@ -66,8 +66,13 @@ impl Image {
         if !self.engine.policy.no_clobber {
             return Ok(());
         }
-        let there = self.destination.client.digest(&self.task.destination.identifier).await;
-        let there = there.map_err(|error| error.to_failure())?;
+        // As one who only reads: who may write is told of what is forbidden as of what is absent, and would write over it.
+        let place = &self.task.destination;
+        let there = match self.engine.clients.reader(&place.repository).digest(&place.identifier).await {
+            // JFrog says so of what is absent.
+            Err(error) if error.is_forbidden() && self.destination.lists_without(&place.identifier) => None,
+            there => there.map_err(|error| error.to_failure())?,
+        };
         self.ledger.before(there.as_ref());
         match there {
             Some(there) if there != *digest => Err(self.clobbered(&there, digest)),
