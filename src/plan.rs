@@ -17,7 +17,7 @@ use crate::registry::Clients;
 
 pub use shard::{InvalidShard, Shard};
 
-/// One image to be brought from its source to its destination.
+/// One image to be brought from its source to its destination. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Task {
     pub source: Reference,
@@ -32,7 +32,10 @@ pub struct Planner<'a> {
     clients: Arc<Clients>,
     listener: Arc<dyn Listener>,
     cancel: CancellationToken,
-    /// Which source has each destination.
+    /// Destinations of more than one rule.
+    contested: HashSet<&'a Repository>,
+    /// Which source has each destination. What is listed for a repository that only one rule wants is not in it: a list
+    /// has each tag once.
     claims: HashMap<Reference, Reference>,
     /// Rules that failed and will not be tried again, or not yet, by their place in `rules`.
     failures: BTreeMap<usize, Failure>,
@@ -53,8 +56,11 @@ impl<'a> Planner<'a> {
         listener: Arc<dyn Listener>,
         cancel: CancellationToken,
     ) -> Self {
+        let mut wanted = HashSet::new();
+        let destinations = rules.iter().filter_map(|rule| rule.images.destination());
         Self {
             rules,
+            contested: destinations.filter(|destination| !wanted.insert(*destination)).collect(),
             own: shard.map(|shard| shard.repositories(rules)),
             clients,
             listener,
@@ -188,8 +194,19 @@ impl<'a> Planner<'a> {
 
     /// Takes the destinations of a rule's images for it, as far as no other source has them.
     fn claim(&mut self, index: usize, images: Vec<Task>, tasks: &mut Vec<Task>) {
-        let mut clashes = Vec::new();
         let is_own = self.is_own(index);
+        if let Images::Listed { destination, .. } = &self.rules[index].images
+            && !self.contested.contains(destination)
+        {
+            match is_own {
+                // The tags of one repository may be all there is: they are not held twice.
+                true if tasks.is_empty() => *tasks = images,
+                true => tasks.extend(images),
+                false => {}
+            }
+            return;
+        }
+        let mut clashes = Vec::new();
         for task in images {
             match self.claims.get(&task.destination) {
                 None => {

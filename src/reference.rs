@@ -142,7 +142,7 @@ impl Repository {
     }
 
     pub fn at_digest(&self, digest: Digest) -> Reference {
-        Reference { repository: self.clone(), identifier: Identifier::Digest(digest) }
+        Reference { repository: self.clone(), identifier: digest.into() }
     }
 }
 
@@ -218,7 +218,14 @@ impl fmt::Debug for Tag {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Identifier {
     Tag(Tag),
-    Digest(Digest),
+    /// Boxed, so that the common reference stays small: a plan holds two for every image.
+    Digest(Box<Digest>),
+}
+
+impl From<Digest> for Identifier {
+    fn from(digest: Digest) -> Self {
+        Self::Digest(Box::new(digest))
+    }
 }
 
 impl Identifier {
@@ -326,6 +333,11 @@ mod tests {
         for tag in ["", ".a", "-a", "a b", "a/b", "a:b", "ä", "a\u{1b}[0m", &"t".repeat(129)] {
             assert!(tag.parse::<Tag>().is_err(), "{tag}");
         }
+    }
+
+    #[test]
+    fn a_reference_is_small() {
+        assert!(size_of::<Reference>() <= 24);
     }
 
     #[test]

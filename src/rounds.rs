@@ -20,25 +20,25 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// What is done with tasks: images are copied, or only looked at.
 pub trait Work {
-    /// Does it once for every task. The results stand in the order of the tasks. `last` if what fails is not tried
-    /// again.
-    fn run(&self, tasks: &[Arc<Task>], last: bool) -> impl Future<Output = Vec<Result<(), Failure>>>;
+    /// Does it once for every task. Gives those that failed, by their place among the tasks and in that order. `last` if
+    /// what fails is not tried again.
+    fn run(&self, tasks: &[Task], last: bool) -> impl Future<Output = Vec<(usize, Failure)>>;
 }
 
 impl Work for Arc<Engine> {
-    async fn run(&self, tasks: &[Arc<Task>], last: bool) -> Vec<Result<(), Failure>> {
-        Engine::run(self, tasks, last).await.into_iter().map(|outcome| outcome.map(drop)).collect()
+    async fn run(&self, tasks: &[Task], last: bool) -> Vec<(usize, Failure)> {
+        Engine::run(self, tasks, last).await
     }
 }
 
 impl Work for Arc<Forecast> {
-    async fn run(&self, tasks: &[Arc<Task>], last: bool) -> Vec<Result<(), Failure>> {
+    async fn run(&self, tasks: &[Task], last: bool) -> Vec<(usize, Failure)> {
         Forecast::run(self, tasks, last).await
     }
 }
 
 impl Work for Arc<Verification> {
-    async fn run(&self, tasks: &[Arc<Task>], last: bool) -> Vec<Result<(), Failure>> {
+    async fn run(&self, tasks: &[Task], last: bool) -> Vec<(usize, Failure)> {
         Verification::run(self, tasks, last).await
     }
 }
@@ -63,7 +63,7 @@ impl Rounds<'_> {
         let mut planner = Planner::new(rules, shard, clients.clone(), listener.clone(), cancel.clone());
 
         tell(Phase::Generate);
-        let tasks = shared(planner.generate(retries == 0).await);
+        let tasks = planner.generate(retries == 0).await;
         let mut images = tasks.len();
         listener.hear(&Event::TasksGenerated(images));
         tell(Phase::Handle);
@@ -85,10 +85,10 @@ impl Rounds<'_> {
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
             clients.forget_unreachable();
-            let mut tasks: Vec<Arc<Task>> = again.into_iter().map(|(task, _)| task).collect();
+            let mut tasks: Vec<Task> = again.into_iter().map(|(task, _)| task).collect();
             if planner.has_retriable() {
                 tell(Phase::RetryGenerate);
-                let new = shared(planner.generate_again(left == 0).await);
+                let new = planner.generate_again(left == 0).await;
                 images += new.len();
                 listener.hear(&Event::TasksGenerated(new.len()));
                 tasks.extend(new);
@@ -98,7 +98,7 @@ impl Rounds<'_> {
                 failed.extend(run(work, tasks, left == 0).await);
             }
         }
-        let left_over = shared(planner.left_over());
+        let left_over = planner.left_over();
         images += left_over.len();
         failed.extend(left_over.into_iter().map(|task| (task, Failure::cancelled())));
         let failed_rules = planner
@@ -116,21 +116,14 @@ impl Rounds<'_> {
         let rules_again = again.iter().map(|rule| (rule.source.clone(), rule.full_destination())).collect();
         let failed_images = failed
             .into_iter()
-            .map(|(task, failure)| {
-                let Task { source, destination } = (*task).clone();
-                FailedImage { source, destination, failure }
-            })
+            .map(|(Task { source, destination }, failure)| FailedImage { source, destination, failure })
             .collect();
         Ending { images, failed_images, failed_rules, rules_again }
     }
 }
 
-fn shared(tasks: Vec<Task>) -> Vec<Arc<Task>> {
-    tasks.into_iter().map(Arc::new).collect()
-}
-
 /// Works on the tasks and gives those that failed.
-async fn run(work: &impl Work, tasks: Vec<Arc<Task>>, last: bool) -> Vec<(Arc<Task>, Failure)> {
-    let results = work.run(&tasks, last).await;
-    tasks.into_iter().zip(results).filter_map(|(task, result)| Some((task, result.err()?))).collect()
+async fn run(work: &impl Work, tasks: Vec<Task>, last: bool) -> Vec<(Task, Failure)> {
+    let failed = work.run(&tasks, last).await;
+    failed.into_iter().map(|(place, failure)| (tasks[place].clone(), failure)).collect()
 }

@@ -29,7 +29,7 @@ pub struct Repositories<'a, T> {
 }
 
 impl<'a, T> Repositories<'a, T> {
-    pub fn of(tasks: &'a [Arc<Task>]) -> Self {
+    pub fn of(tasks: &'a [Task]) -> Self {
         let mut unfinished = HashMap::new();
         for task in tasks {
             *unfinished.entry(&task.destination.repository).or_default() += 1;
@@ -59,9 +59,9 @@ impl<'a, T> Repositories<'a, T> {
 mod tests {
     use super::*;
 
-    fn task(destination: &str) -> Arc<Task> {
+    fn task(destination: &str) -> Task {
         let tagged = |text: &str| text.parse::<Repository>().unwrap().tagged("1".parse().unwrap());
-        Arc::new(Task { source: tagged("s.io/a"), destination: tagged(destination) })
+        Task { source: tagged("s.io/a"), destination: tagged(destination) }
     }
 
     #[test]

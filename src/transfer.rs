@@ -63,7 +63,7 @@ use self::pulls::Pulls;
 use self::queue::Queue;
 use self::referrers::DigestTags;
 
-use crate::event::{Event, Failure, Listener, Success};
+use crate::event::{Event, Failure, Listener};
 
 pub use expected::{Expected, expected};
 pub use forecast::Forecast;
@@ -114,9 +114,6 @@ pub struct Policy {
     /// What is placed in place of what the source has.
     pub conversion: Arc<Conversion>,
 }
-
-/// How a task ended in one round.
-pub type Outcome = Result<Success, Failure>;
 
 /// Moves images. What it has learnt in one round it knows in the next.
 pub struct Engine {
@@ -173,15 +170,16 @@ impl Engine {
         })
     }
 
-    /// Runs every task once. The outcomes stand in the order of the tasks. `last` if what fails is not tried again.
-    pub async fn run(self: &Arc<Self>, tasks: &[Arc<Task>], last: bool) -> Vec<Outcome> {
+    /// Runs every task once. Gives those that failed, by their place among the tasks and in that order. `last` if what
+    /// fails is not tried again.
+    pub async fn run(self: &Arc<Self>, tasks: &[Task], last: bool) -> Vec<(usize, Failure)> {
         *lock(&self.round) = self.cut.child_token();
         self.board.forget_failures();
         if self.policy.referrers {
             self.digest_tags.plan(tasks);
         }
         let _interruption = AbortOnDropHandle::new(tokio::spawn(self.clone().end_when_cancelled()));
-        let mut outcomes: Vec<Outcome> = vec![Err(Failure::cancelled()); tasks.len()];
+        let mut failed = Vec::new();
         let mut queue = Queue::new(tasks);
         let mut running = JoinSet::new();
         let mut jobs: HashMap<Id, (usize, Arc<Ledger>)> = HashMap::new();
@@ -193,7 +191,7 @@ impl Engine {
                 let image = self.image(job, &tasks[job], queue.unfinished(&tasks[job].destination.repository));
                 let ledger = image.ledger.clone();
                 // Whatever is logged on its way names the image.
-                let Task { source, destination } = &*tasks[job];
+                let Task { source, destination } = &tasks[job];
                 let span = tracing::info_span!("image", %source, %destination);
                 jobs.insert(running.spawn(self.clone().run_one(image).instrument(span)).id(), (job, ledger));
             }
@@ -203,13 +201,12 @@ impl Engine {
                 Err(error) => (error.id(), Err(Failure::internal(&error.to_string()))),
             };
             let Some((job, ledger)) = jobs.remove(&id) else { continue };
-            if let Err(failure) = &outcome {
-                let Task { source, destination } = (*tasks[job]).clone();
+            if let Err(failure) = outcome {
+                let Task { source, destination } = tasks[job].clone();
                 let again = !last && !failure.is_final;
-                let (failure, facts) = (failure.clone(), ledger.facts());
-                self.tell(Event::ImageFailed { source, destination, failure, again, facts });
+                failed.push((job, failure.clone()));
+                self.tell(Event::ImageFailed { source, destination, failure, again, facts: ledger.facts() });
             }
-            outcomes[job] = outcome;
             if let Some(repository) = queue.ended(job) {
                 let destination = self.destinations().remove(repository);
                 self.board.close(repository);
@@ -231,7 +228,10 @@ impl Engine {
         self.flights.wait().await;
         self.flights.reopen();
         self.is_repeated.store(true, Relaxed);
-        outcomes
+        // What was not reached.
+        failed.extend(std::iter::from_fn(|| queue.next()).map(|job| (job, Failure::cancelled())));
+        failed.sort_unstable_by_key(|(job, _)| *job);
+        failed
     }
 
     /// Once the run is cancelled: fails what waits to be begun, and later cuts what has not ended by then.
@@ -243,7 +243,7 @@ impl Engine {
     }
 
     /// One of `images` that go to the same repository in this round.
-    fn image(self: &Arc<Self>, job: usize, task: &Arc<Task>, images: usize) -> Image {
+    fn image(self: &Arc<Self>, job: usize, task: &Task, images: usize) -> Image {
         let repository = &task.destination.repository;
         let new = || {
             let known_open = lock(&self.open).contains(repository);
@@ -267,13 +267,13 @@ impl Engine {
         }
     }
 
-    async fn run_one(self: Arc<Self>, image: Image) -> Outcome {
-        let Task { source, destination } = (*image.task).clone();
+    async fn run_one(self: Arc<Self>, image: Image) -> Result<(), Failure> {
+        let Task { source, destination } = image.task.clone();
         self.tell(Event::ImageStarted { source: source.clone(), destination: destination.clone() });
         let result = self.cut.run_until_cancelled(image.copy()).await.unwrap_or_else(|| Err(Failure::cancelled()));
         let success = result?;
         self.tell(Event::ImageDone { source, destination, success, facts: image.ledger.facts() });
-        Ok(success)
+        Ok(())
     }
 
     fn seems_empty(&self, repository: &Repository) -> bool {

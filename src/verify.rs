@@ -69,8 +69,9 @@ impl Verification {
         Arc::new(Self { clients, listener, cancel, limits, standard, conversion, depth, places })
     }
 
-    /// Looks at every image once and tells of them in their order. `last` if what fails is not tried again.
-    pub async fn run(self: &Arc<Self>, tasks: &[Arc<Task>], last: bool) -> Vec<Result<(), Failure>> {
+    /// Looks at every image once and tells of them in their order. Gives those that failed, by their place among the
+    /// tasks. `last` if what fails is not tried again.
+    pub async fn run(self: &Arc<Self>, tasks: &[Task], last: bool) -> Vec<(usize, Failure)> {
         let trees = RefCell::new(Repositories::of(tasks));
         let looked = stream::iter(tasks).map(|task| {
             let client = self.clients.reader(&task.destination.repository);
@@ -79,30 +80,29 @@ impl Verification {
             let looking = begin(self.clone().look(task.clone(), client, tree), &self.cancel);
             async move { (task, looking.await) }
         });
-        let mut looked = pin!(looked.buffered(self.limits.images));
-        let mut results = Vec::with_capacity(tasks.len());
-        while let Some((task, result)) = looked.next().await {
-            let Task { source, destination } = (**task).clone();
-            results.push(match result {
+        let mut looked = pin!(looked.buffered(self.limits.images).enumerate());
+        let mut lost = Vec::new();
+        while let Some((place, (task, result))) = looked.next().await {
+            let Task { source, destination } = task.clone();
+            match result {
                 Ok((verdict, facts)) => {
                     self.listener.hear(&Event::ImageVerified { source, destination, verdict, facts });
-                    Ok(())
                 }
                 Err(failure) => {
                     let (again, facts) = (!last && !failure.is_final, Facts::default());
                     let failed = failure.clone();
                     self.listener.hear(&Event::ImageFailed { source, destination, failure: failed, again, facts });
-                    Err(failure)
+                    lost.push((place, failure));
                 }
-            });
+            }
             trees.borrow_mut().ended(task);
         }
-        results
+        lost
     }
 
     async fn look(
         self: Arc<Self>,
-        task: Arc<Task>,
+        task: Task,
         destination: RepositoryClient,
         tree: Arc<Tree>,
     ) -> Result<(Verdict, Facts), Failure> {
@@ -119,7 +119,7 @@ impl Verification {
                     (Expected::Image(image), mut found) => {
                         if task.destination.identifier.digest().is_some_and(|digest| *digest != image.root) {
                             // Without a tag it is there under what it has become.
-                            let place = Identifier::Digest(image.root.clone());
+                            let place = Identifier::from(image.root.clone());
                             found = destination.digest(&place).await.map_err(|error| error.to_failure())?;
                         }
                         (Some(image.source), image.root, found)

@@ -89,7 +89,7 @@ fn one_image(value: &Value, text: &str, hosts: &HashSet<Registry>) -> Result<Ref
             Ok([tag]) => Identifier::Tag(tag),
             Err(_) => return Err(value.place().at(NotOneImage(text.to_owned())).into()),
         },
-        Selection::Digest { tag: None, digest } => Identifier::Digest(digest),
+        Selection::Digest { tag: None, digest } => digest.into(),
         _ => return Err(value.place().at(NotOneImage(text.to_owned())).into()),
     };
     Ok(Reference { repository, identifier })

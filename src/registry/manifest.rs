@@ -25,8 +25,8 @@ impl RepositoryClient {
             StatusCode::NOT_FOUND => return Ok(None),
             StatusCode::OK => match (digest_header(&answer), identifier) {
                 (Some(found), Identifier::Tag(_)) => return Ok(Some(found)),
-                (Some(found), Identifier::Digest(asked)) if found == *asked => return Ok(Some(found)),
-                (None, Identifier::Digest(asked)) if is_manifest(&answer) => return Ok(Some(asked.clone())),
+                (Some(found), Identifier::Digest(asked)) if found == **asked => return Ok(Some(found)),
+                (None, Identifier::Digest(asked)) if is_manifest(&answer) => return Ok(Some((**asked).clone())),
                 // The digest is left out, or this is somebody's web page.
                 _ => {}
             },
@@ -82,7 +82,7 @@ impl RepositoryClient {
     /// Some registries name a wrong digest for a tag. If they know the manifest by the digest of its bytes, the header
     /// was wrong and not the bytes.
     async fn has_manifest(&self, digest: &Digest) -> Result<bool, Error> {
-        let url = self.manifest_url(&Identifier::Digest(digest.clone())).await?;
+        let url = self.manifest_url(&Identifier::from(digest.clone())).await?;
         let answer = self.call(&read(Method::HEAD, url)).await?;
         Ok(answer.status == StatusCode::OK && is_manifest(&answer))
     }

@@ -323,7 +323,7 @@ impl Mapping {
         let Some(place) = same.or_else(|| here().next()) else { return Found::Several(repositories.clone()) };
         let (tag, digest) = match &place.reference.identifier {
             Identifier::Tag(name) => (Some(name.clone()), place.digest.clone()),
-            Identifier::Digest(digest) => (None, place.digest.clone().or_else(|| Some(digest.clone()))),
+            Identifier::Digest(digest) => (None, place.digest.clone().or_else(|| Some((**digest).clone()))),
         };
         Found::Moved(Destination { repository: (*repository).clone(), tag, digest })
     }

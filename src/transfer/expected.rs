@@ -34,7 +34,7 @@ impl ExpectedImage {
     pub async fn manifest(&self, source: &RepositoryClient, digest: &Digest) -> Result<Manifest, Error> {
         match self.parts.get(digest) {
             Some(manifest) => Ok(manifest.clone()),
-            None => source.manifest(&Identifier::Digest(digest.clone())).await,
+            None => source.manifest(&Identifier::from(digest.clone())).await,
         }
     }
 }

@@ -49,7 +49,7 @@ pub struct Forecast {
 #[derive(Clone)]
 struct Look {
     forecast: Arc<Forecast>,
-    task: Arc<Task>,
+    task: Task,
     source: RepositoryClient,
     ground: Arc<Ground>,
     ledger: Arc<Ledger>,
@@ -79,8 +79,9 @@ impl Forecast {
         Arc::new(Self { clients, listener, cancel, limits, policy, nodes, claims })
     }
 
-    /// Looks at every task once and tells of them in their order. `last` if what fails is not tried again.
-    pub async fn run(self: &Arc<Self>, tasks: &[Arc<Task>], last: bool) -> Vec<Result<(), Failure>> {
+    /// Looks at every task once and tells of them in their order. Gives those that failed, by their place among the
+    /// tasks. `last` if what fails is not tried again.
+    pub async fn run(self: &Arc<Self>, tasks: &[Task], last: bool) -> Vec<(usize, Failure)> {
         let grounds = RefCell::new(Repositories::of(tasks));
         let looked = stream::iter(tasks).map(|task| {
             let look = self.look(task, &mut grounds.borrow_mut());
@@ -97,16 +98,18 @@ impl Forecast {
                 (look, task, prospect)
             }
         });
-        let mut settled = pin!(settled.buffered(self.limits.images));
-        let mut results = Vec::with_capacity(tasks.len());
-        while let Some((look, task, prospect)) = settled.next().await {
-            results.push(self.tell(&look, prospect, last));
+        let mut settled = pin!(settled.buffered(self.limits.images).enumerate());
+        let mut failed = Vec::new();
+        while let Some((place, (look, task, prospect))) = settled.next().await {
+            if let Err(failure) = self.tell(&look, prospect, last) {
+                failed.push((place, failure));
+            }
             grounds.borrow_mut().ended(task);
         }
-        results
+        failed
     }
 
-    fn look<'a>(self: &Arc<Self>, task: &'a Arc<Task>, grounds: &mut Repositories<'a, Ground>) -> Look {
+    fn look<'a>(self: &Arc<Self>, task: &'a Task, grounds: &mut Repositories<'a, Ground>) -> Look {
         let destination = self.clients.reader(&task.destination.repository);
         Look {
             forecast: self.clone(),
@@ -119,7 +122,7 @@ impl Forecast {
     }
 
     fn tell(&self, look: &Look, prospect: Result<Prospect, Failure>, last: bool) -> Result<(), Failure> {
-        let Task { source, destination } = (*look.task).clone();
+        let Task { source, destination } = look.task.clone();
         let facts = look.ledger.facts();
         let failure = match prospect {
             Ok(prospect) => {
@@ -153,7 +156,7 @@ impl Look {
     /// What both sides name, and what the destination lacks of it.
     async fn compare(self) -> Result<Lacking, Failure> {
         let Policy { force, no_clobber, conversion, .. } = &self.forecast.policy;
-        let Task { source, destination } = &*self.task;
+        let Task { source, destination } = &self.task;
         let by_digest = destination.identifier.digest().is_some();
         let there = async {
             match by_digest && !conversion.is_none() {
@@ -172,7 +175,7 @@ impl Look {
             }
         };
         if by_digest && !conversion.is_none() {
-            let place = Identifier::Digest(wanted.root.clone());
+            let place = Identifier::from(wanted.root.clone());
             there = self.ground.digest(&place).await.map_err(|error| error.to_failure())?;
         }
         self.ledger.before(there.as_ref());

@@ -34,7 +34,7 @@ pub(super) const CHILDREN: usize = 16;
 #[derive(Clone)]
 pub(super) struct Image {
     pub engine: Arc<Engine>,
-    pub task: Arc<Task>,
+    pub task: Task,
     /// Place in the plan: older images go first.
     pub job: usize,
     pub source: RepositoryClient,
@@ -81,7 +81,7 @@ impl Image {
 
     /// The source's manifest, when only its digest was asked for before.
     async fn read_root(&self) -> Result<Manifest, Failure> {
-        let known = self.ledger.facts().source_digest.map(Identifier::Digest);
+        let known = self.ledger.facts().source_digest.map(Identifier::from);
         let identifier = known.as_ref().unwrap_or(&self.task.source.identifier);
         self.source.manifest(identifier).await.map_err(|error| error.to_failure())
     }
@@ -134,7 +134,7 @@ impl Image {
     /// Where the root goes: an image without a tag has its digest for a name, whichever that has become.
     fn place_of(&self, root: &Manifest) -> Identifier {
         match &self.task.destination.identifier {
-            Identifier::Digest(_) => Identifier::Digest(root.digest.clone()),
+            Identifier::Digest(_) => Identifier::from(root.digest.clone()),
             tag => tag.clone(),
         }
     }

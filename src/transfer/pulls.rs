@@ -33,7 +33,7 @@ struct Recent {
 impl Pulls {
     /// The manifest with this digest, read from `source` unless it was a moment ago.
     pub async fn read(&self, source: &RepositoryClient, digest: &Digest) -> Result<Arc<Manifest>, Error> {
-        let identifier = Identifier::Digest(digest.clone());
+        let identifier = Identifier::from(digest.clone());
         if !source.counts_pulls() {
             return source.manifest(&identifier).await.map(Arc::new);
         }

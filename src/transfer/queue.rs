@@ -2,14 +2,13 @@
 //! after the other, so that little is in memory at a time and images with common layers run near each other.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::Arc;
 
 use super::lane::Pair;
 use crate::plan::Task;
 use crate::reference::Repository;
 
 pub(super) struct Queue<'a> {
-    tasks: &'a [Arc<Task>],
+    tasks: &'a [Task],
     pairs: BTreeMap<Pair, Images>,
     /// Images that have not ended, by destination repository.
     unfinished: HashMap<&'a Repository, usize>,
@@ -22,7 +21,7 @@ struct Images {
 }
 
 impl<'a> Queue<'a> {
-    pub fn new(tasks: &'a [Arc<Task>]) -> Self {
+    pub fn new(tasks: &'a [Task]) -> Self {
         let mut order: Vec<usize> = (0..tasks.len()).collect();
         // Stable: within a repository the plan's order stays.
         order.sort_by_key(|&job| &tasks[job].destination.repository);
@@ -68,9 +67,9 @@ fn pair(task: &Task) -> Pair {
 mod tests {
     use super::*;
 
-    fn task(source: &str, destination: &str) -> Arc<Task> {
+    fn task(source: &str, destination: &str) -> Task {
         let tagged = |text: &str| text.parse::<Repository>().unwrap().tagged("1".parse().unwrap());
-        Arc::new(Task { source: tagged(source), destination: tagged(destination) })
+        Task { source: tagged(source), destination: tagged(destination) }
     }
 
     #[test]

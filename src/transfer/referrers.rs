@@ -104,11 +104,11 @@ impl Image {
 
     /// Brings a tag of the same repository, as it is.
     async fn bring_tag(&self, tag: &Tag) -> Result<(), Failure> {
-        let Task { source, destination } = &*self.task;
-        let task = Arc::new(Task {
+        let Task { source, destination } = &self.task;
+        let task = Task {
             source: source.repository.tagged(tag.clone()),
             destination: destination.repository.tagged(tag.clone()),
-        });
+        };
         let image = Self { task, ledger: Arc::default(), parts: Arc::default(), ..self.clone() };
         let copied = image.copy_as_it_is().await;
         // Its blobs count to the image that it belongs to.
@@ -138,7 +138,7 @@ impl Image {
             let manifest = self.bring_referrer(subject, referrer).await?;
             all.retain(|listed| listed.digest != referrer.digest);
             all.push(referrer.clone().with_size(manifest.bytes.len() as u64));
-            self.tell_referrer(&Identifier::Digest(referrer.digest.clone()), &referrer.artifact_type);
+            self.tell_referrer(&Identifier::from(referrer.digest.clone()), &referrer.artifact_type);
         }
         // With the API the registry has put them on its list itself. Else what others listed stays listed.
         if by_api.is_some() || all == listed || referrers_tag(subject).is_none_or(|tag| self.is_planned(&tag)) {
@@ -153,7 +153,7 @@ impl Image {
     /// Writes a referrer with all that it names, also where it is already: a registry with a list of referrers adds those
     /// that are written.
     async fn bring_referrer(&self, subject: &Digest, referrer: &Referrer) -> Result<Manifest, Failure> {
-        let by_digest = Identifier::Digest(referrer.digest.clone());
+        let by_digest = Identifier::from(referrer.digest.clone());
         let manifest = self.source.manifest(&by_digest).await.map_err(|error| error.to_failure())?;
         let subject_of = manifest.subject();
         if subject_of.as_ref() != Some(subject) {
@@ -205,7 +205,7 @@ type Listed = Arc<Shared<Arc<HashSet<Tag>>, Error>>;
 
 impl DigestTags {
     /// Notes what a round brings by itself.
-    pub fn plan(&self, tasks: &[Arc<Task>]) {
+    pub fn plan(&self, tasks: &[Task]) {
         let is_made_of_digest = |reference: &&Reference| match &reference.identifier {
             Identifier::Tag(tag) => tag.as_str().starts_with("sha"),
             Identifier::Digest(_) => false,

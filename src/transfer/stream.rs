@@ -56,7 +56,7 @@ pub(super) fn verified(
         budget,
         hasher,
         offset: 0,
-        held: None,
+        last: None,
         breaks: 0,
         unbroken: 0,
         passed,
@@ -94,7 +94,8 @@ struct Verified {
     /// Gone once the whole has been found right.
     hasher: Option<Hasher>,
     offset: u64,
-    held: Option<Bytes>,
+    /// The part that ends the blob.
+    last: Option<Bytes>,
     breaks: u32,
     /// Bytes since the last break.
     unbroken: u64,
@@ -110,9 +111,11 @@ impl Verified {
             if let Some(hasher) = &mut self.hasher {
                 hasher.update(&bytes);
             }
-            if let Some(before) = self.held.replace(bytes) {
-                return Ok(Some(before));
+            // Given away at once, so that the connection reads into the same memory again.
+            if self.offset < self.size {
+                return Ok(Some(bytes));
             }
+            self.last = Some(bytes);
         }
         if let Some(hasher) = self.hasher.take() {
             let found = hasher.finish();
@@ -124,7 +127,7 @@ impl Verified {
                 return Err(self.too_many(more.len() as u64));
             }
         }
-        Ok(self.held.take())
+        Ok(self.last.take())
     }
 
     /// The next bytes; `None` after a break that has been mended.

@@ -23,16 +23,16 @@ fn engine(limits: Limits, panics_at: fn(&Event) -> bool) -> Arc<Engine> {
     Engine::new(clients, limits, Policy::default(), Arc::new(Panicky(panics_at)), CancellationToken::new())
 }
 
-fn task(from: &fake::Registry, source: &str, to: &fake::Registry, destination: &str) -> Arc<Task> {
+fn task(from: &fake::Registry, source: &str, to: &fake::Registry, destination: &str) -> Task {
     let tagged = |host: &str, name: &str| {
         let (path, tag) = name.split_once(':').unwrap();
         format!("{host}/{path}").parse::<Repository>().unwrap().tagged(tag.parse().unwrap())
     };
-    Arc::new(Task { source: tagged(&from.host(), source), destination: tagged(&to.host(), destination) })
+    Task { source: tagged(&from.host(), source), destination: tagged(&to.host(), destination) }
 }
 
 /// Nothing may hang. The guard is no measure of speed.
-async fn run(engine: &Arc<Engine>, tasks: &[Arc<Task>]) -> Vec<Outcome> {
+async fn run(engine: &Arc<Engine>, tasks: &[Task]) -> Vec<(usize, Failure)> {
     tokio::time::timeout(Duration::from_secs(120), engine.run(tasks, true)).await.expect("the engine stopped")
 }
 
@@ -48,9 +48,9 @@ async fn a_task_that_panics_is_a_failed_task() {
     let tasks = [task(&source, "app:1", &destination, "app:1"), task(&source, "app:2", &destination, "app:2")];
     let first_done =
         |event: &Event| matches!(event, Event::ImageDone { source, .. } if source.to_string().ends_with(":1"));
-    let outcomes = run(&engine(Limits::for_workers(7), first_done), &tasks).await;
-    assert!(matches!(&outcomes[0], Err(failure) if failure.reason.contains("internal error")), "{outcomes:?}");
-    assert_eq!(outcomes[1], Ok(Success::Copied));
+    let failed = run(&engine(Limits::for_workers(7), first_done), &tasks).await;
+    assert!(matches!(&failed[..], [(0, failure)] if failure.reason.contains("internal error")), "{failed:?}");
+    assert_eq!(destination.digest("app", "2"), source.digest("app", "2"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -62,9 +62,9 @@ async fn a_blob_whose_flight_panics_fails_its_image_and_frees_its_place() {
     let moved_to_app =
         |event: &Event| matches!(event, Event::BlobMoved { repository, .. } if repository.path() == "app");
     let limits = Limits { workers: 1, requests: 1, tiny: 1, streamed_from: 100, images: 2 };
-    let outcomes = run(&engine(limits, moved_to_app), &tasks).await;
-    assert!(outcomes[0].is_err(), "{outcomes:?}");
-    assert_eq!(outcomes[1], Ok(Success::Copied));
+    let failed = run(&engine(limits, moved_to_app), &tasks).await;
+    assert!(matches!(failed[..], [(0, _)]), "{failed:?}");
+    assert_eq!(destination.digest("other", "1"), source.digest("other", "1"));
     assert_eq!(destination.digest("app", "1"), None, "a tag is written only when everything is known to be there");
 }
 
@@ -90,8 +90,7 @@ async fn one_of_everything_is_enough_in_every_kind_of_world() {
                 }
             }
             let limits = Limits { workers: 1, requests: 1, tiny: 1, streamed_from, images: 1 };
-            let outcomes = run(&engine(limits, |_| false), &tasks).await;
-            assert!(outcomes.iter().all(|outcome| *outcome == Ok(Success::Copied)), "{outcomes:?}");
+            assert_eq!(run(&engine(limits, |_| false), &tasks).await, []);
             for task in &tasks {
                 let (path, tag) = (task.source.repository.path(), task.source.identifier.to_string());
                 assert_eq!(source.digest(path, &tag), destination.digest(path, &tag));
@@ -107,8 +106,10 @@ async fn what_is_not_reached_when_the_run_is_cancelled_says_so() {
     source.put("app", "1", &image(&[1]));
     let engine = engine(Limits::for_workers(1), |_| false);
     engine.cancel.cancel();
-    let outcomes = run(&engine, &[task(&source, "app:1", &destination, "app:1")]).await;
-    assert!(matches!(&outcomes[0], Err(failure) if failure.category == Category::Cancelled));
+    let tasks = [task(&source, "app:1", &destination, "app:1"), task(&source, "app:1", &destination, "b:1")];
+    let failed = run(&engine, &tasks).await;
+    let is_cancelled = |failure: &Failure| failure.category == Category::Cancelled;
+    assert!(matches!(&failed[..], [(0, a), (1, b)] if is_cancelled(a) && is_cancelled(b)), "{failed:?}");
     assert_eq!(source.count_all() + destination.count_all(), 0);
 }
 
@@ -116,7 +117,7 @@ async fn what_is_not_reached_when_the_run_is_cancelled_says_so() {
 fn an_image_in_progress_takes_little_room() {
     let engine = engine(Limits::for_workers(1), |_| false);
     let reference = "r.example.com/a".parse::<Repository>().unwrap().tagged("1".parse().unwrap());
-    let task = Arc::new(Task { source: reference.clone(), destination: reference });
+    let task = Task { source: reference.clone(), destination: reference };
     let image = engine.image(0, &task, 1);
     // There are hundreds of them at once.
     assert!(size_of_val(&image.copy()) <= 12 << 10, "{}", size_of_val(&image.copy()));
@@ -164,12 +165,12 @@ async fn what_is_mounted_only_after_its_manifest_is_mounted_then_and_sent_before
         source.put(&name, "1", &shared.clone().layer_of(100 + repository, 1_000));
         first.push(task(&source, &format!("{name}:1"), &destination, &format!("{name}:1")));
     }
-    assert!(run(&engine, &first).await.iter().all(|outcome| *outcome == Ok(Success::Copied)));
+    assert_eq!(run(&engine, &first).await, []);
     // Later the manifests are there, and what they name is mounted, however often it was refused before.
     destination.clear_log();
     source.put("late", "1", &shared.clone().layer_of(200, 1_000));
     let late = [task(&source, "late:1", &destination, "late:1")];
-    assert_eq!(run(&engine, &late).await, [Ok(Success::Copied)]);
+    assert_eq!(run(&engine, &late).await, []);
     let granted = destination.requests_of(fake::Kind::Mount).into_iter().filter(|mount| mount.status == Some(201));
     assert_eq!(granted.count(), 6);
     assert_eq!(destination.count(fake::Kind::UploadFinish), 2, "its own layer and configuration");

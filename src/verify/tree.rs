@@ -73,7 +73,7 @@ impl Tree {
     }
 
     async fn look(self: &Arc<Self>, digest: &Digest, depth: usize) -> Result<Seen, Error> {
-        let wrong = match self.client.manifest(&Identifier::Digest(digest.clone())).await {
+        let wrong = match self.client.manifest(&Identifier::from(digest.clone())).await {
             Ok(Manifest { content: Content::Index { .. }, .. }) if depth == MAX_DEPTH => {
                 Wrong::Unreadable(format!("indexes are nested more than {MAX_DEPTH} deep").into())
             }

@@ -69,6 +69,10 @@ impl Blob {
         if let Some(at) = self.needs.iter().position(|need| need.destination == *destination) {
             self.needs.swap_remove(at).answer(answer);
         }
+        if self.needs.is_empty() {
+            // A run knows all blobs that have landed: no more of them than mounts need.
+            self.needs = Vec::new();
+        }
     }
 
     /// The work of a need whose turn it is; none if nobody waits for it any more, or if this way has been lost while it was

@@ -27,7 +27,7 @@ pub trait Source: Sync {
 
 impl Source for RepositoryClient {
     async fn manifest(&self, child: &Descriptor) -> Result<Manifest, Error> {
-        self.manifest(&Identifier::Digest(child.digest.clone())).await
+        self.manifest(&Identifier::from(child.digest.clone())).await
     }
 
     async fn config(&self, config: &Descriptor) -> Result<Bytes, Error> {

@@ -56,7 +56,7 @@ impl Ground {
         let known =
             self.manifests.lock().unwrap_or_else(PoisonError::into_inner).entry(digest.clone()).or_default().clone();
         let ask = async || {
-            let by_digest = Identifier::Digest(digest.clone());
+            let by_digest = Identifier::from(digest.clone());
             Ok(self.unless_hidden(self.destination.client.digest(&by_digest)).await?.flatten().is_some())
         };
         known.get(|_| true, ask).await

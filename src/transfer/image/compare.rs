@@ -23,7 +23,7 @@ impl Image {
     /// What is at the destination, and what should be: the latter only if the source's digest says it, and if the former
     /// is there to be compared with or the registry counts how often manifests are read.
     async fn compare(&self) -> Result<(Option<Digest>, Option<Digest>), Error> {
-        let Task { source, destination } = &*self.task;
+        let Task { source, destination } = &self.task;
         let converts = !self.conversion.is_none();
         let there = async {
             match &destination.identifier {

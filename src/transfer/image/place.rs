@@ -27,7 +27,7 @@ impl Image {
         let bytes = loop {
             let settle = async || {
                 tried = true;
-                if self.is_there(&Identifier::Digest(manifest.digest.clone())).await? {
+                if self.is_there(&Identifier::from(manifest.digest.clone())).await? {
                     return Ok(None);
                 }
                 placed = true;
@@ -58,7 +58,7 @@ impl Image {
     /// Brings a child of an index, once for all who name it in this repository. Answers the bytes of all that it names.
     async fn bring_child(&self, child: &Descriptor, depth: usize) -> Result<Option<u64>, Failure> {
         let settle = async || {
-            let by_digest = Identifier::Digest(child.digest.clone());
+            let by_digest = Identifier::from(child.digest.clone());
             if self.is_there(&by_digest).await? {
                 return Ok(None);
             }
