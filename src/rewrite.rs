@@ -29,7 +29,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::file::{self, Access};
+use crate::file::{self, Access, shown};
 use crate::reference::Repository;
 use content::Content;
 use scan::{Findings, Scan};
@@ -220,12 +220,6 @@ impl Place<'_> {
         }
         self.offset = offset;
     }
-}
-
-/// A path as messages show it.
-pub fn shown(path: &Path) -> String {
-    let path = path.display().to_string();
-    path.strip_prefix("./").map_or(path.clone(), str::to_owned)
 }
 
 #[cfg(test)]
