@@ -50,6 +50,12 @@ pub fn beside(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
+/// A path as messages show it.
+pub fn shown(path: &Path) -> String {
+    let path = path.display().to_string();
+    path.strip_prefix("./").map_or(path.clone(), str::to_owned)
+}
+
 /// So that the new name is there after a crash, too.
 #[cfg(unix)]
 fn sync_folder(path: &Path) -> io::Result<()> {

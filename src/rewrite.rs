@@ -28,7 +28,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::file::{self, Access};
+use crate::file::{self, Access, shown};
 use crate::reference::Repository;
 use content::Content;
 use scan::{Findings, Scan};
@@ -153,8 +153,10 @@ impl Rewrite {
         for (name, places) in findings.several {
             self.several.entry(name).or_default().extend(places);
         }
+        let mut place = Place { text, offset: 0, line: 1, column: 1 };
         for (offset, (name, reason)) in findings.stays {
-            let (line, column) = place(text, offset);
+            place.move_to(offset);
+            let Place { line, column, .. } = place;
             self.stays.push(Stays { path: path.to_owned(), line, column, name, reason });
         }
         if !findings.edits.is_empty() {
@@ -197,17 +199,25 @@ impl Changed {
     }
 }
 
-/// Line and column of an offset.
-fn place(text: &str, offset: usize) -> (usize, usize) {
-    let before = text.get(..offset).unwrap_or(text);
-    let line = before.rsplit('\n').next().unwrap_or_default();
-    (before.matches('\n').count() + 1, line.chars().count() + 1)
+/// Line and column of an offset, from one offset to the next: a file is read once, however much of it stays.
+struct Place<'a> {
+    text: &'a str,
+    offset: usize,
+    line: usize,
+    column: usize,
 }
 
-/// A path as messages show it.
-pub fn shown(path: &Path) -> String {
-    let path = path.display().to_string();
-    path.strip_prefix("./").map_or(path.clone(), str::to_owned)
+impl Place<'_> {
+    /// Moves on to `offset`, which is not before this.
+    fn move_to(&mut self, offset: usize) {
+        let passed = self.text.get(self.offset..offset).unwrap_or_default();
+        if let Some((lines, rest)) = passed.rsplit_once('\n') {
+            (self.line, self.column) = (self.line + lines.matches('\n').count() + 1, rest.chars().count() + 1);
+        } else {
+            self.column += passed.chars().count();
+        }
+        self.offset = offset;
+    }
 }
 
 #[cfg(test)]

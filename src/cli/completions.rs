@@ -68,8 +68,8 @@ fn manual(mut command: clap::Command, page: &mut Vec<u8>) -> io::Result<()> {
     man.render_synopsis_section(page)?;
     man.render_description_section(page)?;
     man.render_options_section(page)?;
-    for part in command.get_subcommands().filter(|part| part.get_name() != "help") {
-        let called = format!("image-migrator {}", part.get_name());
+    for part in ends(&command) {
+        let called = part.get_bin_name().unwrap_or_default();
         page.extend_from_slice(format!(".SH {}\n", called.to_uppercase()).as_bytes());
         let part = clap_mangen::Man::new(part.clone());
         let mut section = Vec::new();
@@ -81,4 +81,10 @@ fn manual(mut command: clap::Command, page: &mut Vec<u8>) -> io::Result<()> {
     }
     man.render_extra_section(page)?;
     man.render_version_section(page)
+}
+
+/// The commands that do something: of one that only has others these.
+fn ends(command: &clap::Command) -> Vec<&clap::Command> {
+    let parts = command.get_subcommands().filter(|part| part.get_name() != "help");
+    parts.flat_map(|part| if part.has_subcommands() { ends(part) } else { vec![part] }).collect()
 }

@@ -7,9 +7,10 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use super::migrate::{Stopped, say};
-use super::{exit, signals};
+use super::{count, exit, signals};
 use crate::cluster::{self, Existing, Findings, Inventory, Patience, Wanted};
 use crate::config::Target;
+use crate::file::shown;
 
 /// Writes images.json from the images that the workloads of a Kubernetes cluster use.
 #[derive(Debug, Args)]
@@ -165,17 +166,6 @@ fn write(flags: &ConfigFlags, settings: &Settings, findings: &Findings) -> anyho
 
 fn is_stdout(path: &Path) -> bool {
     path.as_os_str() == "-"
-}
-
-/// A path as messages show it.
-fn shown(path: &Path) -> String {
-    let path = path.display().to_string();
-    path.strip_prefix("./").map_or(path.clone(), str::to_owned)
-}
-
-/// `1 image`, `2 images`.
-fn count(number: usize, noun: &str) -> String {
-    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
 fn save(path: &Path, text: &str) -> anyhow::Result<()> {

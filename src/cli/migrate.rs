@@ -30,7 +30,8 @@ pub(super) fn run(cli: Cli) -> Result<u8, Stopped> {
     let usage = |cause: anyhow::Error| Stopped { cause, code: exit::USAGE };
     let failed = |cause: anyhow::Error| Stopped { cause, code: exit::FAILED };
     let console = Console::of_process();
-    let outputs = Outputs::check(&cli.report, cli.failed.as_deref(), &cli.inputs.files()).map_err(usage)?;
+    let outputs =
+        Outputs::check(&cli.report, cli.failed.as_deref(), cli.log.file(), &cli.inputs.files()).map_err(usage)?;
     start_log(&cli.log, &console).map_err(usage)?;
     let configuration = config::load(&cli.inputs.sources(), &|name| std::env::var(name).ok()).map_err(refused)?;
     let runtime = tokio::runtime::Runtime::new().context("the runtime cannot be started").map_err(failed)?;
@@ -122,12 +123,13 @@ pub(super) fn refused(error: ConfigError) -> Stopped {
 /// How progress is shown, if it is: bars where they can be drawn and nothing else scrolls by.
 fn progress_style(show: Show, log: &LogFlags) -> Option<Style> {
     let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    let logs_there = log.log.as_deref() == Some(Path::new("-"));
     match show {
         Show::None => None,
         Show::Bars => Some(Style::Bars),
         Show::Plain => Some(Style::Plain),
-        Show::Auto if io::stderr().is_terminal() && !logs_there && !set("CI") && !is_dumb() => Some(Style::Bars),
+        Show::Auto if io::stderr().is_terminal() && log.file().is_some() && !set("CI") && !is_dumb() => {
+            Some(Style::Bars)
+        }
         Show::Auto => Some(Style::Plain),
     }
 }
@@ -137,6 +139,12 @@ fn is_dumb() -> bool {
 }
 
 impl LogFlags {
+    /// The log file. `None` if standard error takes its place.
+    pub fn file(&self) -> Option<&Path> {
+        let path = self.log.as_deref().unwrap_or(Path::new(DEFAULT_LOG));
+        Some(path).filter(|path| path.as_os_str() != "-")
+    }
+
     /// The levels of the log: what was typed counts more than what the environment says.
     pub fn levels(&self) -> Levels {
         let from_environment = std::env::var("RUST_LOG").ok().filter(|text| !text.is_empty());
@@ -154,11 +162,10 @@ impl LogFlags {
 /// Opens the log. That the default file cannot be written is no reason to stop.
 pub(super) fn start_log(flags: &LogFlags, console: &Console) -> anyhow::Result<()> {
     let (levels, console) = (flags.levels(), console.clone());
-    let path = flags.log.as_deref().unwrap_or(Path::new(DEFAULT_LOG));
-    if path == Path::new("-") {
+    let Some(path) = flags.file() else {
         logging::to_stderr(flags.log_format.into(), levels, console);
         return Ok(());
-    }
+    };
     let opened = logging::open(path).with_context(|| format!("the log file {} cannot be written", path.display()));
     match opened {
         Ok(file) => logging::to_file(file, flags.log_format.into(), levels, console),

@@ -10,6 +10,7 @@ use super::exit;
 use super::migrate::{Stopped, say};
 use crate::config::InvalidRule;
 use crate::event::{Category, Ending};
+use crate::file;
 use crate::report::file::{ReportFile, Target};
 use crate::report::record::{Document, Rule};
 use crate::report::{failed, json, merge, merged};
@@ -74,17 +75,28 @@ pub(super) struct Files {
 }
 
 impl Files {
-    /// Checks, before anything is done, that the files can be written. `inputs` are read, and not to be replaced.
-    pub fn check(reports: &[PathBuf], failed: Option<&Path>, inputs: &[&Path]) -> anyhow::Result<Self> {
+    /// Checks, before anything is done, that the files can be written. `inputs` are read, and neither they nor the log are
+    /// to be replaced.
+    pub fn check(
+        reports: &[PathBuf],
+        failed: Option<&Path>,
+        log: Option<&Path>,
+        inputs: &[&Path],
+    ) -> anyhow::Result<Self> {
         let reports = report_files(reports).context("--report")?;
         let failed = failed.map(Target::new).transpose().context("--failed")?;
-        let targets = || reports.iter().map(|file| &file.target).chain(&failed);
-        for target in targets() {
-            if inputs.iter().any(|input| is_same(input, target.path())) {
-                return Err(anyhow!("{} is read and written: choose another file to write", target.path().display()));
+        let targets: Vec<&Path> = reports.iter().map(|file| &file.target).chain(&failed).map(Target::path).collect();
+        for path in targets.iter().copied().chain(log) {
+            if inputs.iter().any(|input| is_same(input, path)) {
+                return Err(anyhow!("{} is read and written: choose another file to write", path.display()));
             }
-            if targets().filter(|other| *other == target).count() > 1 {
-                return Err(anyhow!("{} is named for two things", target.path().display()));
+        }
+        for (index, path) in targets.iter().enumerate() {
+            if log.is_some_and(|log| is_same(log, path)) {
+                return Err(anyhow!("{} is the log file, too: choose another file", path.display()));
+            }
+            if targets[..index].iter().any(|other| is_same(other, path)) {
+                return Err(anyhow!("{} is named for two things", path.display()));
             }
         }
         Ok(Self { reports, failed })
@@ -133,6 +145,11 @@ fn wrote(target: &Target, result: io::Result<()>) -> bool {
     result.is_ok()
 }
 
+/// Whether both are the same file, which need not be there yet. Devices and pipes take whatever comes.
 fn is_same(one: &Path, other: &Path) -> bool {
-    one == other || matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
+    let real = |path: &Path| match path.canonicalize() {
+        Ok(real) => real.is_file().then_some(real),
+        Err(_) => Some(file::folder(path).canonicalize().ok()?.join(path.file_name()?)),
+    };
+    real(one).is_some_and(|one| real(other) == Some(one))
 }

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 
-use super::exit;
 use super::inputs::DEFAULT_AUTH;
 use super::migrate::{DEFAULT_LOG, Stopped, say};
+use super::{count, exit};
 use crate::config::{self, Files, Sources, Target};
-use crate::rewrite::{self, Choice, Mapping, Outcomes, Rewrite, shown};
+use crate::file::shown;
+use crate::rewrite::{self, Choice, Mapping, Outcomes, Rewrite};
 
 /// Replaces references to migrated images in manifests, charts, compose files, Dockerfiles, CI files and text.
 ///
@@ -164,9 +165,4 @@ fn summarize(rewrite: &Rewrite, files: usize, written: bool) {
         rewrite.changed.len(),
         count(files, "file")
     ));
-}
-
-/// `1 file`, `2 files`.
-fn count(number: usize, noun: &str) -> String {
-    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }

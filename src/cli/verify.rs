@@ -90,7 +90,7 @@ pub(super) fn run(flags: VerifyFlags) -> Result<u8, Stopped> {
     let console = Console::of_process();
     let mut inputs = flags.inputs.files();
     inputs.extend(flags.against.as_deref());
-    let outputs = Outputs::check(&flags.report, None, &inputs).map_err(usage)?;
+    let outputs = Outputs::check(&flags.report, None, flags.log.file(), &inputs).map_err(usage)?;
     start_log(&flags.log, &console).map_err(usage)?;
     let environment = |name: &str| std::env::var(name).ok();
     let sources = flags.inputs.sources();

@@ -37,19 +37,28 @@ impl<'t> Field<'t> {
         if self.key.value == "sha" && self.text().parse::<Digest>().is_err() { "sha256:" } else { "" }
     }
 
-    fn can_change(&self) -> bool {
-        !self.is_shared && (self.value.content().is_some() || self.value.is_empty())
+    /// Where a value begins of which nothing at all is there: behind the colon, if nothing else stands there.
+    fn gap(&self, text: &str) -> Option<usize> {
+        let blanks = [' ', '\t'];
+        let behind = text.get(self.key.raw.end..)?.trim_start_matches(blanks).strip_prefix(':')?;
+        let next = behind.trim_start_matches(blanks).chars().next();
+        next.is_none_or(|next| ['\r', '\n', '#', ',', '}'].contains(&next)).then(|| text.len() - behind.len())
+    }
+
+    fn is_there(&self) -> bool {
+        self.value.style == Style::Quoted || !self.value.raw.is_empty()
+    }
+
+    fn can_change(&self, text: &str) -> bool {
+        !self.is_shared && if self.is_there() { self.value.content().is_some() } else { self.gap(text).is_some() }
     }
 
     fn write(&self, scan: &mut Scan, text: &str) {
-        let is_there = self.value.style == Style::Quoted || !self.value.raw.is_empty();
-        if is_there {
-            return self.value.write(scan, text);
+        if self.is_there() {
+            self.value.write(scan, text);
+        } else if let Some(place) = self.gap(scan.text) {
+            scan.replace(place..place, format!(" {text}"));
         }
-        // Nothing at all stands behind the key.
-        let behind = scan.text.get(self.key.raw.end..).and_then(|rest| rest.find(':'));
-        let place = self.key.raw.end + behind.unwrap_or_default() + 1;
-        scan.replace(place..place, format!(" {text}"));
     }
 }
 
@@ -224,7 +233,7 @@ impl<'t> Group<'t> {
         let Some(changes) = self.changes(text, written, to) else {
             return scan.stays(offset, text, Reason::NoRoom(to.repository.to_string()));
         };
-        if changes.iter().any(|(field, _)| field.is_some_and(|field| !field.can_change())) {
+        if changes.iter().any(|(field, _)| field.is_some_and(|field| !field.can_change(scan.text))) {
             return scan.stays(offset, text, Reason::Shared(to.repository.to_string()));
         }
         for (field, text) in &changes {

@@ -64,10 +64,9 @@ impl<'a> Scan<'a> {
     }
 
     fn touches(&self, range: &Range<usize>) -> bool {
-        let before = self.edits.range(..(range.end, usize::MAX)).next_back();
-        before.is_some_and(|((start, end), _)| {
-            (*end > range.start && *start < range.end) || (*start, *end) == (range.start, range.end)
-        })
+        // What does not overlap ends in the order in which it begins.
+        let before = self.edits.range(..(range.end, 0)).next_back();
+        self.edits.contains_key(&(range.start, range.end)) || before.is_some_and(|((_, end), _)| *end > range.start)
     }
 
     /// How the line of `offset` ends.
@@ -158,5 +157,28 @@ impl<'a> Scan<'a> {
         if let Some(destination) = self.find(offset, word, &written.image()) {
             self.replace(offset..offset + word.len(), written.moved(word, &destination));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::mapping::Choice;
+    use super::*;
+
+    #[test]
+    fn what_is_changed_already_is_not_changed_again() {
+        let mapping = Mapping::new(Vec::new(), Choice::default()).unwrap();
+        let mut scan = Scan::new(&mapping, "0123456789");
+        for (range, text) in [(2..4, "a"), (6..8, "b"), (4..4, "c"), (8..8, "d")] {
+            scan.replace(range, text);
+        }
+        let edits = scan.edits.clone();
+        assert_eq!(edits.len(), 4, "{edits:?}");
+        for range in [2..4, 3..6, 3..7, 3..8, 0..3, 7..9, 0..10, 3..3, 4..4] {
+            scan.replace(range.clone(), "x");
+            assert_eq!(scan.edits, edits, "{range:?}");
+        }
+        scan.replace(4..6, "45");
+        assert_eq!(scan.edits, edits, "it is there already");
     }
 }

@@ -127,8 +127,18 @@ fn a_link_stays_a_link_and_a_file_keeps_its_permissions() {
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
 }
 
+#[test]
+fn what_stays_has_its_line_and_column_in_characters() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.txt");
+    std::fs::write(&path, "é quay.io/c/d:x quay.io/c/d:y\r\n\n\u{feff}镜 quay.io/c/d:z\n").unwrap();
+    let rewrite = super::plan(std::slice::from_ref(&path), &rules());
+    let places: Vec<_> = rewrite.stays.iter().map(|stays| (stays.line, stays.column, stays.name.as_str())).collect();
+    assert_eq!(places, [(1, 3, "quay.io/c/d:x"), (1, 17, "quay.io/c/d:y"), (3, 4, "quay.io/c/d:z")]);
+}
+
 /// Pieces of which files are made up at random, sensible and not.
-const PIECES: [&str; 44] = [
+const PIECES: [&str; 66] = [
     "image: ",
     "- ",
     "  ",
@@ -173,6 +183,28 @@ const PIECES: [&str; 44] = [
     "{",
     "}",
     ", ",
+    "? ",
+    ": ",
+    "registry:",
+    "registry",
+    "!!str ",
+    "%",
+    "---\n",
+    "\t",
+    "\r",
+    "\\",
+    "`",
+    "{{ \"镜é\" }}",
+    "{% é %}",
+    "\u{feff}",
+    "e\u{301}",
+    "\u{a0}",
+    "\u{3000}",
+    "\u{2028}",
+    "\u{85}",
+    "🦀",
+    "ARG Y=$X$Y$X$Y",
+    "İ",
 ];
 
 #[test]

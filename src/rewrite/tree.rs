@@ -121,9 +121,14 @@ impl Scalar {
             ScalarStyle::Plain if rest.starts_with(&value) => (Style::Plain, span.start..span.start + value.len()),
             ScalarStyle::Plain => (Style::Plain, span),
             // The end that the parser knows may be that of a comment behind it.
-            ScalarStyle::SingleQuoted => (Style::Quoted, span.start..span.start + quoted(rest, '\'')),
-            ScalarStyle::DoubleQuoted => (Style::Quoted, span.start..span.start + quoted(rest, '"')),
-            ScalarStyle::Literal | ScalarStyle::Folded => (Style::Block, span),
+            ScalarStyle::SingleQuoted if rest.starts_with('\'') => {
+                (Style::Quoted, span.start..span.start + quoted(rest, '\''))
+            }
+            ScalarStyle::DoubleQuoted if rest.starts_with('"') => {
+                (Style::Quoted, span.start..span.start + quoted(rest, '"'))
+            }
+            // Also what is kept apart from its anchor or tag by a comment: it is not looked for.
+            _ => (Style::Block, span),
         };
         // What was covered is shown again, so that names of templates can be told.
         let covered =
@@ -181,8 +186,10 @@ fn is_plain(text: &str) -> bool {
 /// The length of anchor and tag, which the parser takes for a part of the scalar behind them.
 fn properties(text: &str) -> usize {
     let mut rest = text;
+    // To YAML no other characters are white.
+    let white = [' ', '\t', '\r', '\n'];
     while rest.starts_with(['&', '!']) {
-        rest = rest.trim_start_matches(|c: char| !c.is_whitespace()).trim_start();
+        rest = rest.trim_start_matches(|c| !white.contains(&c)).trim_start_matches(white);
     }
     text.len() - rest.len()
 }

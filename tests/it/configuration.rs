@@ -95,6 +95,14 @@ async fn wrong_usage_is_exit_code_two() {
         vec!["--config", "all.json", "--images", "images.json"],
         vec!["--config", "all.json", "--auth", "auth.json"],
         vec!["--images"],
+        vec!["--progress", "loud"],
+        vec!["--retries", "1", "verify"],
+        vec!["--images", "images.json", "rewrite", "."],
+        vec!["-v", "config"],
+        vec!["completions"],
+        vec!["completions", "tcsh"],
+        vec!["report"],
+        vec!["report", "merge"],
     ] {
         let migration = Migration::with_default_retries().images("{}").file("all.json", r#"{"images": {}}"#);
         migration.args(arguments.clone()).run().await.assert(2, &[]);

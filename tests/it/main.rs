@@ -5,6 +5,7 @@
 mod architecture;
 mod certificates;
 mod cluster;
+mod completions;
 mod configuration;
 mod convert;
 mod copy;

@@ -237,6 +237,25 @@ async fn a_report_that_could_never_be_written_is_refused_before_anything_is_done
     }
     let twice = Migration::new().images("{}").args(["--report", "r.json", "--failed", "r.json"]);
     twice.run().await.assert_refused(&["r.json is named for two things"]);
+    let twice = Migration::new().images("{}").args(["--report", "r.json", "--failed", "./r.json"]);
+    twice.run().await.assert_refused(&["r.json is named for two things"]);
+}
+
+#[tokio::test]
+async fn the_log_is_not_replaced_and_does_not_grow_in_the_configuration() {
+    for (arguments, words) in [
+        (["--failed", "image-migrator.log"].as_slice(), "image-migrator.log is the log file"),
+        (&["--report", "run.json", "--log", "./run.json"], "run.json is the log file"),
+        (&["verify", "--report", "run.json", "--log", "run.json"], "run.json is the log file"),
+        (&["--log", "images.json"], "images.json is read and written"),
+        (&["verify", "--log", "auth.json"], "auth.json is read and written"),
+    ] {
+        let migration = Migration::with_default_retries().images("{}").args(arguments.iter().copied());
+        migration.run().await.assert_refused(&[words, "choose another file"]);
+        assert_eq!(migration.files(), ["images.json"], "nothing is begun");
+    }
+    let nowhere = Migration::new().images("{}").args(["--failed", "/dev/null", "--log", "/dev/null"]);
+    assert_eq!(nowhere.run().await.code, Some(0), "a device holds nothing that could be lost");
 }
 
 #[tokio::test]

@@ -11,6 +11,8 @@ use crate::rewrite::written::Written;
 const UNKNOWN: &str = "$";
 /// Deeper references of variables to variables are a circle.
 const MAX_DEPTH: usize = 8;
+/// No image is made of more; defaults that name each other often would never end.
+const MAX_PIECES: usize = 64;
 
 /// The arguments before the first `FROM`, with where their defaults stand.
 #[derive(Default)]
@@ -73,7 +75,7 @@ impl Arguments {
             }
             let (name, fallback, end) = variable(text, dollar..range.end);
             let default = self.defaults.get(name).cloned().flatten().or(fallback);
-            match default.filter(|_| depth < MAX_DEPTH) {
+            match default.filter(|_| depth < MAX_DEPTH && pieces.len() < MAX_PIECES) {
                 Some(default) => self.expand_into(text, default, pieces, depth + 1),
                 None => pieces.push(Piece { text: UNKNOWN.to_owned(), range: None }),
             }

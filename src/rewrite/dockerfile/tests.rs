@@ -67,3 +67,10 @@ fn lines_may_be_continued_with_a_backtick() {
     let text = "# escape=`\nFROM `\r\n  ⟦nginx→d.io/web/nginx⟧\r\nRUN a\\\r\nFROM ⟦nginx→d.io/web/nginx⟧";
     assert_changes("Dockerfile.windows", &rules(), text);
 }
+
+#[test]
+fn arguments_that_multiply_come_to_an_end() {
+    let text =
+        format!("ARG X={}\nARG Y={}\nFROM $X\nFROM ⟦nginx→d.io/web/nginx⟧\n", "$Y".repeat(100), "$X".repeat(100));
+    assert_eq!(assert_changes("Dockerfile", &rules(), &text), [""; 0]);
+}

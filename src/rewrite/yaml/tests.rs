@@ -199,3 +199,27 @@ fn what_went_to_several_places_is_asked_for() {
         (0, "- image: e.io/west/b:1\n- image: d.io/east/d:1\n")
     );
 }
+
+#[test]
+fn a_value_that_is_not_there_is_added_only_where_it_is_clear_where() {
+    let values = "image:\n  registry:⟦→ d.io⟧ # none\n  repository: ⟦bitnami/redis→x/y/redis⟧\n  tag: 7\n";
+    assert_changes("values.yaml", &rules(), values);
+    for text in [
+        "image:\n  repository: nginx\n  tag: 1\n  ? registry",
+        "image:\n  repository: nginx\n  ? registry\n  tag: 1\n",
+        "image: {registry, repository: nginx, tag: 1}",
+        "image: {repository: nginx, tag: 1, registry}\nport: 1\n",
+        "image:\n  repository: nginx\n  tag: 1\n  registry: !!str\n",
+    ] {
+        let stays = assert_changes("values.yaml", &rules(), text);
+        assert_eq!(stays.len(), 1, "{text}: {stays:?}");
+    }
+}
+
+#[test]
+fn a_value_behind_its_tag_is_found_whatever_is_between() {
+    assert_changes("a.yaml", &rules(), "image: !!str \"⟦nginx→d.io/web/nginx⟧\"\n");
+    // The parser counts them to the value: they are not taken for its first characters.
+    assert_changes("a.yaml", &rules(), "repository: !!str # 12345\"\n  \"nginx\"\ntag: 1\n");
+    assert_changes("a.yaml", &rules(), "image: &a\u{a0}é \"⟦nginx→d.io/web/nginx⟧\"\n");
+}
