@@ -178,9 +178,11 @@ impl Authenticator {
     /// since Quay makes a repository of its own accord for whoever may write to it.
     async fn bearer(&self, grant: &Grant<'_>, need: Need) -> Result<Token, Error> {
         let Grant { scope, session, .. } = *grant;
-        let writing = Scope { push: true, ..scope.clone() };
-        if let Some(token) = session.slot(&writing).peek().filter(|token| !scope.push && token.lasts(need)) {
-            return Ok(token);
+        if !scope.push {
+            let writing = Scope { push: true, ..scope.clone() };
+            if let Some(token) = session.slot(&writing).peek().filter(|token| token.lasts(need)) {
+                return Ok(token);
+            }
         }
         if session.login.is_some() {
             let attempt = async || match self.token(grant, need).await {
