@@ -18,10 +18,11 @@ use super::challenge::{self, Bearer, Challenge};
 use super::credentials::Credential;
 use super::error::{Error, ErrorKind, is_transient};
 use super::http::{Answer, Transport, sensitive};
-use super::session::{Login, Parties, Party, Session, Slot, lock};
+use super::session::{Login, Parties, Party, Session, Slot};
 use super::token::{Need, Scope, Token};
 use super::{Keyring, patiently};
 use crate::reference::Registry;
+use crate::shared::lock;
 
 const MAX_ANSWER: usize = 1 << 20;
 const TIME_LIMIT: Duration = Duration::from_secs(60);
