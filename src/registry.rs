@@ -47,7 +47,7 @@ mod upload;
 
 use std::collections::HashMap;
 use std::num::NonZeroU64;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use backon::BackoffBuilder as _;
@@ -63,6 +63,7 @@ pub use referrers::{Referrer, referrers_tag};
 pub use upload::{Started, Upload};
 
 use crate::reference::{Registry, Repository};
+use crate::shared::lock;
 
 /// The clients of all registries of a run, made when first asked for.
 pub struct Clients {
@@ -88,7 +89,7 @@ impl Clients {
 
     /// The client of `registry`: one for all who ask.
     pub fn get(&self, registry: &Registry) -> Arc<Client> {
-        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut clients = lock(&self.clients);
         let new = || Client {
             throttle: self.throttle.clone(),
             ..Client::new(registry, &self.http, &self.keyring, self.requests)
@@ -109,7 +110,7 @@ impl Clients {
 
     /// Asks again those registries that could not be reached before.
     pub fn forget_unreachable(&self) {
-        for client in self.clients.lock().unwrap_or_else(PoisonError::into_inner).values() {
+        for client in lock(&self.clients).values() {
             client.forget_unreachable();
         }
     }

@@ -1,10 +1,17 @@
-//! A value that is made once for all who wait for it; and where making it fails, one failure for all who waited.
+//! What tasks share: locks that no panic of another task closes; and a value that is made once for all who wait for it,
+//! with one failure for all who waited where making it fails.
 //!
 //! `tokio::sync::OnceCell` has each of the waiters try in turn: with an unreachable host and a time limit of a minute,
 //! a hundred of them take hours to learn the same thing.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
+
+/// What `mutex` holds. A panic elsewhere must not fail all that comes later: what is behind a lock here is whole at every
+/// moment.
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A place for one value. Whoever comes after a failure tries again; whoever waited for it gets it.
 #[derive(Debug)]
@@ -50,7 +57,7 @@ impl<T: Clone, E: Clone> Shared<T, E> {
     }
 
     fn value(&self) -> MutexGuard<'_, Option<T>> {
-        self.value.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.value)
     }
 }
 

@@ -45,7 +45,7 @@ mod stream;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::task::{Id, JoinSet};
@@ -72,6 +72,7 @@ pub use stream::read_through;
 use crate::plan::Task;
 use crate::reference::Repository;
 use crate::registry::{Clients, Upload};
+use crate::shared::lock;
 
 /// How long an interrupted run lets what is under way end: a manifest whose answer is awaited, the rest of a small blob.
 const GRACE: Duration = Duration::from_secs(3);
@@ -299,11 +300,6 @@ impl Engine {
     fn destinations(&self) -> MutexGuard<'_, HashMap<Repository, Arc<Destination>>> {
         lock(&self.destinations)
     }
-}
-
-/// What is behind these locks is whole between any two calls, so a panic elsewhere does not spoil it.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -18,10 +18,11 @@ use super::challenge::{self, Bearer, Challenge};
 use super::credentials::Credential;
 use super::error::{Error, ErrorKind, is_transient};
 use super::http::{Answer, Transport, sensitive};
-use super::session::{Login, Parties, Party, Session, Slot, lock};
+use super::session::{Login, Parties, Party, Session, Slot};
 use super::token::{Need, Scope, Token};
 use super::{Keyring, patiently};
 use crate::reference::Registry;
+use crate::shared::lock;
 
 const MAX_ANSWER: usize = 1 << 20;
 const TIME_LIMIT: Duration = Duration::from_secs(60);
@@ -178,9 +179,11 @@ impl Authenticator {
     /// since Quay makes a repository of its own accord for whoever may write to it.
     async fn bearer(&self, grant: &Grant<'_>, need: Need) -> Result<Token, Error> {
         let Grant { scope, session, .. } = *grant;
-        let writing = Scope { push: true, ..scope.clone() };
-        if let Some(token) = session.slot(&writing).peek().filter(|token| !scope.push && token.lasts(need)) {
-            return Ok(token);
+        if !scope.push {
+            let writing = Scope { push: true, ..scope.clone() };
+            if let Some(token) = session.slot(&writing).peek().filter(|token| token.lasts(need)) {
+                return Ok(token);
+            }
         }
         if session.login.is_some() {
             let attempt = async || match self.token(grant, need).await {

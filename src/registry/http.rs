@@ -54,11 +54,12 @@ impl Http {
         let roots = tls::roots();
         let pair = |tls: &Tls, trust| Pair::new(tls::client(&roots, tls, trust)?);
         let usual = Tls::default();
-        let (strict, lax) = (pair(&usual, Trust::Vouched)?, pair(&usual, Trust::Any)?);
+        let strict = pair(&usual, Trust::Vouched)?;
         let (mut hosts, mut led) = (HashMap::new(), HashMap::new());
         let key = |registry| base(registry, "https").as_ref().and_then(host_and_port);
-        for registry in keyring.insecure() {
-            hosts.extend(key(registry).map(|key| (key, lax.clone())));
+        if !keyring.insecure().is_empty() {
+            let lax = pair(&usual, Trust::Any)?;
+            hosts.extend(keyring.insecure().iter().filter_map(key).map(|key| (key, lax.clone())));
         }
         for (registry, tls) in keyring.tls() {
             let trust = if keyring.is_insecure(registry) { Trust::Any } else { Trust::Vouched };

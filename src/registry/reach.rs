@@ -18,6 +18,17 @@ pub(super) enum Reach {
     Link,
 }
 
+/// The reach of `to`, if that is closer than `from`, an address of the registry's, or on our own link.
+pub(super) fn closer(from: &Url, to: &Url) -> Option<Reach> {
+    if to.host() == from.host() {
+        return None;
+    }
+    match (reach(to), reach(from)) {
+        (Reach::Everywhere, _) | (Reach::Site, Reach::Site | Reach::Machine) | (Reach::Machine, Reach::Machine) => None,
+        (close, _) => Some(close),
+    }
+}
+
 pub(super) fn reach(url: &Url) -> Reach {
     let address = match url.host() {
         Some(Host::Domain(name)) if is_this_machine(name) => return Reach::Machine,
@@ -56,13 +67,10 @@ fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
 /// Whether it is followed where `from`, an address of the registry's, sends us for content: to `to`; if not, why. Private
 /// networks are where the storage of many registries is.
 pub(super) fn check(from: &Url, to: &Url) -> Result<(), &'static str> {
-    if to.host() == from.host() {
-        return Ok(());
-    }
-    match (reach(to), reach(from)) {
-        (Reach::Everywhere | Reach::Site, _) | (Reach::Machine, Reach::Machine) => Ok(()),
-        (Reach::Machine, _) => Err("which is this machine"),
-        (Reach::Link, _) => Err("a link-local address"),
+    match closer(from, to) {
+        None | Some(Reach::Everywhere | Reach::Site) => Ok(()),
+        Some(Reach::Machine) => Err("which is this machine"),
+        Some(Reach::Link) => Err("a link-local address"),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use url::Url;
 
-use super::reach::{Reach, reach};
+use super::reach::{Reach, closer};
 
 /// Whether tokens may be asked for at `realm`, which was named at `url`; if not, why.
 pub(super) fn check(realm: &Url, url: &Url) -> Result<(), String> {
@@ -16,19 +16,13 @@ pub(super) fn check(realm: &Url, url: &Url) -> Result<(), String> {
         // Whoever can read http could read the password that is sent to it.
         (from, to) => return Err(format!("{}: it speaks {to}, and the registry {from}", shown())),
     }
-    if realm.host() == url.host() {
-        return Ok(());
-    }
-    match (reach(realm), reach(url)) {
-        (Reach::Everywhere, _) | (Reach::Site, Reach::Site | Reach::Machine) | (Reach::Machine, Reach::Machine) => {
-            Ok(())
-        }
-        (Reach::Machine, _) => Err(format!("{}: it is this machine, and the registry is not", shown())),
-        (Reach::Site, _) => {
-            Err(format!("{}: it is a private address, and the registry's is none; let it name its host", shown()))
-        }
-        (Reach::Link, _) => Err(format!("{}: it is a link-local address", shown())),
-    }
+    let why = match closer(url, realm) {
+        None | Some(Reach::Everywhere) => return Ok(()),
+        Some(Reach::Machine) => "it is this machine, and the registry is not",
+        Some(Reach::Site) => "it is a private address, and the registry's is none; let it name its host",
+        Some(Reach::Link) => "it is a link-local address",
+    };
+    Err(format!("{}: {why}", shown()))
 }
 
 #[cfg(test)]

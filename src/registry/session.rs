@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use reqwest::header::HeaderValue;
 
@@ -15,7 +15,7 @@ use super::error::{Error, ErrorKind};
 use super::helper::TIME_LIMIT;
 use super::token::{Scope, Token};
 use crate::reference::Registry;
-use crate::shared::Shared;
+use crate::shared::{Shared, lock};
 
 /// A place for one token, which is fetched once for all who wait for it.
 pub(super) type Slot = Arc<Shared<Token, Error>>;
@@ -218,9 +218,4 @@ impl Parties {
     pub fn forget_unavailable(&self) {
         lock(&self.0).by_account.values().for_each(|party| party.forget_unavailable());
     }
-}
-
-/// A panic elsewhere must not fail every later request: what is behind these locks is whole at every moment.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

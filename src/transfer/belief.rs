@@ -7,9 +7,10 @@
 //! or refused, and so whether they are worth a request, is the board's.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use crate::reference::Registry;
+use crate::shared::lock;
 
 #[derive(Default)]
 pub(super) struct Beliefs(Mutex<HashMap<Registry, Belief>>);
@@ -71,7 +72,7 @@ impl Beliefs {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Registry, Belief>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -7,7 +7,7 @@
 mod blob;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use tokio::sync::oneshot;
 
@@ -18,6 +18,7 @@ use crate::digest::Digest;
 use crate::event::Failure;
 use crate::reference::{Registry, Repository};
 use crate::registry::Upload;
+use crate::shared::lock;
 
 /// Refused mounts after which a registry that never granted one is not asked again.
 const REFUSALS: u32 = 3;
@@ -341,7 +342,7 @@ impl Board {
 
     /// What is behind the lock is whole between any two calls, so a panic elsewhere does not spoil it.
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

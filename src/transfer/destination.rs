@@ -2,14 +2,14 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use crate::digest::Digest;
 use crate::event::Failure;
 use crate::reference::{Identifier, Registry, Repository, Tag};
 use crate::registry::{Error, RepositoryClient, Upload};
-use crate::shared::Shared;
+use crate::shared::{Shared, lock};
 
 /// As many HEADs are worth a page of a tag list.
 const TAGS_A_PAGE: usize = 100;
@@ -166,7 +166,7 @@ impl Destination {
         let probe = async || {
             Ok(match self.client.start_upload().await {
                 Ok(upload) => {
-                    *self.first_upload.lock().unwrap_or_else(PoisonError::into_inner) = Some(upload);
+                    *lock(&self.first_upload) = Some(upload);
                     None
                 }
                 Err(error) if error.is_refused_repository() => Some(error),
@@ -190,7 +190,7 @@ impl Destination {
 
     /// The upload that was opened to see whether the repository takes any, for the first who wants it.
     pub fn take_first_upload(&self) -> Option<Upload> {
-        self.first_upload.lock().unwrap_or_else(PoisonError::into_inner).take()
+        lock(&self.first_upload).take()
     }
 
     async fn list(&self) -> Tags {
@@ -247,7 +247,7 @@ impl Destination {
 
     /// The place where the referrers of the manifest with this digest are settled, once for all.
     pub fn referrers_of(&self, subject: &Digest, source: &Repository) -> Referred {
-        let mut referrers = self.referrers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut referrers = lock(&self.referrers);
         referrers.entry((subject.clone(), source.clone())).or_default().clone()
     }
 
@@ -258,6 +258,6 @@ impl Destination {
     }
 
     fn manifests(&self) -> MutexGuard<'_, HashMap<(Digest, Repository), Settled>> {
-        self.manifests.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.manifests)
     }
 }

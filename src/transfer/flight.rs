@@ -235,8 +235,10 @@ impl Engine {
                 }
             }
         };
-        // Where the destination has nothing, the source can be opened beside the upload; else it may not be needed.
-        let beside = self.seems_empty(destination.repository());
+        // Where the destination has nothing and can link nothing, the source is opened beside the upload; else it may not
+        // be needed.
+        let own = destination.repository();
+        let beside = self.seems_empty(own) && !self.may_mount(source.repository(), own);
         // An empty blob is no stream: nobody asks for a body without bytes, and so nobody would verify it.
         if *size == 0 || *size < self.limits.streamed_from {
             let read = async { source.small_blob(digest, *size).await.map_err(at_source) };

@@ -13,7 +13,7 @@ mod nodes;
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use futures_util::future::BoxFuture;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -32,6 +32,7 @@ use crate::event::{Category, Event, Facts, Failure, Listener, Prospect};
 use crate::plan::Task;
 use crate::reference::Identifier;
 use crate::registry::{Clients, RepositoryClient};
+use crate::shared::lock;
 use crate::survey::{Repositories, begin};
 
 /// Tells what would be done. What it has learnt in one round it knows in the next.
@@ -146,10 +147,6 @@ impl Forecast {
     fn claims(&self) -> MutexGuard<'_, Claims> {
         lock(&self.claims)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Look {

@@ -1,12 +1,13 @@
 //! What is learnt of one image on its way, kept for those who report.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use super::board::Came;
 use crate::digest::Digest;
 use crate::event::{BlobCounts, Facts};
 use crate::platform::Platform;
 use crate::registry::{Content, Manifest};
+use crate::shared::lock;
 
 /// The facts of one image in one round, gathered while its parts are in work side by side.
 #[derive(Default)]
@@ -74,6 +75,6 @@ impl Ledger {
     }
 
     fn lock(&self) -> MutexGuard<'_, Facts> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }

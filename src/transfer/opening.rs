@@ -42,8 +42,7 @@ impl Engine {
     ) -> Result<Opening, Error> {
         let BlobKey { registry, digest, size } = key;
         let own = destination.repository();
-        let may_mount = || self.beliefs.may_mount(registry) && self.board.mounts_are_worth_asking(registry);
-        if source.registry() == registry && source != own && may_mount() {
+        if self.may_mount(source, own) {
             let mounted = destination.mount(digest, source).await;
             self.board.mount_told(registry, matches!(mounted, Ok(Started::Mounted)));
             match mounted {
@@ -91,6 +90,13 @@ impl Engine {
             return Ok(Opening::There(Arrival::Present));
         }
         Ok(Opening::Upload(destination.start_upload().await?))
+    }
+
+    /// Whether `destination` is asked to link a blob that `source` has, since both are in one registry.
+    pub(super) fn may_mount(&self, source: &Repository, destination: &Repository) -> bool {
+        let registry = destination.registry();
+        let is_worth_it = || self.beliefs.may_mount(registry) && self.board.mounts_are_worth_asking(registry);
+        source.registry() == registry && source != destination && is_worth_it()
     }
 
     /// The upload, unless the blob is there and none is needed.

@@ -4,12 +4,12 @@
 //! ago, for another tag or another destination, is not read again.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crate::digest::Digest;
 use crate::reference::{Identifier, Repository};
 use crate::registry::{Error, Manifest, RepositoryClient};
-use crate::shared::Shared;
+use crate::shared::{Shared, lock};
 
 /// Manifests remembered. The images of a repository come near each other, and a quota is not much larger.
 const REMEMBERED: usize = 128;
@@ -48,7 +48,7 @@ impl Pulls {
     }
 
     fn slot(&self, key: Key) -> Slot {
-        let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut recent = lock(&self.0);
         if let Some(slot) = recent.slots.get(&key) {
             return slot.clone();
         }

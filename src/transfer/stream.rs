@@ -5,7 +5,7 @@
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use futures_util::{Stream, TryStreamExt as _, stream};
 
 use crate::digest::{Digest, Hasher};
 use crate::registry::{BlobReader, Budget, Error, ErrorKind, RepositoryClient};
+use crate::shared::lock;
 
 /// So many bytes between two breaks show that the source works.
 const PROGRESS: u64 = 1 << 20;
@@ -26,11 +27,11 @@ pub(super) struct SourceFault(Arc<Mutex<Option<Error>>>);
 
 impl SourceFault {
     pub fn take(&self) -> Option<Error> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        lock(&self.0).take()
     }
 
     fn set(&self, error: &Error) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.clone());
+        *lock(&self.0) = Some(error.clone());
     }
 }
 

@@ -1,7 +1,7 @@
 //! All that a tag names, looked at in one destination repository: each manifest and each blob once.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use futures_util::future::BoxFuture;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -11,7 +11,7 @@ use crate::digest::Digest;
 use crate::event::{Defect, Part, Wrong};
 use crate::reference::Identifier;
 use crate::registry::{Content, Descriptor, Error, ErrorKind, Manifest, RepositoryClient, Stored, patiently};
-use crate::shared::Shared;
+use crate::shared::{Shared, lock};
 use crate::transfer::read_through;
 
 /// Indexes within indexes, at most: real ones have two levels.
@@ -166,8 +166,4 @@ fn distinct(mut descriptors: Vec<Descriptor>) -> Vec<Descriptor> {
 
 fn entry<K: std::hash::Hash + Eq, T: Clone>(looks: &Looks<K, T>, key: K) -> Arc<Shared<T, Error>> {
     lock(looks).entry(key).or_default().clone()
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

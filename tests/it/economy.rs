@@ -102,6 +102,19 @@ async fn a_shared_blob_is_read_once_sent_once_and_mounted_elsewhere() {
 }
 
 #[tokio::test]
+async fn within_a_registry_no_blob_is_read_that_is_mounted() {
+    let registry = Registry::open().await;
+    registry.put("app", "1", &Index::new().image(&small(1)).image(&large(2)));
+    Migration::new()
+        .rule(registry.reference("app", "1"), registry.reference("moved/app", "1"))
+        .run()
+        .await
+        .assert_success(1);
+    assert_eq!((registry.count(Kind::BlobGet), registry.count(Kind::UploadFinish)), (0, 0));
+    assert_eq!(registry.missing("moved/app", "1"), Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn where_mounts_are_refused_a_shared_blob_is_sent_once_a_repository() {
     for mounts in [Mounts::Ignored, Mounts::Refused(405)] {
         let destination = Registry::builder().mounts(mounts).start().await;

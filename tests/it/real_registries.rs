@@ -1,5 +1,7 @@
 //! Between two real registries, with a witness: every digest is the same on both sides, and a second run moves nothing.
 
+mod flags;
+
 use futures_util::StreamExt;
 use scriptable_registry::{Image, Index, Registry};
 use serde_json::{Value, json};

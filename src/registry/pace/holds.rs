@@ -6,13 +6,14 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use reqwest::StatusCode;
 use tokio::time::Instant;
 
 use super::{LONGEST_WAIT, Turn};
+use crate::shared::lock;
 
 /// Refusals in a row, each after a hold, from which on nobody waits for another.
 const STRIKES: u32 = 5;
@@ -152,7 +153,7 @@ impl Holds {
 
     /// What is behind the lock is whole between any two calls.
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

@@ -1,11 +1,12 @@
 //! Permits for small requests, as many as the registry bears.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::window::Window;
+use crate::shared::lock;
 
 /// First come, first served. Only spawned tasks acquire, so nobody holds a place in the queue without being polled.
 pub struct Permits {
@@ -44,7 +45,7 @@ impl Permits {
     }
 
     fn window(&self) -> MutexGuard<'_, Window> {
-        self.window.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.window)
     }
 
     fn note(&self, window: &Window) {

@@ -4,7 +4,7 @@
 //! (Docker documentation "Docker Hub pull usage and limits"). It has two kinds of 429: the used-up quota, for hours,
 //! as a JSON error, and an abuse limit, for a short time, as plain text.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use reqwest::Method;
@@ -13,6 +13,7 @@ use super::headers::RateLimit;
 use super::{LONGEST_WAIT, Turn};
 use crate::reference::Registry;
 use crate::registry::exchange::Kind;
+use crate::shared::lock;
 
 /// Less than one of so many left is little.
 const LITTLE: u64 = 10;
@@ -82,7 +83,7 @@ impl Quota {
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

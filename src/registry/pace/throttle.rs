@@ -1,10 +1,12 @@
 //! A ceiling for the bytes per second of the whole run: one bucket for all that is read.
 
 use std::num::NonZeroU64;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+use crate::shared::lock;
 
 /// What may be made up for after a pause. Timers are coarse: without it they would cost speed.
 const SLACK: Duration = Duration::from_millis(20);
@@ -45,7 +47,7 @@ impl Throttle {
         let nanos = u128::from(bytes) * 1_000_000_000 / u128::from(self.rate.get());
         let length = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
         let now = Instant::now();
-        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut next = lock(&self.next);
         let start = now.checked_sub(SLACK).map_or(*next, |earliest| earliest.max(*next));
         *next = start + length;
         *next

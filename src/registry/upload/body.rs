@@ -1,7 +1,7 @@
 //! The bodies of uploads: who is waited for, the source or the registry, so that each has a time limit of its own.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,7 @@ use futures_util::{Stream, stream};
 
 use crate::registry::blob::STALL;
 use crate::registry::error::Error;
+use crate::shared::lock;
 
 /// Longest wait for the answer after the last byte: the registry may read the whole blob once more.
 const COMMIT: Duration = Duration::from_secs(600);
@@ -40,7 +41,7 @@ impl Progress {
     /// Ends when the registry has taken nothing for too long. A time limit on the whole would end healthy uploads.
     pub async fn stalled(&self) -> Duration {
         loop {
-            let state = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let state = *lock(&self.0);
             let (since, limit) = match state {
                 State::Waiting => (Instant::now(), STALL),
                 State::Handed(since) => (since, STALL),
@@ -55,7 +56,7 @@ impl Progress {
 
     /// Whether the last byte was given away.
     pub fn has_ended(&self) -> bool {
-        matches!(*self.0.lock().unwrap_or_else(PoisonError::into_inner), State::Ended(_))
+        matches!(*lock(&self.0), State::Ended(_))
     }
 }
 
@@ -86,7 +87,7 @@ impl<S: Stream<Item = Result<Bytes, Error>>> Stream for Watched<S> {
         if let Poll::Ready(Some(Ok(bytes))) = &next {
             self.left = self.left.saturating_sub(bytes.len() as u64);
         }
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = match &next {
+        *lock(&self.state) = match &next {
             Poll::Pending => State::Waiting,
             Poll::Ready(Some(_)) if self.left > 0 => State::Handed(Instant::now()),
             Poll::Ready(_) => State::Ended(Instant::now()),

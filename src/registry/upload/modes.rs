@@ -1,6 +1,8 @@
 //! What one registry, or a proxy before it, was found to take in one request; and so how a blob is sent there.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
+
+use crate::shared::lock;
 
 /// The first size of chunk that is tried: what GHCR takes at most. ECR, which wants more, takes blobs whole.
 const FIRST_CHUNK: u64 = 4 << 20;
@@ -125,7 +127,7 @@ impl Modes {
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -5,12 +5,12 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crate::digest::Digest;
 use crate::reference::Identifier;
 use crate::registry::{Error, ErrorKind, RepositoryClient};
-use crate::shared::Shared;
+use crate::shared::{Shared, lock};
 use crate::transfer::destination::Destination;
 
 pub(super) struct Ground {
@@ -53,8 +53,7 @@ impl Ground {
         if self.force || self.destination.has_no_tags() {
             return Ok(false);
         }
-        let known =
-            self.manifests.lock().unwrap_or_else(PoisonError::into_inner).entry(digest.clone()).or_default().clone();
+        let known = lock(&self.manifests).entry(digest.clone()).or_default().clone();
         let ask = async || {
             let by_digest = Identifier::from(digest.clone());
             Ok(self.unless_hidden(self.destination.client.digest(&by_digest)).await?.flatten().is_some())

@@ -1,12 +1,12 @@
 //! What the manifests of the sources name, each read once in a run. Only what a plan needs of it is kept.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crate::digest::Digest;
 use crate::reference::Repository;
 use crate::registry::{Content, Descriptor, Error, Manifest, RepositoryClient};
-use crate::shared::Shared;
+use crate::shared::{Shared, lock};
 use crate::transfer::expected::ExpectedImage;
 
 /// A blob, once for all manifests that name it.
@@ -75,8 +75,4 @@ impl Nodes {
             }
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
