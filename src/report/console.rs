@@ -1,8 +1,9 @@
 //! Standard output and standard error, shared by all who write lines, so that no line tears another or a moving display.
 
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
+use crate::shared::lock;
 use indicatif::{MultiProgress, ProgressDrawTarget};
 
 /// Where lines go. Clones are the same console.
@@ -43,7 +44,7 @@ impl Console {
     // A closed pipe is no reason to stop a migration.
     fn write(&self, stream: &Stream, text: &[u8]) {
         self.bars.suspend(|| {
-            let mut stream = stream.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut stream = lock(stream);
             let _ = stream.write_all(text).and_then(|()| stream.flush());
         });
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use bytesize::ByteSize;
 
@@ -10,6 +10,7 @@ use super::{Report, log, text};
 use crate::digest::Digest;
 use crate::event::{BlobCounts, Category, Ending, Event, Facts, Listener, Prospect};
 use crate::reference::Registry;
+use crate::shared::lock;
 
 /// Listens to a dry run and tells of it. Standard output is the plan alone.
 pub struct PlanReport {
@@ -58,7 +59,7 @@ impl PlanReport {
     }
 
     fn tally(&self) -> MutexGuard<'_, Tally> {
-        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.tally)
     }
 }
 

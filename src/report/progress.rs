@@ -7,7 +7,7 @@ mod screen;
 mod tally;
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,7 @@ use self::bars::Bars;
 use self::tally::Tally;
 use super::console::Console;
 use crate::event::{Event, Listener, Phase};
+use crate::shared::lock;
 
 /// How progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +60,7 @@ impl Progress {
 
     /// Takes away what is shown.
     pub fn stop(&self) {
-        let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let shown = lock(&self.shown).take();
         if let Some(Shown { stop, thread }) = shown {
             drop(stop);
             let _ = thread.join();
@@ -106,8 +107,4 @@ fn write_lines(tally: &Mutex<Tally>, console: &Console, stopped: &Receiver<()>) 
         };
         console.err(&line);
     }
-}
-
-fn lock(tally: &Mutex<Tally>) -> MutexGuard<'_, Tally> {
-    tally.lock().unwrap_or_else(PoisonError::into_inner)
 }

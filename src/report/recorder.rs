@@ -1,13 +1,14 @@
 //! Keeps what became of each image, for reports. Only who wants a report has one: it grows with the images.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::record::{self, Document, Image, Moment, Outcome, Rule, Schema, Summary};
 use super::traffic::{self, Traffic};
 use crate::event::{BlobCounts, Category, Ending, Event, Facts, Failure, Flight, Listener, Prospect, Success, Verdict};
 use crate::reference::Reference;
+use crate::shared::lock;
 
 /// Listens to a migration and remembers each image.
 pub struct Recorder {
@@ -91,7 +92,7 @@ impl Recorder {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     fn moment(&self, since: Duration) -> Moment {

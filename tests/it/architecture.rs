@@ -20,7 +20,7 @@ const MAY_USE: [(&str, &[&str]); 16] = [
     ("survey", &["event", "plan", "reference"]),
     ("transfer", &["digest", "event", "plan", "platform", "reference", "registry", "shared", "survey"]),
     ("verify", &["digest", "event", "plan", "reference", "registry", "shared", "survey", "transfer"]),
-    ("report", &["digest", "event", "file", "platform", "reference"]),
+    ("report", &["digest", "event", "file", "platform", "reference", "shared"]),
     ("logging", &["report"]),
 ];
 

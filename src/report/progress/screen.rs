@@ -6,8 +6,9 @@
 //! below, and the broken one stays.
 
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
+use crate::shared::lock;
 use console::Term;
 use indicatif::TermLike;
 
@@ -33,7 +34,7 @@ impl Screen {
     }
 
     fn drawing(&self) -> MutexGuard<'_, Drawing> {
-        self.drawing.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.drawing)
     }
 }
 
