@@ -373,13 +373,13 @@ async fn headers_without_end_are_failures() {
         let case = Case::new().await;
         case.source.put("team/app", "bad", &small(2));
         case.source.on(Kind::ManifestGet.of("bad"), Action::header(header.0, &header.1));
-        case.assert_bad_fails_alone(&["headers"]).await;
+        case.assert_bad_fails_alone(&["message head is too large"]).await;
     }
     let case = Case::new().await;
     case.source.put("team/app", "bad", &small(2));
     let many = (0..20_000).fold(Answer::status(200), |answer, n| answer.header(&format!("x-{n}"), "x"));
     case.source.on(Kind::ManifestGet.of("bad"), many);
-    case.assert_bad_fails_alone(&["headers"]).await;
+    case.assert_bad_fails_alone(&["message head is too large"]).await;
 }
 
 #[tokio::test]
