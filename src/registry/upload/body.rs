@@ -1,11 +1,14 @@
-//! The bodies of uploads: who is waited for, the source or the registry, so that each has a time limit of its own.
+//! The bodies of uploads: who is waited for, the source or the registry, so that each has a time limit of its own; and
+//! how much of a body is in memory.
 
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_util::task::AtomicWaker;
 use futures_util::{Stream, stream};
 
 use crate::registry::blob::STALL;
@@ -16,6 +19,9 @@ use crate::shared::lock;
 const COMMIT: Duration = Duration::from_secs(600);
 /// Bytes in memory are handed over in pieces of this size, so that it is seen when nobody takes them.
 const PIECE: usize = 64 << 10;
+/// Bytes that may wait to be written to the connection. The one chunk that goes beyond may be of 400 KiB, as hyper reads
+/// them, and without this bound hyper would hold several; what keeps the connection busy is in the socket's buffer.
+const UNSENT: usize = 128 << 10;
 
 /// What the body of an upload is doing.
 #[derive(Debug, Clone, Copy)]
@@ -63,12 +69,48 @@ impl Progress {
 /// The `size` bytes of `content` as a body, and how far it has come.
 pub(super) fn watch<S>(content: S, size: u64) -> (Watched<S>, Progress) {
     let state = Arc::new(Mutex::new(State::Handed(Instant::now())));
-    (Watched { content: Box::pin(content), left: size, state: state.clone() }, Progress(state))
+    let unsent = Arc::default();
+    (Watched { content: Box::pin(content), left: size, state: state.clone(), unsent }, Progress(state))
 }
 
 /// Bytes in memory as the stream that a body is.
 pub(super) fn pieces(bytes: Bytes) -> impl Stream<Item = Result<Bytes, Error>> + Send + 'static {
     stream::iter((0..bytes.len()).step_by(PIECE).map(move |at| Ok(bytes.slice(at..bytes.len().min(at + PIECE)))))
+}
+
+/// What was handed over and is not yet written to the connection.
+#[derive(Default)]
+struct Unsent {
+    bytes: AtomicUsize,
+    body: AtomicWaker,
+}
+
+/// Bytes that are counted until nobody holds them any more.
+struct Counted {
+    bytes: Bytes,
+    unsent: Arc<Unsent>,
+}
+
+impl Counted {
+    fn new(bytes: Bytes, unsent: &Arc<Unsent>) -> Bytes {
+        unsent.bytes.fetch_add(bytes.len(), SeqCst);
+        Bytes::from_owner(Self { bytes, unsent: unsent.clone() })
+    }
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        // Given back first: who is woken may have the connection read into the same memory again.
+        let length = std::mem::take(&mut self.bytes).len();
+        self.unsent.bytes.fetch_sub(length, SeqCst);
+        self.unsent.body.wake();
+    }
 }
 
 /// A body that notes who is being waited for.
@@ -77,12 +119,20 @@ pub(super) struct Watched<S> {
     /// Bytes still to come. The end is counted, since nobody asks for more once the declared length is reached.
     left: u64,
     state: Arc<Mutex<State>>,
+    unsent: Arc<Unsent>,
 }
 
 impl<S: Stream<Item = Result<Bytes, Error>>> Stream for Watched<S> {
     type Item = S::Item;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<S::Item>> {
+        if self.unsent.bytes.load(SeqCst) >= UNSENT {
+            self.unsent.body.register(context.waker());
+            // It may have been written while the waker was noted.
+            if self.unsent.bytes.load(SeqCst) >= UNSENT {
+                return Poll::Pending;
+            }
+        }
         let next = self.content.as_mut().poll_next(context);
         if let Poll::Ready(Some(Ok(bytes))) = &next {
             self.left = self.left.saturating_sub(bytes.len() as u64);
@@ -92,12 +142,14 @@ impl<S: Stream<Item = Result<Bytes, Error>>> Stream for Watched<S> {
             Poll::Ready(Some(_)) if self.left > 0 => State::Handed(Instant::now()),
             Poll::Ready(_) => State::Ended(Instant::now()),
         };
-        next
+        next.map_ok(|bytes| Counted::new(bytes, &self.unsent))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use futures_util::{FutureExt as _, StreamExt as _};
+
     use super::*;
 
     #[tokio::test(start_paused = true)]
@@ -121,5 +173,18 @@ mod tests {
         };
         assert!(matches!(next().await, State::Handed(_)));
         assert!(matches!(next().await, State::Ended(_)), "nobody asks for more than the declared length");
+    }
+
+    #[tokio::test]
+    async fn what_is_not_yet_sent_holds_back_the_rest_and_the_registry_is_waited_for() {
+        let chunks = [Ok(Bytes::from(vec![0; UNSENT])), Ok(Bytes::from_static(b"rest"))];
+        let (mut content, progress) = watch(futures_util::stream::iter(chunks), UNSENT as u64 + 4);
+        let first = content.next().await.unwrap().unwrap();
+        let slice = first.slice(..1);
+        drop(first);
+        assert!(content.next().now_or_never().is_none(), "a part of it is still held");
+        assert!(matches!(*lock(&progress.0), State::Handed(_)));
+        let (rest, ()) = tokio::join!(content.next(), async { drop(slice) });
+        assert_eq!(rest.unwrap().unwrap(), "rest");
     }
 }
