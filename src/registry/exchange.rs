@@ -13,7 +13,7 @@ use url::Url;
 
 use super::auth::{Verdict, show};
 use super::error::{Error, ErrorKind};
-use super::http::{Answer, SHORT};
+use super::http::{Answer, SHORT, Transport};
 use super::pace::{self, Permit, Turn};
 use super::token::{Need, Scope};
 use super::{RepositoryClient, TRIES, backoff, warn_again};
@@ -193,7 +193,7 @@ impl RepositoryClient {
         let response = match &call.body {
             // The HEAD of a blob is judged by the registry's own answer: a redirect says that the blob is there.
             None if call.method == Method::GET || call.kind == Kind::ManifestRead => {
-                self.follow(call.method.clone(), &call.url, headers).await?
+                self.follow(&self.client.transport, call.method.clone(), &call.url, headers).await?
             }
             body => {
                 let mut request = Request::new(call.method.clone(), call.url.clone());
@@ -212,8 +212,13 @@ impl RepositoryClient {
 
     /// Follows redirects, also to a host that wants a token of its own: of nobody in particular, as registry.k8s.io's
     /// Artifact Registry does. Other redirects lead to addresses that are signed, and want none.
-    async fn follow(&self, method: Method, url: &Url, headers: HeaderMap) -> Result<Response, ErrorKind> {
-        let transport = &self.client.transport;
+    async fn follow(
+        &self,
+        transport: &Transport,
+        method: Method,
+        url: &Url,
+        headers: HeaderMap,
+    ) -> Result<Response, ErrorKind> {
         let response = transport.follow(method.clone(), url, headers.clone()).await?;
         if response.status() != StatusCode::UNAUTHORIZED || response.url().origin() == url.origin() {
             return Ok(response);
@@ -231,13 +236,14 @@ impl RepositoryClient {
         let scope = self.scope(&Method::GET, None);
         let mut renewals = 0;
         let turn = (Kind::BlobRead, Method::GET);
+        let transport = self.client.transport.of_streams();
         loop {
             let authorization = self.authorize(url, &scope, Need::Request).await?;
             self.wait_turn(&turn, url).await?;
             let headers = with_authorization(headers, authorization.as_ref());
             let begun = Instant::now();
             let opening = async {
-                let response = self.follow(Method::GET, url, headers).await?;
+                let response = self.follow(&transport, Method::GET, url, headers).await?;
                 // Of a refusal also the end has to come in time.
                 match response.status().is_success() {
                     true => Ok(Opened::Stream(response)),

@@ -30,16 +30,22 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
 
 /// The ways in which a run speaks HTTP. Connections are shared by all registries that need no certificates of their own.
 pub(super) struct Http {
-    strict: Pair,
+    strict: Clients,
     /// To hosts of which auth.json says how they are known, by their name and port in URLs. Also token servers may be
     /// among them. Our certificate is shown to its host and nobody else.
-    hosts: HashMap<(String, Option<u16>), Pair>,
+    hosts: HashMap<(String, Option<u16>), Clients>,
     /// From registries that have an authority of their own to where they lead: it often vouches for their token server
     /// and storage as well.
-    led: HashMap<Registry, Pair>,
+    led: HashMap<Registry, Clients>,
 }
 
 /// Clients that trust alike.
+#[derive(Clone)]
+struct Clients {
+    requests: Pair,
+    streams: Pair,
+}
+
 #[derive(Clone)]
 struct Pair {
     /// Through the proxies of the environment.
@@ -48,32 +54,44 @@ struct Pair {
     direct: Client,
 }
 
+/// What a connection is for. One that blobs come through has a buffer of up to 400 KiB from then on, which it keeps
+/// while it waits for its next use: if they took any connection, soon all would have such buffers.
+#[derive(Clone, Copy)]
+enum Purpose {
+    Requests,
+    Streams,
+}
+
 impl Http {
     /// Clients for all registries of `keyring`.
     pub fn new(keyring: &Keyring) -> Result<Self, SetupError> {
         let roots = tls::roots();
-        let pair = |tls: &Tls, trust| Pair::new(tls::client(&roots, tls, trust)?);
+        let clients = |tls: &Tls, trust| Clients::new(&tls::client(&roots, tls, trust)?);
         let usual = Tls::default();
-        let strict = pair(&usual, Trust::Vouched)?;
+        let strict = clients(&usual, Trust::Vouched)?;
         let (mut hosts, mut led) = (HashMap::new(), HashMap::new());
         let key = |registry| base(registry, "https").as_ref().and_then(host_and_port);
         if !keyring.insecure().is_empty() {
-            let lax = pair(&usual, Trust::Any)?;
+            let lax = clients(&usual, Trust::Any)?;
             hosts.extend(keyring.insecure().iter().filter_map(key).map(|key| (key, lax.clone())));
         }
         for (registry, tls) in keyring.tls() {
             let trust = if keyring.is_insecure(registry) { Trust::Any } else { Trust::Vouched };
-            let own = pair(tls, trust)?;
+            let own = clients(tls, trust)?;
             hosts.extend(key(registry).map(|key| (key, own)));
             let authorities = Tls { identity: None, ..tls.clone() };
-            led.insert(registry.clone(), pair(&authorities, Trust::Vouched)?);
+            led.insert(registry.clone(), clients(&authorities, Trust::Vouched)?);
         }
         Ok(Self { strict, hosts, led })
     }
 
-    fn client(&self, registry: &Registry, url: &Url) -> &Client {
+    fn client(&self, registry: &Registry, purpose: Purpose, url: &Url) -> &Client {
         let own = host_and_port(url).and_then(|key| self.hosts.get(&key));
-        let pair = own.or_else(|| self.led.get(registry)).unwrap_or(&self.strict);
+        let clients = own.or_else(|| self.led.get(registry)).unwrap_or(&self.strict);
+        let pair = match purpose {
+            Purpose::Requests => &clients.requests,
+            Purpose::Streams => &clients.streams,
+        };
         if reach::reach(url) == Reach::Machine { &pair.direct } else { &pair.proxied }
     }
 }
@@ -92,8 +110,14 @@ pub enum SetupError {
     Http(#[from] reqwest::Error),
 }
 
+impl Clients {
+    fn new(tls: &rustls::ClientConfig) -> Result<Self, SetupError> {
+        Ok(Self { requests: Pair::new(tls)?, streams: Pair::new(tls)? })
+    }
+}
+
 impl Pair {
-    fn new(tls: rustls::ClientConfig) -> Result<Self, SetupError> {
+    fn new(tls: &rustls::ClientConfig) -> Result<Self, SetupError> {
         let builder = || {
             Client::builder()
                 .tls_backend_preconfigured(tls.clone())
@@ -114,16 +138,22 @@ impl Pair {
 pub(super) struct Transport {
     http: Arc<Http>,
     registry: Registry,
+    purpose: Purpose,
 }
 
 impl Transport {
     pub fn new(http: Arc<Http>, registry: Registry) -> Self {
-        Self { http, registry }
+        Self { http, registry, purpose: Purpose::Requests }
+    }
+
+    /// The same for answers that are read as streams.
+    pub fn of_streams(&self) -> Self {
+        Self { purpose: Purpose::Streams, ..self.clone() }
     }
 
     /// Sends one request and gives the answer's head; its body is still to come.
     pub async fn execute(&self, request: Request) -> Result<Response, reqwest::Error> {
-        self.http.client(&self.registry, request.url()).execute(request).await
+        self.http.client(&self.registry, self.purpose, request.url()).execute(request).await
     }
 
     /// As `execute`, with the error as we tell it.

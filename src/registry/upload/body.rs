@@ -85,17 +85,17 @@ struct Unsent {
     body: AtomicWaker,
 }
 
-/// Bytes that are counted until nobody holds them any more.
+impl Unsent {
+    /// `bytes`, counted until nobody holds them any more.
+    fn count(self: &Arc<Self>, bytes: Bytes) -> Bytes {
+        self.bytes.fetch_add(bytes.len(), SeqCst);
+        Bytes::from_owner(Counted { bytes, unsent: self.clone() })
+    }
+}
+
 struct Counted {
     bytes: Bytes,
     unsent: Arc<Unsent>,
-}
-
-impl Counted {
-    fn new(bytes: Bytes, unsent: &Arc<Unsent>) -> Bytes {
-        unsent.bytes.fetch_add(bytes.len(), SeqCst);
-        Bytes::from_owner(Self { bytes, unsent: unsent.clone() })
-    }
 }
 
 impl AsRef<[u8]> for Counted {
@@ -142,7 +142,7 @@ impl<S: Stream<Item = Result<Bytes, Error>>> Stream for Watched<S> {
             Poll::Ready(Some(_)) if self.left > 0 => State::Handed(Instant::now()),
             Poll::Ready(_) => State::Ended(Instant::now()),
         };
-        next.map_ok(|bytes| Counted::new(bytes, &self.unsent))
+        next.map_ok(|bytes| self.unsent.count(bytes))
     }
 }
 

@@ -11,7 +11,9 @@ use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256, RsaKeySize, SigningKey as _};
+use rcgen::{CertificateParams, KeyPair};
+use ring::rand::SystemRandom;
+use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
@@ -42,7 +44,7 @@ impl TokenServer {
 
     /// One that speaks plain http, or https with a certificate.
     pub async fn start(certificate: Option<&Issued>) -> Self {
-        let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).unwrap();
+        let key = KeyPair::generate().unwrap();
         let own = CertificateParams::new(Vec::new()).unwrap().self_signed(&key).unwrap();
         let signer = Arc::new(Signer { key, certificate: own, asked: Mutex::default() });
         let tls = certificate.map(|issued| TlsAcceptor::from(Arc::new(issued.server_config())));
@@ -129,14 +131,18 @@ impl Signer {
     fn sign(&self, access: &[Value]) -> String {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let certificate = STANDARD.encode(self.certificate.der());
-        let head = json!({ "typ": "JWT", "alg": "RS256", "x5c": [certificate] });
+        let head = json!({ "typ": "JWT", "alg": "ES256", "x5c": [certificate] });
         let claims = json!({
             "iss": TokenServer::ISSUER, "aud": TokenServer::SERVICE, "sub": USER, "jti": now.to_string(),
             "iat": now - 10, "nbf": now - 10, "exp": now + 300, "access": access,
         });
         let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let signed = format!("{}.{}", encode(&head), encode(&claims));
-        let signature = self.key.sign(signed.as_bytes()).unwrap();
+        // A token holds the two numbers of a signature as they are (RFC 7518, 3.4), a certificate's are wrapped.
+        let random = SystemRandom::new();
+        let key = self.key.serialize_der();
+        let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &key, &random).unwrap();
+        let signature = key.sign(&random, signed.as_bytes()).unwrap();
         format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
 }
