@@ -8,6 +8,9 @@ mod auth;
 mod docker;
 mod expand;
 mod file;
+#[cfg(any(test, fuzzing))]
+#[path = "../tests/fuzz/targets/config.rs"]
+pub(crate) mod fuzz;
 mod images;
 mod json;
 mod misspelt;
