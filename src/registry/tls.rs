@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ClientConfig, WebPkiServerVerifier, verify_server_name};
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
@@ -65,13 +65,13 @@ impl Identity {
     pub fn new(certificate: &[u8], key: &[u8]) -> Result<Self, PemDefect> {
         let chain = certificates(certificate)?;
         let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| PemDefect::NoKey)?;
-        CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider()).map(|key| Self(Arc::new(key))).map_err(
-            |error| match error {
+        CertifiedKey::from_der(chain, key, &ring::default_provider()).map(|key| Self(Arc::new(key))).map_err(|error| {
+            match error {
                 Error::InconsistentKeys(_) => PemDefect::OtherKey,
                 Error::InvalidCertificate(_) => PemDefect::InvalidCertificate(1),
                 _ => PemDefect::InvalidKey,
-            },
-        )
+            }
+        })
     }
 }
 
@@ -101,7 +101,7 @@ pub(super) enum Trust {
 
 /// The TLS side of a connection to a host with these certificates.
 pub(super) fn client(roots: &RootCertStore, tls: &Tls, trust: Trust) -> Result<ClientConfig, Error> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
+    let provider = Arc::new(ring::default_provider());
     let mut roots = roots.clone();
     roots.add_parsable_certificates(tls.authorities.iter().cloned());
     let webpki = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
@@ -219,7 +219,7 @@ mod tests {
     /// What a verifier that was given `pinned` says to a server that shows `shown` and is called `name`.
     fn verdict(pinned: &CertificateDer<'static>, shown: &CertificateDer<'static>, name: &'static str) -> bool {
         let tls = Tls { authorities: vec![pinned.clone()], identity: None };
-        let provider = Arc::new(aws_lc_rs::default_provider());
+        let provider = Arc::new(ring::default_provider());
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(tls.authorities.iter().cloned());
         let webpki = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build().unwrap();

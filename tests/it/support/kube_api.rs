@@ -236,7 +236,7 @@ impl Authority {
         let mut roots = rustls::RootCertStore::empty();
         let pem = pem_content(&self.certificate);
         roots.add(CertificateDer::from(pem)).unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
         let verifier =
             rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
                 .allow_unauthenticated()

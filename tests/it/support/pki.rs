@@ -52,7 +52,7 @@ impl Issued {
     pub fn server_config(&self) -> rustls::ServerConfig {
         let chain = CertificateDer::pem_slice_iter(self.pem.as_bytes()).collect::<Result<Vec<_>, _>>().unwrap();
         let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
         config.unwrap().with_no_client_auth().with_single_cert(chain, key).unwrap()
     }
