@@ -14,6 +14,9 @@ mod api;
 mod existing;
 mod files;
 mod findings;
+#[cfg(any(test, fuzzing))]
+#[path = "../tests/fuzz/targets/cluster.rs"]
+pub(crate) mod fuzz;
 mod images;
 mod kinds;
 mod names;

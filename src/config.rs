@@ -8,6 +8,9 @@ mod auth;
 mod docker;
 mod expand;
 mod file;
+#[cfg(any(test, fuzzing))]
+#[path = "../tests/fuzz/targets/config.rs"]
+pub(crate) mod fuzz;
 mod images;
 mod json;
 mod misspelt;
@@ -33,6 +36,7 @@ pub use rule::{Filter, Images, InvalidReason, InvalidRule, MissingDefault, Pair,
 pub use target::Target;
 
 use crate::digest::Digest;
+use crate::file::shown;
 use crate::reference::{Reference, Registry};
 use crate::registry::Keyring;
 use auth::Auth;
@@ -141,7 +145,7 @@ pub fn load_recorded(
         Files::Combined(path) => read_combined(path, environment)?.0,
     };
     let exposed = exposed(&auth, files);
-    let document = Document::parse(&file::name(report), file::read(report, "--against names the report")?)?;
+    let document = Document::parse(&shown(report), file::read(report, "--against names the report")?)?;
     let Recorded { rules, digests } = recorded::read(document.root(), &auth.hosts)?;
     // The sources are not asked.
     let destinations = rules.iter().filter_map(|rule| rule.images.repositories().last());
@@ -172,7 +176,7 @@ fn read(sources: &Sources, environment: Environment) -> Result<(Auth, Vec<Writte
 fn read_auth(path: &Path, required: bool, environment: Environment) -> Result<Auth, ConfigError> {
     match file::read(path, "--auth names the file of credentials") {
         Ok(content) => {
-            let document = Document::parse(&file::name(path), content)?;
+            let document = Document::parse(&shown(path), content)?;
             Ok(auth::read(document.root(), folder(path), environment)?)
         }
         Err(error) if error.is_not_found() && !required => Ok(Auth::default()),
@@ -184,7 +188,7 @@ fn read_auth(path: &Path, required: bool, environment: Environment) -> Result<Au
 fn exposed(auth: &Auth, files: &Files) -> Option<String> {
     let (Files::Separate { auth: path, .. } | Files::Combined(path)) = files;
     (auth.holds_secrets && file::is_open_to_all(path)).then(|| {
-        let name = file::name(path);
+        let name = shown(path);
         format!("{name} holds passwords, and everybody on this machine may read it: chmod 600 {name}")
     })
 }
@@ -193,12 +197,12 @@ fn read_images(path: &Path) -> Result<Document, ConfigError> {
     if path == Path::new("-") {
         return Ok(Document::parse("stdin", file::read_stdin()?)?);
     }
-    Ok(Document::parse(&file::name(path), file::read(path, "--images names the file of rules")?)?)
+    Ok(Document::parse(&shown(path), file::read(path, "--images names the file of rules")?)?)
 }
 
 fn read_combined(path: &Path, environment: Environment) -> Result<(Auth, Vec<Written>), ConfigError> {
     let content = file::read(path, "--config names the file of credentials and rules")?;
-    let document = Document::parse(&file::name(path), content)?;
+    let document = Document::parse(&shown(path), content)?;
     let (mut auth, mut images) = (None, None);
     for member in document.root().members("an object with \"auth\" and \"images\"")? {
         let place = member.place();

@@ -4,6 +4,8 @@ use std::fs::{File, Permissions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use crate::foreign::is_obeyed;
+
 /// Who may read and write the file that takes another's place.
 pub enum Access {
     /// Its owner alone.
@@ -50,10 +52,10 @@ pub fn beside(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// A path as messages show it.
+/// A path as messages show it: whoever named a file may have put anything into its name.
 pub fn shown(path: &Path) -> String {
     let path = path.display().to_string();
-    path.strip_prefix("./").map_or(path.clone(), str::to_owned)
+    path.strip_prefix("./").unwrap_or(&path).replace(is_obeyed, "\u{fffd}")
 }
 
 /// So that the new name is there after a crash, too.
@@ -87,5 +89,13 @@ mod tests {
             assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, mode);
         }
         assert_eq!(fs::read(&path).unwrap(), b"new");
+    }
+
+    #[test]
+    fn paths_are_shown_as_given_without_a_leading_dot_and_without_what_a_terminal_obeys() {
+        assert_eq!(shown(Path::new("./images.json")), "images.json");
+        assert_eq!(shown(Path::new("../a/images.json")), "../a/images.json");
+        assert_eq!(shown(Path::new("/etc/./x.json")), "/etc/./x.json");
+        assert_eq!(shown(Path::new("a\u{1b}[2J\u{202e}b\nc")), "a\u{fffd}[2J\u{fffd}b\u{fffd}c");
     }
 }

@@ -23,6 +23,7 @@
 //! | [`report`] | events to output, failures, totals, log, and files that tell of each image |
 //! | [`rewrite`] | references in manifests, charts, compose files to where the rules bring the images |
 //! | [`file`] | files that are replaced whole |
+//! | `foreign` | what is shown of text that others wrote |
 //! | [`cluster`] | images.json from the workloads of a Kubernetes cluster |
 //! | [`cli`], [`logging`] | the command line |
 //!
@@ -39,7 +40,7 @@
     clippy::print_stdout,
     clippy::print_stderr
 )]
-#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+#![cfg_attr(any(test, fuzzing), allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod cli;
 pub mod cluster;
@@ -49,6 +50,11 @@ pub mod event;
 #[doc = include_str!("../examples/guide.md")]
 pub mod guide {}
 pub mod file;
+mod foreign;
+// Only for tests and cargo-fuzz.
+#[cfg(any(test, fuzzing))]
+#[path = "../tests/fuzz/fuzz.rs"]
+pub mod fuzz;
 pub mod logging;
 pub mod plan;
 pub mod platform;

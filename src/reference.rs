@@ -117,15 +117,15 @@ impl Repository {
         if path.is_empty() {
             return Err(InvalidReference::NoRepository(registry.to_string()));
         }
-        if path.len() > MAX_PATH || !path.split('/').all(is_path_component) {
-            return Err(InvalidReference::Path(path.to_owned()));
-        }
-        let path = if registry.is_docker_hub() && !path.contains('/') {
-            format!("library/{path}").into_boxed_str()
+        let whole: Box<str> = if registry.is_docker_hub() && !path.contains('/') {
+            format!("library/{path}").into()
         } else {
             path.into()
         };
-        Ok(Self(Arc::new((registry, path))))
+        if whole.len() > MAX_PATH || !path.split('/').all(is_path_component) {
+            return Err(InvalidReference::Path(path.to_owned()));
+        }
+        Ok(Self(Arc::new((registry, whole))))
     }
 
     pub fn registry(&self) -> &Registry {
@@ -321,6 +321,9 @@ mod tests {
         }
         assert!(repository(&format!("quay.io/{}", "a".repeat(255))).is_ok());
         assert!(repository(&format!("quay.io/{}", "a".repeat(256))).is_err());
+        let longest = repository(&format!("docker.io/{}", "a".repeat(255 - "library/".len()))).unwrap();
+        assert_eq!(repository(&longest.to_string()), Ok(longest));
+        assert!(repository(&format!("docker.io/{}", "a".repeat(255))).is_err(), "with library/ it is too long");
         assert!(matches!(repository("quay.io/"), Err(InvalidReference::NoRepository(_))));
         assert!(matches!(repository("quay.io"), Err(InvalidReference::NoRepository(_))));
     }

@@ -17,7 +17,6 @@
 //! | `tags`, `manifest`, `referrers`, `blob`, `upload` | the calls |
 //! | `media` | manifests as data |
 //! | `error` | what can go wrong |
-//! | `foreign` | what is shown of a registry's own words |
 //! | `advice` | what an operator can do about it at which registry |
 
 mod advice;
@@ -27,7 +26,9 @@ mod challenge;
 mod credentials;
 mod error;
 mod exchange;
-mod foreign;
+#[cfg(any(test, fuzzing))]
+#[path = "../tests/fuzz/targets/registry.rs"]
+pub(crate) mod fuzz;
 mod helper;
 mod http;
 mod manifest;
@@ -62,6 +63,7 @@ pub use pace::{Budget, LONGEST_WAIT, Window};
 pub use referrers::{Referrer, referrers_tag};
 pub use upload::{Started, Upload};
 
+use crate::foreign;
 use crate::reference::{Registry, Repository};
 use crate::shared::lock;
 

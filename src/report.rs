@@ -7,6 +7,9 @@ mod console;
 mod csv;
 pub mod failed;
 pub mod file;
+#[cfg(any(test, fuzzing))]
+#[path = "../tests/fuzz/targets/report.rs"]
+pub(crate) mod fuzz;
 mod html;
 pub mod json;
 mod log;

@@ -12,6 +12,9 @@
 mod content;
 mod dockerfile;
 mod files;
+#[cfg(any(test, fuzzing))]
+#[path = "../tests/fuzz/targets/rewrite.rs"]
+pub(crate) mod fuzz;
 mod group;
 mod kustomize;
 mod lines;

@@ -34,6 +34,9 @@ mod destination;
 mod expected;
 mod flight;
 mod forecast;
+#[cfg(any(test, fuzzing))]
+#[path = "../tests/fuzz/targets/transfer.rs"]
+pub(crate) mod fuzz;
 mod image;
 mod lane;
 mod ledger;

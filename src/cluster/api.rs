@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 use super::access::{Access, Patience, innermost};
 use super::objects::{Object, Page};
+use crate::foreign::one_line;
 
 /// Objects in a page, as kubectl asks for them.
 const PAGE: usize = 500;
@@ -163,7 +164,7 @@ async fn try_get(access: &Access, path: &str) -> Result<Vec<u8>, Failed> {
     let message = match (status.message.as_str(), status.reason.as_str()) {
         ("", "") => first_line(&body, head.status),
         ("", reason) => reason.to_owned(),
-        (message, _) => printable(message),
+        (message, _) => one_line(message),
     };
     if head.status == StatusCode::UNAUTHORIZED {
         let identity = access.identity.clone();
@@ -258,13 +259,8 @@ fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a 
 /// The beginning of an answer that is no `Status`: of a proxy, or of something that is no API server.
 fn first_line(body: &[u8], status: StatusCode) -> String {
     let text = String::from_utf8_lossy(&body[..body.len().min(400)]).into_owned();
-    let line = text.lines().find(|line| !line.trim().is_empty()).map(printable).unwrap_or_default();
+    let line = text.lines().find(|line| !line.trim().is_empty()).map(one_line).unwrap_or_default();
     if line.is_empty() { status.canonical_reason().unwrap_or("no reason").to_owned() } else { line }
-}
-
-/// A text that cannot move a terminal's cursor, of reasonable length.
-fn printable(text: &str) -> String {
-    text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect()
 }
 
 #[cfg(test)]

@@ -29,6 +29,7 @@ use serde_json::Value;
 use super::auth::server;
 use super::expand::Environment;
 use super::file;
+use crate::file::shown;
 use crate::reference::{Registry, Repository};
 use crate::registry::{Account, Credential, Helper, Holds, Prefixes, Source, Store};
 
@@ -76,7 +77,7 @@ impl UserStore {
         let place = |name: String, content| Place { name, content, read: OnceLock::new() };
         let inline = given("DOCKER_AUTH_CONFIG")
             .map(|text| place("DOCKER_AUTH_CONFIG".to_owned(), Content::Inline(text.into())));
-        let files = files.into_iter().flatten().map(|path| place(file::name(&path), Content::File(path)));
+        let files = files.into_iter().flatten().map(|path| place(shown(&path), Content::File(path)));
         Self { places: inline.into_iter().chain(files).collect() }
     }
 }

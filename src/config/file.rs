@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+use crate::file::shown;
+
 /// Far above any real configuration; it keeps a disk image given by mistake out of memory.
 const MAX_SIZE: u64 = 256 << 20;
 
@@ -22,17 +24,11 @@ impl FileError {
     }
 }
 
-/// The name of a file as messages show it.
-pub fn name(path: &Path) -> String {
-    let name = path.display().to_string();
-    name.strip_prefix("./").map_or(name.clone(), str::to_owned)
-}
-
 /// The content of `path`; `advice` says what to do if it cannot be read.
 pub fn read(path: &Path, advice: &'static str) -> Result<Vec<u8>, FileError> {
-    let unreadable = |error| FileError::Unreadable { file: name(path), advice, error };
+    let unreadable = |error| FileError::Unreadable { file: shown(path), advice, error };
     let mut file = File::open(path).map_err(unreadable)?;
-    read_up_to(MAX_SIZE, &mut file).map_err(unreadable)?.ok_or_else(|| FileError::TooLarge { file: name(path) })
+    read_up_to(MAX_SIZE, &mut file).map_err(unreadable)?.ok_or_else(|| FileError::TooLarge { file: shown(path) })
 }
 
 /// Whether everybody on this machine may read the file at `path`.
@@ -91,12 +87,5 @@ mod tests {
     fn input_is_read_up_to_a_limit() {
         assert_eq!(read_up_to(3, &mut b"abc".as_slice()).unwrap(), Some(b"abc".to_vec()));
         assert_eq!(read_up_to(2, &mut b"abc".as_slice()).unwrap(), None);
-    }
-
-    #[test]
-    fn names_are_shown_as_given_without_a_leading_dot() {
-        assert_eq!(name(Path::new("./images.json")), "images.json");
-        assert_eq!(name(Path::new("../a/images.json")), "../a/images.json");
-        assert_eq!(name(Path::new("/etc/./x.json")), "/etc/./x.json");
     }
 }

@@ -97,7 +97,7 @@ impl RepositoryClient {
         }
         let response = self.open(&url, &headers).await?;
         let skip = match response.status() {
-            StatusCode::PARTIAL_CONTENT if starts_at(&response, offset) => 0,
+            StatusCode::PARTIAL_CONTENT if starts_at(response.headers(), offset) => 0,
             StatusCode::OK => offset,
             _ => return Err(self.no_range(&url)),
         };
@@ -121,8 +121,8 @@ impl RepositoryClient {
     }
 }
 
-fn starts_at(response: &Response, offset: u64) -> bool {
-    let range = response.headers().get(CONTENT_RANGE).and_then(|value| value.to_str().ok());
+pub(super) fn starts_at(headers: &HeaderMap, offset: u64) -> bool {
+    let range = headers.get(CONTENT_RANGE).and_then(|value| value.to_str().ok());
     range.is_some_and(|range| range.trim().starts_with(&format!("bytes {offset}-")))
 }
 

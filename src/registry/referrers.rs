@@ -127,7 +127,7 @@ fn read(answer: &Answer) -> Option<Vec<Referrer>> {
 }
 
 /// The entries of an index, if it is one. What cannot be verified is left out.
-fn entries(index: &[u8]) -> Option<Vec<Referrer>> {
+pub(super) fn entries(index: &[u8]) -> Option<Vec<Referrer>> {
     let index: Value = serde_json::from_slice(index).ok()?;
     let referrer = |entry: &Value| {
         let entry = entry.as_object()?.clone();

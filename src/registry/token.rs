@@ -117,8 +117,8 @@ impl Token {
 /// Seconds, as a number or in quotes.
 fn lifetime(value: &Value) -> Option<Duration> {
     let seconds = value.as_f64().or_else(|| value.as_str()?.trim().parse().ok())?;
-    // A year is for ever, and no sum with it overflows.
-    (seconds > 0.0).then(|| Duration::from_secs_f64(seconds.min(365.0 * 24.0 * 3600.0)))
+    // What ends at once would be asked for before each request. A year is for ever, and no sum with it overflows.
+    (seconds > 0.0).then(|| Duration::from_secs_f64(seconds.clamp(1.0, 365.0 * 24.0 * 3600.0)))
 }
 
 #[cfg(test)]
@@ -187,7 +187,9 @@ mod tests {
             ("{}", 60.0),
             ("300", 300.0),
             ("\"300\"", 300.0),
-            ("0.5", 0.5),
+            ("1.5", 1.5),
+            // It would have ended before it was used.
+            ("1e-12", 1.0),
             ("1e300", 365.0 * 24.0 * 3600.0),
         ] {
             let token = token(&format!(r#"{{"token": "t", "expires_in": {written}}}"#)).unwrap();

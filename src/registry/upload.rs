@@ -16,7 +16,7 @@ mod sending;
 use std::borrow::Cow;
 use std::time::Duration;
 
-use reqwest::header::{HeaderMap, LOCATION};
+use reqwest::header::{HeaderMap, LOCATION, RANGE};
 use reqwest::{Method, Request, StatusCode};
 use url::{Position, Url};
 
@@ -37,9 +37,9 @@ const CANCEL: Duration = Duration::from_secs(10);
 /// An upload that a registry has opened: where its bytes go.
 #[derive(Debug, Clone)]
 pub struct Upload {
-    url: Url,
+    pub(super) url: Url,
     /// The least that a chunk may have, but for the last one.
-    chunk_at_least: u64,
+    pub(super) chunk_at_least: u64,
 }
 
 /// What came of an attempt to mount.
@@ -109,7 +109,7 @@ impl RepositoryClient {
     }
 }
 
-fn location(answer: &Answer) -> Result<Url, String> {
+pub(super) fn location(answer: &Answer) -> Result<Url, String> {
     let text = answer.headers.get(LOCATION).and_then(|value| value.to_str().ok());
     let mut url = text
         .and_then(|text| answer.url.join(&with_scheme(text, &answer.url)).ok())
@@ -129,6 +129,13 @@ fn location(answer: &Answer) -> Result<Url, String> {
     }
 }
 
+/// How many bytes an upload has, by the answer to the question. `Range: 0-0` is nothing, or one byte, which no chunk is.
+pub(super) fn received(answer: &Answer) -> Option<u64> {
+    let range = answer.header(RANGE.as_str())?;
+    let last: u64 = range.trim().trim_start_matches("bytes=").strip_prefix("0-")?.parse().ok()?;
+    if last == 0 { Some(0) } else { last.checked_add(1) }
+}
+
 /// Some name the host without a scheme, which would be taken for a folder.
 fn with_scheme<'a>(text: &'a str, answered: &Url) -> Cow<'a, str> {
     let host = &answered[Position::BeforeHost..Position::AfterPort];
@@ -139,7 +146,7 @@ fn with_scheme<'a>(text: &'a str, answered: &Url) -> Cow<'a, str> {
 }
 
 impl Upload {
-    fn commit_url(mut self, digest: &Digest) -> Url {
+    pub(super) fn commit_url(mut self, digest: &Digest) -> Url {
         self.url.query_pairs_mut().append_pair("digest", &digest.to_string());
         self.url
     }
@@ -177,5 +184,18 @@ mod tests {
         assert!(upload_url(registry, "https://localhost:5000/x").is_err());
         assert!(upload_url(registry, "https://169.254.169.254/x").is_err());
         assert!(upload_url("http://r.example.com/v2/", "http://other.example.com/x").is_ok());
+    }
+
+    #[test]
+    fn how_much_an_upload_has_is_what_can_be_counted() {
+        let received = |range: &str| {
+            let headers = HeaderMap::from_iter([(RANGE, HeaderValue::from_str(range).unwrap())]);
+            let url = "https://r.example.com/v2/".parse().unwrap();
+            received(&Answer { status: StatusCode::NO_CONTENT, headers, url, body: Bytes::new() })
+        };
+        for (range, bytes) in [("0-1048575", Some(1 << 20)), ("bytes=0-9", Some(10)), ("0-0", Some(0)), ("5-9", None)] {
+            assert_eq!(received(range), bytes, "{range}");
+        }
+        assert_eq!(received("0-18446744073709551615"), None, "one more is no number");
     }
 }

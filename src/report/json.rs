@@ -8,6 +8,8 @@ use serde::Serialize;
 use serde_json::ser::Formatter;
 
 use super::record::Document;
+use crate::file::shown;
+use crate::foreign::one_line;
 
 /// Why a file is no report.
 #[derive(Debug, thiserror::Error)]
@@ -24,21 +26,21 @@ pub fn write(document: &Document, writer: &mut dyn Write) -> io::Result<()> {
 }
 
 pub fn read(path: &Path) -> Result<Document, ReadError> {
-    let file = path.display().to_string();
+    let file = shown(path);
     match File::open(path) {
         Ok(content) => parse(&file, BufReader::with_capacity(1 << 16, content)),
         Err(error) => Err(ReadError::Unreadable { file, error }),
     }
 }
 
-fn parse(file: &str, reader: impl Read) -> Result<Document, ReadError> {
+pub(super) fn parse(file: &str, reader: impl Read) -> Result<Document, ReadError> {
     serde_json::from_reader(reader).map_err(|error| {
         let file = file.to_owned();
         if error.is_io() {
             return ReadError::Unreadable { file, error: error.into() };
         }
         let reason = error.to_string();
-        let reason = reason.rsplit_once(" at line ").map_or(reason.as_str(), |(reason, _)| reason).to_owned();
+        let reason = one_line(reason.rsplit_once(" at line ").map_or(reason.as_str(), |(reason, _)| reason));
         ReadError::NoReport { file, line: error.line().max(1), column: error.column().max(1), reason }
     })
 }
@@ -203,6 +205,7 @@ pub(super) mod tests {
             ),
             (written.replace("\"size\":1234", "\"size\":-1"), "r.json:11:"),
             (written.replace("sha256:e3", "sha256:"), "invalid digest"),
+            (written.replace(":\"copied\"", ":\"\\u001b[2J\\u202ecopied\""), "unknown variant `[2Jcopied`, expected"),
             (written.replace("2026-03-01T", "yesterday"), "expected a time like"),
             ("{}".to_owned(), "r.json:1:2: this is no report that can be read: missing field `schema`"),
             ("[".to_owned(), "r.json:1:1: "),

@@ -1,6 +1,7 @@
 //! What is told of merged reports: the lines of the run that they were.
 
 use super::record::{Document, Image, Summary};
+use crate::foreign::is_obeyed;
 
 /// The last line of the whole.
 pub fn summary(document: &Document) -> String {
@@ -21,5 +22,19 @@ pub fn failures(document: &Document) -> Vec<String> {
         let reason = image.reason.as_deref().unwrap_or("no reason was given");
         format!("FAILED {} -> {}: {reason}", image.source, image.destination)
     });
-    rules.chain(images).map(|line| line.replace(char::is_control, " ")).collect()
+    rules.chain(images).map(|line| line.replace(is_obeyed, " ")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::json::tests::document;
+
+    #[test]
+    fn a_report_of_another_program_cannot_move_what_is_shown() {
+        let mut document = document();
+        document.images[1].reason = Some("a\r\nb\u{1b}[2J\u{202e}c".to_owned());
+        let lines = failures(&document);
+        assert!(lines[1].ends_with(": a  b [2J c"), "{}", lines[1]);
+    }
 }

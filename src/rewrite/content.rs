@@ -16,7 +16,7 @@ pub enum Content {
         bytes: Vec<u8>,
         /// Where the text begins: behind a byte order mark.
         start: usize,
-        /// As long as the bytes. What is not ASCII is covered, if not all is UTF-8.
+        /// As long as the bytes.
         text: String,
     },
     /// Not text; with the reason if that is not plain to see.
@@ -37,11 +37,16 @@ pub fn read(path: &Path) -> io::Result<Content> {
         return Ok(Content::Skipped(Some("it is larger than 16 MiB")));
     }
     let start = if bytes.starts_with(BOM) { BOM.len() } else { 0 };
-    let text = match std::str::from_utf8(&bytes[start..]) {
-        Ok(text) => text.to_owned(),
-        Err(_) => bytes[start..].iter().map(|byte| if byte.is_ascii() { char::from(*byte) } else { '?' }).collect(),
-    };
+    let text = text(&bytes[start..]);
     Ok(Content::Text { bytes, start, text })
+}
+
+/// The text that `bytes` are. What is not ASCII is covered, if not all is UTF-8.
+pub fn text(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.to_owned(),
+        Err(_) => bytes.iter().map(|byte| if byte.is_ascii() { char::from(*byte) } else { '?' }).collect(),
+    }
 }
 
 /// `bytes` with what `edits` replace in the text that begins at `start`.

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::mapping::{Destination, Found, Image, Mapping, Reason};
 use super::written::Written;
+use crate::foreign::is_obeyed;
 use crate::reference::Repository;
 
 /// The text of a file and what was found in it. All offsets are bytes of that text.
@@ -77,7 +78,7 @@ impl<'a> Scan<'a> {
 
     /// Reports that `name`, which stands at `offset`, stays.
     pub fn stays(&mut self, offset: usize, name: impl Into<String>, reason: Reason) {
-        self.stays.entry(offset).or_insert((name.into(), reason));
+        self.stays.entry(offset).or_insert((shown(&name.into()), reason));
     }
 
     /// Where `image`, which stands at `offset` as `name`, is now. Reports it where it cannot be rewritten.
@@ -85,7 +86,7 @@ impl<'a> Scan<'a> {
         match self.mapping.find(image) {
             Found::Moved(destination) => return Some(destination),
             Found::Stays(reason) => self.stays(offset, name, reason),
-            Found::Several(places) => self.several.entry(name.to_owned()).or_default().extend(places),
+            Found::Several(places) => self.several.entry(shown(name)).or_default().extend(places),
             Found::Foreign => {}
         }
         None
@@ -160,10 +161,23 @@ impl<'a> Scan<'a> {
     }
 }
 
+/// A name as messages show it: in a template it may hold anything.
+fn shown(name: &str) -> String {
+    name.replace(is_obeyed, "\u{fffd}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::mapping::Choice;
     use super::*;
+
+    #[test]
+    fn a_name_moves_nothing_on_a_terminal() {
+        let mapping = Mapping::new(Vec::new(), Choice::default()).unwrap();
+        let mut scan = Scan::new(&mapping, "");
+        scan.stays(0, "quay.io/a:{\u{1b}[2J\u{202e}", Reason::NoRule);
+        assert_eq!(scan.stays[&0].0, "quay.io/a:{\u{fffd}[2J\u{fffd}");
+    }
 
     #[test]
     fn what_is_changed_already_is_not_changed_again() {

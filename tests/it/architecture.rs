@@ -5,22 +5,23 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each module may use of the others. Only the command line sees all.
-const MAY_USE: [(&str, &[&str]); 16] = [
+const MAY_USE: [(&str, &[&str]); 17] = [
     ("digest", &[]),
     ("platform", &[]),
     ("reference", &["digest"]),
     ("shared", &[]),
-    ("file", &[]),
+    ("file", &["foreign"]),
+    ("foreign", &[]),
     ("event", &["digest", "platform", "reference"]),
-    ("registry", &["digest", "event", "platform", "reference", "shared"]),
-    ("config", &["digest", "reference", "registry"]),
-    ("cluster", &["config", "digest", "file", "reference"]),
-    ("rewrite", &["config", "digest", "file", "reference"]),
+    ("registry", &["digest", "event", "foreign", "platform", "reference", "shared"]),
+    ("config", &["digest", "file", "reference", "registry"]),
+    ("cluster", &["config", "digest", "file", "foreign", "reference"]),
+    ("rewrite", &["config", "digest", "file", "foreign", "reference"]),
     ("plan", &["config", "digest", "event", "reference", "registry"]),
     ("survey", &["event", "plan", "reference"]),
     ("transfer", &["digest", "event", "plan", "platform", "reference", "registry", "shared", "survey"]),
     ("verify", &["digest", "event", "plan", "reference", "registry", "shared", "survey", "transfer"]),
-    ("report", &["digest", "event", "file", "platform", "reference", "shared"]),
+    ("report", &["digest", "event", "file", "foreign", "platform", "reference", "shared"]),
     ("logging", &["report"]),
 ];
 

@@ -77,7 +77,7 @@ async fn what_is_no_api_server_is_told_by_its_first_words() {
     let page = "HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n\n  Use \x1b[1mhttps\n<more>";
     let (strange, _folder) = access(Server::Answer(page), Patience::default()).await;
     let error = list(&strange, "/api/v1/pods", |_| ()).await.unwrap_err().to_string();
-    assert!(error.ends_with("answered /api/v1/pods with 400: Use  [1mhttps"), "{error}");
+    assert!(error.ends_with("answered /api/v1/pods with 400: Use [1mhttps"), "{error}");
 }
 
 #[tokio::test]

@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use futures_util::{Stream, StreamExt as _};
-use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, RANGE};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Body, Method, Request, StatusCode};
 use tokio::time::Instant;
 use url::Url;
 
-use super::Upload;
 use super::body::{Progress, pieces, watch};
 use super::modes::{Complaint, LARGEST_CHUNK, Mode};
+use super::{Upload, received};
 use crate::digest::Digest;
 use crate::registry::auth::Verdict;
 use crate::registry::blob::Stored;
@@ -205,12 +205,11 @@ impl RepositoryClient {
         }
     }
 
-    /// How many bytes an upload has, where the registry tells. `Range: 0-0` is nothing, or one byte, which no chunk is.
+    /// How many bytes an upload has, where the registry tells.
     async fn status(&self, upload: &Upload) -> Option<(Answer, u64)> {
         let answer = self.call(&Call::new(Kind::BlobWrite, Method::GET, upload.url.clone())).await.ok()?;
-        let range = answer.header(RANGE.as_str()).filter(|_| answer.status.is_success())?;
-        let last: u64 = range.trim().trim_start_matches("bytes=").strip_prefix("0-")?.parse().ok()?;
-        Some((answer, if last == 0 { 0 } else { last + 1 }))
+        let reached = received(&answer).filter(|_| answer.status.is_success())?;
+        Some((answer, reached))
     }
 
     /// Ends an upload that has all bytes.

@@ -4,10 +4,10 @@
 const LONGEST: usize = 300;
 
 /// What is shown of foreign text.
-pub(super) fn one_line(text: &str) -> String {
+pub fn one_line(text: &str) -> String {
     let mut line = String::new();
     for word in text.split_whitespace() {
-        let shown = word.chars().filter(|c| !c.is_control() && !is_format(*c)).take(LONGEST + 1);
+        let shown = word.chars().filter(|c| !is_obeyed(*c)).take(LONGEST + 1);
         let before = line.len();
         line.extend(shown);
         if line.len() > before && before > 0 {
@@ -22,6 +22,11 @@ pub(super) fn one_line(text: &str) -> String {
         Some((end, _)) => format!("{} ...", line[..end].trim_end()),
         None => line,
     }
+}
+
+/// Whether a terminal does something else with a character than show it.
+pub fn is_obeyed(c: char) -> bool {
+    c.is_control() || is_format(c) || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
 /// Whether a character is not seen, or changes the order in which others are (Unicode, general category Cf).

@@ -1,0 +1,223 @@
+//! What registries and token servers say: headers and short bodies.
+
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue, LINK, LOCATION, WWW_AUTHENTICATE};
+use reqwest::{Method, StatusCode};
+use tokio::time::Instant;
+use url::Url;
+
+use super::challenge::{self, Bearer, Challenge};
+use super::error::{Error, ErrorKind};
+use super::exchange::Kind;
+use super::http::{Answer, redirect_target};
+use super::media::{Content, Defect, Manifest};
+use super::reach::{self, Reach};
+use super::token::{Need, Token};
+use super::{advice, blob, foreign, pace, realm, referrers, tags, upload};
+use crate::digest::Digest;
+use crate::fuzz::{assert_one_line, now};
+
+/// Where the answers come from: over TLS, in the clear, and from this machine.
+const BASES: [&str; 3] = ["https://r.example.com/v2/", "http://r.example.com:8080/v2/", "http://127.0.0.1:5000/v2/"];
+
+/// The longest time that is believed of a registry.
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+fn bases() -> impl Iterator<Item = Url> {
+    BASES.into_iter().filter_map(|base| base.parse().ok())
+}
+
+fn answer(url: Url, headers: HeaderMap, body: &[u8]) -> Answer {
+    Answer { status: StatusCode::OK, headers, url, body: Bytes::copy_from_slice(body) }
+}
+
+/// A header of that name for each line that one can hold.
+fn lines(name: HeaderName, data: &[u8]) -> HeaderMap {
+    let values = data.split(|byte| *byte == b'\n').filter_map(|line| HeaderValue::from_bytes(line).ok());
+    values.map(|value| (name.clone(), value)).collect()
+}
+
+pub fn challenge(data: &[u8]) {
+    let headers = lines(WWW_AUTHENTICATE, data);
+    for base in bases() {
+        match challenge::read(&headers, &base) {
+            Some(Challenge::Bearer(bearer)) => bearer_is_good(&bearer, &base),
+            Some(Challenge::Unusable(reason)) => assert_one_line(&reason),
+            Some(Challenge::Basic) | None => {}
+        }
+    }
+}
+
+fn bearer_is_good(bearer: &Bearer, base: &Url) {
+    let Bearer { realm, service, scope } = bearer;
+    assert_eq!(realm::check(realm, base), Ok(()));
+    assert!(realm.scheme() == "https" || (realm.scheme(), base.scheme()) == ("http", "http"), "{realm}");
+    let url = bearer.url(&["repository:team/app:pull,push".to_owned()]);
+    assert_eq!((url.origin(), url.path()), (realm.origin(), realm.path()));
+    let asked: Vec<_> = url.query_pairs().collect();
+    assert!(realm.query_pairs().all(|pair| asked.contains(&pair)), "{url} has lost what {realm} says");
+    assert_eq!(asked.last().map(|(_, value)| value.as_ref()), Some("repository:team/app:pull,push"));
+    // As another would write it.
+    let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
+    let parameters = [("realm", Some(realm.as_str())), ("service", service.as_deref()), ("scope", scope.as_deref())];
+    let written = parameters.into_iter().filter_map(|(name, value)| Some(format!("{name}={}", quoted(value?))));
+    let line = format!("Bearer {}", written.collect::<Vec<_>>().join(", "));
+    let again = challenge::read(&lines(WWW_AUTHENTICATE, line.as_bytes()), base);
+    // What is not ASCII was not read as text in the first place.
+    assert_eq!(again.as_ref(), Some(&Challenge::Bearer(bearer.clone())), "{line}");
+}
+
+pub fn link(data: &[u8]) {
+    let headers = lines(LINK, data);
+    for base in bases() {
+        let Some(next) = tags::next_page(&answer(base.clone(), headers.clone(), b"")) else { continue };
+        let line = format!("<{next}>; rel=\"next\"");
+        let again = tags::next_page(&answer(base, lines(LINK, line.as_bytes()), b""));
+        assert_eq!(again, Some(next), "{line}");
+    }
+}
+
+pub fn location(data: &[u8]) {
+    let headers = lines(LOCATION, data);
+    for base in bases() {
+        let said = answer(base.clone(), headers.clone(), b"");
+        match redirect_target(&base, &headers) {
+            Ok(next) => leads_nowhere_weaker(&base, &next),
+            Err(error) => assert_one_line(&error.to_string()),
+        }
+        match upload::location(&said) {
+            Ok(url) => {
+                leads_nowhere_weaker(&base, &url);
+                let digest = Digest::of(data);
+                let commit = upload::Upload { url: url.clone(), chunk_at_least: 0 }.commit_url(&digest);
+                assert_eq!((commit.origin(), commit.path()), (url.origin(), url.path()));
+                let (state, end) = (url.query().unwrap_or_default(), commit.query().unwrap_or_default());
+                assert!(end.starts_with(state), "{commit} has lost what {url} says");
+                let last = commit.query_pairs().last();
+                assert_eq!(last, Some(("digest".into(), digest.to_string().into())), "{commit}");
+            }
+            Err(reason) => assert_one_line(&reason),
+        }
+    }
+}
+
+fn leads_nowhere_weaker(from: &Url, to: &Url) {
+    assert!(to.scheme() == "https" || (from.scheme(), to.scheme()) == ("http", "http"), "{to}");
+    if to.host() != from.host() {
+        let reach = reach::reach(to);
+        assert!(reach != Reach::Link && (reach != Reach::Machine || reach::reach(from) == reach), "{to}");
+    }
+}
+
+/// Headers as they stand in an answer, one a line: limits, pauses, ranges.
+pub fn limits(data: &[u8]) {
+    let header = |line: &[u8]| {
+        let colon = line.iter().position(|byte| *byte == b':')?;
+        let name = HeaderName::from_bytes(&line[..colon]).ok()?;
+        Some((name, HeaderValue::from_bytes(line[colon + 1..].trim_ascii()).ok()?))
+    };
+    let headers: HeaderMap = data.split(|byte| *byte == b'\n').filter_map(header).collect();
+    let Ok(registry) = "r.example.com".parse() else { return };
+    let pace = pace::Pace::new(&registry, 2);
+    let turn = (Kind::ManifestRead, Method::GET);
+    let Some(base) = bases().next() else { return };
+    let mut said =
+        answer(base, headers, br#"{"errors":[{"code":"TOOMANYREQUESTS","message":"your pull rate limit"}]}"#);
+    // A success, and then refusals until nobody waits for another.
+    pace.heed(&turn, Instant::now(), None, &said.headers, None);
+    for status in [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE].repeat(3) {
+        said.status = status;
+        let kind = said.refusal();
+        if let ErrorKind::Status { retry_after: Some(pause), .. } = &kind {
+            assert!(*pause <= DAY, "{pause:?}");
+        }
+        assert_one_line(&kind.to_string());
+        pace.heed(&turn, Instant::now(), None, &said.headers, Some(&kind));
+        let hasty = pace::Patience { longest: Duration::ZERO, ..pace::Patience::default() };
+        let Err(told) = now(pace.wait(&turn, &hasty)) else { continue };
+        assert_one_line(&told.to_string());
+        let ErrorKind::Limited { until, .. } = told else { panic!("{told}") };
+        assert!(until <= SystemTime::now() + DAY, "{until:?}");
+    }
+    upload::received(&said).inspect(|bytes| assert!(*bytes != 1, "one byte is no chunk"));
+    for offset in [0, 5, 4096] {
+        let starts = blob::starts_at(&said.headers, offset);
+        assert!(!starts || !blob::starts_at(&said.headers, offset + 1), "it starts at two places");
+    }
+}
+
+pub fn token(data: &[u8]) {
+    let Some(base) = bases().next() else { return };
+    match Token::read(&answer(base, HeaderMap::new(), data)) {
+        Ok(token) => {
+            assert!(token.header.is_sensitive());
+            assert!(token.header.as_bytes().len() <= data.len() + "Bearer ".len());
+            for need in [Need::Request, Need::Upload] {
+                assert!(token.lasts(need), "a token that is never used is asked for again and again");
+            }
+        }
+        Err(reason) => {
+            assert_one_line(&reason);
+            assert!(reason.len() < 100, "{reason}: whatever came instead is not shown");
+        }
+    }
+}
+
+pub fn error_body(data: &[u8]) {
+    let Ok(repository) = "r.example.com/team/app".parse() else { return };
+    for status in [301, 400, 401, 403, 404, 409, 412, 413, 416, 429, 500, 503] {
+        let Some((status, base)) = StatusCode::from_u16(status).ok().zip(bases().next()) else { continue };
+        let said = Answer { status, ..answer(base.clone(), HeaderMap::new(), data) };
+        for kind in [said.refusal(), advice::told(&repository, said.refusal()), said.refusal_of(&elsewhere(&base))] {
+            let request = format!("PUT {}", said.url);
+            let error = Error { registry: repository.registry().clone(), request, kind };
+            let failure = error.to_failure();
+            assert_one_line(&failure.reason);
+            assert!(failure.reason.len() < 4_000, "{} bytes", failure.reason.len());
+            failure.remedy.iter().for_each(|remedy| assert_one_line(remedy));
+        }
+    }
+    let text = String::from_utf8_lossy(data);
+    let line = foreign::one_line(&text);
+    assert!(line.is_empty() || line.len() <= text.len() + " ...".len());
+    assert!(line.chars().count() > 300 || foreign::one_line(&line) == line);
+}
+
+fn elsewhere(base: &Url) -> Url {
+    base.join("https://elsewhere.example.com/").unwrap_or_else(|_| base.clone())
+}
+
+/// A manifest or an index, as any type that it may come as; and what it says as a list of referrers.
+pub fn manifest(data: &[u8]) -> Vec<Manifest> {
+    let digest = Digest::of(data);
+    let mut manifests = Vec::new();
+    for media_type in ["", "application/json; charset=utf-8"].into_iter().chain(super::media::ACCEPT.split(", ")) {
+        match Manifest::parse(Bytes::copy_from_slice(data), digest.clone(), media_type) {
+            Ok(manifest) => {
+                assert_eq!((manifest.bytes.as_ref(), &manifest.digest), (data, &digest), "it is what came");
+                assert!(HeaderValue::from_str(&manifest.media_type).is_ok(), "{:?}", manifest.media_type);
+                let named = match &manifest.content {
+                    Content::Blobs(blobs) => blobs.len(),
+                    Content::Index { manifests, blobs } => manifests.len() + blobs.len(),
+                };
+                // Its shortest name is 71 bytes long.
+                assert!(named <= data.len() / 71, "{named} descriptors in {} bytes", data.len());
+                let _ = manifest.subject();
+                manifests.push(manifest);
+            }
+            Err(Defect::Malformed(reason) | Defect::Unsupported(reason)) => {
+                assert_one_line(&reason);
+                assert!(reason.len() < 1_600, "{} bytes", reason.len());
+            }
+        }
+    }
+    for referrer in referrers::entries(data).into_iter().flatten() {
+        assert!(referrers::referrers_tag(&referrer.digest).is_some());
+        if !referrer.artifact_type.is_empty() {
+            assert_one_line(&referrer.artifact_type);
+        }
+    }
+    manifests
+}
