@@ -204,11 +204,11 @@ pub enum Event {
         destination: Reference,
         taken_by: Reference,
     },
-    /// A blob is needed in `repository` and is not known to be there.
+    /// A blob is needed in a repository, and is not known to be there or to be right.
     BlobWanted {
         bytes: u64,
     },
-    /// A blob is about to be read and sent. `FlightEnded` follows, whatever happens.
+    /// A blob is about to be read, and sent if it is for somewhere else. `FlightEnded` follows, whatever happens.
     FlightStarted(Flight),
     /// The flight with this number is over.
     FlightEnded(u64),
@@ -228,6 +228,12 @@ pub enum Event {
     },
     /// A blob was in `repository` already.
     BlobPresent {
+        repository: Repository,
+        digest: Digest,
+        bytes: u64,
+    },
+    /// A blob that is wanted was looked at where it is, whatever was found.
+    BlobVerified {
         repository: Repository,
         digest: Digest,
         bytes: u64,
@@ -291,6 +297,11 @@ pub enum Event {
         prospect: Prospect,
         facts: Facts,
     },
+    /// An image is about to be compared with what it should be, in this round.
+    LookStarted {
+        source: Reference,
+        destination: Reference,
+    },
     /// An image was compared. Its source's digest is what the destination should name.
     ImageVerified {
         source: Reference,
@@ -306,7 +317,8 @@ pub struct Flight {
     /// Counts the flights of a run.
     pub number: u64,
     pub source: Repository,
-    pub destination: Repository,
+    /// Where it goes; nowhere if it is only read.
+    pub destination: Option<Repository>,
     pub digest: Digest,
     pub bytes: u64,
     /// Bytes that have passed, over all tries. Only for show: read it when it is drawn.

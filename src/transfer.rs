@@ -14,6 +14,7 @@
 //! | `opening` | what the destination says before anything is sent |
 //! | `referrers` | what refers to an image, if that is wanted |
 //! | `ledger` | what is learnt of one image on its way |
+//! | `shown` | flights as those see them who watch |
 //! | `stream` | the bytes of a blob, verified and resumed |
 //! | `pulls` | manifests that a registry counts |
 //! | `belief` | what can be believed of a registry's answers to mounts |
@@ -41,6 +42,7 @@ mod opening;
 mod pulls;
 mod queue;
 mod referrers;
+mod shown;
 mod stream;
 
 use std::collections::{HashMap, HashSet};
@@ -67,6 +69,7 @@ use crate::event::{Event, Failure, Listener};
 
 pub use expected::{Expected, expected};
 pub use forecast::Forecast;
+pub use shown::Shown;
 pub use stream::read_through;
 
 use crate::plan::Task;

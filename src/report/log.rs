@@ -30,10 +30,13 @@ pub(super) fn event(event: &Event) {
             tracing::warn!(%source, %subject, referrers, "left what refers to a manifest that was converted");
         }
         Event::TasksGenerated(images) => tracing::info!(images, "images to migrate"),
-        Event::ImageStarted { source, destination } => tracing::debug!(%source, %destination, "image begun"),
+        Event::ImageStarted { source, destination } | Event::LookStarted { source, destination } => {
+            tracing::debug!(%source, %destination, "image begun");
+        }
         Event::FlightStarted(flight) => {
             let Flight { source, destination, digest, bytes, .. } = flight;
-            tracing::debug!(%source, %destination, %digest, bytes, "blob begun");
+            let destination = destination.as_ref().map(tracing::field::display);
+            tracing::debug!(%source, destination, %digest, bytes, "blob begun");
         }
         Event::BlobWanted { .. } | Event::FlightEnded(_) => {}
         Event::BlobMoved { repository, digest, bytes, elapsed } => {
@@ -43,6 +46,9 @@ pub(super) fn event(event: &Event) {
             tracing::info!(%repository, %digest, bytes, %from, "blob mounted");
         }
         Event::BlobPresent { repository, digest, .. } => tracing::info!(%repository, %digest, "blob already there"),
+        Event::BlobVerified { repository, digest, bytes } => {
+            tracing::debug!(%repository, %digest, bytes, "blob looked at");
+        }
         Event::BlobRetried { repository, digest, failure, pause } => {
             let seconds = pause.as_secs_f64();
             tracing::warn!(%repository, %digest, "{failure}; trying the blob again in {seconds:.1} s");

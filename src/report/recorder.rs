@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::record::{self, Document, Image, Moment, Outcome, Rule, Schema, Summary};
 use super::traffic::{self, Traffic};
 use crate::event::{BlobCounts, Category, Ending, Event, Facts, Failure, Flight, Listener, Prospect, Success, Verdict};
-use crate::reference::Reference;
+use crate::reference::{Reference, Repository};
 use crate::shared::lock;
 
 /// Listens to a migration and remembers each image.
@@ -43,6 +43,7 @@ struct Flying {
     worker: usize,
     began: Duration,
     flight: Flight,
+    destination: Repository,
 }
 
 impl Recorder {
@@ -137,7 +138,11 @@ impl Listener for Recorder {
             Event::ImageFailed { destination, failure, facts, .. } => {
                 self.lock().ended(destination, now, facts, |image| image.fail(failure));
             }
-            Event::FlightStarted(flight) if flight.bytes >= self.streamed_from => self.lock().took_off(flight, now),
+            Event::FlightStarted(flight @ Flight { destination: Some(destination), .. })
+                if flight.bytes >= self.streamed_from =>
+            {
+                self.lock().took_off(flight, destination, now);
+            }
             Event::FlightEnded(number) => self.lock().landed(*number, now),
             Event::BlobMoved { bytes, elapsed, .. } => {
                 let mut state = self.lock();
@@ -177,17 +182,18 @@ impl State {
         end(&mut entry.image);
     }
 
-    fn took_off(&mut self, flight: &Flight, now: Duration) {
+    fn took_off(&mut self, flight: &Flight, destination: &Repository, now: Duration) {
         let worker = self.workers.iter().position(|works| !works).unwrap_or(self.workers.len());
         if worker == self.workers.len() {
             self.workers.push(true);
         }
         self.workers[worker] = true;
-        self.flights.insert(flight.number, Flying { worker, began: now, flight: flight.clone() });
+        let (flight, destination) = (flight.clone(), destination.clone());
+        self.flights.insert(flight.number, Flying { worker, began: now, flight, destination });
     }
 
     fn landed(&mut self, number: u64, now: Duration) {
-        let Some(Flying { worker, began, flight }) = self.flights.remove(&number) else { return };
+        let Some(Flying { worker, began, flight, destination }) = self.flights.remove(&number) else { return };
         self.workers[worker] = false;
         self.traffic.flown(traffic::Flight {
             worker,
@@ -195,7 +201,7 @@ impl State {
             seconds: record::seconds(now.saturating_sub(began)),
             bytes: flight.bytes,
             source: flight.source.to_string(),
-            destination: flight.destination.to_string(),
+            destination: destination.to_string(),
             digest: flight.digest.to_string(),
         });
     }
@@ -372,7 +378,7 @@ mod tests {
             Event::FlightStarted(Flight {
                 number,
                 source: repository.clone(),
-                destination: repository.clone(),
+                destination: Some(repository.clone()),
                 digest: Digest::of(b""),
                 bytes,
                 passed: Default::default(),

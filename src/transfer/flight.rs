@@ -10,8 +10,9 @@ use bytes::Bytes;
 use super::Engine;
 use super::board::{BlobKey, Came, Scope, Ticket, Work};
 use super::opening::{Arrival, Opening};
+use super::shown::Shown;
 use super::stream::{LONGEST_PAUSE, Passed, SourceFault, verified};
-use crate::event::{Category, Event, Failure, Flight};
+use crate::event::{Category, Event, Failure};
 use crate::reference::Repository;
 use crate::registry::{BlobReader, Budget, Error, ErrorKind, RepositoryClient, Started, Upload};
 
@@ -299,7 +300,9 @@ async fn fly(mut guard: Guard) {
         },
         Work::Move { sources, .. } => {
             let began = Instant::now();
-            let shown = Shown::start(&engine, &key, &sources[0], &ticket.destination);
+            let number = engine.flights_started.fetch_add(1, Relaxed);
+            let way = (&sources[0], Some(&ticket.destination));
+            let shown = Shown::start(&engine.listener, number, way, (&key.digest, key.size));
             let result = engine.bring_from_any(ticket, sources, upload, &shown.passed).await;
             drop(shown);
             match result {
@@ -311,34 +314,6 @@ async fn fly(mut guard: Guard) {
                 Err(Ended::Postponed(wait)) => guard.postpone(wait),
             }
         }
-    }
-}
-
-/// A flight as those see it who watch the run. It ends for them when it is dropped.
-struct Shown {
-    engine: Arc<Engine>,
-    number: u64,
-    passed: Passed,
-}
-
-impl Shown {
-    fn start(engine: &Arc<Engine>, key: &BlobKey, source: &Repository, destination: &Repository) -> Self {
-        let (number, passed) = (engine.flights_started.fetch_add(1, Relaxed), Passed::default());
-        engine.tell(Event::FlightStarted(Flight {
-            number,
-            source: source.clone(),
-            destination: destination.clone(),
-            digest: key.digest.clone(),
-            bytes: key.size,
-            passed: passed.clone(),
-        }));
-        Self { engine: engine.clone(), number, passed }
-    }
-}
-
-impl Drop for Shown {
-    fn drop(&mut self) {
-        self.engine.tell(Event::FlightEnded(self.number));
     }
 }
 
