@@ -264,6 +264,15 @@ pub enum Event {
         /// What kind of thing it is, if the list says so.
         artifact_type: String,
     },
+    /// Something that refers to the image, or to a manifest of it, would come to `repository`, too.
+    ReferrerPlanned {
+        source: Reference,
+        repository: Repository,
+        /// Its tag or digest.
+        referrer: String,
+        /// What kind of thing it is, if the list says so.
+        artifact_type: String,
+    },
     /// So many things refer to a manifest that was converted, and were left: they speak of what is no more.
     ReferrersLeft {
         source: Reference,
@@ -290,11 +299,13 @@ pub enum Event {
         facts: Facts,
     },
     /// What would become of an image is known. Its facts are those that the migration would leave behind: the digest that
-    /// the destination would name, and the blobs that would come there.
+    /// the destination would name, and the blobs that would come there, also those of its referrers.
     ImagePlanned {
         source: Reference,
         destination: Reference,
         prospect: Prospect,
+        /// What refers to it and would travel with it.
+        referrers: usize,
         facts: Facts,
     },
     /// An image is about to be compared with what it should be, in this round.

@@ -26,6 +26,9 @@ pub(super) fn event(event: &Event) {
         Event::ReferrerCopied { source, repository, referrer, artifact_type } => {
             tracing::info!(%source, %repository, referrer, artifact_type, "referrer copied");
         }
+        Event::ReferrerPlanned { source, repository, referrer, artifact_type } => {
+            tracing::info!(%source, %repository, referrer, artifact_type, "referrer would be copied");
+        }
         Event::ReferrersLeft { source, subject, referrers } => {
             tracing::warn!(%source, %subject, referrers, "left what refers to a manifest that was converted");
         }
@@ -80,7 +83,9 @@ pub(super) fn event(event: &Event) {
         Event::ImageFailed { source, destination, failure, again: false, .. } => {
             tracing::info!(category = %failure.category, "{source} -> {destination}: {failure}");
         }
-        Event::ImagePlanned { source, destination, prospect, facts } => planned(source, destination, prospect, facts),
+        Event::ImagePlanned { source, destination, prospect, facts, .. } => {
+            planned(source, destination, prospect, facts)
+        }
         Event::ImageVerified { source, destination, verdict: Verdict::Equal, facts } => {
             tracing::info!(%source, %destination, digest = %shown(&facts.digest), "image is equal");
         }

@@ -122,7 +122,7 @@ impl Listener for Recorder {
                 };
                 self.lock().ended(destination, now, facts, |image| image.succeed(outcome));
             }
-            Event::ImagePlanned { source, destination, prospect, facts } => {
+            Event::ImagePlanned { source, destination, prospect, facts, .. } => {
                 let outcome = match prospect {
                     Prospect::UpToDate => Outcome::UpToDate,
                     Prospect::Copy => Outcome::Planned,

@@ -1,5 +1,7 @@
 //! What refers to an image travels with it, if that is wanted: signatures, SBOMs, attestations.
 
+mod plan;
+
 use scriptable_registry::{Answer, Gate, Image, Index, Kind, Registry};
 use serde_json::{Value, json};
 
