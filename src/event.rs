@@ -250,7 +250,7 @@ pub enum Event {
         source: Reference,
         digest: Digest,
     },
-    /// A manifest of the image is placed as something else than the source has.
+    /// A manifest of the image was placed as something else than the source has.
     ManifestConverted {
         source: Reference,
         change: Change,

@@ -123,11 +123,12 @@ impl Image {
                 return Ok(Brought::up_to_date(Some(tree)));
             }
         }
+        Self { parts: Arc::new(parts.clone()), ..self.clone() }.place(root).await?;
+        self.ledger.placed(&root.digest);
+        // Now it is true, and once it is no later round comes here again.
         for change in changes {
             self.engine.tell(Event::ManifestConverted { source: self.task.source.clone(), change: change.clone() });
         }
-        Self { parts: Arc::new(parts.clone()), ..self.clone() }.place(root).await?;
-        self.ledger.placed(&root.digest);
         Ok(Brought { success: Success::Copied, tree: Some(tree) })
     }
 

@@ -22,21 +22,16 @@ impl Image {
     /// Brings what refers to the image that is in its place, or to a manifest of it, and to what refers to it in turn.
     pub(super) async fn bring_referrers(&self, root: &Manifest, changes: &[Change]) -> Result<(), Failure> {
         let tags = self.engine.digest_tags.of(&self.source).await.map_err(|error| error.to_failure())?;
-        for change in changes {
-            // A signature of what was is none of what it has become.
-            let left = find(&self.source, &change.from, &tags).await.map_err(|error| error.to_failure())?;
-            let (source, subject) = (self.task.source.clone(), change.from.clone());
-            let referrers = left.referrers.len() + left.tags.len();
-            if referrers > 0 {
-                self.engine.tell(Event::ReferrersLeft { source, subject, referrers });
-            }
-        }
         let mut circles = Circles::around(self.manifests_of(root).await?, changes);
         while let Some(subject) = circles.next() {
             circles.add(&self.bring_referrers_of(&subject, &tags).await?);
         }
         if circles.are_cut {
             tracing::warn!(source = %self.task.source, "referrers of referrers, more than {MAX_DEPTH} deep, are left");
+        }
+        // A signature of what was is none of what it has become. Told when the image is done, so that it is told once.
+        for (subject, referrers) in left_behind(&self.source, changes, &tags).await? {
+            self.engine.tell(Event::ReferrersLeft { source: self.task.source.clone(), subject, referrers });
         }
         Ok(())
     }
@@ -202,6 +197,21 @@ pub(super) async fn find(source: &RepositoryClient, subject: &Digest, tags: &Has
     let referrers = all.filter(|referrer| referrer.digest != *subject && seen.insert(referrer.digest.clone()));
     let cosign = COSIGN.iter().filter_map(|suffix| format!("{}.{suffix}", own_tag.as_ref()?).parse().ok());
     Ok(Found { referrers: referrers.collect(), tags: cosign.filter(|tag| tags.contains(tag)).collect() })
+}
+
+/// The manifests that were converted and have referrers, and how many.
+pub(super) async fn left_behind(
+    source: &RepositoryClient,
+    changes: &[Change],
+    tags: &HashSet<Tag>,
+) -> Result<Vec<(Digest, usize)>, Failure> {
+    let mut left = Vec::new();
+    for change in changes {
+        let Found { referrers, tags } = find(source, &change.from, tags).await.map_err(|error| error.to_failure())?;
+        left.push((change.from.clone(), referrers.len() + tags.len()));
+    }
+    left.retain(|(_, referrers)| *referrers > 0);
+    Ok(left)
 }
 
 /// A tag beside that of the image, on its way between the same repositories.

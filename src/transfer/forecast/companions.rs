@@ -10,7 +10,7 @@ use crate::event::Failure;
 use crate::reference::{Identifier, Tag};
 use crate::transfer::expected::{ExpectedImage, named};
 use crate::transfer::image::{MAX_DEPTH, clobbered};
-use crate::transfer::referrers::{Circles, find, list_would_move, of_tag};
+use crate::transfer::referrers::{Circles, find, left_behind, list_would_move, of_tag};
 
 /// Something that refers to an image, or to a manifest of it, and is not at the destination.
 #[derive(Clone)]
@@ -41,14 +41,8 @@ pub(super) struct Companions {
 impl Look {
     pub(super) async fn companions(&self, wanted: &ExpectedImage) -> Result<Companions, Failure> {
         let tags = self.forecast.digest_tags.of(&self.source).await.map_err(|error| error.to_failure())?;
-        let mut companions = Companions::default();
-        for change in wanted.changes.iter() {
-            let left = find(&self.source, &change.from, &tags).await.map_err(|error| error.to_failure())?;
-            let referrers = left.referrers.len() + left.tags.len();
-            if referrers > 0 {
-                companions.left.push((change.from.clone(), referrers));
-            }
-        }
+        let left = left_behind(&self.source, &wanted.changes, &tags).await?;
+        let mut companions = Companions { coming: Vec::new(), left };
         let mut circles = Circles::around(self.manifests_of(wanted).await?, &wanted.changes);
         while let Some(subject) = circles.next() {
             let known = self.ground.referrers_of(&subject, self.source.repository());
