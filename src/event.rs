@@ -161,8 +161,9 @@ impl fmt::Display for Dropped {
     }
 }
 
-/// What became of the distinct blobs of one image. A blob that several images of a run need counts as moved or mounted
-/// for one of those that go to the same repository, and as present for the others.
+/// What became of the distinct blobs of one image, as far as it waited for them: when it ends, others may still be on
+/// their way. A blob that several images of a run need counts as moved or mounted for one of those that go to the same
+/// repository, and as present for the others.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct BlobCounts {
     pub moved: u64,
@@ -212,15 +213,18 @@ pub enum Event {
     FlightStarted(Flight),
     /// The flight with this number is over.
     FlightEnded(u64),
-    /// A blob is now in `repository` because it was sent.
+    /// A blob is now in `repository` because it was sent, for the image with this destination: the first that needed it,
+    /// whatever becomes of that.
     BlobMoved {
+        image: Reference,
         repository: Repository,
         digest: Digest,
         bytes: u64,
         elapsed: Duration,
     },
-    /// A blob is now in `repository` because the registry linked it from `from`.
+    /// A blob is now in `repository` because the registry linked it from `from`, for an image as above.
     BlobMounted {
+        image: Reference,
         repository: Repository,
         digest: Digest,
         bytes: u64,

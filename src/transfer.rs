@@ -56,7 +56,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::Instrument as _;
 
 use self::belief::Beliefs;
-use self::board::Board;
+use self::board::{Board, Job};
 pub use self::convert::{Conversion, Refusal, Source, Target, Tree};
 use self::destination::Destination;
 use self::image::Image;
@@ -262,7 +262,7 @@ impl Engine {
         Image {
             engine: self.clone(),
             task: task.clone(),
-            job,
+            job: Job { place: job, image: Arc::new(task.destination.clone()) },
             source,
             destination,
             ledger: Arc::default(),

@@ -42,10 +42,10 @@ pub(super) fn event(event: &Event) {
             tracing::debug!(%source, destination, %digest, bytes, "blob begun");
         }
         Event::BlobWanted { .. } | Event::FlightEnded(_) => {}
-        Event::BlobMoved { repository, digest, bytes, elapsed } => {
+        Event::BlobMoved { repository, digest, bytes, elapsed, .. } => {
             tracing::info!(%repository, %digest, bytes, seconds = elapsed.as_secs_f64(), "blob moved");
         }
-        Event::BlobMounted { repository, digest, bytes, from } => {
+        Event::BlobMounted { repository, digest, bytes, from, .. } => {
             tracing::info!(%repository, %digest, bytes, %from, "blob mounted");
         }
         Event::BlobPresent { repository, digest, .. } => tracing::info!(%repository, %digest, "blob already there"),

@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 pub(super) use self::compare::clobbered;
 use super::Engine;
+use super::board::Job;
 use super::convert::{Conversion, Target, Tree};
 use super::destination::Destination;
 use super::ledger::Ledger;
@@ -35,8 +36,8 @@ pub(super) const CHILDREN: usize = 16;
 pub(super) struct Image {
     pub engine: Arc<Engine>,
     pub task: Task,
-    /// Place in the plan: older images go first.
-    pub job: usize,
+    /// The image of the plan: this one, or the one that this one refers to.
+    pub job: Job,
     pub source: RepositoryClient,
     pub destination: Arc<Destination>,
     pub ledger: Arc<Ledger>,

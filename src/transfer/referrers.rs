@@ -78,7 +78,7 @@ impl Image {
         let image =
             Self { task: of_tag(&self.task, tag), ledger: Arc::default(), parts: Arc::default(), ..self.clone() };
         let copied = image.copy_as_it_is().await;
-        // Its blobs count to the image that it belongs to.
+        // Its blobs are among those of the image that it belongs to.
         self.ledger.blobs(&image.ledger.facts().blobs);
         if copied? == Success::Copied {
             self.tell_referrer(&Identifier::Tag(tag.clone()), "cosign");

@@ -252,7 +252,7 @@ mod tests {
 
     fn moved(bytes: u64) -> Event {
         let (repository, digest) = (repository(), Digest::of(b""));
-        Event::BlobMoved { repository, digest, bytes, elapsed: Duration::ZERO }
+        Event::BlobMoved { image: image(), repository, digest, bytes, elapsed: Duration::ZERO }
     }
 
     fn verified(verdict: Verdict) -> Event {
