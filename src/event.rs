@@ -161,8 +161,9 @@ impl fmt::Display for Dropped {
     }
 }
 
-/// What became of the distinct blobs of one image. A blob that several images of a run need counts as moved or mounted
-/// for one of those that go to the same repository, and as present for the others.
+/// What became of the distinct blobs of one image, as far as it waited for them: when it ends, others may still be on
+/// their way. A blob that several images of a run need counts as moved or mounted for one of those that go to the same
+/// repository, and as present for the others.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct BlobCounts {
     pub moved: u64,
@@ -204,23 +205,26 @@ pub enum Event {
         destination: Reference,
         taken_by: Reference,
     },
-    /// A blob is needed in `repository` and is not known to be there.
+    /// A blob is needed in a repository, and is not known to be there or to be right.
     BlobWanted {
         bytes: u64,
     },
-    /// A blob is about to be read and sent. `FlightEnded` follows, whatever happens.
+    /// A blob is about to be read, and sent if it is for somewhere else. `FlightEnded` follows, whatever happens.
     FlightStarted(Flight),
     /// The flight with this number is over.
     FlightEnded(u64),
-    /// A blob is now in `repository` because it was sent.
+    /// A blob is now in `repository` because it was sent, for the image with this destination: the first that needed it,
+    /// whatever becomes of that.
     BlobMoved {
+        image: Reference,
         repository: Repository,
         digest: Digest,
         bytes: u64,
         elapsed: Duration,
     },
-    /// A blob is now in `repository` because the registry linked it from `from`.
+    /// A blob is now in `repository` because the registry linked it from `from`, for an image as above.
     BlobMounted {
+        image: Reference,
         repository: Repository,
         digest: Digest,
         bytes: u64,
@@ -228,6 +232,12 @@ pub enum Event {
     },
     /// A blob was in `repository` already.
     BlobPresent {
+        repository: Repository,
+        digest: Digest,
+        bytes: u64,
+    },
+    /// A blob that is wanted was looked at where it is, whatever was found.
+    BlobVerified {
         repository: Repository,
         digest: Digest,
         bytes: u64,
@@ -244,13 +254,22 @@ pub enum Event {
         source: Reference,
         digest: Digest,
     },
-    /// A manifest of the image is placed as something else than the source has.
+    /// A manifest of the image was placed as something else than the source has.
     ManifestConverted {
         source: Reference,
         change: Change,
     },
     /// Something that refers to the image, or to a manifest of it, is now in `repository`, too.
     ReferrerCopied {
+        source: Reference,
+        repository: Repository,
+        /// Its tag or digest.
+        referrer: String,
+        /// What kind of thing it is, if the list says so.
+        artifact_type: String,
+    },
+    /// Something that refers to the image, or to a manifest of it, would come to `repository`, too.
+    ReferrerPlanned {
         source: Reference,
         repository: Repository,
         /// Its tag or digest.
@@ -284,12 +303,19 @@ pub enum Event {
         facts: Facts,
     },
     /// What would become of an image is known. Its facts are those that the migration would leave behind: the digest that
-    /// the destination would name, and the blobs that would come there.
+    /// the destination would name, and the blobs that would come there, also those of its referrers.
     ImagePlanned {
         source: Reference,
         destination: Reference,
         prospect: Prospect,
+        /// What refers to it and would travel with it.
+        referrers: usize,
         facts: Facts,
+    },
+    /// An image is about to be compared with what it should be, in this round.
+    LookStarted {
+        source: Reference,
+        destination: Reference,
     },
     /// An image was compared. Its source's digest is what the destination should name.
     ImageVerified {
@@ -306,7 +332,8 @@ pub struct Flight {
     /// Counts the flights of a run.
     pub number: u64,
     pub source: Repository,
-    pub destination: Repository,
+    /// Where it goes; nowhere if it is only read.
+    pub destination: Option<Repository>,
     pub digest: Digest,
     pub bytes: u64,
     /// Bytes that have passed, over all tries. Only for show: read it when it is drawn.

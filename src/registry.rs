@@ -11,6 +11,7 @@
 //! | `credentials`, `helper` | who we are, and where that is kept |
 //! | `auth`, `session` | who we are to one registry, as far as it has been found out |
 //! | `challenge`, `realm`, `token` | how the registry wants it said |
+//! | `issuers` | how fast token servers are asked |
 //! | `reach` | where what a registry says may lead |
 //! | `tls` | who the registry is |
 //! | `probe` | the first contact: https or http, and the challenge |
@@ -31,6 +32,7 @@ mod exchange;
 pub(crate) mod fuzz;
 mod helper;
 mod http;
+mod issuers;
 mod manifest;
 mod media;
 mod pace;
@@ -74,6 +76,7 @@ pub struct Clients {
     /// Small requests (manifests, HEADs, mounts, starts of uploads) in flight at once at one registry.
     requests: usize,
     throttle: Option<Arc<pace::Throttle>>,
+    issuers: Arc<issuers::Issuers>,
     clients: Mutex<HashMap<Registry, Arc<Client>>>,
 }
 
@@ -81,7 +84,8 @@ impl Clients {
     /// Clients that log in with `keyring` and have at most `requests` small requests in flight at one registry.
     pub fn new(keyring: Arc<Keyring>, requests: usize) -> Result<Self, SetupError> {
         let http = Arc::new(http::Http::new(&keyring)?);
-        Ok(Self { http, keyring, requests, throttle: None, clients: Mutex::default() })
+        let issuers = Arc::new(issuers::Issuers::new(requests));
+        Ok(Self { http, keyring, requests, throttle: None, issuers, clients: Mutex::default() })
     }
 
     /// The same with a ceiling for the bytes of blobs that are read in a second, from all registries together.
@@ -94,7 +98,7 @@ impl Clients {
         let mut clients = lock(&self.clients);
         let new = || Client {
             throttle: self.throttle.clone(),
-            ..Client::new(registry, &self.http, &self.keyring, self.requests)
+            ..Client::new(registry, &self.http, &self.keyring, &self.issuers, self.requests)
         };
         clients.entry(registry.clone()).or_insert_with(|| Arc::new(new())).clone()
     }

@@ -30,7 +30,7 @@ use std::time::Instant;
 pub use console::Console;
 pub use log::{PRINTED, SUMMARY};
 pub use plan::PlanReport;
-pub use progress::{Progress, Style};
+pub use progress::{Progress, Style, Work};
 pub use recorder::Recorder;
 pub use verification::VerificationReport;
 

@@ -14,6 +14,7 @@
 //! | `opening` | what the destination says before anything is sent |
 //! | `referrers` | what refers to an image, if that is wanted |
 //! | `ledger` | what is learnt of one image on its way |
+//! | `shown` | flights as those see them who watch |
 //! | `stream` | the bytes of a blob, verified and resumed |
 //! | `pulls` | manifests that a registry counts |
 //! | `belief` | what can be believed of a registry's answers to mounts |
@@ -44,6 +45,7 @@ mod opening;
 mod pulls;
 mod queue;
 mod referrers;
+mod shown;
 mod stream;
 
 use std::collections::{HashMap, HashSet};
@@ -57,7 +59,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::Instrument as _;
 
 use self::belief::Beliefs;
-use self::board::Board;
+use self::board::{Board, Job};
 pub use self::convert::{Conversion, Refusal, Source, Target, Tree};
 use self::destination::Destination;
 use self::image::Image;
@@ -70,6 +72,7 @@ use crate::event::{Event, Failure, Listener};
 
 pub use expected::{Expected, expected};
 pub use forecast::Forecast;
+pub use shown::Shown;
 pub use stream::read_through;
 
 use crate::plan::Task;
@@ -262,7 +265,7 @@ impl Engine {
         Image {
             engine: self.clone(),
             task: task.clone(),
-            job,
+            job: Job { place: job, image: Arc::new(task.destination.clone()) },
             source,
             destination,
             ledger: Arc::default(),

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use futures_util::{StreamExt as _, stream};
 use tokio_util::sync::CancellationToken;
 
-use self::tree::Tree;
+use self::tree::{Readers, Tree};
 use crate::digest::Digest;
 use crate::event::{Category, Event, Facts, Failure, Listener, Verdict};
 use crate::plan::Task;
@@ -52,7 +52,7 @@ pub struct Verification {
     /// What has become of the images on their way.
     conversion: Conversion,
     depth: Depth,
-    places: tree::Places,
+    readers: Arc<Readers>,
 }
 
 impl Verification {
@@ -65,8 +65,8 @@ impl Verification {
         listener: Arc<dyn Listener>,
         cancel: CancellationToken,
     ) -> Arc<Self> {
-        let places = tree::places(limits.workers);
-        Arc::new(Self { clients, listener, cancel, limits, standard, conversion, depth, places })
+        let readers = Arc::new(Readers::new(limits.workers));
+        Arc::new(Self { clients, listener, cancel, limits, standard, conversion, depth, readers })
     }
 
     /// Looks at every image once and tells of them in their order. Gives those that failed, by their place among the
@@ -75,8 +75,8 @@ impl Verification {
         let trees = RefCell::new(Repositories::of(tasks));
         let looked = stream::iter(tasks).map(|task| {
             let client = self.clients.reader(&task.destination.repository);
-            let places = (self.depth == Depth::Content).then(|| self.places.clone());
-            let tree = trees.borrow_mut().open(task, |_| Tree::new(client.clone(), places));
+            let readers = (self.depth == Depth::Content).then(|| self.readers.clone());
+            let tree = trees.borrow_mut().open(task, |_| Tree::new(client.clone(), readers, self.listener.clone()));
             let looking = begin(self.clone().look(task.clone(), client, tree), &self.cancel);
             async move { (task, looking.await) }
         });
@@ -106,6 +106,8 @@ impl Verification {
         destination: RepositoryClient,
         tree: Arc<Tree>,
     ) -> Result<(Verdict, Facts), Failure> {
+        let (from, to) = (task.source.clone(), task.destination.clone());
+        self.listener.hear(&Event::LookStarted { source: from, destination: to });
         let found = async {
             let found = destination.digest(&task.destination.identifier).await;
             found.map_err(|error| error.to_failure())

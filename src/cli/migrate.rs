@@ -14,7 +14,7 @@ use crate::event::Listener;
 use crate::logging::{self, Levels};
 use crate::plan::Shard;
 use crate::registry::Clients;
-use crate::report::{Console, PlanReport, Progress, Recorder, Report, Style, record};
+use crate::report::{Console, PlanReport, Progress, Recorder, Report, Style, Work, record};
 use crate::rounds::Rounds;
 use crate::transfer::{Engine, Forecast, Limits, Policy};
 
@@ -57,14 +57,10 @@ async fn migrate(cli: &Cli, configuration: Configuration, console: Console, outp
     let interruption = signals::watch(cancel.clone()).context("signals cannot be watched")?;
     let report = Report::new(console.clone());
     report.configuration(&warnings, &invalid);
-    let progress = progress_style(cli.progress, &cli.log).map(|style| Arc::new(Progress::start(console, style)));
+    let progress =
+        progress_style(cli.progress, &cli.log).map(|style| Arc::new(Progress::start(console, style, Work::Migration)));
     let recorder = outputs.want_records().then(|| Arc::new(Recorder::new(limits.streamed_from)));
-    let others: Vec<Arc<dyn Listener>> = recorder
-        .clone()
-        .map(|recorder| -> Arc<dyn Listener> { recorder })
-        .into_iter()
-        .chain(progress.clone().map(|progress| -> Arc<dyn Listener> { progress }))
-        .collect();
+    let others = others(&recorder, &progress);
     let policy = Policy {
         force: cli.force,
         no_clobber: cli.no_clobber,
@@ -104,6 +100,13 @@ async fn migrate(cli: &Cli, configuration: Configuration, console: Console, outp
     Ok(interruption.exit_code().unwrap_or(if all_well && written { 0 } else { exit::FAILED }))
 }
 
+/// Those who listen beside the one that tells what happens.
+pub(super) fn others(recorder: &Option<Arc<Recorder>>, progress: &Option<Arc<Progress>>) -> Vec<Arc<dyn Listener>> {
+    let recorder = recorder.clone().map(|recorder| -> Arc<dyn Listener> { recorder });
+    let progress = progress.clone().map(|progress| -> Arc<dyn Listener> { progress });
+    recorder.into_iter().chain(progress).collect()
+}
+
 /// The first listener tells what happens, the others listen as well.
 pub(super) fn heard_by(first: Arc<dyn Listener>, others: Vec<Arc<dyn Listener>>) -> Arc<dyn Listener> {
     Arc::new([vec![first], others].concat())
@@ -121,7 +124,7 @@ pub(super) fn refused(error: ConfigError) -> Stopped {
 }
 
 /// How progress is shown, if it is: bars where they can be drawn and nothing else scrolls by.
-fn progress_style(show: Show, log: &LogFlags) -> Option<Style> {
+pub(super) fn progress_style(show: Show, log: &LogFlags) -> Option<Style> {
     let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     match show {
         Show::None => None,

@@ -9,14 +9,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::conversion::ConversionFlags;
 use super::inputs::Inputs;
-use super::migrate::{Stopped, heard_by, recorded, refused, start_log};
+use super::migrate::{Stopped, heard_by, others, progress_style, recorded, refused, start_log};
 use super::report::{self as files, Files as Outputs};
-use super::{LogFlags, exit, signals};
+use super::{LogFlags, Show, exit, signals};
 use crate::config::{self, Configuration};
-use crate::event::Listener;
 use crate::plan::Shard;
 use crate::registry::Clients;
-use crate::report::{Console, Recorder, Report, VerificationReport};
+use crate::report::{Console, Progress, Recorder, Report, VerificationReport, Work};
 use crate::rounds::Rounds;
 use crate::transfer::Limits;
 use crate::verify::{Depth, Standard, Verification};
@@ -43,6 +42,10 @@ pub(super) struct VerifyFlags {
 
     #[command(flatten)]
     log: LogFlags,
+
+    /// How progress is shown on stderr: bars on a terminal, else a plain line now and then
+    #[arg(long, value_name = "HOW", default_value = "auto")]
+    progress: Show,
 
     #[command(flatten)]
     conversion: ConversionFlags,
@@ -125,16 +128,20 @@ async fn verify(
     let clients = Arc::new(Clients::new(Arc::new(keyring), limits.requests).context("HTTP cannot be set up")?);
     let cancel = CancellationToken::new();
     let interruption = signals::watch(cancel.clone()).context("signals cannot be watched")?;
-    let report = Report::new(console);
+    let report = Report::new(console.clone());
     report.configuration(&warnings, &invalid);
+    let (depth, conversion) = (Depth::from(flags.depth), flags.conversion.conversion());
+    let work = Work::Verification { of_content: depth == Depth::Content };
+    let style = progress_style(flags.progress, &flags.log);
+    let progress = style.map(|style| Arc::new(Progress::start(console, style, work)));
     let report = Arc::new(VerificationReport::new(report));
     let recorder = outputs.want_records().then(|| Arc::new(Recorder::new(limits.streamed_from)));
-    let listener = heard_by(report.clone(), recorder.clone().map(|r| -> Arc<dyn Listener> { r }).into_iter().collect());
-    let (depth, conversion) = (flags.depth.into(), flags.conversion.conversion());
+    let listener = heard_by(report.clone(), others(&recorder, &progress));
     let verification =
         Verification::new(clients.clone(), limits, standard, conversion, depth, listener.clone(), cancel.clone());
     let rounds = Rounds { rules: &rules, shard: flags.shard, clients, retries: flags.retries, listener, cancel };
     let ending = rounds.run(&verification).await;
+    progress.iter().for_each(|progress| progress.stop());
     let document = recorder.map(|recorder| recorder.document(&ending, files::invalid(&invalid), recorded(flags.shard)));
     let written = outputs.write(&ending, document.as_ref());
     let all_equal = report.finish(ending, invalid.len()) && written;

@@ -1,7 +1,7 @@
 //! Answers challenges: Basic, or Bearer tokens fetched once for all who need the same, and renewed in time.
 //!
-//! Sources: distribution `docs/content/spec/auth/token.md`, `oauth.md`, `scope.md`. A token is fetched outside of all
-//! request limits, before the request that needs it queues for its permit.
+//! Sources: distribution `docs/content/spec/auth/token.md`, `oauth.md`, `scope.md`. A token is fetched outside of the
+//! registry's request limits, before the request that needs it queues for its permit; its server has limits of its own.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -12,12 +12,15 @@ use std::time::Duration;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Body, Method, Request, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
+use tokio::time::Instant;
 use url::Url;
 
 use super::challenge::{self, Bearer, Challenge};
 use super::credentials::Credential;
 use super::error::{Error, ErrorKind, is_transient};
 use super::http::{Answer, Transport, sensitive};
+use super::issuers::{Issuers, TOKENS};
+use super::pace::{self, Patience};
 use super::session::{Login, Parties, Party, Session, Slot};
 use super::token::{Need, Scope, Token};
 use super::{Keyring, patiently};
@@ -26,6 +29,8 @@ use crate::shared::lock;
 
 const MAX_ANSWER: usize = 1 << 20;
 const TIME_LIMIT: Duration = Duration::from_secs(60);
+/// How often one token may be refused for the rate at which its server is asked.
+const REFUSALS: u32 = 8;
 /// How often credentials may be replaced for one request.
 const RENEWALS: usize = 3;
 
@@ -47,6 +52,7 @@ struct Grant<'a> {
 pub(super) struct Authenticator {
     registry: Registry,
     keyring: Arc<Keyring>,
+    issuers: Arc<Issuers>,
     transport: Transport,
     challenge: Mutex<Option<Challenge>>,
     parties: Parties,
@@ -59,10 +65,11 @@ pub(super) struct Authenticator {
 }
 
 impl Authenticator {
-    pub fn new(registry: Registry, keyring: Arc<Keyring>, transport: Transport) -> Self {
+    pub fn new(registry: Registry, keyring: Arc<Keyring>, issuers: Arc<Issuers>, transport: Transport) -> Self {
         Self {
             registry,
             keyring,
+            issuers,
             transport,
             challenge: Mutex::default(),
             parties: Parties::default(),
@@ -92,14 +99,21 @@ impl Authenticator {
         self.parties.forget_unavailable();
     }
 
-    /// The `Authorization` for a request, as far as the registry is known to want one. `base` is its `/v2/`.
-    pub async fn authorize(&self, scope: &Scope, need: Need, base: &Url) -> Result<Option<HeaderValue>, Error> {
+    /// The `Authorization` for a request, as far as the registry is known to want one. `base` is its `/v2/`. A token server
+    /// that wants to be left alone is, within the patience of whoever asks.
+    pub async fn authorize(
+        &self,
+        scope: &Scope,
+        need: Need,
+        base: &Url,
+        patience: &Patience,
+    ) -> Result<Option<HeaderValue>, Error> {
         let Some(challenge) = lock(&self.challenge).clone() else { return Ok(None) };
         let party = self.party(scope);
         let mut renewals = 0;
         loop {
             let session = party.session(&self.registry, |kind| self.error_at(base, kind)).await?;
-            match self.authorize_as(&session, &challenge, scope, need, base).await {
+            match self.authorize_as(&session, &challenge, scope, need, base, patience).await {
                 Err(error) if error.is_rejection() && session.is_replaceable() && renewals < RENEWALS => renewals += 1,
                 result => return result,
             }
@@ -113,6 +127,7 @@ impl Authenticator {
         scope: &Scope,
         need: Need,
         base: &Url,
+        patience: &Patience,
     ) -> Result<Option<HeaderValue>, Error> {
         session.check_not_refused()?;
         let own = match (challenge, &session.login) {
@@ -124,7 +139,7 @@ impl Authenticator {
             }
             (Challenge::Bearer(bearer), _) => {
                 let grant = Grant { bearer, scope, session };
-                return Ok(Some(self.bearer(&grant, need).await?.header));
+                return Ok(Some(self.bearer(&grant, need, patience).await?.header));
             }
             (Challenge::Basic, login) => login.as_ref().and_then(|login| login.credential.basic()),
         };
@@ -177,7 +192,23 @@ impl Authenticator {
 
     /// A token that covers a scope. One that may write may read as well; it is not asked for where reading is all,
     /// since Quay makes a repository of its own accord for whoever may write to it.
-    async fn bearer(&self, grant: &Grant<'_>, need: Need) -> Result<Token, Error> {
+    async fn bearer(&self, grant: &Grant<'_>, need: Need, patience: &Patience) -> Result<Token, Error> {
+        let mut refusals = 0;
+        loop {
+            let error = match self.proven_token(grant, need).await {
+                Err(error) if is_held_back(&error) && refusals < REFUSALS => error,
+                result => return result,
+            };
+            refusals += 1;
+            tracing::debug!(%error, "a token is waited for");
+            // Here and not where it is fetched: those who are told what one of them was told have other patience.
+            let realm = &grant.bearer.realm;
+            let issuer = self.issuers.of(realm, &self.registry);
+            issuer.wait(&TOKENS, patience).await.map_err(|kind| self.error_at(realm, kind))?;
+        }
+    }
+
+    async fn proven_token(&self, grant: &Grant<'_>, need: Need) -> Result<Token, Error> {
         let Grant { scope, session, .. } = *grant;
         if !scope.push {
             let writing = Scope { push: true, ..scope.clone() };
@@ -188,7 +219,7 @@ impl Authenticator {
         if session.login.is_some() {
             let attempt = async || match self.token(grant, need).await {
                 // What is said of this scope is not said of the password, nor to those who want another.
-                Err(error) if error.is_rejection() => Err(error),
+                Err(error) if error.is_rejection() || is_held_back(&error) => Err(error),
                 _ => Ok(()),
             };
             session.prove(attempt).await?;
@@ -268,23 +299,36 @@ impl Authenticator {
         token.inspect_err(|error| tracing::debug!(%error, "no token for where a redirect led")).ok().map(|t| t.header)
     }
 
-    /// Asks until there is an answer that another try would not change.
+    /// Asks until there is an answer that another try would not change, or that has all wait.
     async fn ask(
         &self,
         url: &Url,
         authorization: Option<&HeaderValue>,
         form: Option<&SecretString>,
     ) -> Result<Answer, Error> {
-        patiently(|| async {
-            let exchange = self.exchange(url, authorization, form);
-            match tokio::time::timeout(TIME_LIMIT, exchange).await {
-                Ok(Ok(answer)) if is_transient(answer.status) => Err(self.error_at(url, answer.refusal())),
-                Ok(Ok(answer)) => Ok(answer),
-                Ok(Err(kind)) => Err(self.error_at(url, kind)),
-                Err(_) => Err(self.error_at(url, ErrorKind::TimedOut { after: TIME_LIMIT })),
+        let issuer = self.issuers.of(url, &self.registry);
+        let attempt = || async {
+            let permit = issuer.permit().await;
+            if let Some(hold) = issuer.held(&TOKENS) {
+                return Err(self.error_at(url, hold));
             }
-        })
-        .await
+            let begun = Instant::now();
+            let exchange = tokio::time::timeout(TIME_LIMIT, self.exchange(url, authorization, form)).await;
+            let exchange = exchange.unwrap_or(Err(ErrorKind::TimedOut { after: TIME_LIMIT }));
+            let answer = exchange.map_err(|kind| self.error_at(url, kind))?;
+            let refusal = pace::is_refusal(answer.status).then(|| answer.refusal());
+            issuer.heed(&TOKENS, begun, Some(&permit), &HeaderMap::new(), refusal.as_ref());
+            match is_transient(answer.status) && refusal.is_none() {
+                true => Err(self.error_at(url, answer.refusal())),
+                false => Ok(answer),
+            }
+        };
+        let answer = patiently(attempt).await?;
+        if !pace::is_refusal(answer.status) {
+            return Ok(answer);
+        }
+        let error = self.error_at(url, answer.refusal());
+        Err(if issuer.is_hopeless(&TOKENS) { error.into_verdict() } else { error })
     }
 
     async fn exchange(
@@ -321,6 +365,12 @@ impl Authenticator {
     fn error_at(&self, url: &Url, kind: ErrorKind) -> Error {
         Error { registry: self.registry.clone(), request: show(&Method::GET, url), kind }
     }
+}
+
+/// Whether a token could not be asked for because its server is held back, which will end.
+fn is_held_back(error: &Error) -> bool {
+    let is_refused = error.is_overload() && error.is_worth_repeating();
+    is_refused || matches!(error.kind, ErrorKind::Limited { hopeless: false, .. })
 }
 
 /// Whether a token server says of an identity token that it is worth nothing (RFC 6749, section 5.2).

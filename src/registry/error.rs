@@ -270,6 +270,11 @@ impl Error {
             ErrorKind::Status { status, message, .. } if tells_of_quota(*status, message) => {
                 "free space there, or have the quota raised".to_owned()
             }
+            ErrorKind::Status { status, .. } if status.is_redirection() => {
+                "if that is the registry's own name, give it that name in images.json and auth.json; if it is its storage, \
+                 have the registry take uploads itself"
+                    .to_owned()
+            }
             ErrorKind::Status { status: StatusCode::PAYLOAD_TOO_LARGE, .. } => {
                 "the registry, or a proxy before it, limits the size of requests: have that limit raised".to_owned()
             }

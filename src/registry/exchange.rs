@@ -34,6 +34,8 @@ pub(super) enum Kind {
     ManifestWrite,
     BlobRead,
     BlobWrite,
+    /// Asked of token servers, not of the registry.
+    Token,
 }
 
 /// One small request, which can be sent again as it is.
@@ -185,7 +187,7 @@ impl RepositoryClient {
         if url.origin() != base.origin() {
             return Ok(None);
         }
-        self.client.auth.authorize(scope, need, base).await
+        self.client.auth.authorize(scope, need, base, &self.patience).await
     }
 
     async fn exchange(&self, call: &Call, authorization: Option<&HeaderValue>) -> Result<Answer, ErrorKind> {

@@ -259,6 +259,12 @@ impl Answer {
     /// What an answer of the registry itself says if it is not the one that was hoped for.
     pub fn refusal(&self) -> ErrorKind {
         let (codes, message) = error::read_body(&self.body);
+        // Of the address the host alone: the rest may be signed.
+        let led = || self.url.join(self.header(LOCATION.as_str())?).ok()?.host_str().map(str::to_owned);
+        let message = match led().filter(|_| is_redirect(self.status)) {
+            Some(host) => format!("it leads to {host}, where this request is not sent on"),
+            None => message,
+        };
         ErrorKind::Status { status: self.status, codes, message, retry_after: self.retry_after() }
     }
 }

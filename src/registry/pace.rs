@@ -76,6 +76,11 @@ impl Pace {
         Ok(())
     }
 
+    /// Why requests of this kind are held back now, if they are.
+    pub fn held(&self, turn: &Turn) -> Option<ErrorKind> {
+        self.holds.current(turn).map(Into::into)
+    }
+
     pub fn is_held(&self, turn: &Turn) -> bool {
         self.holds.current(turn).is_some()
     }
@@ -183,6 +188,7 @@ fn name((kind, method): &Turn) -> &'static str {
         (Kind::ManifestWrite, _) => "writes of manifests",
         (Kind::BlobRead, "HEAD") => "HEADs of blobs",
         (Kind::BlobRead, _) => "reads of blobs",
+        (Kind::Token, _) => "requests for tokens",
         (Kind::BlobWrite, "POST") => "starts of uploads",
         (Kind::BlobWrite, _) => "uploads",
     }

@@ -13,6 +13,7 @@ use url::Url;
 use super::auth::show;
 use super::error::{Error, ErrorKind, is_refused_or_not_tls, is_transient};
 use super::http::{Answer, Http, Transport};
+use super::issuers::Issuers;
 use super::{Client, Keyring, auth, pace, patiently, patiently_for, upload};
 use crate::reference::Registry;
 
@@ -35,12 +36,18 @@ pub(super) struct Probe {
 }
 
 impl Client {
-    pub(super) fn new(registry: &Registry, http: &Arc<Http>, keyring: &Arc<Keyring>, requests: usize) -> Self {
+    pub(super) fn new(
+        registry: &Registry,
+        http: &Arc<Http>,
+        keyring: &Arc<Keyring>,
+        issuers: &Arc<Issuers>,
+        requests: usize,
+    ) -> Self {
         let declared_insecure = keyring.is_insecure(registry);
         let transport = Transport::new(http.clone(), registry.clone());
         Self {
             registry: registry.clone(),
-            auth: auth::Authenticator::new(registry.clone(), keyring.clone(), transport.clone()),
+            auth: auth::Authenticator::new(registry.clone(), keyring.clone(), issuers.clone(), transport.clone()),
             plain_http_allowed: declared_insecure || registry.is_loopback(),
             transport,
             probe: Probe::default(),

@@ -26,23 +26,32 @@ pub(super) fn event(event: &Event) {
         Event::ReferrerCopied { source, repository, referrer, artifact_type } => {
             tracing::info!(%source, %repository, referrer, artifact_type, "referrer copied");
         }
+        Event::ReferrerPlanned { source, repository, referrer, artifact_type } => {
+            tracing::info!(%source, %repository, referrer, artifact_type, "referrer would be copied");
+        }
         Event::ReferrersLeft { source, subject, referrers } => {
             tracing::warn!(%source, %subject, referrers, "left what refers to a manifest that was converted");
         }
         Event::TasksGenerated(images) => tracing::info!(images, "images to migrate"),
-        Event::ImageStarted { source, destination } => tracing::debug!(%source, %destination, "image begun"),
+        Event::ImageStarted { source, destination } | Event::LookStarted { source, destination } => {
+            tracing::debug!(%source, %destination, "image begun");
+        }
         Event::FlightStarted(flight) => {
             let Flight { source, destination, digest, bytes, .. } = flight;
-            tracing::debug!(%source, %destination, %digest, bytes, "blob begun");
+            let destination = destination.as_ref().map(tracing::field::display);
+            tracing::debug!(%source, destination, %digest, bytes, "blob begun");
         }
         Event::BlobWanted { .. } | Event::FlightEnded(_) => {}
-        Event::BlobMoved { repository, digest, bytes, elapsed } => {
+        Event::BlobMoved { repository, digest, bytes, elapsed, .. } => {
             tracing::info!(%repository, %digest, bytes, seconds = elapsed.as_secs_f64(), "blob moved");
         }
-        Event::BlobMounted { repository, digest, bytes, from } => {
+        Event::BlobMounted { repository, digest, bytes, from, .. } => {
             tracing::info!(%repository, %digest, bytes, %from, "blob mounted");
         }
         Event::BlobPresent { repository, digest, .. } => tracing::info!(%repository, %digest, "blob already there"),
+        Event::BlobVerified { repository, digest, bytes } => {
+            tracing::debug!(%repository, %digest, bytes, "blob looked at");
+        }
         Event::BlobRetried { repository, digest, failure, pause } => {
             let seconds = pause.as_secs_f64();
             tracing::warn!(%repository, %digest, "{failure}; trying the blob again in {seconds:.1} s");
@@ -74,7 +83,9 @@ pub(super) fn event(event: &Event) {
         Event::ImageFailed { source, destination, failure, again: false, .. } => {
             tracing::info!(category = %failure.category, "{source} -> {destination}: {failure}");
         }
-        Event::ImagePlanned { source, destination, prospect, facts } => planned(source, destination, prospect, facts),
+        Event::ImagePlanned { source, destination, prospect, facts, .. } => {
+            planned(source, destination, prospect, facts)
+        }
         Event::ImageVerified { source, destination, verdict: Verdict::Equal, facts } => {
             tracing::info!(%source, %destination, digest = %shown(&facts.digest), "image is equal");
         }

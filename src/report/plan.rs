@@ -66,9 +66,11 @@ impl PlanReport {
 impl Listener for PlanReport {
     fn hear(&self, event: &Event) {
         log::event(event);
-        let Event::ImagePlanned { source, destination, prospect, facts } = event else { return };
+        let Event::ImagePlanned { source, destination, prospect, referrers, facts } = event else { return };
         self.tally().add(destination.repository.registry(), prospect, &facts.blobs);
-        self.report.console.out(&format!("{source} -> {destination}: {}", Told { prospect, facts }));
+        self.report
+            .console
+            .out(&format!("{source} -> {destination}: {}", Told { prospect, referrers: *referrers, facts }));
     }
 }
 
@@ -90,23 +92,26 @@ impl Tally {
 /// What would become of an image, in words.
 struct Told<'a> {
     prospect: &'a Prospect,
+    /// How many things that refer to it would travel with it.
+    referrers: usize,
     facts: &'a Facts,
 }
 
 impl fmt::Display for Told<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.prospect {
-            Prospect::UpToDate => return f.write_str("up to date"),
+            Prospect::UpToDate if self.referrers == 0 => return f.write_str("up to date"),
             Prospect::Skip => return f.write_str("skipped, it is for another platform"),
             // What the destination has not is no failure.
             Prospect::Fails(failure) if failure.category == Category::NotFound => {
                 return f.write_str("missing at source");
             }
             Prospect::Fails(failure) => return write!(f, "would fail: {failure}"),
-            Prospect::Copy => {}
+            Prospect::UpToDate | Prospect::Copy => {}
         }
         let mut steps = Vec::new();
         match (&self.facts.digest_before, &self.facts.digest) {
+            _ if *self.prospect == Prospect::UpToDate => steps.push("up to date".to_owned()),
             (Some(before), Some(after)) if before == after => steps.push("would put the same again".to_owned()),
             (Some(before), Some(after)) => {
                 steps.push(format!("would move tag ({} -> {})", Short(before), Short(after)));
@@ -122,6 +127,11 @@ impl fmt::Display for Told<'_> {
         }
         if moved == 0 && mounted == 0 {
             steps.push("copy manifests only".to_owned());
+        }
+        match self.referrers {
+            0 => {}
+            1 => steps.push("with 1 referrer".to_owned()),
+            more => steps.push(format!("with {more} referrers")),
         }
         f.write_str(&steps.join(", "))
     }
@@ -148,7 +158,7 @@ mod tests {
     fn told(before: Option<&[u8]>, blobs: BlobCounts) -> String {
         let digest_before = before.map(Digest::of);
         let facts = Facts { digest: Some(Digest::of(b"new")), digest_before, blobs, ..Facts::default() };
-        Told { prospect: &Prospect::Copy, facts: &facts }.to_string()
+        Told { prospect: &Prospect::Copy, referrers: 0, facts: &facts }.to_string()
     }
 
     #[test]
@@ -166,10 +176,25 @@ mod tests {
     }
 
     #[test]
+    fn a_plan_counts_what_would_travel_with_an_image() {
+        let told = |prospect, referrers, moved| {
+            let blobs = BlobCounts { moved, bytes_moved: moved << 10, ..BlobCounts::default() };
+            let facts = Facts { blobs, ..Facts::default() };
+            Told { prospect: &prospect, referrers, facts: &facts }.to_string()
+        };
+        assert_eq!(told(Prospect::Copy, 2, 5), "copy 5 blobs 5.0 KiB, with 2 referrers");
+        assert_eq!(told(Prospect::UpToDate, 1, 1), "up to date, copy 1 blobs 1.0 KiB, with 1 referrer");
+        assert_eq!(told(Prospect::UpToDate, 1, 0), "up to date, copy manifests only, with 1 referrer");
+        assert_eq!(told(Prospect::UpToDate, 0, 0), "up to date");
+    }
+
+    #[test]
     fn a_plan_says_what_would_fail() {
         let failure = Failure { category: Category::NotFound, ..Failure::internal("test") };
         let facts = Facts::default();
-        let told = |failure: &Failure| Told { prospect: &Prospect::Fails(failure.clone()), facts: &facts }.to_string();
+        let told = |failure: &Failure| {
+            Told { prospect: &Prospect::Fails(failure.clone()), referrers: 0, facts: &facts }.to_string()
+        };
         assert_eq!(told(&failure), "missing at source");
         assert!(told(&Failure::internal("test")).starts_with("would fail: internal error (test)"));
     }

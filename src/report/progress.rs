@@ -26,6 +26,18 @@ pub enum Style {
     Plain,
 }
 
+/// What it is that makes progress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// Images are copied, or a dry run finds out what that would mean.
+    Migration,
+    /// Images are compared.
+    Verification {
+        /// Whether all bytes are read.
+        of_content: bool,
+    },
+}
+
 const REDRAWN: Duration = Duration::from_millis(200);
 const PLAIN_LINES: Duration = Duration::from_secs(10);
 
@@ -44,8 +56,8 @@ struct Shown {
 }
 
 impl Progress {
-    pub fn start(console: Console, style: Style) -> Self {
-        let tally = Arc::new(Mutex::new(Tally::new(Instant::now())));
+    pub fn start(console: Console, style: Style, work: Work) -> Self {
+        let tally = Arc::new(Mutex::new(Tally::new(Instant::now(), work)));
         let (stop, stopped) = sync_channel(0);
         let (shown, at) = (tally.clone(), console.clone());
         let thread = std::thread::Builder::new().name("progress".to_owned());

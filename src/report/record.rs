@@ -55,7 +55,8 @@ pub struct Document {
 }
 
 /// The numbers of a run. Those of images count records; those of blobs and bytes count what was really done, also for
-/// images that failed.
+/// images that failed. What was moved and mounted is the sum of what the images of the run have, always; `blobsPresent`
+/// counts a blob once for a repository, where each image that needs it has it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Summary {
@@ -111,8 +112,8 @@ pub struct Image {
     /// Bytes of all its manifests and blobs.
     pub size: Option<u64>,
     pub bytes_moved: u64,
-    /// Blobs that were sent for this image, that the destination linked, and that were there. What several images of a
-    /// repository need counts as moved for one of them and as present for the others.
+    /// Blobs that were sent for this image, that the destination linked, and that were there; also if it failed. What
+    /// several images of a repository need counts as moved for the first that needed it and as present for the others.
     pub blobs_moved: u64,
     pub blobs_mounted: u64,
     pub blobs_present: u64,

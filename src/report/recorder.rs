@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::record::{self, Document, Image, Moment, Outcome, Rule, Schema, Summary};
 use super::traffic::{self, Traffic};
 use crate::event::{BlobCounts, Category, Ending, Event, Facts, Failure, Flight, Listener, Prospect, Success, Verdict};
-use crate::reference::Reference;
+use crate::reference::{Reference, Repository};
 use crate::shared::lock;
 
 /// Listens to a migration and remembers each image.
@@ -43,6 +43,7 @@ struct Flying {
     worker: usize,
     began: Duration,
     flight: Flight,
+    destination: Repository,
 }
 
 impl Recorder {
@@ -121,7 +122,7 @@ impl Listener for Recorder {
                 };
                 self.lock().ended(destination, now, facts, |image| image.succeed(outcome));
             }
-            Event::ImagePlanned { source, destination, prospect, facts } => {
+            Event::ImagePlanned { source, destination, prospect, facts, .. } => {
                 let outcome = match prospect {
                     Prospect::UpToDate => Outcome::UpToDate,
                     Prospect::Copy => Outcome::Planned,
@@ -129,7 +130,12 @@ impl Listener for Recorder {
                     // Told as a failure.
                     Prospect::Fails(_) => return,
                 };
-                self.lock().looked_at(source, destination, facts, |image| image.succeed(outcome));
+                self.lock().looked_at(source, destination, facts, |image| {
+                    let BlobCounts { moved, bytes_moved, mounted, present } = facts.blobs;
+                    (image.blobs_moved, image.bytes_moved) = (moved, bytes_moved);
+                    (image.blobs_mounted, image.blobs_present) = (mounted, present);
+                    image.succeed(outcome);
+                });
             }
             Event::ImageVerified { source, destination, verdict, facts } => {
                 self.lock().looked_at(source, destination, facts, |image| image.judge(verdict));
@@ -137,18 +143,27 @@ impl Listener for Recorder {
             Event::ImageFailed { destination, failure, facts, .. } => {
                 self.lock().ended(destination, now, facts, |image| image.fail(failure));
             }
-            Event::FlightStarted(flight) if flight.bytes >= self.streamed_from => self.lock().took_off(flight, now),
+            Event::FlightStarted(flight @ Flight { destination: Some(destination), .. })
+                if flight.bytes >= self.streamed_from =>
+            {
+                self.lock().took_off(flight, destination, now);
+            }
             Event::FlightEnded(number) => self.lock().landed(*number, now),
-            Event::BlobMoved { bytes, elapsed, .. } => {
+            Event::BlobMoved { image, bytes, elapsed, .. } => {
                 let mut state = self.lock();
                 state.totals.blobs_moved += 1;
                 state.totals.bytes_moved = state.totals.bytes_moved.saturating_add(*bytes);
+                state.brought(image, |image| {
+                    image.blobs_moved += 1;
+                    image.bytes_moved = image.bytes_moved.saturating_add(*bytes);
+                });
                 state.traffic.moved(now.saturating_sub(*elapsed), now, *bytes);
             }
-            Event::BlobMounted { bytes, .. } => {
+            Event::BlobMounted { image, bytes, .. } => {
                 let mut state = self.lock();
                 state.totals.blobs_mounted += 1;
                 state.totals.bytes_mounted = state.totals.bytes_mounted.saturating_add(*bytes);
+                state.brought(image, |image| image.blobs_mounted += 1);
             }
             Event::BlobPresent { .. } => self.lock().totals.blobs_present += 1,
             Event::LayerSkipped { .. } => self.lock().totals.layers_skipped += 1,
@@ -158,6 +173,14 @@ impl Listener for Recorder {
 }
 
 impl State {
+    /// Notes what was done for an image, which may have failed before.
+    fn brought(&mut self, image: &Reference, note: impl FnOnce(&mut Image)) {
+        if let Some(entry) = self.images.get_mut(image) {
+            note(&mut entry.image);
+            entry.image.blobs_present = entry.present();
+        }
+    }
+
     fn ended(&mut self, destination: &Reference, now: Duration, facts: &Facts, end: impl FnOnce(&mut Image)) {
         let Some(entry) = self.images.get_mut(destination) else { return };
         entry.image.seconds = record::seconds(now.saturating_sub(entry.began));
@@ -177,17 +200,18 @@ impl State {
         end(&mut entry.image);
     }
 
-    fn took_off(&mut self, flight: &Flight, now: Duration) {
+    fn took_off(&mut self, flight: &Flight, destination: &Repository, now: Duration) {
         let worker = self.workers.iter().position(|works| !works).unwrap_or(self.workers.len());
         if worker == self.workers.len() {
             self.workers.push(true);
         }
         self.workers[worker] = true;
-        self.flights.insert(flight.number, Flying { worker, began: now, flight: flight.clone() });
+        let (flight, destination) = (flight.clone(), destination.clone());
+        self.flights.insert(flight.number, Flying { worker, began: now, flight, destination });
     }
 
     fn landed(&mut self, number: u64, now: Duration) {
-        let Some(Flying { worker, began, flight }) = self.flights.remove(&number) else { return };
+        let Some(Flying { worker, began, flight, destination }) = self.flights.remove(&number) else { return };
         self.workers[worker] = false;
         self.traffic.flown(traffic::Flight {
             worker,
@@ -195,14 +219,14 @@ impl State {
             seconds: record::seconds(now.saturating_sub(began)),
             bytes: flight.bytes,
             source: flight.source.to_string(),
-            destination: flight.destination.to_string(),
+            destination: destination.to_string(),
             digest: flight.digest.to_string(),
         });
     }
 }
 
 impl Entry {
-    /// Adds what was learnt in one attempt. What an earlier one moved is present for the later ones.
+    /// Adds what was learnt in one attempt. What was moved and mounted is told when it is done.
     fn learn(&mut self, facts: &Facts) {
         let image = &mut self.image;
         let known = |new: &Option<_>, old: &mut Option<_>| {
@@ -223,12 +247,14 @@ impl Entry {
             image.platforms = real.collect();
         }
         image.size = facts.size.or(image.size);
-        let BlobCounts { moved, bytes_moved, mounted, present } = facts.blobs;
+        let BlobCounts { moved, mounted, present, .. } = facts.blobs;
         self.blobs = self.blobs.max(moved + mounted + present);
-        image.bytes_moved = image.bytes_moved.saturating_add(bytes_moved);
-        image.blobs_moved += moved;
-        image.blobs_mounted += mounted;
-        image.blobs_present = self.blobs.saturating_sub(image.blobs_moved + image.blobs_mounted);
+        self.image.blobs_present = self.present();
+    }
+
+    /// Blobs that were there, or that others brought. What an attempt moved is not present for the next.
+    fn present(&self) -> u64 {
+        self.blobs.saturating_sub(self.image.blobs_moved + self.image.blobs_mounted)
     }
 }
 
@@ -319,13 +345,27 @@ mod tests {
         Event::ImageDone { source, destination, success: Success::Copied, facts }
     }
 
+    fn moved(name: &str) -> Event {
+        let image = reference(&format!("d.io/{name}"));
+        let (repository, digest) = (image.repository.clone(), Digest::of(b""));
+        Event::BlobMoved { image, repository, digest, bytes: 10, elapsed: Duration::ZERO }
+    }
+
+    fn mounted(name: &str) -> Event {
+        let image = reference(&format!("d.io/{name}"));
+        let (repository, from) = (image.repository.clone(), image.repository.clone());
+        Event::BlobMounted { image, repository, digest: Digest::of(b""), bytes: 10, from }
+    }
+
     #[test]
     fn an_image_is_one_record_over_all_its_attempts() {
         let recorder = Recorder::new(0);
         let digest = Digest::of(b"");
-        let last = Facts { digest: Some(digest.clone()), ..facts(1, 0, 4) };
+        let last = Facts { digest: Some(digest.clone()), ..facts(0, 0, 5) };
         let broken = Failure { category: Category::Network, ..Failure::internal("test") };
-        for event in [started("a"), failed("a", broken, facts(2, 1, 1)), started("a"), done("a", last)] {
+        let first = [started("a"), moved("a"), moved("a"), mounted("a"), failed("a", broken, facts(1, 1, 1))];
+        // One more was under way when it failed.
+        for event in first.into_iter().chain([moved("a"), started("a"), done("a", last)]) {
             recorder.hear(&event);
         }
         let ending = Ending { images: 1, failed_images: vec![], failed_rules: vec![], rules_again: vec![] };
@@ -372,7 +412,7 @@ mod tests {
             Event::FlightStarted(Flight {
                 number,
                 source: repository.clone(),
-                destination: repository.clone(),
+                destination: Some(repository.clone()),
                 digest: Digest::of(b""),
                 bytes,
                 passed: Default::default(),

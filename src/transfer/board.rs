@@ -7,7 +7,7 @@
 mod blob;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::oneshot;
 
@@ -16,7 +16,7 @@ use super::Limits;
 use super::lane::{Kind, Lanes, Pair};
 use crate::digest::Digest;
 use crate::event::Failure;
-use crate::reference::{Registry, Repository};
+use crate::reference::{Reference, Registry, Repository};
 use crate::registry::Upload;
 use crate::shared::lock;
 
@@ -31,6 +31,15 @@ pub(super) struct BlobKey {
     pub size: u64,
 }
 
+/// An image of the plan that needs blobs.
+#[derive(Debug, Clone)]
+pub(super) struct Job {
+    /// Its place in the plan: the oldest goes first.
+    pub place: usize,
+    /// Its destination: to whose record it counts what is moved for it, and for what refers to it.
+    pub image: Arc<Reference>,
+}
+
 /// How a blob came to be where it is needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Came {
@@ -41,7 +50,7 @@ pub(super) enum Came {
 }
 
 /// What came of a need. Everybody who waits for the blob in this repository gets it; only the first is told that it was
-/// moved or mounted, so that sums over images are right.
+/// moved or mounted.
 pub(super) type Answer = Result<Came, Failure>;
 
 /// The reply to [`Board::want`].
@@ -58,6 +67,8 @@ pub(super) struct Ticket {
     pub key: BlobKey,
     pub destination: Repository,
     pub work: Work,
+    /// The destination of the image that needed it first: to it counts what is done, whatever becomes of the image.
+    pub image: Arc<Reference>,
     place: Place,
     /// Whether a mount is asked for before the other repository has a manifest that names the blob.
     is_early: bool,
@@ -149,15 +160,8 @@ impl Board {
         }))
     }
 
-    /// The image `job` needs a blob in `destination` and could have it from `source`.
-    pub fn want(
-        &self,
-        digest: &Digest,
-        size: u64,
-        source: &Repository,
-        destination: &Repository,
-        job: usize,
-    ) -> Wanted {
+    /// An image needs a blob in `destination` and could have it from `source`.
+    pub fn want(&self, digest: &Digest, size: u64, source: &Repository, destination: &Repository, job: &Job) -> Wanted {
         let mut state = self.lock();
         if state.present.get(destination).is_some_and(|blobs| blobs.contains(digest)) {
             return Wanted::Here;
@@ -180,7 +184,7 @@ impl Board {
                 blob.needs.push(Need {
                     destination: destination.clone(),
                     sources: vec![source.clone()],
-                    job,
+                    job: job.clone(),
                     stage: Stage::Waiting,
                     mount_refused: false,
                     upload: None,
@@ -372,7 +376,7 @@ impl State {
             need.stage = Stage::Queued(kind);
             somebody_moves |= need.stage.is_move();
             let pair = Pair { source: need.sources[0].registry().clone(), destination: key.registry.clone() };
-            self.lanes.get(kind).push(pair, need.job, key.clone(), need.destination.clone());
+            self.lanes.get(kind).push(pair, need.job.place, key.clone(), need.destination.clone());
         }
         for (destination, failure) in hopeless {
             blob.answer(&destination, &Err(failure));
@@ -386,9 +390,9 @@ impl State {
             let place = Place { kind, generation: self.lanes.get(kind).generation(&pair), pair };
             let blob = self.blobs.entry(key.clone()).or_default();
             match blob.take(&destination, kind) {
-                Some(work) => {
+                Some((work, image)) => {
                     let is_early = !blob.home_is_sealed;
-                    return Some(Ticket { key, destination, work, place, is_early });
+                    return Some(Ticket { key, destination, work, image, place, is_early });
                 }
                 None => {
                     self.lanes.get(kind).release(&place.pair);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::convert::{Conversion, Target};
 use crate::digest::Digest;
-use crate::event::Failure;
+use crate::event::{Change, Failure};
 use crate::platform::Platform;
 use crate::reference::Identifier;
 use crate::registry::{Error, Manifest, RepositoryClient};
@@ -27,9 +27,16 @@ pub struct ExpectedImage {
     pub root: Digest,
     /// Manifests that were read or made already. The source has the others.
     parts: Arc<HashMap<Digest, Manifest>>,
+    /// What was made of which.
+    pub changes: Arc<[Change]>,
 }
 
 impl ExpectedImage {
+    /// What the source has under `root`, as it is.
+    pub fn unchanged(root: Digest) -> Self {
+        Self { source: root.clone(), root, parts: Arc::default(), changes: Arc::default() }
+    }
+
     /// The manifest that the destination is to have under `digest`, which is the root or named by what that names.
     pub async fn manifest(&self, source: &RepositoryClient, digest: &Digest) -> Result<Manifest, Error> {
         match self.parts.get(digest) {
@@ -48,7 +55,7 @@ pub async fn expected(
 ) -> Result<Expected, Failure> {
     if conversion.is_none() {
         let root = named(source, identifier).await.map_err(|error| error.to_failure())?;
-        return Ok(Expected::Image(ExpectedImage { source: root.clone(), root, parts: Arc::default() }));
+        return Ok(Expected::Image(ExpectedImage::unchanged(root)));
     }
     let root = source.manifest(identifier).await.map_err(|error| error.to_failure())?;
     let digest = root.digest.clone();
@@ -58,13 +65,14 @@ pub async fn expected(
             let root = tree.root.digest.clone();
             let mut parts = tree.parts;
             parts.insert(root.clone(), tree.root);
-            Expected::Image(ExpectedImage { source: digest, root, parts: Arc::new(parts) })
+            let (parts, changes) = (Arc::new(parts), tree.changes.into());
+            Expected::Image(ExpectedImage { source: digest, root, parts, changes })
         }
         Target::Skip(platform) => Expected::Nothing(platform),
     })
 }
 
-async fn named(source: &RepositoryClient, identifier: &Identifier) -> Result<Digest, Error> {
+pub(super) async fn named(source: &RepositoryClient, identifier: &Identifier) -> Result<Digest, Error> {
     if let Some(digest) = identifier.digest() {
         return Ok(digest.clone());
     }

@@ -10,9 +10,10 @@ use bytes::Bytes;
 use super::Engine;
 use super::board::{BlobKey, Came, Scope, Ticket, Work};
 use super::opening::{Arrival, Opening};
+use super::shown::Shown;
 use super::stream::{LONGEST_PAUSE, Passed, SourceFault, verified};
-use crate::event::{Category, Event, Failure, Flight};
-use crate::reference::Repository;
+use crate::event::{Category, Event, Failure};
+use crate::reference::{Reference, Repository};
 use crate::registry::{BlobReader, Budget, Error, ErrorKind, RepositoryClient, Started, Upload};
 
 /// Tries of one blob from one source, within the budget that they share with repeated requests and resumed streams.
@@ -130,14 +131,16 @@ impl Engine {
         }
     }
 
-    fn tell_arrival(&self, key: &BlobKey, repository: &Repository, arrival: &Arrival, began: Instant) {
+    fn tell_arrival(&self, ticket: &Ticket, arrival: &Arrival, began: Instant) {
+        let Ticket { key, destination: repository, image, .. } = ticket;
         if let (Arrival::Present, Some(destination)) = (arrival, self.destinations().get(repository)) {
             destination.note_blob_found();
         }
         let (repository, digest, bytes) = (repository.clone(), key.digest.clone(), key.size);
+        let image = Reference::clone(image);
         self.tell(match arrival {
-            Arrival::Sent => Event::BlobMoved { repository, digest, bytes, elapsed: began.elapsed() },
-            Arrival::Mounted(from) => Event::BlobMounted { repository, digest, bytes, from: from.clone() },
+            Arrival::Sent => Event::BlobMoved { image, repository, digest, bytes, elapsed: began.elapsed() },
+            Arrival::Mounted(from) => Event::BlobMounted { image, repository, digest, bytes, from: from.clone() },
             Arrival::Present => Event::BlobPresent { repository, digest, bytes },
         });
     }
@@ -278,13 +281,13 @@ async fn fly(mut guard: Guard) {
         }
         Work::Mount { from } => match destination.mount(&key.digest, from).await {
             Ok(Started::Mounted) => {
-                engine.tell_arrival(&key, &ticket.destination, &Arrival::Mounted(from.clone()), Instant::now());
+                engine.tell_arrival(ticket, &Arrival::Mounted(from.clone()), Instant::now());
                 guard.close(|ticket| engine.board.landed(ticket, Came::Mounted));
             }
             // It says nothing of what was there before.
             Ok(Started::Upload(upload)) => match engine.is_there(&destination, &key).await {
                 Ok(true) => {
-                    engine.tell_arrival(&key, &ticket.destination, &Arrival::Present, Instant::now());
+                    engine.tell_arrival(ticket, &Arrival::Present, Instant::now());
                     guard.close(|ticket| engine.board.landed(ticket, Came::Present));
                 }
                 _ => guard.close(|ticket| engine.board.mount_refused(ticket, Some(upload))),
@@ -299,46 +302,20 @@ async fn fly(mut guard: Guard) {
         },
         Work::Move { sources, .. } => {
             let began = Instant::now();
-            let shown = Shown::start(&engine, &key, &sources[0], &ticket.destination);
+            let number = engine.flights_started.fetch_add(1, Relaxed);
+            let way = (&sources[0], Some(&ticket.destination));
+            let shown = Shown::start(&engine.listener, number, way, (&key.digest, key.size));
             let result = engine.bring_from_any(ticket, sources, upload, &shown.passed).await;
             drop(shown);
             match result {
                 Ok(arrival) => {
-                    engine.tell_arrival(&key, &ticket.destination, &arrival, began);
+                    engine.tell_arrival(ticket, &arrival, began);
                     guard.close(|ticket| engine.board.landed(ticket, arrival.came()));
                 }
                 Err(Ended::Failed(reasons)) => guard.close(|ticket| engine.board.failed(ticket, &reasons)),
                 Err(Ended::Postponed(wait)) => guard.postpone(wait),
             }
         }
-    }
-}
-
-/// A flight as those see it who watch the run. It ends for them when it is dropped.
-struct Shown {
-    engine: Arc<Engine>,
-    number: u64,
-    passed: Passed,
-}
-
-impl Shown {
-    fn start(engine: &Arc<Engine>, key: &BlobKey, source: &Repository, destination: &Repository) -> Self {
-        let (number, passed) = (engine.flights_started.fetch_add(1, Relaxed), Passed::default());
-        engine.tell(Event::FlightStarted(Flight {
-            number,
-            source: source.clone(),
-            destination: destination.clone(),
-            digest: key.digest.clone(),
-            bytes: key.size,
-            passed: passed.clone(),
-        }));
-        Self { engine: engine.clone(), number, passed }
-    }
-}
-
-impl Drop for Shown {
-    fn drop(&mut self) {
-        self.engine.tell(Event::FlightEnded(self.number));
     }
 }
 

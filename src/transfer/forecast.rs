@@ -7,6 +7,7 @@
 //! Both sides are read with the right to pull, and nothing is written.
 
 mod claims;
+mod companions;
 mod ground;
 mod nodes;
 
@@ -20,12 +21,14 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio_util::sync::CancellationToken;
 
 use self::claims::{Claims, Way};
+use self::companions::{Companion, Companions};
 use self::ground::Ground;
-use self::nodes::{Blob, Nodes};
+use self::nodes::{Blob, Child, Nodes};
 use super::board::Came;
 use super::expected::{Expected, ExpectedImage, expected};
 use super::image::{CHILDREN, MAX_DEPTH, clobbered, corrupt};
 use super::ledger::Ledger;
+use super::referrers::DigestTags;
 use super::{Limits, Policy};
 use crate::digest::Digest;
 use crate::event::{Category, Event, Facts, Failure, Listener, Prospect};
@@ -44,6 +47,7 @@ pub struct Forecast {
     policy: Policy,
     nodes: Nodes,
     claims: Mutex<Claims>,
+    digest_tags: DigestTags,
 }
 
 /// One image that is looked at. Cheap to clone, since children are looked at side by side.
@@ -56,16 +60,20 @@ struct Look {
     ledger: Arc<Ledger>,
     /// The manifests below the root that were looked at, with the sizes that were said of them: indexes may name the same
     /// ones in so many ways that no run would see the end of it.
-    walked: Arc<Mutex<HashSet<(Digest, u64)>>>,
+    walked: Arc<Mutex<HashSet<Child>>>,
 }
 
-/// What has to come to the destination.
-enum Lacking {
-    /// Nothing: the image is there.
-    UpToDate,
-    /// Nothing: the image is not wanted.
-    Unwanted,
-    Blobs(Vec<Arc<Blob>>),
+/// What would be done with an image, and what has to come to the destination for that.
+struct Lacking {
+    prospect: Prospect,
+    blobs: Vec<Arc<Blob>>,
+    companions: Companions,
+}
+
+/// What would be done with an image, and with what refers to it.
+struct Settled {
+    prospect: Prospect,
+    companions: Companions,
 }
 
 impl Forecast {
@@ -76,13 +84,16 @@ impl Forecast {
         listener: Arc<dyn Listener>,
         cancel: CancellationToken,
     ) -> Arc<Self> {
-        let (nodes, claims) = (Nodes::default(), Mutex::default());
-        Arc::new(Self { clients, listener, cancel, limits, policy, nodes, claims })
+        let (nodes, claims, digest_tags) = (Nodes::default(), Mutex::default(), DigestTags::default());
+        Arc::new(Self { clients, listener, cancel, limits, policy, nodes, claims, digest_tags })
     }
 
     /// Looks at every task once and tells of them in their order. Gives those that failed, by their place among the
     /// tasks. `last` if what fails is not tried again.
     pub async fn run(self: &Arc<Self>, tasks: &[Task], last: bool) -> Vec<(usize, Failure)> {
+        if self.policy.referrers {
+            self.digest_tags.plan(tasks);
+        }
         let grounds = RefCell::new(Repositories::of(tasks));
         let looked = stream::iter(tasks).map(|task| {
             let look = self.look(task, &mut grounds.borrow_mut());
@@ -92,17 +103,17 @@ impl Forecast {
         let settled = looked.buffered(self.limits.images).map(|(look, task, lacking)| {
             let settling = lacking.map(|lacking| begin(look.clone().settle(lacking), &self.cancel));
             async move {
-                let prospect = match settling {
+                let settled = match settling {
                     Ok(settling) => settling.await,
                     Err(failure) => Err(failure),
                 };
-                (look, task, prospect)
+                (look, task, settled)
             }
         });
         let mut settled = pin!(settled.buffered(self.limits.images).enumerate());
         let mut failed = Vec::new();
-        while let Some((place, (look, task, prospect))) = settled.next().await {
-            if let Err(failure) = self.tell(&look, prospect, last) {
+        while let Some((place, (look, task, result))) = settled.next().await {
+            if let Err(failure) = self.tell(&look, result, last) {
                 failed.push((place, failure));
             }
             grounds.borrow_mut().ended(task);
@@ -122,12 +133,14 @@ impl Forecast {
         }
     }
 
-    fn tell(&self, look: &Look, prospect: Result<Prospect, Failure>, last: bool) -> Result<(), Failure> {
+    fn tell(&self, look: &Look, settled: Result<Settled, Failure>, last: bool) -> Result<(), Failure> {
         let Task { source, destination } = look.task.clone();
         let facts = look.ledger.facts();
-        let failure = match prospect {
-            Ok(prospect) => {
-                self.listener.hear(&Event::ImagePlanned { source, destination, prospect, facts });
+        let failure = match settled {
+            Ok(Settled { prospect, companions }) => {
+                let referrers = companions.coming.len();
+                self.tell_companions(&look.task, companions);
+                self.listener.hear(&Event::ImagePlanned { source, destination, prospect, referrers, facts });
                 return Ok(());
             }
             Err(failure) => failure,
@@ -138,10 +151,21 @@ impl Forecast {
         if !again && failure.category != Category::Cancelled {
             let (source, destination, facts) = (source.clone(), destination.clone(), facts.clone());
             let prospect = Prospect::Fails(failure.clone());
-            self.listener.hear(&Event::ImagePlanned { source, destination, prospect, facts });
+            self.listener.hear(&Event::ImagePlanned { source, destination, prospect, referrers: 0, facts });
         }
         self.listener.hear(&Event::ImageFailed { source, destination, failure: failure.clone(), again, facts });
         Err(failure)
+    }
+
+    fn tell_companions(&self, Task { source, destination }: &Task, Companions { coming, left }: Companions) {
+        for (subject, referrers) in left {
+            self.listener.hear(&Event::ReferrersLeft { source: source.clone(), subject, referrers });
+        }
+        for Companion { identifier, artifact_type, .. } in coming {
+            let (source, repository) = (source.clone(), destination.repository.clone());
+            let referrer = identifier.to_string();
+            self.listener.hear(&Event::ReferrerPlanned { source, repository, referrer, artifact_type });
+        }
     }
 
     fn claims(&self) -> MutexGuard<'_, Claims> {
@@ -150,8 +174,23 @@ impl Forecast {
 }
 
 impl Look {
-    /// What both sides name, and what the destination lacks of it.
+    /// What both sides name, and what the destination lacks of it and of what refers to it.
     async fn compare(self) -> Result<Lacking, Failure> {
+        let Some((wanted, lacking)) = self.compare_image().await? else {
+            let (blobs, companions) = (Vec::new(), Companions::default());
+            return Ok(Lacking { prospect: Prospect::Skip, blobs, companions });
+        };
+        let companions = match self.forecast.policy.referrers {
+            true => self.companions(&wanted).await?,
+            false => Companions::default(),
+        };
+        let prospect = if lacking.is_some() { Prospect::Copy } else { Prospect::UpToDate };
+        Ok(Lacking { prospect, blobs: lacking.unwrap_or_default(), companions })
+    }
+
+    /// What is to be at the destination, and the blobs that it lacks for that, unless the image is there; nothing if it is
+    /// not wanted.
+    async fn compare_image(&self) -> Result<Option<(ExpectedImage, Option<Vec<Arc<Blob>>>)>, Failure> {
         let Policy { force, no_clobber, conversion, .. } = &self.forecast.policy;
         let Task { source, destination } = &self.task;
         let by_digest = destination.identifier.digest().is_some();
@@ -168,7 +207,7 @@ impl Look {
             Expected::Image(wanted) => wanted,
             Expected::Nothing(platform) => {
                 self.ledger.skipped(platform);
-                return Ok(Lacking::Unwanted);
+                return Ok(None);
             }
         };
         if by_digest && !conversion.is_none() {
@@ -180,7 +219,7 @@ impl Look {
         match &there {
             Some(there) if *there == wanted.root && !force => {
                 self.ledger.placed(&wanted.root);
-                return Ok(Lacking::UpToDate);
+                return Ok(Some((wanted, None)));
             }
             Some(there) if *there != wanted.root && *no_clobber => {
                 return Err(clobbered(&self.task, Some(&wanted.source), there, &wanted.root));
@@ -191,7 +230,7 @@ impl Look {
         let mut seen = HashSet::new();
         lacking.retain(|blob| seen.insert(blob.clone()));
         self.ledger.placed(&wanted.root);
-        Ok(Lacking::Blobs(lacking))
+        Ok(Some((wanted, Some(lacking))))
     }
 
     /// The blobs that a manifest names, and those that it names name, but for what stands under manifests that the
@@ -218,10 +257,10 @@ impl Look {
             if depth == MAX_DEPTH && !node.children.is_empty() {
                 return Err(corrupt(&look.task, format!("indexes are nested more than {MAX_DEPTH} deep")));
             }
-            let is_new = |child: &(Digest, u64)| lock(&look.walked).insert(child.clone());
+            let is_new = |child: &Child| lock(&look.walked).insert(child.clone());
             let children: Vec<_> = node.children.iter().filter(|child| is_new(child)).cloned().collect();
             let children =
-                children.into_iter().map(|(child, size)| look.lacking(&wanted, child, Some(size), depth + 1));
+                children.into_iter().map(|child| look.lacking(&wanted, child.digest, Some(child.size), depth + 1));
             let children: Vec<_> = stream::iter(children).buffered(CHILDREN).try_collect().await?;
             Ok(node.blobs.iter().cloned().chain(children.into_iter().flatten()).collect())
         })
@@ -229,25 +268,18 @@ impl Look {
 
     /// How each blob would come to the destination. Who claims it is settled at once, when this is called: in the order of
     /// the plan.
-    fn settle(self, lacking: Lacking) -> impl Future<Output = Result<Prospect, Failure>> + Send + 'static {
+    fn settle(self, lacking: Lacking) -> impl Future<Output = Result<Settled, Failure>> + Send + 'static {
+        let Lacking { prospect, blobs, mut companions } = lacking;
         let mut unclear = Vec::new();
         let (source, destination) = (&self.task.source.repository, &self.task.destination.repository);
-        let blobs = match &lacking {
-            Lacking::Blobs(blobs) => blobs.as_slice(),
-            Lacking::UpToDate | Lacking::Unwanted => &[],
-        };
-        for blob in blobs {
+        companions.coming.retain(|it| self.forecast.claims().claim_referrer(&it.identifier, destination));
+        for blob in blobs.iter().chain(companions.coming.iter().flat_map(|companion| &companion.blobs)) {
             match self.forecast.claims().claim(blob, source, destination) {
                 Way::Present => self.ledger.blob(Came::Present, blob.size),
                 Way::Mount => self.ledger.blob(Came::Mounted, blob.size),
                 Way::Unclear => unclear.push(blob.clone()),
             }
         }
-        let prospect = match lacking {
-            Lacking::Blobs(_) => Prospect::Copy,
-            Lacking::UpToDate => Prospect::UpToDate,
-            Lacking::Unwanted => Prospect::Skip,
-        };
         async move {
             let look = &self;
             let asked = stream::iter(unclear.clone()).map(|blob| async move {
@@ -258,10 +290,12 @@ impl Look {
             });
             if let Err(failure) = asked.buffer_unordered(CHILDREN).try_collect::<()>().await {
                 // It is asked again in another round, or what it was to bring is another's to bring.
-                self.forecast.claims().release(&unclear, &self.task.destination.repository);
+                let (mut claims, destination) = (self.forecast.claims(), &self.task.destination.repository);
+                claims.release(&unclear, destination);
+                companions.coming.iter().for_each(|it| claims.release_referrer(&it.identifier, destination));
                 return Err(failure);
             }
-            Ok(prospect)
+            Ok(Settled { prospect, companions })
         }
     }
 }

@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 pub(super) use self::compare::clobbered;
 use super::Engine;
+use super::board::Job;
 use super::convert::{Conversion, Target, Tree};
 use super::destination::Destination;
 use super::ledger::Ledger;
@@ -35,8 +36,8 @@ pub(super) const CHILDREN: usize = 16;
 pub(super) struct Image {
     pub engine: Arc<Engine>,
     pub task: Task,
-    /// Place in the plan: older images go first.
-    pub job: usize,
+    /// The image of the plan: this one, or the one that this one refers to.
+    pub job: Job,
     pub source: RepositoryClient,
     pub destination: Arc<Destination>,
     pub ledger: Arc<Ledger>,
@@ -123,11 +124,12 @@ impl Image {
                 return Ok(Brought::up_to_date(Some(tree)));
             }
         }
+        Self { parts: Arc::new(parts.clone()), ..self.clone() }.place(root).await?;
+        self.ledger.placed(&root.digest);
+        // Now it is true, and once it is no later round comes here again.
         for change in changes {
             self.engine.tell(Event::ManifestConverted { source: self.task.source.clone(), change: change.clone() });
         }
-        Self { parts: Arc::new(parts.clone()), ..self.clone() }.place(root).await?;
-        self.ledger.placed(&root.digest);
         Ok(Brought { success: Success::Copied, tree: Some(tree) })
     }
 

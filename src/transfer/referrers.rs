@@ -3,7 +3,7 @@
 //! Found in three ways: by the registry's own list, by the index under a tag made of the subject's digest, and by the tags
 //! that cosign makes of it. Each subject once in a round for a destination repository, whoever names it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use super::image::{Image, MAX_DEPTH};
@@ -22,33 +22,17 @@ impl Image {
     /// Brings what refers to the image that is in its place, or to a manifest of it, and to what refers to it in turn.
     pub(super) async fn bring_referrers(&self, root: &Manifest, changes: &[Change]) -> Result<(), Failure> {
         let tags = self.engine.digest_tags.of(&self.source).await.map_err(|error| error.to_failure())?;
-        for change in changes {
-            // A signature of what was is none of what it has become.
-            let left = self.find(&change.from, &tags).await.map_err(|error| error.to_failure())?;
-            let (source, subject) = (self.task.source.clone(), change.from.clone());
-            let referrers = left.referrers.len() + left.tags.len();
-            if referrers > 0 {
-                self.engine.tell(Event::ReferrersLeft { source, subject, referrers });
-            }
+        let mut circles = Circles::around(self.manifests_of(root).await?, changes);
+        while let Some(subject) = circles.next() {
+            circles.add(&self.bring_referrers_of(&subject, &tags).await?);
         }
-        let mut subjects = self.manifests_of(root).await?;
-        subjects.retain(|subject| !changes.iter().any(|change| change.to == *subject));
-        let mut seen: HashSet<Digest> = subjects.iter().cloned().collect();
-        for _ in 0..MAX_DEPTH {
-            let mut next = Vec::new();
-            for subject in &subjects {
-                for referrer in self.bring_referrers_of(subject, &tags).await?.iter() {
-                    if seen.insert(referrer.clone()) {
-                        next.push(referrer.clone());
-                    }
-                }
-            }
-            if next.is_empty() {
-                return Ok(());
-            }
-            subjects = next;
+        if circles.are_cut {
+            tracing::warn!(source = %self.task.source, "referrers of referrers, more than {MAX_DEPTH} deep, are left");
         }
-        tracing::warn!(source = %self.task.source, "referrers of referrers, more than {MAX_DEPTH} deep, are left");
+        // A signature of what was is none of what it has become. Told when the image is done, so that it is told once.
+        for (subject, referrers) in left_behind(&self.source, changes, &tags).await? {
+            self.engine.tell(Event::ReferrersLeft { source: self.task.source.clone(), subject, referrers });
+        }
         Ok(())
     }
 
@@ -75,7 +59,8 @@ impl Image {
     /// Brings what refers directly to `subject`, and answers what that is.
     async fn bring_referrers_of(&self, subject: &Digest, tags: &HashSet<Tag>) -> Result<Arc<[Digest]>, Failure> {
         let bring = async || {
-            let Found { referrers, tags } = self.find(subject, tags).await.map_err(|error| error.to_failure())?;
+            let Found { referrers, tags } =
+                find(&self.source, subject, tags).await.map_err(|error| error.to_failure())?;
             for tag in tags.into_iter().filter(|tag| !self.is_planned(tag)) {
                 self.bring_tag(&tag).await?;
             }
@@ -88,30 +73,12 @@ impl Image {
         self.destination.referrers_of(subject, self.source.repository()).get(|_| true, bring).await
     }
 
-    async fn find(&self, subject: &Digest, tags: &HashSet<Tag>) -> Result<Found, Error> {
-        let by_api = self.source.referrers(subject).await?.unwrap_or_default();
-        let own_tag = referrers_tag(subject);
-        let by_tag = match own_tag.as_ref().filter(|tag| tags.contains(*tag)) {
-            Some(_) => self.source.tagged_referrers(subject).await?.unwrap_or_default(),
-            None => Vec::new(),
-        };
-        let mut seen = HashSet::new();
-        let all = by_api.into_iter().chain(by_tag);
-        let referrers = all.filter(|referrer| referrer.digest != *subject && seen.insert(referrer.digest.clone()));
-        let cosign = COSIGN.iter().filter_map(|suffix| format!("{}.{suffix}", own_tag.as_ref()?).parse().ok());
-        Ok(Found { referrers: referrers.collect(), tags: cosign.filter(|tag| tags.contains(tag)).collect() })
-    }
-
     /// Brings a tag of the same repository, as it is.
     async fn bring_tag(&self, tag: &Tag) -> Result<(), Failure> {
-        let Task { source, destination } = &self.task;
-        let task = Task {
-            source: source.repository.tagged(tag.clone()),
-            destination: destination.repository.tagged(tag.clone()),
-        };
-        let image = Self { task, ledger: Arc::default(), parts: Arc::default(), ..self.clone() };
+        let image =
+            Self { task: of_tag(&self.task, tag), ledger: Arc::default(), parts: Arc::default(), ..self.clone() };
         let copied = image.copy_as_it_is().await;
-        // Its blobs count to the image that it belongs to.
+        // Its blobs are among those of the image that it belongs to.
         self.ledger.blobs(&image.ledger.facts().blobs);
         if copied? == Success::Copied {
             self.tell_referrer(&Identifier::Tag(tag.clone()), "cosign");
@@ -145,7 +112,7 @@ impl Image {
             return Ok(());
         }
         if self.engine.policy.no_clobber && !listed.is_empty() {
-            return Err(self.list_would_move(subject));
+            return Err(list_would_move(&self.task, subject));
         }
         destination.put_tagged_referrers(subject, &all).await.map_err(|error| error.to_failure())
     }
@@ -168,20 +135,6 @@ impl Image {
         self.engine.digest_tags.is_planned(&self.task.destination.repository.tagged(tag.clone()))
     }
 
-    fn list_would_move(&self, subject: &Digest) -> Failure {
-        Failure {
-            category: Category::Refused,
-            registry: Some(self.task.destination.repository.registry().clone()),
-            reason: format!(
-                "more refers to {subject} than the destination lists under its tag; --no-clobber leaves it so"
-            )
-            .into(),
-            transient: false,
-            is_final: true,
-            remedy: None,
-        }
-    }
-
     fn tell_referrer(&self, identifier: &Identifier, artifact_type: &str) {
         self.engine.tell(Event::ReferrerCopied {
             source: self.task.source.clone(),
@@ -189,6 +142,93 @@ impl Image {
             referrer: identifier.to_string(),
             artifact_type: artifact_type.to_owned(),
         });
+    }
+}
+
+/// The manifests whose referrers are looked for: those of the image, then what refers to them, circle by circle.
+pub(super) struct Circles {
+    seen: HashSet<Digest>,
+    open: VecDeque<(Digest, usize)>,
+    /// Of the manifest that was looked at last.
+    depth: usize,
+    /// Whether there was more than is looked for.
+    pub are_cut: bool,
+}
+
+impl Circles {
+    /// Around these manifests, but for those that were made on the way: nobody can have referred to them.
+    pub fn around(mut subjects: Vec<Digest>, changes: &[Change]) -> Self {
+        subjects.retain(|subject| !changes.iter().any(|change| change.to == *subject));
+        let seen = subjects.iter().cloned().collect();
+        let open = subjects.into_iter().map(|subject| (subject, 0)).collect();
+        Self { seen, open, depth: 0, are_cut: false }
+    }
+
+    pub fn next(&mut self) -> Option<Digest> {
+        let (subject, depth) = self.open.pop_front()?;
+        self.depth = depth;
+        Some(subject)
+    }
+
+    /// What refers to the last one.
+    pub fn add(&mut self, referrers: &[Digest]) {
+        for referrer in referrers {
+            if !self.seen.insert(referrer.clone()) {
+                continue;
+            }
+            match self.depth + 1 == MAX_DEPTH {
+                true => self.are_cut = true,
+                false => self.open.push_back((referrer.clone(), self.depth + 1)),
+            }
+        }
+    }
+}
+
+/// What refers directly to `subject`; `tags` are those of the source that are made of digests.
+pub(super) async fn find(source: &RepositoryClient, subject: &Digest, tags: &HashSet<Tag>) -> Result<Found, Error> {
+    let by_api = source.referrers(subject).await?.unwrap_or_default();
+    let own_tag = referrers_tag(subject);
+    let by_tag = match own_tag.as_ref().filter(|tag| tags.contains(*tag)) {
+        Some(_) => source.tagged_referrers(subject).await?.unwrap_or_default(),
+        None => Vec::new(),
+    };
+    let mut seen = HashSet::new();
+    let all = by_api.into_iter().chain(by_tag);
+    let referrers = all.filter(|referrer| referrer.digest != *subject && seen.insert(referrer.digest.clone()));
+    let cosign = COSIGN.iter().filter_map(|suffix| format!("{}.{suffix}", own_tag.as_ref()?).parse().ok());
+    Ok(Found { referrers: referrers.collect(), tags: cosign.filter(|tag| tags.contains(tag)).collect() })
+}
+
+/// The manifests that were converted and have referrers, and how many.
+pub(super) async fn left_behind(
+    source: &RepositoryClient,
+    changes: &[Change],
+    tags: &HashSet<Tag>,
+) -> Result<Vec<(Digest, usize)>, Failure> {
+    let mut left = Vec::new();
+    for change in changes {
+        let Found { referrers, tags } = find(source, &change.from, tags).await.map_err(|error| error.to_failure())?;
+        left.push((change.from.clone(), referrers.len() + tags.len()));
+    }
+    left.retain(|(_, referrers)| *referrers > 0);
+    Ok(left)
+}
+
+/// A tag beside that of the image, on its way between the same repositories.
+pub(super) fn of_tag(Task { source, destination }: &Task, tag: &Tag) -> Task {
+    Task { source: source.repository.tagged(tag.clone()), destination: destination.repository.tagged(tag.clone()) }
+}
+
+/// The list under a tag of the destination is to be left as it is.
+pub(super) fn list_would_move(task: &Task, subject: &Digest) -> Failure {
+    Failure {
+        category: Category::Refused,
+        registry: Some(task.destination.repository.registry().clone()),
+        reason: format!("more refers to {subject} than the destination lists under its tag; --no-clobber leaves it so")
+            .into(),
+        transient: false,
+        is_final: true,
+        remedy: None,
     }
 }
 
@@ -213,12 +253,12 @@ impl DigestTags {
         lock(&self.planned).extend(tasks.iter().map(|task| &task.destination).filter(is_made_of_digest).cloned());
     }
 
-    fn is_planned(&self, tag: &Reference) -> bool {
+    pub fn is_planned(&self, tag: &Reference) -> bool {
         lock(&self.planned).contains(tag)
     }
 
     /// Listed once in a run, which is less than asking for each.
-    async fn of(&self, source: &RepositoryClient) -> Result<Arc<HashSet<Tag>>, Error> {
+    pub async fn of(&self, source: &RepositoryClient) -> Result<Arc<HashSet<Tag>>, Error> {
         let listed = {
             let mut all = lock(&self.listed);
             all.entry(source.repository().clone()).or_default().clone()
@@ -232,9 +272,9 @@ impl DigestTags {
 }
 
 /// What refers to one manifest.
-struct Found {
+pub(super) struct Found {
     /// By digest, from a list.
-    referrers: Vec<Referrer>,
+    pub referrers: Vec<Referrer>,
     /// Under tags of cosign.
-    tags: Vec<Tag>,
+    pub tags: Vec<Tag>,
 }

@@ -36,7 +36,7 @@ impl SourceFault {
 }
 
 /// Counts the bytes that pass, for those who watch.
-pub(super) type Passed = Arc<AtomicU64>;
+pub type Passed = Arc<AtomicU64>;
 
 /// The bytes of the blob, all of them right, or an error before the last.
 pub(super) fn verified(
@@ -78,10 +78,10 @@ pub(super) fn verified(
 }
 
 /// Reads the blob to its end. All its bytes are right, or there is an error.
-pub async fn read_through(source: &RepositoryClient, digest: &Digest, size: u64) -> Result<(), Error> {
+pub async fn read_through(source: &RepositoryClient, digest: &Digest, size: u64, passed: &Passed) -> Result<(), Error> {
     let reader = source.read_blob(digest, size, 0).await?;
-    let (fault, passed) = (SourceFault::default(), Passed::default());
-    let mut bytes = pin!(verified(source.clone(), reader, digest.clone(), size, Budget::default(), fault, passed));
+    let (budget, fault) = (Budget::default(), SourceFault::default());
+    let mut bytes = pin!(verified(source.clone(), reader, digest.clone(), size, budget, fault, passed.clone()));
     while bytes.try_next().await?.is_some() {}
     Ok(())
 }

@@ -136,8 +136,10 @@ fn limits_grow_with_the_workers_and_are_bounded() {
 async fn a_flight_that_ends_before_it_began_gives_its_place_back() {
     let limits = Limits { workers: 1, requests: 1, tiny: 1, streamed_from: 100, images: 1 };
     let engine = engine(limits, |_| false);
-    let (source, destination) = ("s.example.com/a".parse().unwrap(), "d.example.com/a".parse().unwrap());
-    let want = || match engine.board.want(&crate::digest::Digest::of(b""), 5000, &source, &destination, 0) {
+    let [source, destination]: [Repository; 2] =
+        ["s.example.com/a", "d.example.com/a"].map(|name| name.parse().unwrap());
+    let job = Job { place: 0, image: Arc::new(destination.clone().tagged("1".parse().unwrap())) };
+    let want = || match engine.board.want(&crate::digest::Digest::of(b""), 5000, &source, &destination, &job) {
         board::Wanted::Await { answer, .. } => answer,
         _ => panic!("nothing is known of it"),
     };

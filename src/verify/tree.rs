@@ -1,6 +1,8 @@
 //! All that a tag names, looked at in one destination repository: each manifest and each blob once.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 use futures_util::future::BoxFuture;
@@ -8,22 +10,29 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::sync::Semaphore;
 
 use crate::digest::Digest;
-use crate::event::{Defect, Part, Wrong};
+use crate::event::{Defect, Event, Listener, Part, Wrong};
 use crate::reference::Identifier;
 use crate::registry::{Content, Descriptor, Error, ErrorKind, Manifest, RepositoryClient, Stored, patiently};
 use crate::shared::{Shared, lock};
-use crate::transfer::read_through;
+use crate::transfer::{Shown, read_through};
 
 /// Indexes within indexes, at most: real ones have two levels.
 const MAX_DEPTH: usize = 8;
 /// Parts of one manifest that are looked at at once.
 const PARTS: usize = 16;
 
-/// Blobs that are read at once, in all repositories.
-pub(super) type Places = Arc<Semaphore>;
+/// Those who read the content of blobs, in all repositories.
+pub(super) struct Readers {
+    places: Semaphore,
+    /// Blobs whose reading was begun.
+    begun: AtomicU64,
+}
 
-pub(super) fn places(count: usize) -> Places {
-    Arc::new(Semaphore::new(count))
+impl Readers {
+    /// So many at once.
+    pub fn new(count: usize) -> Self {
+        Self { places: Semaphore::new(count), begun: AtomicU64::new(0) }
+    }
 }
 
 type Looks<K, T> = Mutex<HashMap<K, Arc<Shared<T, Error>>>>;
@@ -43,14 +52,15 @@ enum Seen {
 pub(super) struct Tree {
     client: RepositoryClient,
     /// Given where the content of blobs is to be read.
-    places: Option<Places>,
+    readers: Option<Arc<Readers>>,
+    listener: Arc<dyn Listener>,
     manifests: Looks<Digest, Seen>,
     blobs: Looks<(Digest, u64), Option<Wrong>>,
 }
 
 impl Tree {
-    pub fn new(client: RepositoryClient, places: Option<Places>) -> Self {
-        Self { client, places, manifests: Mutex::default(), blobs: Mutex::default() }
+    pub fn new(client: RepositoryClient, readers: Option<Arc<Readers>>, listener: Arc<dyn Listener>) -> Self {
+        Self { client, readers, listener, manifests: Mutex::default(), blobs: Mutex::default() }
     }
 
     /// What is wrong with the manifest of this digest and all that it names. Boxed, because children may be indexes and
@@ -99,9 +109,23 @@ impl Tree {
         let children = distinct(children).into_iter();
         let children = children.map(|child| self.clone().defects(child.digest, Some(child.size), depth + 1));
         let below: Vec<_> = stream::iter(children).buffered(PARTS).try_collect().await?;
-        let blobs = distinct(blobs).into_iter().filter(|blob| !blob.is_foreign).map(|blob| self.blob(blob));
+        let mut blobs = distinct(blobs);
+        blobs.retain(|blob| !blob.is_foreign);
+        self.announce(&blobs);
+        let blobs = blobs.into_iter().map(|blob| self.blob(blob));
         let wrong: Vec<_> = stream::iter(blobs).buffered(PARTS).try_collect().await?;
         Ok(below.iter().flat_map(|defects| defects.iter().cloned()).chain(wrong.into_iter().flatten()).collect())
+    }
+
+    /// Tells of the blobs that will be looked at and were not known of before.
+    fn announce(&self, blobs: &[Descriptor]) {
+        let mut known = lock(&self.blobs);
+        for Descriptor { digest, size, .. } in blobs {
+            if let Entry::Vacant(new) = known.entry((digest.clone(), *size)) {
+                new.insert(Arc::default());
+                self.listener.hear(&Event::BlobWanted { bytes: *size });
+            }
+        }
     }
 
     /// What is wrong with a blob.
@@ -109,9 +133,14 @@ impl Tree {
         let look = entry(&self.blobs, (digest.clone(), size));
         let wrong = look.get(
             |_| true,
-            async || match &self.places {
-                Some(places) => self.read(places, &digest, size).await,
-                None => self.measure(&digest, size).await,
+            async || {
+                let wrong = match &self.readers {
+                    Some(readers) => self.read(readers, &digest, size).await?,
+                    None => self.measure(&digest, size).await?,
+                };
+                let (repository, digest) = (self.client.repository().clone(), digest.clone());
+                self.listener.hear(&Event::BlobVerified { repository, digest, bytes: size });
+                Ok(wrong)
             },
         );
         Ok(wrong.await?.map(|wrong| Defect { part: Part::Blob, digest, size: Some(size), wrong }))
@@ -135,11 +164,13 @@ impl Tree {
     }
 
     /// Reads the blob. What is found wrong is read once more, since it may have gone wrong on the way.
-    async fn read(&self, places: &Semaphore, digest: &Digest, size: u64) -> Result<Option<Wrong>, Error> {
+    async fn read(&self, readers: &Readers, digest: &Digest, size: u64) -> Result<Option<Wrong>, Error> {
         let seen = Mutex::new(None);
         let attempt = || async {
-            let _place = places.acquire().await;
-            let Err(error) = read_through(&self.client, digest, size).await else { return Ok(None) };
+            let _place = readers.places.acquire().await;
+            let (number, here) = (readers.begun.fetch_add(1, Relaxed), self.client.repository());
+            let shown = Shown::start(&self.listener, number, (here, None), (digest, size));
+            let Err(error) = read_through(&self.client, digest, size, &shown.passed).await else { return Ok(None) };
             let wrong = wrong(error.clone())?;
             let is_certain = wrong == Wrong::Missing || lock(&seen).replace(wrong.clone()).as_ref() == Some(&wrong);
             if is_certain { Ok(Some(wrong)) } else { Err(error) }

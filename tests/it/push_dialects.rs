@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use scriptable_registry::{Action, Answer, Image, Kind, Registry, Tags, profiles};
 
-use crate::support::{Migration, assert_same, large, small};
+use crate::support::{Migration, assert_same, large, small, two_registries};
 
 const MIB: u64 = 1 << 20;
 
@@ -133,4 +133,24 @@ async fn a_registry_that_refuses_mounts_from_the_source_is_hardly_asked() {
     let from_source = |mount: &scriptable_registry::Request| mount.from.as_deref() == Some("team/app");
     let asked = registry.requests_of(Kind::Mount).into_iter().filter(from_source).count();
     assert_eq!(asked, 3);
+}
+
+/// The body of a redirected request is on its way already, and whoever sees it there would be somebody else.
+#[tokio::test]
+async fn an_upload_that_is_led_elsewhere_is_not_sent_there_and_says_so() {
+    for (status, kind) in [(307, Kind::UploadFinish), (308, Kind::ManifestPut)] {
+        let (source, destination) = two_registries().await;
+        let elsewhere = Registry::open().await;
+        source.put("app", "1", &large(1));
+        let place = format!("http://{}/v2/app/blobs/uploads/1?signature=s3cret", elsewhere.host());
+        destination.on(kind, Answer::status(status).header("Location", &place));
+        let migration = Migration::new().rule(source.reference("app", "1"), destination.reference("app", "1"));
+        let outcome = migration.run().await;
+        outcome.assert_failures(1, 1, 0);
+        let code = status.to_string();
+        let words = [code.as_str(), "it leads to 127.0.0.1, where this request is not sent on", "images.json"];
+        outcome.assert_failed(&source.reference("app", "1"), &destination.reference("app", "1"), &words);
+        assert!(!outcome.everything().contains("s3cret"), "{outcome}");
+        assert_eq!(elsewhere.count_all(), 0);
+    }
 }

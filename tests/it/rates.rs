@@ -369,3 +369,55 @@ async fn a_rate_is_a_number_of_bytes() {
         assert_same((&source, "team/app", tag), (&destination, "moved/app", tag));
     }
 }
+
+/// So many repositories with an image each behind a token server, and the migration of them all by two workers.
+async fn behind_a_token_server(count: u64) -> (Registry, Registry, Migration) {
+    let source = Registry::builder().bearer(("mover", "s3cret")).start().await;
+    let destination = Registry::open().await;
+    let login = serde_json::json!({ "username": "mover", "password": "s3cret" });
+    let mut migration = Migration::new().auth(&serde_json::json!({ source.host(): login })).args(["-w", "2"]);
+    for n in 0..count {
+        source.put(&format!("team/app{n}"), "1", &small(n));
+        let (from, to) =
+            (source.reference(&format!("team/app{n}"), "1"), format!("{}/moved/app{n}", destination.host()));
+        migration = migration.rule(from, to);
+    }
+    (source, destination, migration)
+}
+
+#[tokio::test]
+async fn a_token_server_that_refuses_for_a_while_is_waited_for_by_all_who_need_it() {
+    let (source, destination, migration) = behind_a_token_server(30).await;
+    source.on(Kind::Token.after(1).times(3), slow_down(1));
+    let outcome = migration.run().await;
+    outcome.assert_success(30);
+    assert!((1..=3).contains(&told(&outcome, "requests for tokens wait for 1s")), "{outcome}");
+    assert_eq!(source.count(Kind::Token), 30 + 3, "one for each repository, beside those refused");
+    assert_eq!(destination.repositories().len(), 30);
+}
+
+#[tokio::test]
+async fn a_token_server_that_refuses_always_is_not_asked_by_every_task() {
+    let (source, _destination, migration) = behind_a_token_server(30).await;
+    source.on(Kind::Token.after(1), slow_down(1));
+    let outcome = migration.run().await;
+    assert_eq!(outcome.code, Some(1), "{outcome}");
+    // Eight at once, then half as many after each refusal.
+    assert!(source.count(Kind::Token) <= 1 + 8 + 4 + 2 + 1 + 1, "{}\n{outcome}", source.count(Kind::Token));
+    assert!((4..=5).contains(&told(&outcome, "requests for tokens wait for 1s")), "{outcome}");
+    assert_eq!(outcome.lines("FAILED").len(), 29, "{outcome}");
+    assert!(outcome.lines("FAILED").iter().all(|line| line.contains("slow down")), "{outcome}");
+}
+
+#[tokio::test]
+async fn an_interruption_ends_the_wait_for_a_token_server() {
+    let (source, _destination, migration) = behind_a_token_server(2).await;
+    source.on(Kind::Token, slow_down(290));
+    let mut running = migration.start().await;
+    running.until(&source, Kind::Token, 1).await;
+    running.until_logged("requests for tokens wait for 4m").await;
+    running.signal("TERM");
+    let outcome = running.finish().await;
+    assert_eq!(outcome.code, Some(143), "{outcome}");
+    assert_eq!(source.count(Kind::Token), 1, "{outcome}");
+}

@@ -1,5 +1,7 @@
 //! What refers to an image travels with it, if that is wanted: signatures, SBOMs, attestations.
 
+mod plan;
+
 use scriptable_registry::{Answer, Gate, Image, Index, Kind, Registry};
 use serde_json::{Value, json};
 
@@ -195,6 +197,31 @@ async fn what_refers_to_a_manifest_that_was_converted_is_named_and_left() {
     assert!(destination.manifest("app", &left).is_none());
     assert!(destination.manifest("app", &kept).is_some());
     assert!(outcome.stderr.contains(&subject) && outcome.stderr.contains("left"), "{outcome}");
+}
+
+#[tokio::test]
+async fn what_was_converted_and_what_was_left_is_told_once_however_often_it_is_tried() {
+    // The tag cannot be written at first, or what refers to a child.
+    for of_tag in [true, false] {
+        let (source, destination) = (registry(true).await, registry(true).await);
+        let arm = Image::new("linux/arm64").layer_of(2, 1000);
+        let subject = source.put("app", "1", &Index::new().image(&small(1)).image(&arm));
+        let child = source.put("other", "child", &arm);
+        attach(&source, "text/signature", &subject, "of the whole index");
+        let (kept, _) = attach(&source, "text/signature", &child, "of a child that stays");
+        let refused = if of_tag { "1" } else { &kept };
+        destination.on(Kind::ManifestPut.of(refused).times(2), Answer::error(400, "MANIFEST_INVALID", "not now"));
+        let migration = Migration::with_default_retries()
+            .rule(source.reference("app", "1"), destination.reference("app", "1"))
+            .args(["--referrers", "--platform", "linux/arm64"]);
+        let outcome = migration.run().await;
+        assert_eq!(outcome.code, Some(0), "{outcome}");
+        assert_eq!(outcome.stdout.matches("Start to retry images tasks").count(), 2, "{outcome}");
+        let log = outcome.log.as_ref().unwrap();
+        for told in ["manifest converted", "left what refers to"] {
+            assert_eq!(log.matches(told).count(), 1, "{told}\n{outcome}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::path::Path;
 use scriptable_registry::{Answer, Gate, Image, Index, Kind};
 use serde_json::{Value, json};
 
-use crate::support::{Migration, large, small, summary, two_registries};
+use crate::support::{LARGE, Migration, large, small, summary, two_registries};
 
 fn read(migration: &Migration, name: &str) -> String {
     let path = migration.path(name);
@@ -377,4 +377,34 @@ async fn the_page_holds_hostile_names_as_data_alone() {
     found.sort_unstable();
     expected.sort_unstable();
     assert_eq!(found, expected, "nothing is lost of them");
+}
+
+/// What was on its way when an image failed arrives later, and counts to it.
+#[tokio::test]
+async fn what_was_moved_for_an_image_that_failed_counts_to_it() {
+    let (source, destination) = two_registries().await;
+    let (broken, other) = (Image::new("linux/amd64").layer_of(1, LARGE).layer_of(2, LARGE), large(3));
+    source.put("app", "broken", &broken);
+    source.put("app", "other", &other);
+    let (late, last) = (Gate::closed(), Gate::closed());
+    source.on(Kind::BlobGet.of(&broken.layers()[0]), Answer::status(404));
+    source.on(Kind::BlobGet.of(&broken.layers()[1]), late.clone());
+    source.on(Kind::BlobGet.of(&other.layers()[0]), last.clone());
+    let migration = Migration::new()
+        .rule(format!("{}/app", source.host()), format!("{}/app", destination.host()))
+        .args(["--report", "report.json"]);
+    let running = migration.start().await;
+    running.until_logged("404 Not Found category=not-found").await;
+    late.open();
+    running.until_logged(&format!("digest={} bytes={LARGE}", broken.layers()[1])).await;
+    last.open();
+    running.finish().await.assert_failures(2, 1, 0);
+    let report = report(&migration, "report.json");
+    let failed = record(&report, &destination.reference("app", "broken"));
+    assert_eq!((&failed["result"], &failed["blobsMoved"]), (&json!("failed"), &json!(2)), "{report:#}");
+    for field in ["blobsMoved", "bytesMoved"] {
+        let images = report["images"].as_array().unwrap().iter();
+        let sum: u64 = images.map(|image| image[field].as_u64().unwrap()).sum();
+        assert_eq!(report["summary"][field], sum, "{field}");
+    }
 }

@@ -9,7 +9,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use scriptable_registry::{Image, Index, Kind, Matcher, Registry};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::fault::EVERY_FAULT;
 use crate::support::verdict::{Moved, judge};
@@ -112,6 +112,21 @@ fn break_it(random: &mut StdRng, source: &Registry, destination: &Registry) -> V
     schedule
 }
 
+/// Whether all that the report says was moved and mounted was so for one of its images, failed or not.
+fn adds_up(migration: &Migration) -> Result<(), String> {
+    let text = std::fs::read(migration.path("report.json")).map_err(|error| error.to_string())?;
+    let report: Value = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
+    let images = report["images"].as_array().ok_or("no images")?;
+    for name in ["blobsMoved", "bytesMoved", "blobsMounted"] {
+        let sum: u64 = images.iter().filter_map(|image| image[name].as_u64()).sum();
+        let total = &report["summary"][name];
+        if *total != sum {
+            return Err(format!("{name} of the images are {sum}, in all they are {total}"));
+        }
+    }
+    Ok(())
+}
+
 /// Runs one schedule; what is wrong with what came of it is the error. Says whether the first run succeeded.
 async fn run(seed: u64) -> Result<bool, String> {
     let random = &mut StdRng::seed_from_u64(seed);
@@ -121,7 +136,7 @@ async fn run(seed: u64) -> Result<bool, String> {
     let workers = [1, 2, 7].choose(random).unwrap().to_string();
     let mut migration = Migration::with_default_retries()
         .auth(&json!({ source.host(): login, destination.host(): login }))
-        .args(["--workers", &workers, "--retries", &random.random_range(0..4).to_string()]);
+        .args(["--report", "report.json", "--workers", &workers, "--retries", &random.random_range(0..4).to_string()]);
     for repository in source.repositories() {
         let to = repository.replace("team/", "moved/");
         migration = migration.rule(format!("{}/{repository}", source.host()), format!("{}/{to}", destination.host()));
@@ -130,9 +145,11 @@ async fn run(seed: u64) -> Result<bool, String> {
     let wrong = |reason: String| format!("seed {seed} ({workers} workers, {schedule:#?}): {reason}");
     let first = migration.run().await;
     let well = judge(&source, &destination, &images, &first).map_err(|reason| wrong(format!("{reason}\n{first}")))?;
+    adds_up(&migration).map_err(|reason| wrong(format!("{reason}\n{first}")))?;
     source.clear_hooks();
     destination.clear_hooks();
     let second = migration.run().await;
+    adds_up(&migration).map_err(|reason| wrong(format!("{reason}\n{second}")))?;
     match judge(&source, &destination, &images, &second) {
         Ok(true) => Ok(well),
         judged => Err(wrong(format!("the second run has not completed it: {judged:?}\n{second}"))),

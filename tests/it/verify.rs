@@ -62,7 +62,7 @@ async fn what_is_equal_costs_two_heads_and_says_nothing() {
     for registry in [&source, &destination] {
         assert_eq!((registry.count(Kind::ManifestHead), registry.count(Kind::ManifestGet)), (3, 0));
     }
-    assert_eq!(outcome.stderr, "");
+    assert_eq!(outcome.stderr, "3 images to verify\n");
     assert!(outcome.log.unwrap().trim_end().ends_with(&tally([3, 3, 0, 0, 0, 0])));
 }
 
@@ -154,6 +154,23 @@ async fn every_manifest_and_blob_of_a_repository_is_looked_at_once() {
             assert_eq!(destination.count(Kind::ManifestGet), 3, "{depth}");
             let blobs = (destination.count(Kind::BlobHead), destination.count(Kind::BlobGet));
             assert_eq!(blobs, (heads, gets), "{depth}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn how_far_it_is_is_shown_if_it_is_wanted_and_never_on_standard_output() {
+    let (source, destination) = migrated(&[("1", &large(1)), ("2", &large(2))]).await;
+    for (how, said) in [("none", ""), ("plain", "2 images to verify\n")] {
+        destination.clear_log();
+        let arguments = ["-v", "--depth", "content", "--progress", how];
+        let outcome = verify(&source, &destination, &arguments).run().await;
+        assert_lines(&outcome, 0, &[tally([2, 2, 0, 0, 0, 0])]);
+        assert_eq!(outcome.stderr, said);
+        // What is counted is told of each blob.
+        let (log, reads) = (outcome.log.as_ref().unwrap(), destination.count(Kind::BlobGet));
+        for told in ["blob begun", "blob looked at"] {
+            assert_eq!(log.lines().filter(|line| line.contains(told)).count() as u64, reads, "{told}\n{outcome}");
         }
     }
 }

@@ -60,7 +60,7 @@ impl Bars {
                 }
             }
         }
-        self.overall.set_message(cut(format!("{} {}", gauge(view.bytes), view.overall)));
+        self.overall.set_message(cut(format!("{} {}", gauge(view.whole), view.overall)));
     }
 
     /// Leaves nothing behind.

@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 
 use bytesize::ByteSize;
 
-use crate::event::{Event, Flight, Phase};
+use super::Work;
+use crate::event::{Event, Flight, Phase, Verdict};
 
 /// The rate is that of the last so many seconds.
 const WINDOW: Duration = Duration::from_secs(10);
 
 pub(super) struct Tally {
+    work: Work,
     phase: Phase,
     listed: usize,
     images: u64,
@@ -19,12 +21,14 @@ pub(super) struct Tally {
     started: u64,
     done: u64,
     failed: u64,
+    /// Images that were compared and are not as they should be.
+    unequal: u64,
     blobs: Share,
     bytes: Share,
     /// Bytes sent by flights that are over.
     sent: u64,
     flights: BTreeMap<u64, (Instant, Flight)>,
-    /// Sums of bytes sent, at moments within the window.
+    /// How much had gone, at moments within the window.
     samples: VecDeque<(Instant, u64)>,
 }
 
@@ -38,21 +42,23 @@ pub(super) struct Share {
 /// What is shown at one moment.
 pub(super) struct View {
     pub overall: String,
-    /// Of the bytes that are known of.
-    pub bytes: Share,
+    /// Of the bytes that are known of, or of the images where no bytes go.
+    pub whole: Share,
     /// The flights, the oldest first.
     pub flights: Vec<(u64, Flight, Duration)>,
 }
 
 impl Tally {
-    pub fn new(now: Instant) -> Self {
+    pub fn new(now: Instant, work: Work) -> Self {
         Self {
+            work,
             phase: Phase::Generate,
             listed: 0,
             images: 0,
             started: 0,
             done: 0,
             failed: 0,
+            unequal: 0,
             blobs: Share::default(),
             bytes: Share::default(),
             sent: 0,
@@ -72,17 +78,23 @@ impl Tally {
             }
             Event::TagsListed { tags, .. } => self.listed += tags,
             Event::TasksGenerated(tasks) => self.images += *tasks as u64,
-            Event::ImageStarted { .. } => self.started += 1,
-            Event::ImageDone { .. } | Event::ImagePlanned { .. } => {
+            Event::ImageStarted { .. } | Event::LookStarted { .. } => self.started += 1,
+            Event::ImageDone { .. } | Event::ImagePlanned { .. } | Event::ImageVerified { .. } => {
                 self.started = self.started.max(self.done + 1);
                 self.done += 1;
+                if let Event::ImageVerified { verdict, .. } = event {
+                    self.unequal += u64::from(!matches!(verdict, Verdict::Equal | Verdict::Skipped));
+                }
             }
             Event::ImageFailed { again: false, .. } => self.failed += 1,
             Event::BlobWanted { bytes } => {
                 self.blobs.known += 1;
                 self.bytes.known = self.bytes.known.saturating_add(*bytes);
             }
-            Event::BlobMoved { bytes, .. } | Event::BlobMounted { bytes, .. } | Event::BlobPresent { bytes, .. } => {
+            Event::BlobMoved { bytes, .. }
+            | Event::BlobMounted { bytes, .. }
+            | Event::BlobPresent { bytes, .. }
+            | Event::BlobVerified { bytes, .. } => {
                 self.blobs.there += 1;
                 self.bytes.there = self.bytes.there.saturating_add(*bytes);
             }
@@ -98,19 +110,29 @@ impl Tally {
         }
     }
 
-    /// Notes how much has been sent until `now`.
+    /// Notes how much has gone until `now`.
     pub fn sample(&mut self, now: Instant) {
-        self.samples.push_back((now, self.sent.saturating_add(self.in_flight())));
+        let gone = if self.moves_bytes() { self.sent.saturating_add(self.in_flight()) } else { self.ended() };
+        self.samples.push_back((now, gone));
         while self.samples.len() > 2 && now.duration_since(self.samples[1].0) >= WINDOW {
             self.samples.pop_front();
         }
+    }
+
+    /// Whether it takes as long as its bytes do; else as long as its images.
+    fn moves_bytes(&self) -> bool {
+        self.work != Work::Verification { of_content: false }
+    }
+
+    fn ended(&self) -> u64 {
+        self.done + self.failed
     }
 
     fn in_flight(&self) -> u64 {
         self.flights.values().map(|(_, flight)| flight.passed.load(Relaxed)).sum()
     }
 
-    /// Bytes a second.
+    /// Bytes a second, or images.
     fn rate(&self) -> f64 {
         let (Some((from, before)), Some((to, after))) = (self.samples.front(), self.samples.back()) else { return 0.0 };
         let seconds = to.duration_since(*from).as_secs_f64();
@@ -119,11 +141,14 @@ impl Tally {
 
     /// How long the rest will take if it is like what has been seen of it.
     fn left(&self, rate: f64) -> Option<Duration> {
-        if self.started == 0 || rate < 1.0 {
+        let rest = if !self.moves_bytes() {
+            self.images as f64 - self.ended() as f64
+        } else if self.started > 0 && rate >= 1.0 {
+            self.bytes.known as f64 * (self.images as f64 / self.started as f64).max(1.0) - self.there() as f64
+        } else {
             return None;
-        }
-        let expected = self.bytes.known as f64 * (self.images as f64 / self.started as f64).max(1.0);
-        let seconds = (expected - self.there() as f64) / rate;
+        };
+        let seconds = rest / rate;
         (0.0..1e7).contains(&seconds).then(|| Duration::from_secs(seconds as u64))
     }
 
@@ -133,36 +158,53 @@ impl Tally {
         in_flight.fold(self.bytes.there, u64::saturating_add).min(self.bytes.known)
     }
 
-    /// `12/38 images, 310.4 MiB of 1.2 GiB, 52.1 MiB/s, 18s left, 40/120 blobs`: what matters most first, since narrow
-    /// terminals cut the end.
+    /// `12/38 images, 310.4 MiB of 1.2 GiB, 52.1 MiB/s, 18s left, 40/120 blobs`,
+    /// `verified 12/38 images, 1 not equal, 3/s, 8s left, 40/120 blobs`: what matters most first, since narrow terminals cut
+    /// the end.
     pub fn to_line(&self) -> String {
         if let Phase::Generate | Phase::RetryGenerate = self.phase {
             return format!("listing tags: {} so far", self.listed);
         }
         let size = |bytes| ByteSize(bytes).display().iec();
+        let is_verified = matches!(self.work, Work::Verification { .. });
         if self.started == 0 {
-            return format!("{} images", self.images);
+            return format!("{} images{}", self.images, if is_verified { " to verify" } else { "" });
         }
-        let mut line = format!("{}/{} images", self.done + self.failed, self.images);
-        if self.failed > 0 {
-            line.push_str(&format!(", {} failed", self.failed));
+        let mut line = format!("{}{}/{} images", if is_verified { "verified " } else { "" }, self.ended(), self.images);
+        let mut add = |text: String| {
+            line.push_str(", ");
+            line.push_str(&text);
+        };
+        for (number, what) in [(self.unequal, "not equal"), (self.failed, "failed")] {
+            if number > 0 {
+                add(format!("{number} {what}"));
+            }
         }
-        line.push_str(&format!(", {} of {}", size(self.there()), size(self.bytes.known)));
+        if self.moves_bytes() {
+            let read = if is_verified { " read" } else { "" };
+            add(format!("{} of {}{read}", size(self.there()), size(self.bytes.known)));
+        }
         let rate = self.rate();
         if rate >= 1.0 {
-            line.push_str(&format!(", {}/s", size(rate as u64)));
+            add(if self.moves_bytes() { format!("{}/s", size(rate as u64)) } else { format!("{rate:.0}/s") });
         }
         if let Some(left) = self.left(rate) {
-            line.push_str(&format!(", {} left", humantime::format_duration(left)));
+            add(format!("{} left", humantime::format_duration(left)));
         }
-        line + &format!(", {}/{} blobs", self.blobs.there, self.blobs.known)
+        if !is_verified || self.blobs.known > 0 {
+            add(format!("{}/{} blobs", self.blobs.there, self.blobs.known));
+        }
+        line
     }
 
     pub fn view(&self) -> View {
         let flights = self.flights.values().map(|(since, flight)| (flight.number, flight.clone(), since.elapsed()));
         View {
             overall: self.to_line(),
-            bytes: Share { there: self.there(), known: self.bytes.known },
+            whole: match self.moves_bytes() {
+                true => Share { there: self.there(), known: self.bytes.known },
+                false => Share { there: self.ended(), known: self.images },
+            },
             flights: flights.collect(),
         }
     }
@@ -204,18 +246,26 @@ mod tests {
 
     fn flight(number: u64, bytes: u64, passed: u64) -> Event {
         let passed = Arc::new(AtomicU64::new(passed));
-        let (source, destination, digest) = (repository(), repository(), Digest::of(b""));
+        let (source, destination, digest) = (repository(), Some(repository()), Digest::of(b""));
         Event::FlightStarted(Flight { number, source, destination, digest, bytes, passed })
     }
 
     fn moved(bytes: u64) -> Event {
         let (repository, digest) = (repository(), Digest::of(b""));
-        Event::BlobMoved { repository, digest, bytes, elapsed: Duration::ZERO }
+        Event::BlobMoved { image: image(), repository, digest, bytes, elapsed: Duration::ZERO }
+    }
+
+    fn verified(verdict: Verdict) -> Event {
+        Event::ImageVerified { source: image(), destination: image(), verdict, facts: Facts::default() }
     }
 
     fn tally(events: impl IntoIterator<Item = Event>) -> (Tally, Instant) {
+        tally_of(Work::Migration, events)
+    }
+
+    fn tally_of(work: Work, events: impl IntoIterator<Item = Event>) -> (Tally, Instant) {
         let begin = Instant::now();
-        let mut tally = Tally::new(begin);
+        let mut tally = Tally::new(begin, work);
         events.into_iter().for_each(|event| tally.add(&event));
         (tally, begin)
     }
@@ -250,7 +300,7 @@ mod tests {
             Event::BlobWanted { bytes: 2 * MIB },
             flight(0, 2 * MIB, 7 * MIB),
         ]);
-        assert_eq!(tally.view().bytes.there, 2 * MIB);
+        assert_eq!(tally.view().whole.there, 2 * MIB);
         assert_eq!(tally.to_line(), "0/1 images, 2.0 MiB of 2.0 MiB, 0/1 blobs");
     }
 
@@ -270,6 +320,31 @@ mod tests {
             failed(false),
         ]);
         assert_eq!(tally.to_line(), "1/2 images, 1 failed, 1.0 MiB of 2.0 MiB, 1/2 blobs");
+    }
+
+    #[test]
+    fn a_verification_goes_as_fast_as_its_images_unless_it_reads_them() {
+        let look = || Event::LookStarted { source: image(), destination: image() };
+        let begun = || [Event::TasksGenerated(40), Event::Phase(Phase::Handle)];
+        let of_tags = Work::Verification { of_content: false };
+        assert_eq!(tally_of(of_tags, begun()).0.to_line(), "40 images to verify");
+        let compared = || (0..8).map(|_| verified(Verdict::Equal)).chain([verified(Verdict::Missing), failed(false)]);
+        let (mut tags, begin) = tally_of(of_tags, begun().into_iter().chain([look()]).chain(compared()));
+        tags.sample(begin + Duration::from_secs(5));
+        assert_eq!(tags.to_line(), "verified 10/40 images, 1 not equal, 1 failed, 2/s, 15s left");
+        assert_eq!((tags.view().whole.there, tags.view().whole.known), (10, 40));
+
+        let seen = |digest| Event::BlobVerified { repository: repository(), digest, bytes: 10 * MIB };
+        let blobs =
+            [Event::BlobWanted { bytes: 10 * MIB }, Event::BlobWanted { bytes: 10 * MIB }, seen(Digest::of(b""))];
+        let of_trees = begun().into_iter().chain([look()]).chain(blobs.clone());
+        assert_eq!(tally_of(of_tags, of_trees).0.to_line(), "verified 0/40 images, 1/2 blobs");
+
+        let reading = [flight(0, 10 * MIB, 10 * MIB), Event::FlightEnded(0), flight(1, 10 * MIB, 5 * MIB)];
+        let of_content = begun().into_iter().chain((0..20).map(|_| look())).chain(blobs).chain(reading);
+        let (mut content, begin) = tally_of(Work::Verification { of_content: true }, of_content);
+        content.sample(begin + Duration::from_secs(5));
+        assert_eq!(content.to_line(), "verified 0/40 images, 15.0 MiB of 20.0 MiB read, 3.0 MiB/s, 8s left, 1/2 blobs");
     }
 
     #[test]

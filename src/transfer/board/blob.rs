@@ -1,10 +1,12 @@
 //! One blob at one destination registry: where it can be had, who needs it, and what failed.
 
+use std::sync::Arc;
+
 use tokio::sync::oneshot;
 
-use super::{Answer, Came, Scope, Work};
+use super::{Answer, Came, Job, Scope, Work};
 use crate::event::Failure;
-use crate::reference::Repository;
+use crate::reference::{Reference, Repository};
 use crate::registry::Upload;
 use crate::transfer::lane::Kind;
 
@@ -26,8 +28,8 @@ pub(super) struct Need {
     pub destination: Repository,
     /// At least one.
     pub sources: Vec<Repository>,
-    /// Place of the image in the plan: the oldest goes first.
-    pub job: usize,
+    /// The image that needed it first.
+    pub job: Job,
     pub stage: Stage,
     pub mount_refused: bool,
     pub upload: Option<Upload>,
@@ -75,9 +77,9 @@ impl Blob {
         }
     }
 
-    /// The work of a need whose turn it is; none if nobody waits for it any more, or if this way has been lost while it was
+    /// The work of a need whose turn it is, and for which image it is done; none if nobody waits for it any more, or if this way has been lost while it was
     /// queued. Then it waits for another.
-    pub fn take(&mut self, destination: &Repository, kind: Kind) -> Option<Work> {
+    pub fn take(&mut self, destination: &Repository, kind: Kind) -> Option<(Work, Arc<Reference>)> {
         let at = self.needs.iter().position(|need| need.destination == *destination)?;
         if self.needs[at].is_abandoned() {
             self.needs.swap_remove(at);
@@ -94,7 +96,7 @@ impl Blob {
             Kind::Worker | Kind::Tiny => Work::Move { sources: need.sources.clone(), upload: need.upload.take() },
         };
         need.stage = Stage::Active(kind);
-        Some(work)
+        Some((work, need.job.image.clone()))
     }
 }
 

@@ -15,6 +15,10 @@ fn at(registry: &str, path: usize) -> Repository {
     format!("{registry}.example.com/r{path}").parse().unwrap()
 }
 
+fn job(place: usize) -> Job {
+    Job { place, image: Arc::new(repository("d").tagged(format!("t{place}").parse().unwrap())) }
+}
+
 fn digest(n: usize) -> Digest {
     Digest::of(&n.to_le_bytes())
 }
@@ -43,9 +47,10 @@ fn is_move(ticket: &Ticket) -> bool {
 fn a_blob_is_moved_once_and_mounted_for_the_others() {
     let board = board(7, 1);
     let source = repository("s");
-    let mut answers: Vec<_> = (0..5).map(|n| awaited(board.want(&digest(0), SIZE, &source, &at("d", n), n))).collect();
+    let mut answers: Vec<_> =
+        (0..5).map(|n| awaited(board.want(&digest(0), SIZE, &source, &at("d", n), &job(n)))).collect();
     // A second image of the same repository waits with the first.
-    answers.push(awaited(board.want(&digest(0), SIZE, &source, &at("d", 0), 9)));
+    answers.push(awaited(board.want(&digest(0), SIZE, &source, &at("d", 0), &job(9))));
     let first = board.take_ready();
     assert_eq!(first.len(), 1);
     assert!(is_move(&first[0]));
@@ -59,14 +64,15 @@ fn a_blob_is_moved_once_and_mounted_for_the_others() {
     assert_eq!(came[0], Came::Moved);
     assert_eq!(came[1..5], [Came::Mounted; 4]);
     assert_eq!(came[5], Came::Present);
-    assert!(matches!(board.want(&digest(0), SIZE, &source, &at("d", 3), 10), Wanted::Here));
+    assert!(matches!(board.want(&digest(0), SIZE, &source, &at("d", 3), &job(10)), Wanted::Here));
 }
 
 #[test]
 fn where_mounts_are_refused_each_repository_gets_its_own() {
     let board = board(2, 1);
     let source = repository("s");
-    let _answers: Vec<_> = (0..9).map(|n| awaited(board.want(&digest(0), SIZE, &source, &at("d", n), n))).collect();
+    let _answers: Vec<_> =
+        (0..9).map(|n| awaited(board.want(&digest(0), SIZE, &source, &at("d", n), &job(n)))).collect();
     board.landed(&board.take_ready()[0], Came::Moved);
     let mounts = board.take_ready();
     assert_eq!(mounts.len(), 8);
@@ -84,14 +90,14 @@ fn where_mounts_are_refused_each_repository_gets_its_own() {
     }
     assert_eq!(moved, 8);
     // The next blob is not even tried.
-    let _more: Vec<_> = (0..2).map(|n| awaited(board.want(&digest(1), SIZE, &source, &at("d", n), n))).collect();
+    let _more: Vec<_> = (0..2).map(|n| awaited(board.want(&digest(1), SIZE, &source, &at("d", n), &job(n)))).collect();
     assert_eq!(board.take_ready().iter().filter(|ticket| is_move(ticket)).count(), 2);
 }
 
 #[test]
 fn a_failure_concerns_those_in_its_scope_for_the_round() {
     let want = |board: &Board, source: &str, destination: usize| {
-        board.want(&digest(0), SIZE, &repository(source), &at("d", destination), 0)
+        board.want(&digest(0), SIZE, &repository(source), &at("d", destination), &job(0))
     };
     let board = board(7, 1);
     let mut first = awaited(want(&board, "s", 0));
@@ -113,9 +119,9 @@ fn a_failure_concerns_those_in_its_scope_for_the_round() {
 #[test]
 fn a_source_that_is_named_while_another_fails_is_tried() {
     let board = board(7, 1);
-    let mut first = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), 0));
+    let mut first = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), &job(0)));
     let ticket = board.take_ready();
-    let mut second = awaited(board.want(&digest(0), SIZE, &repository("t"), &at("d", 0), 1));
+    let mut second = awaited(board.want(&digest(0), SIZE, &repository("t"), &at("d", 0), &job(1)));
     board.failed(&ticket[0], &[(Scope::Source(repository("s")), failure())]);
     assert!(first.try_recv().is_err() && second.try_recv().is_err());
     board.landed(&board.take_ready()[0], Came::Moved);
@@ -127,14 +133,14 @@ fn what_is_queued_behind_a_failure_learns_of_it() {
     let board = board(1, 1);
     let refuse = |n| {
         let _answers: Vec<_> =
-            (0..2).map(|at_| awaited(board.want(&digest(n), SIZE, &repository("s"), &at("d", at_), 0))).collect();
+            (0..2).map(|at_| awaited(board.want(&digest(n), SIZE, &repository("s"), &at("d", at_), &job(0)))).collect();
         board.landed(&board.take_ready()[0], Came::Moved);
         board.take_ready().iter().for_each(|ticket| board.mount_refused(ticket, None));
         board.take_ready().iter().for_each(|ticket| board.landed(ticket, Came::Moved));
     };
     (1..=REFUSALS as usize).for_each(refuse);
     let mut answers: Vec<_> =
-        (0..5).map(|n| awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", n), n))).collect();
+        (0..5).map(|n| awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", n), &job(n)))).collect();
     board.failed(&board.take_ready()[0], &[(Scope::Source(repository("s")), failure())]);
     assert!(board.take_ready().is_empty(), "a corrupt blob is not read for each repository");
     assert!(answers.iter_mut().all(|answer| answer.try_recv() == Ok(Err(failure()))));
@@ -143,9 +149,9 @@ fn what_is_queued_behind_a_failure_learns_of_it() {
 #[test]
 fn a_source_that_lacks_it_is_not_asked_for_ever_where_mounts_are_refused() {
     let board = board(7, 1);
-    let _first = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), 0));
+    let _first = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), &job(0)));
     board.landed(&board.take_ready()[0], Came::Moved);
-    let mut second = awaited(board.want(&digest(0), SIZE, &repository("t"), &at("d", 1), 1));
+    let mut second = awaited(board.want(&digest(0), SIZE, &repository("t"), &at("d", 1), &job(1)));
     board.mount_refused(&board.take_ready()[0], None);
     board.failed(&board.take_ready()[0], &[(Scope::Source(repository("t")), failure())]);
     assert!(board.take_ready().is_empty(), "it is read again");
@@ -155,9 +161,9 @@ fn a_source_that_lacks_it_is_not_asked_for_ever_where_mounts_are_refused() {
 #[test]
 fn what_is_postponed_leaves_its_place_to_others_and_is_not_begun_elsewhere() {
     let board = board(1, 1);
-    let mut first = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), 0));
-    let _elsewhere = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 1), 1));
-    let _other = awaited(board.want(&digest(1), SIZE, &repository("t"), &at("d", 2), 2));
+    let mut first = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), &job(0)));
+    let _elsewhere = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 1), &job(1)));
+    let _other = awaited(board.want(&digest(1), SIZE, &repository("t"), &at("d", 2), &job(2)));
     let ticket = board.take_ready().remove(0);
     board.postponed(&ticket);
     let ready = board.take_ready();
@@ -172,19 +178,19 @@ fn what_is_postponed_leaves_its_place_to_others_and_is_not_begun_elsewhere() {
 #[test]
 fn what_was_postponed_in_one_round_is_begun_anew_in_the_next() {
     let board = board(1, 1);
-    drop(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), 0));
-    let _stays = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), 0));
+    drop(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), &job(0)));
+    let _stays = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), &job(0)));
     board.postponed(&board.take_ready()[0]);
     board.forget_failures();
-    let _next = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), 0));
+    let _next = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), &job(0)));
     assert_eq!(board.take_ready().len(), 1);
 }
 
 #[test]
 fn a_destination_that_refuses_does_not_stop_another() {
     let board = board(7, 1);
-    let mut refused = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), 0));
-    let mut other = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 1), 1));
+    let mut refused = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), &job(0)));
+    let mut other = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 1), &job(1)));
     board.failed(&board.take_ready()[0], &[(Scope::Destination, failure())]);
     assert!(refused.try_recv().is_ok());
     board.landed(&board.take_ready()[0], Came::Moved);
@@ -194,8 +200,8 @@ fn a_destination_that_refuses_does_not_stop_another() {
 #[test]
 fn a_wrong_size_fails_alone() {
     let board = board(7, 1);
-    let mut wrong = awaited(board.want(&digest(0), 5, &repository("s"), &at("d", 0), 0));
-    let mut right = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), 1));
+    let mut wrong = awaited(board.want(&digest(0), 5, &repository("s"), &at("d", 0), &job(0)));
+    let mut right = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), &job(1)));
     for ticket in board.take_ready() {
         if ticket.key.size == 5 {
             board.failed(&ticket, &[(Scope::Source(repository("s")), failure())]);
@@ -210,8 +216,8 @@ fn a_wrong_size_fails_alone() {
 #[test]
 fn what_nobody_waits_for_any_more_is_not_moved() {
     let board = board(1, 1);
-    let first = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), 0));
-    let second = board.want(&digest(1), SIZE, &repository("s"), &at("d", 0), 1);
+    let first = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), &job(0)));
+    let second = board.want(&digest(1), SIZE, &repository("s"), &at("d", 0), &job(1));
     let ticket = board.take_ready();
     drop(second);
     board.landed(&ticket[0], Came::Moved);
@@ -222,10 +228,10 @@ fn what_nobody_waits_for_any_more_is_not_moved() {
 #[test]
 fn what_the_registry_denies_is_looked_for_again() {
     let board = board(7, 1);
-    let _answer = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), 0));
+    let _answer = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), &job(0)));
     board.landed(&board.take_ready()[0], Came::Moved);
     board.forget(&at("d", 0), [(&digest(0), SIZE)].into_iter());
-    let _again = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), 0));
+    let _again = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), &job(0)));
     assert!(is_move(&board.take_ready()[0]));
 }
 
@@ -250,7 +256,7 @@ fn every_need_ends_in_every_world() {
                 let size = if n % 2 == 0 { 10 } else { SIZE };
                 let source = at(["s", "t"].choose(&mut random).unwrap(), random.random_range(0..3));
                 let destination = at(["d", "e"].choose(&mut random).unwrap(), random.random_range(0..4));
-                if let Wanted::Await { answer, .. } = board.want(&digest(n), size, &source, &destination, left) {
+                if let Wanted::Await { answer, .. } = board.want(&digest(n), size, &source, &destination, &job(left)) {
                     answers.push(answer);
                 }
             }

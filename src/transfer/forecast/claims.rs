@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::nodes::Blob;
-use crate::reference::{Registry, Repository};
+use crate::reference::{Identifier, Registry, Repository};
 
 /// How a blob would come to a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub(super) enum Way {
 pub(super) struct Claims {
     registries: HashMap<Registry, HashSet<Arc<Blob>>>,
     repositories: HashMap<Repository, HashSet<Arc<Blob>>>,
+    /// Tags and digests of what refers to images.
+    referrers: HashMap<Repository, HashSet<Identifier>>,
 }
 
 impl Claims {
@@ -33,6 +35,16 @@ impl Claims {
         }
         let is_new_there = insert(&mut self.registries, destination.registry(), blob);
         if !is_new_there || source.registry() == destination.registry() { Way::Mount } else { Way::Unclear }
+    }
+
+    /// Claims what refers to an image, if no earlier one has: it travels once.
+    pub fn claim_referrer(&mut self, referrer: &Identifier, destination: &Repository) -> bool {
+        self.referrers.entry(destination.clone()).or_default().insert(referrer.clone())
+    }
+
+    /// Gives such a thing back.
+    pub fn release_referrer(&mut self, referrer: &Identifier, destination: &Repository) {
+        self.referrers.get_mut(destination).map(|referrers| referrers.remove(referrer));
     }
 
     /// Gives back what was unclear and stayed so.

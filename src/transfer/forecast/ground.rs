@@ -7,9 +7,11 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
+use super::companions::Circle;
 use crate::digest::Digest;
-use crate::reference::Identifier;
-use crate::registry::{Error, ErrorKind, RepositoryClient};
+use crate::event::Failure;
+use crate::reference::{Identifier, Repository};
+use crate::registry::{Error, ErrorKind, Referrer, RepositoryClient};
 use crate::shared::{Shared, lock};
 use crate::transfer::destination::Destination;
 
@@ -20,7 +22,11 @@ pub(super) struct Ground {
     /// It may not be looked at.
     is_hidden: AtomicBool,
     manifests: Mutex<HashMap<Digest, Arc<Shared<bool, Error>>>>,
+    referrers: Mutex<HashMap<(Digest, Repository), Referred>>,
 }
+
+/// Filled when it is known what refers to a manifest and would come here.
+type Referred = Arc<Shared<Arc<Circle>, Failure>>;
 
 impl Ground {
     /// A repository to which `images` images of this round go.
@@ -30,6 +36,7 @@ impl Ground {
             force,
             is_hidden: AtomicBool::new(false),
             manifests: Mutex::default(),
+            referrers: Mutex::default(),
         }
     }
 
@@ -59,6 +66,26 @@ impl Ground {
             Ok(self.unless_hidden(self.destination.client.digest(&by_digest)).await?.flatten().is_some())
         };
         known.get(|_| true, ask).await
+    }
+
+    /// The place for what refers to a manifest of a source, looked at once for all images that have it.
+    pub fn referrers_of(&self, subject: &Digest, source: &Repository) -> Referred {
+        lock(&self.referrers).entry((subject.clone(), source.clone())).or_default().clone()
+    }
+
+    /// What is listed here as referring to `subject`, and whether the registry itself keeps that list.
+    pub async fn listed(&self, subject: &Digest) -> Result<(Vec<Referrer>, bool), Error> {
+        if self.destination.has_no_tags() {
+            return Ok((Vec::new(), true));
+        }
+        let client = &self.destination.client;
+        let list = async {
+            Ok(match client.referrers(subject).await? {
+                Some(listed) => (listed, true),
+                None => (client.tagged_referrers(subject).await?.unwrap_or_default(), false),
+            })
+        };
+        Ok(self.unless_hidden(list).await?.unwrap_or((Vec::new(), true)))
     }
 
     /// Whether a blob is there. Where there are no tags there is hardly one, and it is not asked.

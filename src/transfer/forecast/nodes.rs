@@ -21,8 +21,15 @@ pub(super) struct Node {
     /// Its own size.
     pub bytes: u64,
     pub blobs: Box<[Arc<Blob>]>,
-    /// Digest and size of each.
-    pub children: Box<[(Digest, u64)]>,
+    pub children: Box<[Child]>,
+}
+
+/// A manifest as the index that names it describes it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Child {
+    pub digest: Digest,
+    pub size: u64,
+    pub is_index: bool,
 }
 
 type Known = Arc<Shared<Arc<Node>, Error>>;
@@ -57,8 +64,8 @@ impl Nodes {
             blobs: blobs.into_iter().filter(|blob| !blob.is_foreign).map(|blob| self.blob(blob)).collect(),
             children: children
                 .into_iter()
-                .map(|child| (child.digest, child.size))
-                .filter(|(child, _)| seen.insert(child.clone()))
+                .filter(|child| seen.insert(child.digest.clone()))
+                .map(|child| Child { is_index: child.is_index(), digest: child.digest, size: child.size })
                 .collect(),
         }
     }

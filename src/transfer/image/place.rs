@@ -213,7 +213,7 @@ impl Image {
         let mut bytes = 0_u64;
         for blob in blobs.iter().filter(|blob| !blob.is_foreign && seen.insert(&blob.digest)) {
             bytes = bytes.saturating_add(blob.size);
-            match self.engine.board.want(&blob.digest, blob.size, self.source.repository(), repository, self.job) {
+            match self.engine.board.want(&blob.digest, blob.size, self.source.repository(), repository, &self.job) {
                 Wanted::Here => self.ledger.blob(Came::Present, blob.size),
                 Wanted::Failed(failure) => return Err(failure),
                 Wanted::Await { answer, is_first } => {
