@@ -64,6 +64,8 @@ struct Floor {
 /// Copies the workload described in a file from one registry to another.
 pub fn run(workload: &Path, source: &str, destination: &str, hashing: bool) -> anyhow::Result<()> {
     let workload = serde_json::from_slice(&fs::read(workload)?)?;
+    // No TLS is spoken, but reqwest wants somebody who could.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let http = Client::builder().no_proxy().http1_only().build()?;
     let (source, destination) = (format!("http://{source}/v2/"), format!("http://{destination}/v2/"));
     let floor = Arc::new(Floor { http, source, destination, hashing });

@@ -1,6 +1,6 @@
 //! Blobs: whether they are there, and their bytes, whole or as a stream (distribution-spec "Pulling blobs").
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, HeaderValue, RANGE};
@@ -15,6 +15,8 @@ use crate::digest::Digest;
 
 /// A transfer in which no byte arrives for this long is broken.
 pub(super) const STALL: Duration = Duration::from_secs(60);
+/// Nor does it go on if no more than this arrives while it is waited for so long: a byte a minute is no transfer.
+const TRICKLE: u64 = 4 << 10;
 
 /// What a registry says that it has of a blob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,7 +109,14 @@ impl RepositoryClient {
                 let kind = ErrorKind::WrongSize { expected: size, found: start.saturating_add(length) };
                 Err(self.error(&Method::GET, &url, unless_encoded(response.headers(), kind)))
             }
-            _ => Ok(BlobReader { repository: self.clone(), url, response, waiting: Bytes::new(), skip }),
+            _ => Ok(BlobReader {
+                repository: self.clone(),
+                url,
+                response,
+                waiting: Bytes::new(),
+                skip,
+                wait: Wait::default(),
+            }),
         }
     }
 
@@ -134,6 +143,30 @@ pub struct BlobReader {
     /// Has arrived, and was not given yet.
     waiting: Bytes,
     skip: u64,
+    wait: Wait,
+}
+
+/// How long has been waited for the last bytes that were more than a trickle. The time in which nobody asks for bytes,
+/// since the destination takes none, is not counted.
+#[derive(Default)]
+struct Wait {
+    waited: Duration,
+    arrived: u64,
+}
+
+impl Wait {
+    /// How much longer the next bytes may take.
+    fn left(&self) -> Duration {
+        STALL.saturating_sub(self.waited)
+    }
+
+    fn ended(&mut self, after: Duration, bytes: usize) {
+        self.waited += after;
+        self.arrived += bytes as u64;
+        if self.arrived >= TRICKLE {
+            *self = Self::default();
+        }
+    }
 }
 
 impl BlobReader {
@@ -153,12 +186,14 @@ impl BlobReader {
     /// What has arrived, as fast as the run may go.
     async fn arrived(&mut self) -> Result<Option<Bytes>, Error> {
         if self.waiting.is_empty() {
-            let chunk = tokio::time::timeout(STALL, self.response.chunk())
+            let begun = Instant::now();
+            let chunk = tokio::time::timeout(self.wait.left(), self.response.chunk())
                 .await
                 .map_err(|_| ErrorKind::TimedOut { after: STALL })
                 .and_then(|chunk| Ok(chunk?))
                 .map_err(|kind| self.error(kind))?;
             let Some(chunk) = chunk else { return Ok(None) };
+            self.wait.ended(begun.elapsed(), chunk.len());
             self.waiting = chunk;
         }
         let Some(throttle) = &self.repository.client.throttle else {
@@ -179,5 +214,24 @@ impl BlobReader {
             other => other,
         };
         self.repository.error(&Method::GET, &self.url, kind)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trickle_is_waited_for_no_longer_than_nothing() {
+        let mut wait = Wait::default();
+        for _ in 0..3 {
+            wait.ended(STALL / 4, 1);
+        }
+        assert_eq!(wait.left(), STALL / 4);
+        wait.ended(STALL, 1);
+        assert_eq!(wait.left(), Duration::ZERO);
+
+        wait.ended(Duration::ZERO, TRICKLE as usize);
+        assert_eq!(wait.left(), STALL, "what flows may take its time");
     }
 }

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use scriptable_registry::{Accounts, Action, Answer, Kind, Matcher, Mounts, Origin, Registry, Request};
 use serde_json::{Value, json};
 
-use crate::support::{Migration, assert_same, large, small, when};
+use crate::support::{Migration, assert_same, http_client, large, small, when};
 
 const USER: &str = "mover";
 const PASSWORD: &str = "s3cret";
@@ -106,8 +106,7 @@ async fn a_realm_may_be_a_path_of_the_registry() {
 /// A token such as the token server gives.
 async fn token_of(registry: &Registry, scope: &str) -> String {
     let url = format!("http://{}/token?service=s&scope={scope}", registry.token_host().unwrap());
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    let answer = client.get(url).basic_auth(USER, Some(PASSWORD)).send().await.unwrap().bytes().await.unwrap();
+    let answer = http_client().get(url).basic_auth(USER, Some(PASSWORD)).send().await.unwrap().bytes().await.unwrap();
     let answer: Value = serde_json::from_slice(&answer).unwrap();
     answer["token"].as_str().unwrap().to_owned()
 }

@@ -9,7 +9,7 @@ use rand::{Rng, SeedableRng};
 use scriptable_registry::{Image, Index, Registry};
 
 use crate::support::docker_registry::{DockerRegistry, Options, is_installed};
-use crate::support::{Migration, number};
+use crate::support::{Migration, http_client, number};
 
 /// Kills, if nobody wants more.
 const KILLS: u64 = 8;
@@ -84,7 +84,7 @@ async fn a_run_that_is_killed_again_and_again_tags_nothing_incomplete_and_is_com
         return;
     }
     let random = &mut StdRng::seed_from_u64(number("IMAGE_MIGRATOR_SEED").unwrap_or(1));
-    let (source, asker) = (seeded().await, Asker(reqwest::Client::new()));
+    let (source, asker) = (seeded().await, Asker(http_client()));
     let all = (REPOSITORIES * TAGS) as usize;
     let wanted = number("IMAGE_MIGRATOR_KILLS").unwrap_or(KILLS);
     let (mut kills, mut finished, mut partly) = (0, 0, 0);

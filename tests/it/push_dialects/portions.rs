@@ -165,10 +165,11 @@ async fn an_upload_in_chunks_goes_on_where_it_was_interrupted() {
         let destination = profiles::nginx(MIB).start().await;
         let (source, migration) = image_of(4 * MIB, &destination).await;
         let hook = destination.on(of_chunk().once(), action);
-        migration.run().await.assert_success(1);
+        let outcome = migration.run().await;
+        outcome.assert_success(1);
         assert_eq!(hook.hits(), 1);
         assert_same((&source, "team/app", "1.0"), (&destination, "moved/app", "1.0"));
-        assert_eq!(source.count(Kind::BlobGet), 1 + 3, "it was begun anew");
+        assert_eq!(source.count(Kind::BlobGet), 1 + 3, "it was begun anew: {}", outcome.everything());
     }
 }
 

@@ -150,7 +150,7 @@ impl DockerRegistry {
 
     async fn get(&self, path: &str) -> Result<reqwest::Response, reqwest::Error> {
         let scheme = if self.options.tls { "https" } else { "http" };
-        let client = reqwest::Client::builder().tls_danger_accept_invalid_certs(true).no_proxy().build().unwrap();
+        let client = super::http_client();
         client.get(format!("{scheme}://{}{path}", self.host())).basic_auth(USER, Some(PASSWORD)).send().await
     }
 

@@ -22,6 +22,13 @@ pub use run::{GENERATE, HANDLE, Migration, Outcome, RETRY_GENERATE, RETRY_HANDLE
 /// Larger than what counts as tiny, so that a worker moves it.
 pub const LARGE: u64 = 300_000;
 
+/// A client for what a test itself asks: of anybody, whoever vouches for them, and through no proxy.
+pub fn http_client() -> reqwest::Client {
+    // The program has its own at each connection; another test may have been first.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().tls_danger_accept_invalid_certs(true).no_proxy().build().unwrap()
+}
+
 /// A small image, another one for each seed.
 pub fn small(seed: u64) -> Image {
     Image::new("linux/amd64").layer_of(seed, 2_000)

@@ -44,8 +44,7 @@ impl Nginx {
             .unwrap();
         let mut nginx = Nginx { process, directory, port };
         while nginx.process.try_wait().unwrap().is_none() {
-            let client = reqwest::Client::builder().no_proxy().build().unwrap();
-            if client.get(format!("http://{}/v2/", nginx.host())).send().await.is_ok() {
+            if super::http_client().get(format!("http://{}/v2/", nginx.host())).send().await.is_ok() {
                 return Some(nginx);
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
