@@ -1,6 +1,6 @@
 //! Replacing a file whole: whoever reads it meanwhile, or after a crash, has the old one or the new one.
 
-use std::fs::{File, Permissions};
+use std::fs::Permissions;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -61,7 +61,7 @@ pub fn shown(path: &Path) -> String {
 /// So that the new name is there after a crash, too.
 #[cfg(unix)]
 fn sync_folder(path: &Path) -> io::Result<()> {
-    File::open(folder(path))?.sync_all()
+    std::fs::File::open(folder(path))?.sync_all()
 }
 
 #[cfg(not(unix))]
@@ -71,7 +71,7 @@ fn sync_folder(_: &Path) -> io::Result<()> {
 
 #[cfg(all(test, unix))]
 mod tests {
-    use std::fs;
+    use std::fs::{self, File};
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
