@@ -78,12 +78,13 @@ impl Intake {
         Ok(Some(whole.into()))
     }
 
-    /// After an answer was decided on: deals with what nobody has read.
-    pub(crate) async fn settle(mut self) -> Result<(), Broken> {
+    /// After an answer was decided on: deals with what nobody has read. Whether the connection can be used again.
+    pub(crate) async fn settle(mut self) -> Result<bool, Broken> {
         if self.cut_after.is_some() || self.stall_after.is_some() {
             while self.next().await?.is_some() {}
         }
-        if !self.body.is_end_stream() {
+        let is_read = self.body.is_end_stream();
+        if !is_read {
             // A client in the midst of a large body learns of an early answer only if somebody goes on reading for a while.
             tokio::spawn(async move {
                 while self.received < DRAIN {
@@ -95,6 +96,6 @@ impl Intake {
                 tokio::time::sleep(LINGER).await;
             });
         }
-        Ok(())
+        Ok(is_read)
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
 use http::Response;
+use http::header::{CONNECTION, HeaderValue};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -86,11 +87,16 @@ async fn answer(
             Origin::BlobOrigin => redirect::serve(&shared, request),
         },
     };
-    body.settle().await?;
+    let can_go_on = body.settle().await?;
     if plan.lose_answer {
         return Err(Broken);
     }
-    Ok(reply.finish(&request.method, plan, flight))
+    let mut answer = reply.finish(&request.method, plan, flight);
+    if !can_go_on {
+        // As Go's server and nginx do, lest the next request be sent behind the bytes that nobody reads.
+        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(answer)
 }
 
 fn described(origin: Origin, head: http::request::Parts) -> Request {
