@@ -1,5 +1,5 @@
 //! The main job on registries of its own: starts two in memory on loopback, fills the first, migrates with the real
-//! command, and compares what came out. `cargo run --release --example demo`
+//! command, and compares what came out. `cargo run --example demo`
 
 use std::fs;
 use std::path::Path;
