@@ -35,6 +35,13 @@ async fn since(registry: &DockerRegistry, before: usize) -> Vec<AccessLine> {
     registry.requests().await.split_off(before)
 }
 
+/// Runs a migration whose `images` are all there.
+async fn assert_writes_nothing(destination: &DockerRegistry, again: &Migration, images: usize) {
+    let before = destination.requests().await.len();
+    again.run().await.assert_success(images);
+    assert_eq!(writes(&since(destination, before).await), Vec::<&AccessLine>::new());
+}
+
 fn two_platforms() -> Index {
     Index::new().image(&small(1)).image(&Image::new("linux/arm64").layer_of(2, 2_000))
 }
@@ -72,9 +79,7 @@ async fn what_refers_to_an_image_travels_and_is_listed_beside_what_the_destinati
     assert_eq!(listed.collect::<Vec<_>>(), expected.iter().map(|(digest, kind)| (digest, kind)).collect::<Vec<_>>());
     assert_eq!(skopeo::digest(&destination, &format!("team/app@{}", sbom.digest())).await, sbom.digest());
 
-    let before = destination.requests().await.len();
-    one().run().await.assert_success(1);
-    assert_eq!(writes(&since(&destination, before).await), Vec::<&AccessLine>::new());
+    assert_writes_nothing(&destination, &one(), 1).await;
 }
 
 #[tokio::test]
@@ -159,9 +164,7 @@ async fn a_platform_is_cut_out_once_and_is_what_verify_then_expects() {
     let found = verify(&[]).run().await;
     assert!(found.code == Some(1) && found.stdout.contains(" 0 equal, 1 missing, 1 differ,"), "{found}");
 
-    let before = destination.requests().await.len();
-    migration.run().await.assert_success(2);
-    assert_eq!(writes(&since(&destination, before).await), Vec::<&AccessLine>::new());
+    assert_writes_nothing(&destination, &migration, 2).await;
 }
 
 #[tokio::test]
