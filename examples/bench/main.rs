@@ -116,7 +116,7 @@ fn bench(arguments: &Arguments) -> anyhow::Result<()> {
     clear_up_when_interrupted(folder.path())?;
     println!("Machine: {}; data in {}", machine::describe(), folder.path().display());
     if arguments.scale {
-        println!("\n## Growth: runs with nothing to do, registries in the memory of the benchmark\n");
+        println!("\n## Growth: registries in the memory of the benchmark\n");
         return scale::run(folder.path(), arguments.quick);
     }
     let rounds = arguments.rounds.unwrap_or(if arguments.quick { 1 } else { 5 });

@@ -113,7 +113,11 @@ impl Tool {
                 (names().map(copy).collect(), 1)
             }
             Self::Ocync => {
-                let registry = |host: &str| json!({ "url": format!("http://{host}"), "auth_type": "anonymous" });
+                // Its other kinds of authentication ask a registry over TLS first.
+                let registry = |host: &str| {
+                    let url = format!("http://{host}");
+                    json!({ "url": url, "auth_type": "static_token", "token": "none" })
+                };
                 let mapping = |name| json!({ "from": name, "to": format!("{PREFIX}/{name}") });
                 let config = json!({
                     "global": { "max_concurrent_transfers": PARALLEL, "cache_dir": folder.join("cache") },

@@ -5,13 +5,15 @@
 //! wait as entries, not as permits, so that waiting never uses up what the mover needs.
 
 mod blob;
+mod places;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::oneshot;
 
 use self::blob::{Blob, Failures, Need, Stage};
+use self::places::Places;
 use super::Limits;
 use super::lane::{Kind, Lanes, Pair};
 use crate::digest::Digest;
@@ -103,9 +105,9 @@ pub(super) enum Scope {
 pub(super) struct Board(Mutex<State>);
 
 struct State {
+    /// Those that somebody needs, and those that failed in this round.
     blobs: HashMap<BlobKey, Blob>,
-    /// Blobs known to be in a repository, for as long as it has work.
-    present: HashMap<Repository, HashSet<Digest>>,
+    places: Places,
     mounts: HashMap<Registry, Mounts>,
     lanes: Lanes,
     streamed_from: u64,
@@ -153,7 +155,7 @@ impl Board {
     pub fn new(limits: &Limits) -> Self {
         Self(Mutex::new(State {
             blobs: HashMap::new(),
-            present: HashMap::new(),
+            places: Places::default(),
             mounts: HashMap::new(),
             lanes: Lanes::new(limits),
             streamed_from: limits.streamed_from,
@@ -163,14 +165,17 @@ impl Board {
     /// An image needs a blob in `destination` and could have it from `source`.
     pub fn want(&self, digest: &Digest, size: u64, source: &Repository, destination: &Repository, job: &Job) -> Wanted {
         let mut state = self.lock();
-        if state.present.get(destination).is_some_and(|blobs| blobs.contains(digest)) {
+        let key = BlobKey { registry: destination.registry().clone(), digest: digest.clone(), size };
+        state.places.open(destination);
+        if state.places.has(destination, &key) {
             return Wanted::Here;
         }
-        let key = BlobKey { registry: destination.registry().clone(), digest: digest.clone(), size };
-        let blob = state.blobs.entry(key.clone()).or_default();
-        if let Some(failure) = blob.failure(std::slice::from_ref(source), destination) {
+        let has_home = state.places.home(&key).is_some();
+        let failure = state.blobs.get(&key).and_then(|blob| blob.failure(source, destination, has_home));
+        if let Some(failure) = failure {
             return Wanted::Failed(failure.clone());
         }
+        let blob = state.blobs.entry(key.clone()).or_default();
         let (sender, answer) = oneshot::channel();
         match blob.need(destination) {
             Some(need) => {
@@ -224,11 +229,8 @@ impl Board {
         if let Work::Mount { .. } = ticket.work {
             state.mounts.entry(ticket.key.registry.clone()).or_default().told(ticket.is_early, true);
         }
-        state.present.entry(ticket.destination.clone()).or_default().insert(ticket.key.digest.clone());
-        let blob = state.blobs.entry(ticket.key.clone()).or_default();
-        blob.home.get_or_insert_with(|| ticket.destination.clone());
-        blob.answer(&ticket.destination, &Ok(came));
-        state.advance(&ticket.key);
+        state.places.landed(&ticket.destination, &ticket.key);
+        state.answer(ticket, &Ok(came));
     }
 
     /// The registry did not mount; it may have opened an upload in place.
@@ -236,8 +238,7 @@ impl Board {
         let mut state = self.lock();
         state.release(ticket);
         state.mounts.entry(ticket.key.registry.clone()).or_default().told(ticket.is_early, false);
-        let blob = state.blobs.entry(ticket.key.clone()).or_default();
-        if let Some(need) = blob.need(&ticket.destination) {
+        if let Some(need) = state.need(&ticket.key, &ticket.destination) {
             need.stage = Stage::Waiting;
             need.mount_refused = true;
             need.upload = upload;
@@ -264,7 +265,7 @@ impl Board {
     pub fn postponed(&self, ticket: &Ticket) {
         let mut state = self.lock();
         state.release(ticket);
-        if let Some(need) = state.blobs.entry(ticket.key.clone()).or_default().need(&ticket.destination) {
+        if let Some(need) = state.need(&ticket.key, &ticket.destination) {
             need.stage = Stage::Postponed(ticket.place.kind);
         }
     }
@@ -272,7 +273,7 @@ impl Board {
     /// The time of a need that was postponed has come.
     pub fn resume(&self, key: &BlobKey, destination: &Repository) {
         let mut state = self.lock();
-        let need = state.blobs.get_mut(key).and_then(|blob| blob.need(destination));
+        let need = state.need(key, destination);
         if let Some(need) = need.filter(|need| matches!(need.stage, Stage::Postponed(_))) {
             need.stage = Stage::Waiting;
         }
@@ -289,8 +290,7 @@ impl Board {
     pub fn aborted(&self, ticket: &Ticket, failure: &Failure) {
         let mut state = self.lock();
         state.release(ticket);
-        state.blobs.entry(ticket.key.clone()).or_default().answer(&ticket.destination, &Err(failure.clone()));
-        state.advance(&ticket.key);
+        state.answer(ticket, &Err(failure.clone()));
     }
 
     /// Whether a registry is asked for mounts from a repository that has a manifest which names the blob.
@@ -307,41 +307,30 @@ impl Board {
     pub fn sealed<'a>(&self, repository: &Repository, blobs: impl Iterator<Item = (&'a Digest, u64)>) {
         let mut state = self.lock();
         for (digest, size) in blobs {
-            let key = BlobKey { registry: repository.registry().clone(), digest: digest.clone(), size };
-            if let Some(blob) = state.blobs.get_mut(&key).filter(|blob| !blob.home_is_sealed) {
-                blob.home = Some(repository.clone());
-                blob.home_is_sealed = true;
-            }
+            state.places.sealed(repository, digest, size);
         }
     }
 
     /// The registry says that these blobs are not in `repository`, whatever was believed.
-    pub fn forget<'a>(&self, repository: &Repository, blobs: impl Iterator<Item = (&'a Digest, u64)>) {
+    pub fn forget<'a>(&self, repository: &Repository, blobs: impl Iterator<Item = &'a Digest>) {
         let mut state = self.lock();
-        for (digest, size) in blobs {
-            if let Some(present) = state.present.get_mut(repository) {
-                present.remove(digest);
-            }
-            let key = BlobKey { registry: repository.registry().clone(), digest: digest.clone(), size };
-            // Nor is it mounted again: that may be how it came to be believed.
-            if let Some(blob) = state.blobs.get_mut(&key) {
-                blob.home = None;
-                blob.home_is_sealed = false;
-            }
+        for digest in blobs {
+            state.places.forget(repository, digest);
         }
     }
 
     /// The repository has no more work: what is known of it is not needed.
     pub fn close(&self, repository: &Repository) {
-        self.lock().present.remove(repository);
+        self.lock().places.close(repository);
     }
 
     /// A new round: what failed may be tried again. Nobody resumes what was postponed in the last one, nor waits for it.
     pub fn forget_failures(&self) {
-        for blob in self.lock().blobs.values_mut() {
+        self.lock().blobs.retain(|_, blob| {
             blob.failures = Failures::default();
             blob.needs.retain(|need| !matches!(need.stage, Stage::Postponed(_)));
-        }
+            !blob.is_settled()
+        });
     }
 
     /// What is behind the lock is whole between any two calls, so a panic elsewhere does not spoil it.
@@ -355,16 +344,17 @@ impl State {
     /// granted, and else one moves it for the others. Tells those who have no way left.
     fn advance(&mut self, key: &BlobKey) {
         let Some(blob) = self.blobs.get_mut(key) else { return };
+        let home = self.places.home(key);
         let mounts = self.mounts.get(&key.registry);
         let are_worth_asking = |early| mounts.is_none_or(|mounts| mounts.are_worth_asking(early));
         // What is being moved now is there before its manifest.
-        let (now, once_moved) = (are_worth_asking(!blob.home_is_sealed), are_worth_asking(true));
+        let (now, once_moved) = (are_worth_asking(home.is_none_or(|home| !home.is_sealed)), are_worth_asking(true));
         let moved_by = if key.size < self.streamed_from { Kind::Tiny } else { Kind::Worker };
         let mut somebody_moves = blob.needs.iter().any(|need| need.stage.is_move());
         let mut hopeless = Vec::new();
         for need in blob.needs.iter_mut().filter(|need| need.stage == Stage::Waiting) {
-            let kind = match &blob.home {
-                Some(home) if now && !need.mount_refused && *home != need.destination => Kind::Mount,
+            let kind = match home {
+                Some(home) if now && !need.mount_refused && home.repository != need.destination => Kind::Mount,
                 None if once_moved && !need.mount_refused && somebody_moves => continue,
                 _ => moved_by,
             };
@@ -381,6 +371,21 @@ impl State {
         for (destination, failure) in hopeless {
             blob.answer(&destination, &Err(failure));
         }
+        if blob.is_settled() {
+            self.blobs.remove(key);
+        }
+    }
+
+    fn need(&mut self, key: &BlobKey, destination: &Repository) -> Option<&mut Need> {
+        self.blobs.get_mut(key)?.need(destination)
+    }
+
+    /// Tells those who wait for what the ticket stands for.
+    fn answer(&mut self, ticket: &Ticket, answer: &Answer) {
+        if let Some(blob) = self.blobs.get_mut(&ticket.key) {
+            blob.answer(&ticket.destination, answer);
+        }
+        self.advance(&ticket.key);
     }
 
     /// The next ticket for which a lane has room.
@@ -388,10 +393,11 @@ impl State {
         loop {
             let (pair, key, destination) = self.lanes.get(kind).pop()?;
             let place = Place { kind, generation: self.lanes.get(kind).generation(&pair), pair };
-            let blob = self.blobs.entry(key.clone()).or_default();
-            match blob.take(&destination, kind) {
+            let home = self.places.home(&key);
+            let blob = self.blobs.get_mut(&key);
+            match blob.and_then(|blob| blob.take(&destination, kind, home.map(|home| &home.repository))) {
                 Some((work, image)) => {
-                    let is_early = !blob.home_is_sealed;
+                    let is_early = home.is_none_or(|home| !home.is_sealed);
                     return Some(Ticket { key, destination, work, image, place, is_early });
                 }
                 None => {

@@ -1,4 +1,4 @@
-//! One blob at one destination registry: where it can be had, who needs it, and what failed.
+//! One blob at one destination registry: who needs it, and what failed.
 
 use std::sync::Arc;
 
@@ -12,10 +12,6 @@ use crate::transfer::lane::Kind;
 
 #[derive(Default)]
 pub(super) struct Blob {
-    /// A repository from which it can be mounted.
-    pub home: Option<Repository>,
-    /// Whether a manifest there names it.
-    pub home_is_sealed: bool,
     pub needs: Vec<Need>,
     pub failures: Failures,
 }
@@ -60,10 +56,15 @@ impl Blob {
         self.needs.iter_mut().find(|need| need.destination == *destination)
     }
 
-    /// The known failure that leaves no way from any of `sources` to `destination`. Where it can be mounted, it does not
-    /// matter what the sources lack.
-    pub fn failure(&self, sources: &[Repository], destination: &Repository) -> Option<&Failure> {
-        let of_move = || self.failures.of_move(sources).filter(|_| self.home.is_none());
+    /// Whether nothing is left to be known of it here.
+    pub fn is_settled(&self) -> bool {
+        self.needs.is_empty() && self.failures.0.is_empty()
+    }
+
+    /// The known failure that leaves no way from `source` to `destination`. Where it can be mounted, it does not matter
+    /// what the source lacks.
+    pub fn failure(&self, source: &Repository, destination: &Repository, can_be_mounted: bool) -> Option<&Failure> {
+        let of_move = || self.failures.of_move(std::slice::from_ref(source)).filter(|_| !can_be_mounted);
         self.failures.at(destination).or_else(of_move)
     }
 
@@ -71,15 +72,16 @@ impl Blob {
         if let Some(at) = self.needs.iter().position(|need| need.destination == *destination) {
             self.needs.swap_remove(at).answer(answer);
         }
-        if self.needs.is_empty() {
-            // A run knows all blobs that have landed: no more of them than mounts need.
-            self.needs = Vec::new();
-        }
     }
 
-    /// The work of a need whose turn it is, and for which image it is done; none if nobody waits for it any more, or if this way has been lost while it was
-    /// queued. Then it waits for another.
-    pub fn take(&mut self, destination: &Repository, kind: Kind) -> Option<(Work, Arc<Reference>)> {
+    /// The work of a need whose turn it is, and for which image it is done; none if nobody waits for it any more, or if
+    /// this way has been lost while it was queued. Then it waits for another.
+    pub fn take(
+        &mut self,
+        destination: &Repository,
+        kind: Kind,
+        home: Option<&Repository>,
+    ) -> Option<(Work, Arc<Reference>)> {
         let at = self.needs.iter().position(|need| need.destination == *destination)?;
         if self.needs[at].is_abandoned() {
             self.needs.swap_remove(at);
@@ -91,7 +93,7 @@ impl Blob {
             return None;
         }
         let work = match kind {
-            Kind::Mount => Work::Mount { from: self.home.clone()? },
+            Kind::Mount => Work::Mount { from: home?.clone() },
             Kind::Worker | Kind::Tiny if self.failures.of_move(&need.sources).is_some() => return None,
             Kind::Worker | Kind::Tiny => Work::Move { sources: need.sources.clone(), upload: need.upload.take() },
         };

@@ -230,7 +230,7 @@ fn what_the_registry_denies_is_looked_for_again() {
     let board = board(7, 1);
     let _answer = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), &job(0)));
     board.landed(&board.take_ready()[0], Came::Moved);
-    board.forget(&at("d", 0), [(&digest(0), SIZE)].into_iter());
+    board.forget(&at("d", 0), [&digest(0)].into_iter());
     let _again = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), &job(0)));
     assert!(is_move(&board.take_ready()[0]));
 }

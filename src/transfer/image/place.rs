@@ -159,7 +159,7 @@ impl Image {
             Content::Index { manifests, blobs } => (blobs, manifests.as_slice()),
         };
         let repository = self.destination.client.repository();
-        self.engine.board.forget(repository, blobs.iter().map(|blob| (&blob.digest, blob.size)));
+        self.engine.board.forget(repository, blobs.iter().map(|blob| &blob.digest));
         self.destination.forget(children.iter().map(|child| &child.digest));
     }
 

@@ -1,0 +1,154 @@
+//! Where the blobs of a run are: what has landed is known to its end, so it is held in few bytes.
+
+use std::collections::{HashMap, HashSet};
+
+use super::BlobKey;
+use crate::digest::Digest;
+use crate::reference::{Registry, Repository};
+
+#[derive(Default)]
+pub(super) struct Places {
+    /// Of each blob one repository that has it.
+    homes: HashMap<Registry, HashMap<Digest, Home>>,
+    /// The repositories that have work, with what else each is known to have.
+    open: HashMap<Repository, HashSet<Digest>>,
+}
+
+/// Where a blob can be mounted from.
+pub(super) struct Home {
+    pub repository: Repository,
+    size: u64,
+    /// Whether a manifest there names it.
+    pub is_sealed: bool,
+}
+
+impl Places {
+    /// Whether it is known to be there.
+    pub fn has(&self, repository: &Repository, key: &BlobKey) -> bool {
+        self.home(key).is_some_and(|home| home.repository == *repository)
+            || self.open.get(repository).is_some_and(|others| others.contains(&key.digest))
+    }
+
+    pub fn home(&self, key: &BlobKey) -> Option<&Home> {
+        self.homes.get(&key.registry)?.get(&key.digest).filter(|home| home.size == key.size)
+    }
+
+    /// The repository has work, until it is closed.
+    pub fn open(&mut self, repository: &Repository) {
+        if !self.open.contains_key(repository) {
+            self.open.insert(repository.clone(), HashSet::new());
+        }
+    }
+
+    pub fn close(&mut self, repository: &Repository) {
+        self.open.remove(repository);
+    }
+
+    pub fn landed(&mut self, repository: &Repository, key: &BlobKey) {
+        match self.homes.get(&key.registry).and_then(|homes| homes.get(&key.digest)) {
+            Some(home) if home.repository == *repository => {}
+            Some(_) => self.note(repository, &key.digest),
+            None => {
+                let home = Home { repository: repository.clone(), size: key.size, is_sealed: false };
+                self.homes.entry(key.registry.clone()).or_default().insert(key.digest.clone(), home);
+            }
+        }
+    }
+
+    /// A manifest in `repository` names the blob: a better home than one without.
+    pub fn sealed(&mut self, repository: &Repository, digest: &Digest, size: u64) {
+        let home = self.homes.get_mut(repository.registry()).and_then(|homes| homes.get_mut(digest));
+        let Some(home) = home.filter(|home| !home.is_sealed && home.size == size) else { return };
+        home.is_sealed = true;
+        let former = std::mem::replace(&mut home.repository, repository.clone());
+        if former != *repository {
+            self.note(&former, digest);
+        }
+    }
+
+    /// The blob is not in `repository`, whatever was believed, nor is it mounted again: that may be how it came to be
+    /// believed.
+    pub fn forget(&mut self, repository: &Repository, digest: &Digest) {
+        let homes = self.homes.get_mut(repository.registry());
+        if let Some(home) = homes.and_then(|homes| homes.remove(digest)) {
+            self.note(&home.repository, digest);
+        }
+        if let Some(others) = self.open.get_mut(repository) {
+            others.remove(digest);
+        }
+    }
+
+    /// It is there, but elsewhere at home. Of a repository without work that need not be known.
+    fn note(&mut self, repository: &Repository, digest: &Digest) {
+        if let Some(others) = self.open.get_mut(repository) {
+            others.insert(digest.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIZE: u64 = 1 << 20;
+
+    fn repository(path: &str) -> Repository {
+        format!("d.example.com/{path}").parse().unwrap()
+    }
+
+    fn key() -> BlobKey {
+        BlobKey { registry: repository("a").registry().clone(), digest: Digest::of(b"blob"), size: SIZE }
+    }
+
+    /// Repositories `a` and `b` have work, and the blob landed in both, first in `a`.
+    fn landed_in_two() -> (Places, [Repository; 2]) {
+        let (mut places, both) = (Places::default(), ["a", "b"].map(repository));
+        for repository in &both {
+            places.open(repository);
+            places.landed(repository, &key());
+        }
+        (places, both)
+    }
+
+    #[test]
+    fn a_landed_blob_is_held_in_few_bytes() {
+        assert!(size_of::<(Digest, Home)>() <= 64);
+    }
+
+    #[test]
+    fn a_better_home_leaves_the_blob_where_it_was() {
+        let (mut places, [a, b]) = landed_in_two();
+        let home = |places: &Places| places.home(&key()).map(|home| (home.repository.clone(), home.is_sealed));
+        assert_eq!(home(&places), Some((a.clone(), false)));
+        places.sealed(&b, &key().digest, SIZE);
+        places.sealed(&a, &key().digest, SIZE);
+        assert_eq!(home(&places), Some((b.clone(), true)));
+        assert!(places.has(&a, &key()) && places.has(&b, &key()));
+    }
+
+    #[test]
+    fn what_is_forgotten_in_one_place_is_known_in_the_other_but_not_mounted() {
+        let (mut places, [a, b]) = landed_in_two();
+        places.forget(&b, &key().digest);
+        assert!(places.home(&key()).is_none());
+        assert!(places.has(&a, &key()) && !places.has(&b, &key()));
+    }
+
+    #[test]
+    fn of_a_repository_without_work_only_homes_are_kept() {
+        let (mut places, [a, b]) = landed_in_two();
+        places.close(&b);
+        places.landed(&b, &key());
+        assert!(places.has(&a, &key()) && !places.has(&b, &key()));
+        assert!(!places.open.contains_key(&b));
+    }
+
+    #[test]
+    fn a_wrong_size_is_nowhere() {
+        let (mut places, [a, _]) = landed_in_two();
+        let wrong = BlobKey { size: 5, ..key() };
+        places.sealed(&a, &wrong.digest, wrong.size);
+        assert!(!places.has(&a, &wrong) && places.home(&wrong).is_none());
+        assert!(places.home(&key()).is_some_and(|home| !home.is_sealed));
+    }
+}
