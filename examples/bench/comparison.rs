@@ -14,7 +14,8 @@ use crate::process::{Cost, measure};
 use crate::registry::Registry;
 use crate::relay::Relay;
 use crate::storage::Storage;
-use crate::tool::{Job, PREFIX, Tool};
+use crate::tool::{Job, OWN_LOG, PREFIX, Tool};
+use crate::trace::{self, Trace};
 use crate::workload::{Kind, Workload};
 
 /// How it is to be compared.
@@ -33,6 +34,8 @@ pub struct Run {
     pub cost: Cost,
     pub source: Requests,
     pub destination: Requests,
+    /// Of this program, where it moved layers.
+    pub trace: Option<Trace>,
 }
 
 /// What a tool did in all rounds.
@@ -124,7 +127,8 @@ impl Sides<'_> {
             let last: Vec<&str> = said.lines().rev().take(3).collect();
             eprintln!("{} failed: {}", tool.name(), last.into_iter().rev().collect::<Vec<_>>().join("\n  "));
         }
-        Ok(Run { cost, source: source.stop()?, destination: destination.stop()? })
+        let trace = if matches!(tool, Tool::Ours { .. }) { trace::of(&folder.join(OWN_LOG))? } else { None };
+        Ok(Run { cost, source: source.stop()?, destination: destination.stop()?, trace })
     }
 }
 

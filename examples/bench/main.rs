@@ -10,6 +10,7 @@
 //! | `tool` | who migrates |
 //! | `floor` | known lists, piped |
 //! | `process` | what a command costs |
+//! | `trace` | how many layers are on their way at a time |
 //! | `comparison`, `table` | everyone in turn, and the outcome |
 //! | `scale` | how the cost grows |
 
@@ -25,6 +26,7 @@ mod scale;
 mod storage;
 mod table;
 mod tool;
+mod trace;
 mod workload;
 
 use std::path::{Path, PathBuf};

@@ -31,6 +31,7 @@ pub fn print(workload: &Workload, results: &[Results]) {
     first(workload, results);
     again(results);
     kinds(results);
+    traces(results);
     ratios(&least, results);
 }
 
@@ -97,6 +98,22 @@ fn kinds(results: &[Results]) {
     for result in results {
         let counts = COLUMNS.map(|(_, side, kind)| median(&result.first, |run| side(run).count(kind)).to_string());
         row([result.tool.name()].into_iter().chain(counts));
+    }
+    println!();
+}
+
+/// Whether workers were idle. Of the first round, since a mean over several would hide it.
+fn traces(results: &[Results]) {
+    let traces = results.iter().filter_map(|result| Some((result.tool.name(), result.first.first()?.trace?)));
+    let traces: Vec<_> = traces.collect();
+    if traces.is_empty() {
+        return;
+    }
+    println!("Layers on their way at once, in each tenth of the first copy\n");
+    row(["tool".to_owned()].into_iter().chain((1..=10).map(|part| part.to_string())));
+    row(["---"; 11]);
+    for (name, trace) in traces {
+        row([name].into_iter().chain(trace.map(|mean| format!("{mean:.1}"))));
     }
     println!();
 }

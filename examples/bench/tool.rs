@@ -14,6 +14,8 @@ use crate::workload::Workload;
 pub const AS_COMMAND: &str = "IMAGE_MIGRATOR_BENCH";
 /// Where the destination's repositories are.
 pub const PREFIX: &str = "mirror";
+/// Where this program's log is, in its folder.
+pub const OWN_LOG: &str = "image-migrator.log";
 /// Parallel transfers.
 const PARALLEL: usize = 7;
 
@@ -105,6 +107,7 @@ impl Tool {
                 write("images.json", rules().into())?;
                 let mut command = own_command(folder)?;
                 command.args(["--auth", "auth.json", "--workers", &workers.to_string()]).env(AS_COMMAND, "1");
+                command.args(["--log", OWN_LOG, "--log-format", "json"]);
                 one(command)
             }
             Self::Crane => {
