@@ -181,7 +181,7 @@ impl Engine {
     /// fails is not tried again.
     pub async fn run(self: &Arc<Self>, tasks: &[Task], last: bool) -> Vec<(usize, Failure)> {
         *lock(&self.round) = self.cut.child_token();
-        self.board.forget_failures();
+        self.board.begin_round();
         if self.policy.referrers {
             self.digest_tags.plan(tasks);
         }

@@ -39,9 +39,8 @@ pub fn of(log: &Path) -> anyhow::Result<Option<Trace>> {
 fn read(line: &str) -> Option<(Duration, Option<Duration>)> {
     let line: Value = serde_json::from_str(line).ok()?;
     let time = humantime::parse_rfc3339(line["timestamp"].as_str()?).ok()?;
-    let fields = &line["fields"];
-    let is_layer = fields["message"] == "blob moved" && fields["bytes"].as_u64() >= Some(STREAMED_FROM);
-    let took = fields["seconds"].as_f64().filter(|_| is_layer).map(Duration::from_secs_f64);
+    let is_layer = line["message"] == "blob moved" && line["bytes"].as_u64() >= Some(STREAMED_FROM);
+    let took = line["seconds"].as_f64().filter(|_| is_layer).map(Duration::from_secs_f64);
     Some((time.duration_since(std::time::UNIX_EPOCH).ok()?, took))
 }
 
@@ -69,9 +68,7 @@ mod tests {
     #[test]
     fn lines_are_read_as_they_are_written() {
         let line = |message: &str, bytes: u64| {
-            format!(
-                r#"{{"timestamp":"1970-01-01T00:00:05.5Z","fields":{{"message":"{message}","bytes":{bytes},"seconds":1.5}}}}"#
-            )
+            format!(r#"{{"timestamp":"1970-01-01T00:00:05.5Z","message":"{message}","bytes":{bytes},"seconds":1.5}}"#)
         };
         let at = Duration::from_millis(5_500);
         assert_eq!(read(&line("blob moved", 1 << 20)), Some((at, Some(Duration::from_millis(1_500)))));

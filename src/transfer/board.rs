@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::oneshot;
 
-use self::blob::{Blob, Failures, Need, Stage};
+use self::blob::{Blob, Need, Stage};
 use self::places::Places;
 use super::Limits;
 use super::lane::{Kind, Lanes, Pair};
@@ -227,17 +227,24 @@ impl Board {
         state.lanes.get(*kind).went_well(pair, *generation);
         state.release(ticket);
         if let Work::Mount { .. } = ticket.work {
-            state.mounts.entry(ticket.key.registry.clone()).or_default().told(ticket.is_early, true);
+            let mounts = state.mounts.entry(ticket.key.registry.clone()).or_default();
+            mounts.told(ticket.is_early, came == Came::Mounted);
         }
-        state.places.landed(&ticket.destination, &ticket.key);
+        state.places.landed(&ticket.destination, &ticket.key, came == Came::Moved);
         state.answer(ticket, &Ok(came));
     }
 
     /// The registry did not mount; it may have opened an upload in place.
     pub fn mount_refused(&self, ticket: &Ticket, upload: Option<Upload>) {
+        let registry = ticket.key.registry.clone();
+        self.lock().mounts.entry(registry).or_default().told(ticket.is_early, false);
+        self.not_mounted(ticket, upload);
+    }
+
+    /// It is not known whether the registry would mount: the blob is moved instead.
+    pub fn not_mounted(&self, ticket: &Ticket, upload: Option<Upload>) {
         let mut state = self.lock();
         state.release(ticket);
-        state.mounts.entry(ticket.key.registry.clone()).or_default().told(ticket.is_early, false);
         if let Some(need) = state.need(&ticket.key, &ticket.destination) {
             need.stage = Stage::Waiting;
             need.mount_refused = true;
@@ -246,16 +253,21 @@ impl Board {
         state.advance(&ticket.key);
     }
 
-    /// It could not be brought there, for reasons that concern their scopes for the rest of this round.
-    pub fn failed(&self, ticket: &Ticket, reasons: &[(Scope, Failure)]) {
+    /// What failed on the way, for reasons that concern their scopes for the rest of this round.
+    pub fn note(&self, ticket: &Ticket, reasons: &[(Scope, Failure)]) {
         let mut state = self.lock();
-        state.release(ticket);
         let blob = state.blobs.entry(ticket.key.clone()).or_default();
         for (scope, failure) in reasons {
             blob.failures.note(scope.clone(), ticket.destination.clone(), failure.clone());
         }
+    }
+
+    /// It could not be brought there, for the reasons that were noted.
+    pub fn failed(&self, ticket: &Ticket) {
+        let mut state = self.lock();
+        state.release(ticket);
         // It may have got another source since the ticket was given out; if not, it is told with the others.
-        if let Some(need) = blob.need(&ticket.destination) {
+        if let Some(need) = state.need(&ticket.key, &ticket.destination) {
             need.stage = Stage::Waiting;
         }
         state.advance(&ticket.key);
@@ -324,13 +336,11 @@ impl Board {
         self.lock().places.close(repository);
     }
 
-    /// A new round: what failed may be tried again. Nobody resumes what was postponed in the last one, nor waits for it.
-    pub fn forget_failures(&self) {
-        self.lock().blobs.retain(|_, blob| {
-            blob.failures = Failures::default();
-            blob.needs.retain(|need| !matches!(need.stage, Stage::Postponed(_)));
-            !blob.is_settled()
-        });
+    /// A new round: what failed may be tried again. Nobody is left who waits for what the last one began or postponed.
+    pub fn begin_round(&self) {
+        let mut state = self.lock();
+        state.blobs.clear();
+        state.lanes.clear();
     }
 
     /// What is behind the lock is whole between any two calls, so a panic elsewhere does not spoil it.

@@ -43,8 +43,14 @@ pub(super) struct Destination {
 /// Filled when all that refers to a manifest is there: with what that is.
 pub(super) type Referred = Arc<Shared<Arc<[Digest]>, Failure>>;
 
-/// Filled when a manifest is there with all that it names: with the bytes of all that, if it was read.
-pub(super) type Settled = Arc<Shared<Option<u64>, Unsettled>>;
+/// A manifest at the destination.
+enum Settled {
+    /// It is being brought there.
+    Under(Arc<Shared<Option<u64>, Unsettled>>),
+    /// It is there with all that it names: the bytes of all that, if it was read. Held as it is, since there are as many
+    /// as images.
+    Done(Option<u64>),
+}
 
 /// Why a manifest is not there.
 #[derive(Debug, Clone)]
@@ -240,9 +246,26 @@ impl Destination {
         matches!(self.tags.peek().as_deref(), Some(Tags::SomeThere))
     }
 
-    /// The place where the manifest with this digest is settled, once for all.
-    pub fn settled(&self, digest: &Digest, source: &Repository) -> Settled {
-        self.manifests().entry((digest.clone(), source.clone())).or_default().clone()
+    /// Sees to it by `settle` that the manifest with this digest is there, once for all. Answers the bytes of all that it
+    /// names, if it was read.
+    pub async fn settled<F>(&self, digest: &Digest, source: &Repository, settle: F) -> Result<Option<u64>, Unsettled>
+    where
+        F: AsyncFnOnce() -> Result<Option<u64>, Unsettled>,
+    {
+        let key = (digest.clone(), source.clone());
+        let shared = match self.manifests().entry(key.clone()).or_insert_with(|| Settled::Under(Arc::default())) {
+            Settled::Done(bytes) => return Ok(*bytes),
+            Settled::Under(shared) => shared.clone(),
+        };
+        let result = shared.get(|_| true, settle).await;
+        // Unless it was forgotten meanwhile.
+        if let Ok(bytes) = &result
+            && let Some(settled) = self.manifests().get_mut(&key)
+            && matches!(settled, Settled::Under(current) if Arc::ptr_eq(current, &shared))
+        {
+            *settled = Settled::Done(*bytes);
+        }
+        result
     }
 
     /// The place where the referrers of the manifest with this digest are settled, once for all.

@@ -30,9 +30,11 @@ struct Fault {
     error: Error,
 }
 
-/// Why a blob did not arrive.
+/// What came of a blob.
 enum Ended {
-    Failed(Vec<(Scope, Failure)>),
+    Arrived(Arrival),
+    /// No source would do.
+    Failed,
     /// A registry does not want to be asked for so long.
     Postponed(Duration),
 }
@@ -145,18 +147,18 @@ impl Engine {
         });
     }
 
-    /// Brings the blob from the first source that has it, or says why none would do.
+    /// Brings the blob from the first source that has it; and why others would not do.
     async fn bring_from_any(
         &self,
         ticket: &Ticket,
         sources: &[Repository],
         mut upload: Option<Upload>,
         passed: &Passed,
-    ) -> Result<Arrival, Ended> {
+    ) -> (Ended, Vec<(Scope, Failure)>) {
         let (mut reasons, mut postponed) = (Vec::new(), None::<Duration>);
         for source in sources {
             let fault = match self.bring(ticket, source, upload.take(), passed).await {
-                Ok(arrival) => return Ok(arrival),
+                Ok(arrival) => return (Ended::Arrived(arrival), reasons),
                 Err(fault) => fault,
             };
             match fault.error.postponed() {
@@ -167,7 +169,7 @@ impl Engine {
                 break;
             }
         }
-        Err(postponed.map_or(Ended::Failed(reasons), Ended::Postponed))
+        (postponed.map_or(Ended::Failed, Ended::Postponed), reasons)
     }
 
     async fn bring(
@@ -296,7 +298,10 @@ async fn fly(mut guard: Guard) {
                 Some(wait) => guard.postpone(wait),
                 None => {
                     tracing::debug!(%error, "not mounted");
-                    guard.close(|ticket| engine.board.mount_refused(ticket, None));
+                    guard.close(|ticket| match error.is_transient() {
+                        true => engine.board.not_mounted(ticket, None),
+                        false => engine.board.mount_refused(ticket, None),
+                    });
                 }
             },
         },
@@ -305,15 +310,16 @@ async fn fly(mut guard: Guard) {
             let number = engine.flights_started.fetch_add(1, Relaxed);
             let way = (&sources[0], Some(&ticket.destination));
             let shown = Shown::start(&engine.listener, number, way, (&key.digest, key.size));
-            let result = engine.bring_from_any(ticket, sources, upload, &shown.passed).await;
+            let (ended, reasons) = engine.bring_from_any(ticket, sources, upload, &shown.passed).await;
             drop(shown);
-            match result {
-                Ok(arrival) => {
+            engine.board.note(ticket, &reasons);
+            match ended {
+                Ended::Arrived(arrival) => {
                     engine.tell_arrival(ticket, &arrival, began);
                     guard.close(|ticket| engine.board.landed(ticket, arrival.came()));
                 }
-                Err(Ended::Failed(reasons)) => guard.close(|ticket| engine.board.failed(ticket, &reasons)),
-                Err(Ended::Postponed(wait)) => guard.postpone(wait),
+                Ended::Failed => guard.close(|ticket| engine.board.failed(ticket)),
+                Ended::Postponed(wait) => guard.postpone(wait),
             }
         }
     }

@@ -38,6 +38,13 @@ impl Lanes {
         Self { workers: Lane::new(limits.workers), tiny: Lane::new(limits.tiny), mounts: Lane::new(limits.requests) }
     }
 
+    /// Forgets what waits.
+    pub fn clear(&mut self) {
+        for lane in [&mut self.workers, &mut self.tiny, &mut self.mounts] {
+            lane.pairs.values_mut().for_each(|queue| queue.waiting.clear());
+        }
+    }
+
     pub fn get(&mut self, kind: Kind) -> &mut Lane {
         match kind {
             Kind::Worker => &mut self.workers,

@@ -44,6 +44,11 @@ impl Engine {
         let own = destination.repository();
         if self.may_mount(source, own) {
             let mounted = destination.mount(digest, source).await;
+            if let Err(error) = &mounted
+                && error.is_transient()
+            {
+                return Err(error.clone());
+            }
             self.board.mount_told(registry, matches!(mounted, Ok(Started::Mounted)));
             match mounted {
                 Ok(Started::Mounted) => return Ok(Opening::There(Arrival::Mounted(source.clone()))),

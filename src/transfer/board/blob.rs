@@ -88,14 +88,23 @@ impl Blob {
             return None;
         }
         let need = &mut self.needs[at];
+        if need.stage != Stage::Queued(kind) {
+            return None;
+        }
         need.stage = Stage::Waiting;
         if self.failures.at(destination).is_some() {
             return None;
         }
         let work = match kind {
             Kind::Mount => Work::Mount { from: home?.clone() },
-            Kind::Worker | Kind::Tiny if self.failures.of_move(&need.sources).is_some() => return None,
-            Kind::Worker | Kind::Tiny => Work::Move { sources: need.sources.clone(), upload: need.upload.take() },
+            Kind::Worker | Kind::Tiny => {
+                let sources: Vec<_> =
+                    need.sources.iter().filter(|source| self.failures.of_source(source).is_none()).cloned().collect();
+                if sources.is_empty() {
+                    return None;
+                }
+                Work::Move { sources, upload: need.upload.take() }
+            }
         };
         need.stage = Stage::Active(kind);
         Some((work, need.job.image.clone()))
@@ -115,12 +124,13 @@ impl Failures {
 
     /// Why it cannot be had from any of `sources`.
     pub fn of_move(&self, sources: &[Repository]) -> Option<&Failure> {
-        let of_source = |source: &Repository| {
-            let found = self.0.iter().find(|(scope, ..)| *scope == Scope::Source(source.clone()));
-            found.map(|(.., failure)| failure)
-        };
         // The last one is as good as any: every source has failed.
-        sources.iter().map(of_source).collect::<Option<Vec<_>>>()?.pop()
+        sources.iter().map(|source| self.of_source(source)).collect::<Option<Vec<_>>>()?.pop()
+    }
+
+    fn of_source(&self, source: &Repository) -> Option<&Failure> {
+        let found = self.0.iter().find(|(scope, ..)| matches!(scope, Scope::Source(failed) if failed == source));
+        found.map(|(.., failure)| failure)
     }
 }
 

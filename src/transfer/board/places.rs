@@ -1,6 +1,6 @@
 //! Where the blobs of a run are: what has landed is known to its end, so it is held in few bytes.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use super::BlobKey;
 use crate::digest::Digest;
@@ -11,7 +11,7 @@ pub(super) struct Places {
     /// Of each blob one repository that has it.
     homes: HashMap<Registry, HashMap<Digest, Home>>,
     /// The repositories that have work, with what else each is known to have.
-    open: HashMap<Repository, HashSet<Digest>>,
+    open: HashMap<Repository, HashMap<Digest, u64>>,
 }
 
 /// Where a blob can be mounted from.
@@ -26,7 +26,7 @@ impl Places {
     /// Whether it is known to be there.
     pub fn has(&self, repository: &Repository, key: &BlobKey) -> bool {
         self.home(key).is_some_and(|home| home.repository == *repository)
-            || self.open.get(repository).is_some_and(|others| others.contains(&key.digest))
+            || self.open.get(repository).is_some_and(|others| others.get(&key.digest) == Some(&key.size))
     }
 
     pub fn home(&self, key: &BlobKey) -> Option<&Home> {
@@ -36,7 +36,7 @@ impl Places {
     /// The repository has work, until it is closed.
     pub fn open(&mut self, repository: &Repository) {
         if !self.open.contains_key(repository) {
-            self.open.insert(repository.clone(), HashSet::new());
+            self.open.insert(repository.clone(), HashMap::new());
         }
     }
 
@@ -44,11 +44,13 @@ impl Places {
         self.open.remove(repository);
     }
 
-    pub fn landed(&mut self, repository: &Repository, key: &BlobKey) {
+    /// The blob is in `repository`. Its size is certain if it was `counted`: what a registry links or has is not.
+    pub fn landed(&mut self, repository: &Repository, key: &BlobKey, counted: bool) {
         match self.homes.get(&key.registry).and_then(|homes| homes.get(&key.digest)) {
-            Some(home) if home.repository == *repository => {}
-            Some(_) => self.note(repository, &key.digest),
-            None => {
+            Some(home) if home.size != key.size && !counted => self.note(repository, &key.digest, key.size),
+            Some(home) if home.size == key.size && home.repository == *repository => {}
+            Some(home) if home.size == key.size => self.note(repository, &key.digest, key.size),
+            _ => {
                 let home = Home { repository: repository.clone(), size: key.size, is_sealed: false };
                 self.homes.entry(key.registry.clone()).or_default().insert(key.digest.clone(), home);
             }
@@ -62,7 +64,7 @@ impl Places {
         home.is_sealed = true;
         let former = std::mem::replace(&mut home.repository, repository.clone());
         if former != *repository {
-            self.note(&former, digest);
+            self.note(&former, digest, size);
         }
     }
 
@@ -71,7 +73,7 @@ impl Places {
     pub fn forget(&mut self, repository: &Repository, digest: &Digest) {
         let homes = self.homes.get_mut(repository.registry());
         if let Some(home) = homes.and_then(|homes| homes.remove(digest)) {
-            self.note(&home.repository, digest);
+            self.note(&home.repository, digest, home.size);
         }
         if let Some(others) = self.open.get_mut(repository) {
             others.remove(digest);
@@ -79,9 +81,9 @@ impl Places {
     }
 
     /// It is there, but elsewhere at home. Of a repository without work that need not be known.
-    fn note(&mut self, repository: &Repository, digest: &Digest) {
+    fn note(&mut self, repository: &Repository, digest: &Digest, size: u64) {
         if let Some(others) = self.open.get_mut(repository) {
-            others.insert(digest.clone());
+            others.insert(digest.clone(), size);
         }
     }
 }
@@ -105,7 +107,7 @@ mod tests {
         let (mut places, both) = (Places::default(), ["a", "b"].map(repository));
         for repository in &both {
             places.open(repository);
-            places.landed(repository, &key());
+            places.landed(repository, &key(), true);
         }
         (places, both)
     }
@@ -138,7 +140,7 @@ mod tests {
     fn of_a_repository_without_work_only_homes_are_kept() {
         let (mut places, [a, b]) = landed_in_two();
         places.close(&b);
-        places.landed(&b, &key());
+        places.landed(&b, &key(), true);
         assert!(places.has(&a, &key()) && !places.has(&b, &key()));
         assert!(!places.open.contains_key(&b));
     }
@@ -150,5 +152,16 @@ mod tests {
         places.sealed(&a, &wrong.digest, wrong.size);
         assert!(!places.has(&a, &wrong) && places.home(&wrong).is_none());
         assert!(places.home(&key()).is_some_and(|home| !home.is_sealed));
+    }
+
+    #[test]
+    fn a_size_that_was_counted_is_believed_rather_than_one_that_a_registry_let_pass() {
+        let (mut places, [a, b]) = (Places::default(), ["a", "b"].map(repository));
+        let wrong = BlobKey { size: 5, ..key() };
+        places.landed(&a, &wrong, false);
+        places.landed(&b, &key(), true);
+        assert!(places.home(&key()).is_some_and(|home| home.repository == b));
+        places.landed(&a, &wrong, false);
+        assert!(places.home(&key()).is_some());
     }
 }

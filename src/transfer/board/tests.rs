@@ -39,6 +39,11 @@ fn failure() -> Failure {
     Failure::internal("test")
 }
 
+fn fail(board: &Board, ticket: &Ticket, scope: Scope) {
+    board.note(ticket, &[(scope, failure())]);
+    board.failed(ticket);
+}
+
 fn is_move(ticket: &Ticket) -> bool {
     matches!(ticket.work, Work::Move { .. })
 }
@@ -103,16 +108,16 @@ fn a_failure_concerns_those_in_its_scope_for_the_round() {
     let mut first = awaited(want(&board, "s", 0));
     let mut same_source = awaited(want(&board, "s", 1));
     let mut other_source = awaited(want(&board, "t", 2));
-    board.failed(&board.take_ready()[0], &[(Scope::Source(repository("s")), failure())]);
+    fail(&board, &board.take_ready()[0], Scope::Source(repository("s")));
     assert_eq!(first.try_recv(), Ok(Err(failure())));
     assert_eq!(same_source.try_recv(), Ok(Err(failure())));
     assert!(other_source.try_recv().is_err());
     assert!(matches!(want(&board, "s", 3), Wanted::Failed(_)));
     let next = board.take_ready();
     assert_eq!(next[0].destination, at("d", 2));
-    board.failed(&next[0], &[(Scope::Destination, failure())]);
+    fail(&board, &next[0], Scope::Destination);
     assert!(matches!(want(&board, "u", 2), Wanted::Failed(_)));
-    board.forget_failures();
+    board.begin_round();
     assert!(matches!(want(&board, "s", 0), Wanted::Await { .. }));
 }
 
@@ -122,7 +127,7 @@ fn a_source_that_is_named_while_another_fails_is_tried() {
     let mut first = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), &job(0)));
     let ticket = board.take_ready();
     let mut second = awaited(board.want(&digest(0), SIZE, &repository("t"), &at("d", 0), &job(1)));
-    board.failed(&ticket[0], &[(Scope::Source(repository("s")), failure())]);
+    fail(&board, &ticket[0], Scope::Source(repository("s")));
     assert!(first.try_recv().is_err() && second.try_recv().is_err());
     board.landed(&board.take_ready()[0], Came::Moved);
     assert_eq!((first.try_recv(), second.try_recv()), (Ok(Ok(Came::Moved)), Ok(Ok(Came::Present))));
@@ -141,7 +146,7 @@ fn what_is_queued_behind_a_failure_learns_of_it() {
     (1..=REFUSALS as usize).for_each(refuse);
     let mut answers: Vec<_> =
         (0..5).map(|n| awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", n), &job(n)))).collect();
-    board.failed(&board.take_ready()[0], &[(Scope::Source(repository("s")), failure())]);
+    fail(&board, &board.take_ready()[0], Scope::Source(repository("s")));
     assert!(board.take_ready().is_empty(), "a corrupt blob is not read for each repository");
     assert!(answers.iter_mut().all(|answer| answer.try_recv() == Ok(Err(failure()))));
 }
@@ -153,7 +158,7 @@ fn a_source_that_lacks_it_is_not_asked_for_ever_where_mounts_are_refused() {
     board.landed(&board.take_ready()[0], Came::Moved);
     let mut second = awaited(board.want(&digest(0), SIZE, &repository("t"), &at("d", 1), &job(1)));
     board.mount_refused(&board.take_ready()[0], None);
-    board.failed(&board.take_ready()[0], &[(Scope::Source(repository("t")), failure())]);
+    fail(&board, &board.take_ready()[0], Scope::Source(repository("t")));
     assert!(board.take_ready().is_empty(), "it is read again");
     assert_eq!(second.try_recv(), Ok(Err(failure())));
 }
@@ -181,9 +186,77 @@ fn what_was_postponed_in_one_round_is_begun_anew_in_the_next() {
     drop(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), &job(0)));
     let _stays = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), &job(0)));
     board.postponed(&board.take_ready()[0]);
-    board.forget_failures();
+    board.begin_round();
     let _next = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), &job(0)));
     assert_eq!(board.take_ready().len(), 1);
+}
+
+#[test]
+fn nobody_waits_for_what_was_postponed_in_an_earlier_round() {
+    let board = board(2, 1);
+    let want = |n| board.want(&digest(0), SIZE, &repository("s"), &at("d", n), &job(n));
+    let (mover, behind) = (want(0), want(1));
+    board.postponed(&board.take_ready()[0]);
+    drop((mover, behind));
+    board.begin_round();
+    // The image that would have moved it has failed for good.
+    let _again = want(1);
+    assert_eq!(board.take_ready().len(), 1);
+}
+
+#[test]
+fn what_is_queued_in_one_round_is_no_second_ticket_in_the_next() {
+    let board = board(1, 1);
+    let want = |n| awaited(board.want(&digest(n), SIZE, &repository("s"), &at("d", 0), &job(n)));
+    let (_first, _queued) = (want(0), want(1));
+    board.landed(&board.take_ready()[0], Came::Moved);
+    board.begin_round();
+    let _again = want(1);
+    board.landed(&board.take_ready()[0], Came::Moved);
+    assert!(board.take_ready().is_empty());
+}
+
+#[test]
+fn a_mount_that_was_not_needed_was_not_granted() {
+    let board = board(7, 1);
+    let want_in_two = |n| -> Vec<_> {
+        (0..2).map(|at_| awaited(board.want(&digest(n), SIZE, &repository("s"), &at("d", at_), &job(0)))).collect()
+    };
+    for n in 1..=REFUSALS as usize {
+        let _answers = want_in_two(n);
+        board.take_ready().iter().for_each(|ticket| board.landed(ticket, Came::Moved));
+        // The registry has it there, and would not have mounted it.
+        board.take_ready().iter().for_each(|ticket| board.landed(ticket, Came::Present));
+    }
+    let _answers = want_in_two(0);
+    assert_eq!(board.take_ready().len(), 2, "nobody waits for what would be mounted");
+}
+
+#[test]
+fn what_a_registry_could_not_answer_is_no_refusal() {
+    let board = board(7, 1);
+    for n in 0..=REFUSALS as usize {
+        let _answers: Vec<_> =
+            (0..2).map(|at_| awaited(board.want(&digest(n), SIZE, &repository("s"), &at("d", at_), &job(0)))).collect();
+        board.take_ready().iter().for_each(|ticket| board.landed(ticket, Came::Moved));
+        board.take_ready().iter().for_each(|ticket| board.not_mounted(ticket, None));
+        let ready = board.take_ready();
+        assert!(ready.iter().all(is_move));
+        ready.iter().for_each(|ticket| board.landed(ticket, Came::Moved));
+    }
+    assert!(board.mounts_are_worth_asking(at("d", 0).registry()));
+}
+
+#[test]
+fn a_source_that_failed_is_not_read_for_the_next_who_names_it() {
+    let board = board(7, 1);
+    let want = |source, n| awaited(board.want(&digest(0), SIZE, &repository(source), &at("d", 0), &job(n)));
+    let _first = want("s", 0);
+    let ticket = board.take_ready().remove(0);
+    let _second = want("t", 1);
+    fail(&board, &ticket, Scope::Source(repository("s")));
+    let sources = board.take_ready().remove(0).work;
+    assert!(matches!(sources, Work::Move { sources, .. } if sources == [repository("t")]));
 }
 
 #[test]
@@ -191,7 +264,7 @@ fn a_destination_that_refuses_does_not_stop_another() {
     let board = board(7, 1);
     let mut refused = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), &job(0)));
     let mut other = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 1), &job(1)));
-    board.failed(&board.take_ready()[0], &[(Scope::Destination, failure())]);
+    fail(&board, &board.take_ready()[0], Scope::Destination);
     assert!(refused.try_recv().is_ok());
     board.landed(&board.take_ready()[0], Came::Moved);
     assert_eq!(other.try_recv(), Ok(Ok(Came::Moved)));
@@ -204,7 +277,7 @@ fn a_wrong_size_fails_alone() {
     let mut right = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), &job(1)));
     for ticket in board.take_ready() {
         if ticket.key.size == 5 {
-            board.failed(&ticket, &[(Scope::Source(repository("s")), failure())]);
+            fail(&board, &ticket, Scope::Source(repository("s")));
         } else {
             board.landed(&ticket, Came::Moved);
         }
@@ -291,14 +364,15 @@ fn every_need_ends_in_every_world() {
             }
             match &ticket.work {
                 Work::Mount { .. } if refusals && random.random_bool(0.7) => board.mount_refused(&ticket, None),
-                Work::Mount { .. } => board.landed(&ticket, Came::Moved),
+                Work::Mount { .. } => board.landed(&ticket, Came::Mounted),
                 Work::Move { .. } if !random.random_bool(trouble) => board.landed(&ticket, Came::Moved),
                 Work::Move { sources, .. } => match random.random_range(0..3) {
                     0 => {
                         let reasons = sources.iter().map(|source| (Scope::Source(source.clone()), failure()));
-                        board.failed(&ticket, &reasons.collect::<Vec<_>>());
+                        board.note(&ticket, &reasons.collect::<Vec<_>>());
+                        board.failed(&ticket);
                     }
-                    1 => board.failed(&ticket, &[(Scope::Destination, failure())]),
+                    1 => fail(&board, &ticket, Scope::Destination),
                     _ => board.aborted(&ticket, &failure()),
                 },
             }

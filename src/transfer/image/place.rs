@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
+use tracing::Instrument as _;
 
 use super::{CHILDREN, Image, MAX_DEPTH};
 use crate::event::{Event, Failure};
@@ -22,7 +23,6 @@ impl Image {
     /// costs just this one request.
     pub(super) async fn place(&self, manifest: &Manifest) -> Result<(), Failure> {
         let place = &self.place_of(manifest);
-        let settled = self.destination.settled(&manifest.digest, self.source.repository());
         let (mut tried, mut placed) = (false, false);
         let bytes = loop {
             let settle = async || {
@@ -33,7 +33,7 @@ impl Image {
                 placed = true;
                 self.commit(manifest, place, 0).await
             };
-            match settled.get(|_| true, settle).await {
+            match self.destination.settled(&manifest.digest, self.source.repository(), settle).await {
                 Err(Unsettled { of_tag: true, .. }) if !tried => {}
                 settled => break settled?,
             }
@@ -74,8 +74,7 @@ impl Image {
             }
             self.commit(&manifest, &by_digest, depth).await
         };
-        let settled = self.destination.settled(&child.digest, self.source.repository());
-        Ok(settled.get(|_| true, settle).await?)
+        Ok(self.destination.settled(&child.digest, self.source.repository(), settle).await?)
     }
 
     /// A manifest below the root.
@@ -121,14 +120,17 @@ impl Image {
                 }
                 Err(error) => error,
             };
-            if !parts_are_missing(&error) || repairs == REPAIRS {
-                let of_tag = depth == 0 && !parts_are_missing(&error) && !error.is_transient();
+            let are_missing = parts_are_missing(&error);
+            if are_missing {
+                self.forget_parts(manifest);
+            }
+            if !are_missing || repairs == REPAIRS {
+                let of_tag = depth == 0 && !are_missing && !error.is_transient();
                 return Err(Unsettled { failure: self.refused(&error, manifest, depth), of_tag });
             }
             // Either a replica lags behind, or blobs were collected: look again, after a moment.
             repairs += 1;
             tracing::warn!(%error, "the destination misses parts of this manifest; they are looked for again");
-            self.forget_parts(manifest);
             if repairs > 1 {
                 // Nor was the second look right: what the registry says of mounts is not.
                 self.engine.beliefs.was_wrong(self.destination.client.repository().registry());
@@ -186,7 +188,7 @@ impl Image {
             while running.len() < CHILDREN
                 && let Some(child) = distinct.next()
             {
-                running.spawn(self.clone().boxed_child(child.clone(), depth));
+                running.spawn(self.clone().boxed_child(child.clone(), depth).in_current_span());
             }
             match running.join_next().await {
                 None => return Ok(bytes),
