@@ -50,6 +50,7 @@ mod upload;
 
 use std::collections::HashMap;
 use std::num::NonZeroU64;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -133,6 +134,8 @@ pub struct Client {
     throttle: Option<Arc<pace::Throttle>>,
     referrers_api: referrers::Api,
     modes: upload::Modes,
+    /// Whether the redirect of a blob's HEAD was seen to lead to the blob.
+    redirects_to_blobs: AtomicBool,
 }
 
 /// One repository, and whether it may be written to. Cheap to clone.

@@ -1,5 +1,6 @@
 //! Blobs: whether they are there, and their bytes, whole or as a stream (distribution-spec "Pulling blobs").
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -60,10 +61,35 @@ impl RepositoryClient {
                 let length = answer.header(CONTENT_LENGTH.as_str()).and_then(|text| text.parse().ok());
                 length.map_or(Stored::Unsized, Stored::Sized)
             }
-            status if status.is_success() || is_redirect(status) => Stored::Unsized,
+            status if status.is_success() => Stored::Unsized,
+            status if is_redirect(status) => self.behind_redirect(&url).await?,
             _ => return Err(self.error(&Method::HEAD, &url, answer.refusal())),
         };
         Ok((answer, stored))
+    }
+
+    /// A redirect says that the blob is there; or it leads whoever asks for anything to a page. So the first is followed,
+    /// for one byte, until one has led to a storage that knows what it was asked for.
+    async fn behind_redirect(&self, url: &Url) -> Result<Stored, Error> {
+        if self.client.redirects_to_blobs.load(Relaxed) {
+            return Ok(Stored::Unsized);
+        }
+        let headers = HeaderMap::from_iter([(RANGE, HeaderValue::from_static("bytes=0-0"))]);
+        let response = match Box::pin(self.open(url, &headers)).await {
+            Ok(response) => response,
+            // Not known, which means that it is sent.
+            Err(error) if self.push && error.status().is_some() => return Ok(Stored::Absent),
+            Err(error) => return Err(error),
+        };
+        let size = match response.status() {
+            StatusCode::PARTIAL_CONTENT if starts_at(response.headers(), 0) => {
+                self.client.redirects_to_blobs.store(true, Relaxed);
+                let range = response.headers().get(CONTENT_RANGE).and_then(|value| value.to_str().ok());
+                range.and_then(|range| range.rsplit_once('/')?.1.trim().parse().ok())
+            }
+            _ => response.content_length(),
+        };
+        Ok(size.map_or(Stored::Unsized, Stored::Sized))
     }
 
     /// Reads a small blob whole and verifies it.

@@ -32,7 +32,7 @@ use crate::digest::Digest;
 use crate::reference::Repository;
 
 /// Longest wait for the answer to a courtesy.
-const CANCEL: Duration = Duration::from_secs(10);
+const CANCEL: Duration = Duration::from_secs(3);
 
 /// An upload that a registry has opened: where its bytes go.
 #[derive(Debug, Clone)]

@@ -8,7 +8,7 @@ mod portions;
 
 use std::time::Duration;
 
-use scriptable_registry::{Action, Answer, Image, Kind, Registry, Tags, profiles};
+use scriptable_registry::{Action, Answer, Image, Kind, Mounts, Registry, Tags, profiles};
 
 use crate::support::{Migration, assert_same, large, small, two_registries};
 
@@ -118,6 +118,47 @@ async fn a_blob_whose_answer_was_lost_is_looked_for_before_it_is_sent_again() {
         assert_eq!(source.requests_of(Kind::BlobGet.of(&layer)).len(), 1);
         assert_same((&source, "team/app", "1.0"), (&destination, "moved/app", "1.0"));
     }
+}
+
+#[tokio::test]
+async fn a_success_before_all_was_sent_is_not_believed() {
+    let destination = Registry::builder().takes_incomplete_manifests().start().await;
+    let (source, migration) = image_of(24 * MIB, &destination).await;
+    let put = Kind::UploadFinish.filter(|put| put.header("content-length").is_some_and(|length| length.len() > 7));
+    let early = destination.on(put.once(), Answer::status(201));
+    migration.run().await.assert_success(1);
+    assert_eq!(early.hits(), 1);
+    assert_same((&source, "team/app", "1.0"), (&destination, "moved/app", "1.0"));
+}
+
+#[tokio::test]
+async fn a_redirect_to_a_login_is_no_blob() {
+    let destination = Registry::builder().mounts(Mounts::Ignored).takes_incomplete_manifests().start().await;
+    destination.put("moved/app", "other", &small(9));
+    let page = format!("http://{}/login", destination.host());
+    destination.on(Kind::BlobHead, Answer::status(302).header("location", &page));
+    let (source, migration) = image_of(2 * MIB, &destination).await;
+    migration.run().await.assert_success(1);
+    assert_same((&source, "team/app", "1.0"), (&destination, "moved/app", "1.0"));
+}
+
+#[tokio::test]
+async fn a_redirect_that_led_to_a_blob_is_not_followed_again() {
+    let destination = Registry::builder().mounts(Mounts::Ignored).redirect_blob_heads().start().await;
+    let image = (0..4).fold(Image::new("linux/amd64"), |image, seed| image.layer_of(seed, MIB));
+    destination.put("moved/app", "other", &image);
+    let source = Registry::open().await;
+    let digest = source.put("team/app", "1.0", &image);
+    destination.remove_manifest("moved/app", &digest);
+    destination.put("moved/app", "another", &small(9));
+    Migration::new()
+        .rule(source.reference("team/app", "1.0"), format!("{}/moved/app", destination.host()))
+        .args(["-w", "1"])
+        .run()
+        .await
+        .assert_success(1);
+    assert_eq!((destination.count(Kind::BlobHead), destination.count(Kind::UploadFinish)), (5, 0));
+    assert_eq!(destination.count(Kind::RedirectedGet), 1);
 }
 
 #[tokio::test]

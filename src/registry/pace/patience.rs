@@ -52,6 +52,13 @@ impl Patience {
     pub fn spend(&self) -> bool {
         self.budget.as_ref().is_none_or(Budget::spend)
     }
+
+    /// There was progress: what failed before does not count any more.
+    pub fn refill(&self) {
+        if let Some(budget) = &self.budget {
+            budget.refill();
+        }
+    }
 }
 
 #[cfg(test)]

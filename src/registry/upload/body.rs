@@ -30,7 +30,7 @@ enum State {
     Waiting,
     /// The registry has yet to take what it was given, since then.
     Handed(Instant),
-    /// All was given, since then.
+    /// All was given, to the last byte, since then.
     Ended(Instant),
 }
 
@@ -139,7 +139,7 @@ impl<S: Stream<Item = Result<Bytes, Error>>> Stream for Watched<S> {
         }
         *lock(&self.state) = match &next {
             Poll::Pending => State::Waiting,
-            Poll::Ready(Some(_)) if self.left > 0 => State::Handed(Instant::now()),
+            Poll::Ready(_) if self.left > 0 => State::Handed(Instant::now()),
             Poll::Ready(_) => State::Ended(Instant::now()),
         };
         next.map_ok(|bytes| self.unsent.count(bytes))

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::body::{Progress, pieces, watch};
-use super::modes::{Complaint, LARGEST_CHUNK, Mode};
+use super::modes::{Complaint, LARGEST_CHUNK, Mode, Modes};
 use super::{Upload, received};
 use crate::digest::Digest;
 use crate::registry::auth::Verdict;
@@ -22,6 +22,7 @@ use crate::registry::blob::Stored;
 use crate::registry::error::{Error, ErrorKind};
 use crate::registry::exchange::{Call, Kind, with_authorization};
 use crate::registry::http::{Answer, SHORT};
+use crate::registry::pace::Turn;
 use crate::registry::token::Need;
 use crate::registry::{RepositoryClient, TRIES, backoff, warn_again};
 
@@ -79,7 +80,15 @@ impl RepositoryClient {
         let headers = HeaderMap::from_iter([(CONTENT_TYPE, OCTETS), (CONTENT_LENGTH, HeaderValue::from(size))]);
         let sent = self.part(Method::PUT, &url, &headers, Some(Body::wrap_stream(content)), &progress).await;
         let result = sent.and_then(|answer| self.judge_whole(&url, digest, size, &answer));
-        let looks = if progress.has_ended() { &LOOKS[..] } else { &[] };
+        let (looks, result) = match result {
+            result if progress.has_ended() => (&LOOKS[..], result),
+            // It may say so if it has the blob already.
+            Ok(()) => {
+                let reason = "it said that it has the blob before it was sent all of it".to_owned();
+                (&LOOKS[..], Err(self.error(&Method::PUT, &url, ErrorKind::Broken { reason })))
+            }
+            result => (&[][..], result),
+        };
         self.unless_committed(digest, size, looks, result).await
     }
 
@@ -106,8 +115,13 @@ impl RepositoryClient {
             self.client.modes.refused_stream();
             return Err(self.other_portions(&Method::PATCH, &upload.url, &answer));
         }
+        if !answer.status.is_success() {
+            let error = self.error(&Method::PATCH, &upload.url, answer.refusal());
+            return Err(self.judged(&(Kind::BlobWrite, Method::PATCH), error));
+        }
         let upload = self.go_on(upload, &answer)?;
-        self.commit(upload, digest, size).await
+        self.commit(upload, digest, size).await?;
+        self.check_stored(digest, size, Modes::refused_stream).await
     }
 
     async fn send_chunks<S>(&self, mut upload: Upload, digest: &Digest, size: u64, content: S) -> Result<(), Error>
@@ -131,6 +145,7 @@ impl RepositoryClient {
             }
             let answer = self.send_chunk(&mut upload, sent, part.slice(..length as usize)).await?;
             if answer.status.is_success() {
+                self.patience.refill();
                 modes.took(length);
                 part.advance(length as usize);
                 sent += length;
@@ -147,7 +162,7 @@ impl RepositoryClient {
             }
         }
         match self.commit(upload, digest, size).await {
-            Ok(()) => self.check_stored(digest, size).await,
+            Ok(()) => self.check_stored(digest, size, Modes::loses_chunks).await,
             Err(Error { kind: ErrorKind::Status { status, message, .. }, request, registry })
                 if complaint(status, &message) == Some(Complaint::TooSmall)
                     && modes.refused_chunk(smallest, Complaint::TooSmall) =>
@@ -188,12 +203,7 @@ impl RepositoryClient {
                 }
                 Err(error) => error,
             };
-            let Some(pause) = pauses.next().filter(|_| error.is_worth_repeating() && self.patience.spend()) else {
-                return Err(error);
-            };
-            let pause = error.retry_after().unwrap_or(pause);
-            warn_again(&error, pause);
-            tokio::time::sleep(pause).await;
+            self.pause(&(Kind::BlobWrite, Method::PATCH), &upload.url, &error, &mut pauses).await?;
             let (answer, reached) = self.status(upload).await.ok_or_else(|| error.clone())?;
             *upload = self.go_on(upload.clone(), &answer)?;
             match reached {
@@ -216,15 +226,43 @@ impl RepositoryClient {
     async fn commit(&self, upload: Upload, digest: &Digest, size: u64) -> Result<(), Error> {
         let url = upload.commit_url(digest);
         let headers = HeaderMap::from_iter([(CONTENT_TYPE, OCTETS), (CONTENT_LENGTH, HeaderValue::from(0))]);
-        let mut renewals = 0;
+        let (mut pauses, mut renewals) = (backoff(TRIES), 0);
         let result = loop {
-            match self.part(Method::PUT, &url, &headers, None, &Progress::ended()).await {
+            let answer = self.part(Method::PUT, &url, &headers, None, &Progress::ended()).await;
+            match answer.and_then(|answer| self.check_committed(&url, digest, &answer)) {
                 Err(error) if error.kind == ErrorKind::TokenExpired && renewals < RENEWALS => renewals += 1,
-                Err(error) => break Err(error),
-                Ok(answer) => break self.check_committed(&url, digest, &answer),
+                // The bytes are there: it is only asked too much at once.
+                Err(error) if error.is_overload() => {
+                    let turn = (Kind::BlobWrite, Method::PUT);
+                    if let Err(error) = self.pause(&turn, &url, &error, &mut pauses).await {
+                        break Err(error);
+                    }
+                }
+                result => break result,
             }
         };
         self.unless_committed(digest, size, &LOOKS, result).await
+    }
+
+    /// Waits before a part is sent again, for as long as the registry asks for; or says that it is not worth it.
+    async fn pause(
+        &self,
+        turn: &Turn,
+        url: &Url,
+        error: &Error,
+        pauses: &mut impl Iterator<Item = Duration>,
+    ) -> Result<(), Error> {
+        let error = self.judged(turn, error.clone());
+        let Some(pause) = pauses.next().filter(|_| error.is_worth_repeating() && self.patience.spend()) else {
+            return Err(error);
+        };
+        if error.is_overload() {
+            // There is a hold on all requests of this kind, which has been told.
+            return self.wait_turn(turn, url).await;
+        }
+        warn_again(&error, pause);
+        tokio::time::sleep(pause).await;
+        Ok(())
     }
 
     /// Sends one request of an upload as it is, once. Any answer is given but one that a new token would change.
@@ -301,11 +339,11 @@ impl RepositoryClient {
         Err(error)
     }
 
-    /// Registries were seen to keep nothing but the last chunk, under the whole blob's digest.
-    async fn check_stored(&self, digest: &Digest, size: u64) -> Result<(), Error> {
+    /// Registries were seen to keep nothing but the last chunk, under the whole blob's digest. Then that is no way here.
+    async fn check_stored(&self, digest: &Digest, size: u64, no_way: impl Fn(&Modes)) -> Result<(), Error> {
         match self.stored(digest).await {
             Ok((_, Stored::Sized(found))) if found != size => {
-                self.client.modes.loses_chunks();
+                no_way(&self.client.modes);
                 let url = self.blob_url(digest).await?;
                 let kind = ErrorKind::WrongSize { expected: size, found };
                 Err(self.error(&Method::HEAD, &url, kind))
@@ -326,11 +364,12 @@ fn may_follow_a_commit(status: StatusCode) -> bool {
 fn complaint(status: StatusCode, message: &str) -> Option<Complaint> {
     const LARGE: [&str; 4] = ["too large", "exceed", "maximum", "at most"];
     const SMALL: [&str; 4] = ["too small", "toosmall", "at least", "minimum"];
+    let text = message.to_ascii_lowercase();
     match status.as_u16() {
         // Some say so of what exceeds a quota, which no portion changes.
-        413 => (!message.to_ascii_lowercase().contains("quota")).then_some(Complaint::TooLarge),
+        _ if text.contains("quota") || text.contains("limitexceeded") => None,
+        413 => Some(Complaint::TooLarge),
         400 | 416 => {
-            let text = message.to_ascii_lowercase();
             let says = |words: [&str; 4]| words.iter().any(|word| text.contains(word));
             match () {
                 () if says(SMALL) => Some(Complaint::TooSmall),
@@ -398,5 +437,6 @@ mod tests {
         let of_ecr = "InvalidLayerPart: Layer parts must be at least 5242880 bytes";
         assert_eq!(judge(400, of_ecr), Some(Complaint::TooSmall));
         assert_eq!((judge(403, "quota exceeded"), judge(413, "Quota exceeded")), (None, None));
+        assert_eq!(judge(400, "LimitExceededException: the storage would exceed its maximum"), None);
     }
 }

@@ -207,3 +207,45 @@ async fn damage_is_not_committed_in_any_portion() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_stream_that_fails_is_not_committed() {
+    let destination = profiles::length_checking_front(MIB).start().await;
+    let failed = destination.on(Kind::UploadChunk.once(), Answer::status(502));
+    copy(3 * MIB, &destination).await;
+    assert_eq!(failed.hits(), 1);
+    let commits = destination.requests_of(Kind::UploadFinish.filter(|put| put.received == 0));
+    assert_eq!(commits.iter().map(|put| put.status).collect::<Vec<_>>(), [Some(201)]);
+}
+
+#[tokio::test]
+async fn what_has_all_bytes_is_not_sent_again_because_its_end_comes_too_fast() {
+    let destination = profiles::length_checking_front(MIB).start().await;
+    let end = Kind::UploadFinish.filter(|put| put.header("content-length") == Some("0"));
+    let refused = destination.on(end.times(2), Answer::status(429).header("retry-after", "1"));
+    copy(3 * MIB, &destination).await;
+    assert_eq!((refused.hits(), destination.count(Kind::UploadChunk)), (2, 1));
+}
+
+#[tokio::test]
+async fn a_chunk_is_not_waited_for_longer_than_anything_else() {
+    let destination = profiles::nginx(MIB).start().await;
+    let chunk = Kind::UploadChunk.filter(|request| request.header("content-range").is_some());
+    destination.on(chunk, Answer::status(503).header("retry-after", "7200"));
+    let (source, migration) = image_of(3 * MIB, &destination).await;
+    let outcome = migration.run().await;
+    outcome.assert_failures(1, 1, 0);
+    let to = format!("{}/moved/app:1.0", destination.host());
+    outcome.assert_failed(&source.reference("team/app", "1.0"), &to, &["503"]);
+}
+
+#[tokio::test]
+async fn failures_of_chunks_do_not_add_up_while_others_are_taken() {
+    let destination = profiles::nginx(100_000).start().await;
+    // Those that are too large come first: 2 MiB, 1 MiB, ... 128 KiB.
+    let small = || Kind::UploadChunk.filter(|patch| patch.header("content-length") == Some("65536"));
+    let failed: Vec<_> = (0..8).map(|n| destination.on(small().nth(2 * n + 1), Answer::status(500))).collect();
+    let (source, _) = copy(MIB, &destination).await;
+    assert_eq!(failed.iter().map(|hook| hook.hits()).sum::<u64>(), 8);
+    assert_eq!(source.count(Kind::BlobGet), 1 + 3, "it was begun anew");
+}
