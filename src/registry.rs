@@ -6,6 +6,7 @@
 //! | file | holds |
 //! | --- | --- |
 //! | `http` | one hop of HTTP, redirects, bounded answers |
+//! | `streams` | the connections by which blobs come |
 //! | `exchange` | a small request: permit, token, time limit, tries |
 //! | `pace` | how fast a registry is asked |
 //! | `credentials`, `helper` | who we are, and where that is kept |
@@ -43,6 +44,7 @@ mod reach;
 mod realm;
 mod referrers;
 mod session;
+mod streams;
 mod tags;
 pub mod tls;
 mod token;

@@ -15,13 +15,16 @@ use super::error::{self, ErrorKind};
 use super::pace::RateLimit;
 use super::probe::base;
 use super::reach::{self, Reach};
+use super::streams::{Proxies, Streams};
 use super::tls::{self, Tls, Trust};
 use crate::reference::Registry;
 
+/// How this program calls itself.
+pub(super) const AGENT: &str = concat!("image-migrator/", env!("CARGO_PKG_VERSION"));
 /// Time to connect, TLS included.
-const CONNECT: Duration = Duration::from_secs(15);
+pub(super) const CONNECT: Duration = Duration::from_secs(15);
 /// Idle connections are dropped before the balancers in front of registries do it (60 s and more).
-const IDLE: Duration = Duration::from_secs(25);
+pub(super) const IDLE: Duration = Duration::from_secs(25);
 const MAX_REDIRECTS: usize = 10;
 /// Most bytes of an answer whose body says nothing of use, or why not.
 pub(super) const SHORT: usize = 64 << 10;
@@ -37,29 +40,18 @@ pub(super) struct Http {
     /// From registries that have an authority of their own to where they lead: it often vouches for their token server
     /// and storage as well.
     led: HashMap<Registry, Clients>,
+    proxies: Proxies,
 }
 
 /// Clients that trust alike.
 #[derive(Clone)]
 struct Clients {
-    requests: Pair,
-    streams: Pair,
-}
-
-#[derive(Clone)]
-struct Pair {
     /// Through the proxies of the environment.
     proxied: Client,
     /// To this machine: no proxy knows its loopback addresses.
     direct: Client,
-}
-
-/// What a connection is for. One that blobs come through has a buffer of up to 400 KiB from then on, which it keeps
-/// while it waits for its next use: if they took any connection, soon all would have such buffers.
-#[derive(Clone, Copy)]
-enum Purpose {
-    Requests,
-    Streams,
+    /// For blobs, where no proxy is between.
+    streams: Streams,
 }
 
 impl Http {
@@ -82,18 +74,18 @@ impl Http {
             let authorities = Tls { identity: None, ..tls.clone() };
             led.insert(registry.clone(), clients(&authorities, Trust::Vouched)?);
         }
-        Ok(Self { strict, hosts, led })
+        Ok(Self { strict, hosts, led, proxies: Proxies::of_system() })
     }
 
-    fn client(&self, registry: &Registry, purpose: Purpose, url: &Url) -> &Client {
+    fn clients(&self, registry: &Registry, url: &Url) -> &Clients {
         let own = host_and_port(url).and_then(|key| self.hosts.get(&key));
-        let clients = own.or_else(|| self.led.get(registry)).unwrap_or(&self.strict);
-        let pair = match purpose {
-            Purpose::Requests => &clients.requests,
-            Purpose::Streams => &clients.streams,
-        };
-        if reach::reach(url) == Reach::Machine { &pair.direct } else { &pair.proxied }
+        own.or_else(|| self.led.get(registry)).unwrap_or(&self.strict)
     }
+}
+
+/// Whether it leads to this machine, to which no proxy is asked.
+fn is_here(url: &Url) -> bool {
+    reach::reach(url) == Reach::Machine
 }
 
 /// What a URL says of the host it leads to.
@@ -112,16 +104,10 @@ pub enum SetupError {
 
 impl Clients {
     fn new(tls: &rustls::ClientConfig) -> Result<Self, SetupError> {
-        Ok(Self { requests: Pair::new(tls)?, streams: Pair::new(tls)? })
-    }
-}
-
-impl Pair {
-    fn new(tls: &rustls::ClientConfig) -> Result<Self, SetupError> {
         let builder = || {
             Client::builder()
                 .tls_backend_preconfigured(tls.clone())
-                .user_agent(concat!("image-migrator/", env!("CARGO_PKG_VERSION")))
+                .user_agent(AGENT)
                 .redirect(Policy::none())
                 .referer(false)
                 .connect_timeout(CONNECT)
@@ -129,7 +115,7 @@ impl Pair {
                 // One connection a transfer: no flow-control window shared between blobs.
                 .http1_only()
         };
-        Ok(Self { proxied: builder().build()?, direct: builder().no_proxy().build()? })
+        Ok(Self { proxied: builder().build()?, direct: builder().no_proxy().build()?, streams: Streams::new(tls) })
     }
 }
 
@@ -138,26 +124,33 @@ impl Pair {
 pub(super) struct Transport {
     http: Arc<Http>,
     registry: Registry,
-    purpose: Purpose,
+    /// Whether the answers are read as streams.
+    streams: bool,
 }
 
 impl Transport {
     pub fn new(http: Arc<Http>, registry: Registry) -> Self {
-        Self { http, registry, purpose: Purpose::Requests }
+        Self { http, registry, streams: false }
     }
 
     /// The same for answers that are read as streams.
     pub fn of_streams(&self) -> Self {
-        Self { purpose: Purpose::Streams, ..self.clone() }
+        Self { streams: true, ..self.clone() }
     }
 
     /// Sends one request and gives the answer's head; its body is still to come.
     pub async fn execute(&self, request: Request) -> Result<Response, reqwest::Error> {
-        self.http.client(&self.registry, self.purpose, request.url()).execute(request).await
+        let clients = self.http.clients(&self.registry, request.url());
+        let client = if is_here(request.url()) { &clients.direct } else { &clients.proxied };
+        client.execute(request).await
     }
 
     /// As `execute`, with the error as we tell it.
     pub async fn send(&self, request: Request) -> Result<Response, ErrorKind> {
+        let url = request.url();
+        if self.streams && (is_here(url) || !self.http.proxies.are_for(url)) {
+            return self.http.clients(&self.registry, url).streams.send(request).await;
+        }
         Ok(self.execute(request).await?)
     }
 

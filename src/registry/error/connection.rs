@@ -1,14 +1,19 @@
 //! What went wrong with a connection, as the libraries below tell it.
 
-use std::error::Error as _;
-
 use super::ErrorKind;
 use crate::registry::foreign::one_line;
 
 impl From<reqwest::Error> for ErrorKind {
     fn from(error: reqwest::Error) -> Self {
+        Self::of_connection(&error, error.is_connect())
+    }
+}
+
+impl ErrorKind {
+    /// What `error` says. `is_connect` if no connection came about.
+    pub(in crate::registry) fn of_connection(error: Source<'_>, is_connect: bool) -> Self {
         use rustls::AlertDescription as Alert;
-        match tls_error(&error) {
+        match tls_error(error) {
             Some(rustls::Error::InvalidCertificate(defect)) => Self::Untrusted {
                 reason: certificate(defect),
                 unknown_issuer: matches!(
@@ -16,7 +21,7 @@ impl From<reqwest::Error> for ErrorKind {
                     rustls::CertificateError::UnknownIssuer | rustls::CertificateError::Other(_)
                 ),
             },
-            Some(rustls::Error::InvalidMessage(_)) if error.is_connect() => Self::NotTls,
+            Some(rustls::Error::InvalidMessage(_)) if is_connect => Self::NotTls,
             // Of our certificate it can be said only after the handshake, in answer to the request (RFC 8446, 4.4.2).
             Some(rustls::Error::AlertReceived(
                 alert @ (Alert::CertificateRequired
@@ -27,11 +32,11 @@ impl From<reqwest::Error> for ErrorKind {
                 | Alert::UnsupportedCertificate),
             )) => Self::CertificateNeeded { alert: format!("{alert:?}") },
             // Headers without end, or no HTTP at all: asking again would bring the same.
-            _ if is_no_http(&error) => {
-                Self::Malformed { reason: format!("no HTTP as it is read: {}", innermost(&error)) }
+            _ if is_no_http(error) => {
+                Self::Malformed { reason: format!("no HTTP as it is read: {}", innermost(error)) }
             }
-            _ if error.is_connect() => Self::Unreachable { reason: innermost(&error) },
-            _ => Self::Broken { reason: innermost(&error) },
+            _ if is_connect => Self::Unreachable { reason: innermost(error) },
+            _ => Self::Broken { reason: innermost(error) },
         }
     }
 }
@@ -84,7 +89,7 @@ fn sources<'a>(error: Source<'a>) -> impl Iterator<Item = Source<'a>> {
 }
 
 /// The last link of the chain says what happened; those before it only where.
-fn innermost(error: &reqwest::Error) -> String {
+fn innermost(error: Source<'_>) -> String {
     let last = sources(error).last().map(ToString::to_string).unwrap_or_default();
     match error.source() {
         // Without a cause the text holds the URL, query and all.

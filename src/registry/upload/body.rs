@@ -19,8 +19,8 @@ use crate::shared::lock;
 const COMMIT: Duration = Duration::from_secs(600);
 /// Bytes in memory are handed over in pieces of this size, so that it is seen when nobody takes them.
 const PIECE: usize = 64 << 10;
-/// Bytes that may wait to be written to the connection. The one chunk that goes beyond may be of 400 KiB, as hyper reads
-/// them, and without this bound hyper would hold several; what keeps the connection busy is in the socket's buffer.
+/// Bytes that may wait to be written to the connection, but for the one part that goes beyond. Without this bound hyper
+/// would hold several; what keeps the connection busy is in the socket's buffer.
 const UNSENT: usize = 128 << 10;
 
 /// What the body of an upload is doing.

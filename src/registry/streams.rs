@@ -1,0 +1,89 @@
+//! The connections by which blobs come.
+//!
+//! hyper reads as much of an answer at once as has arrived, up to 400 KiB, keeps a buffer of that size for each
+//! connection, and reads one such part ahead. With 64 workers that alone is more memory than all the rest; and reqwest
+//! has no way to say how much. So blobs are read by hyper's own client, on which reqwest is built; but not through a
+//! proxy, which is reqwest's matter.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Empty;
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::{Client, Error};
+use hyper_util::client::proxy::matcher::Matcher;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use reqwest::header::{HeaderValue, USER_AGENT};
+use reqwest::{Body, Request, Response, ResponseBuilderExt as _};
+
+use super::error::ErrorKind;
+use super::http::{AGENT, CONNECT, IDLE};
+
+/// Most bytes that are read at once, and longest head of an answer.
+const READ: usize = 64 << 10;
+/// How often it is seen whether an idle connection still stands, and after how many times without answer it does not.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+const PROBES: u32 = 3;
+
+/// Requests without body whose answers are read as they come.
+#[derive(Clone)]
+pub(super) struct Streams {
+    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+}
+
+impl Streams {
+    pub fn new(tls: &rustls::ClientConfig) -> Self {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(CONNECT));
+        tcp.set_keepalive(Some(KEEPALIVE));
+        tcp.set_keepalive_interval(Some(KEEPALIVE));
+        tcp.set_keepalive_retries(Some(PROBES));
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE)
+            .http1_max_buf_size(READ)
+            .build(HttpsConnector::from((tcp, tls.clone())));
+        Self { client }
+    }
+
+    /// Sends a request and gives the answer's head; its body is still to come.
+    pub async fn send(&self, request: Request) -> Result<Response, ErrorKind> {
+        let url = request.url().clone();
+        let malformed = |reason: String| ErrorKind::Malformed { reason };
+        let request = http::Request::try_from(request)?;
+        let (mut head, _) = request.into_parts();
+        head.headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+        let answer = self.client.request(http::Request::from_parts(head, Empty::new())).await?;
+        let (head, body) = answer.into_parts();
+        let mut answer = http::Response::builder()
+            .status(head.status)
+            .url(url)
+            .body(Body::wrap(body))
+            .map_err(|error| malformed(error.to_string()))?;
+        *answer.headers_mut() = head.headers;
+        Ok(answer.into())
+    }
+}
+
+/// Which hosts are behind a proxy, by the environment.
+pub(super) struct Proxies(Matcher);
+
+impl Proxies {
+    pub fn of_system() -> Self {
+        Self(Matcher::from_system())
+    }
+
+    pub fn are_for(&self, url: &url::Url) -> bool {
+        url.as_str().parse().is_ok_and(|uri| self.0.intercept(&uri).is_some())
+    }
+}
+
+impl From<Error> for ErrorKind {
+    fn from(error: Error) -> Self {
+        let is_connect = error.is_connect();
+        Self::of_connection(&error, is_connect)
+    }
+}
