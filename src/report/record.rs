@@ -8,7 +8,7 @@
 //!   "version": "0.1.0",
 //!   "started": "2026-03-01T22:00:00.000Z",
 //!   "seconds": 123.456,
-//!   "summary": {"images":1,"failed":0,"notGenerated":0,"copied":1,"upToDate":0,"skipped":0,"cancelled":0, ...},
+//!   "summary": {"images":1,"failed":0,"notGenerated":0,"copied":1,"planned":0,"upToDate":0,"skipped":0,"cancelled":0, ...},
 //!   "rules": [],
 //!   "images": [
 //!     {"source":"quay.io/a/b:1","destination":"swr.example.com/a/b:1","sourceDigest":"sha256:…", ...}
@@ -55,8 +55,9 @@ pub struct Document {
 }
 
 /// The numbers of a run. Those of images count records; those of blobs and bytes count what was really done, also for
-/// images that failed. What was moved and mounted is the sum of what the images of the run have, always; `blobsPresent`
-/// counts a blob once for a repository, where each image that needs it has it.
+/// images that failed, or what a dry run says would be done. The blobs that were moved and mounted and the bytes that were
+/// moved are the sums of what the images of the run have, always; `blobsPresent` counts a blob once for a repository,
+/// where each image that needs it has it. Of a dry run `bytesMounted` and `blobsPresent` are not known, and 0.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Summary {
@@ -66,6 +67,9 @@ pub struct Summary {
     /// Rules of which some or all tasks could not be generated.
     pub not_generated: u64,
     pub copied: u64,
+    /// Those that a dry run would copy.
+    #[serde(default)]
+    pub planned: u64,
     pub up_to_date: u64,
     pub skipped: u64,
     pub cancelled: u64,
@@ -169,6 +173,7 @@ impl Summary {
         let count = |outcome| images.iter().filter(|image| image.result == outcome).count() as u64;
         self.images = images.len() as u64;
         self.copied = count(Outcome::Copied);
+        self.planned = count(Outcome::Planned);
         self.up_to_date = count(Outcome::UpToDate);
         self.skipped = count(Outcome::Skipped);
         self.cancelled = count(Outcome::Cancelled);

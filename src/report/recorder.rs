@@ -105,7 +105,7 @@ impl Listener for Recorder {
     fn hear(&self, event: &Event) {
         let now = self.began.elapsed();
         match event {
-            Event::ImageStarted { source, destination } => {
+            Event::ImageStarted { source, destination } | Event::LookStarted { source, destination } => {
                 let mut state = self.lock();
                 let entry = state.images.entry(destination.clone()).or_insert_with(|| Entry {
                     began: now,
@@ -130,15 +130,22 @@ impl Listener for Recorder {
                     // Told as a failure.
                     Prospect::Fails(_) => return,
                 };
-                self.lock().looked_at(source, destination, facts, |image| {
-                    let BlobCounts { moved, bytes_moved, mounted, present } = facts.blobs;
+                let BlobCounts { moved, bytes_moved, mounted, present } = facts.blobs;
+                let mut state = self.lock();
+                state.totals.add_blobs(&Summary {
+                    blobs_moved: moved,
+                    bytes_moved,
+                    blobs_mounted: mounted,
+                    ..Summary::default()
+                });
+                state.planned(source, destination, facts, |image| {
                     (image.blobs_moved, image.bytes_moved) = (moved, bytes_moved);
                     (image.blobs_mounted, image.blobs_present) = (mounted, present);
                     image.succeed(outcome);
                 });
             }
-            Event::ImageVerified { source, destination, verdict, facts } => {
-                self.lock().looked_at(source, destination, facts, |image| image.judge(verdict));
+            Event::ImageVerified { destination, verdict, facts, .. } => {
+                self.lock().ended(destination, now, facts, |image| image.judge(verdict));
             }
             Event::ImageFailed { destination, failure, facts, .. } => {
                 self.lock().ended(destination, now, facts, |image| image.fail(failure));
@@ -188,8 +195,8 @@ impl State {
         end(&mut entry.image);
     }
 
-    /// Notes what was found of an image that is only looked at.
-    fn looked_at(&mut self, source: &Reference, destination: &Reference, facts: &Facts, end: impl FnOnce(&mut Image)) {
+    /// Notes what would become of an image, which is not begun.
+    fn planned(&mut self, source: &Reference, destination: &Reference, facts: &Facts, end: impl FnOnce(&mut Image)) {
         let entry = self.images.entry(destination.clone()).or_insert_with(|| Entry {
             began: Duration::ZERO,
             blobs: 0,
@@ -402,6 +409,50 @@ mod tests {
         let Summary { images, failed, cancelled, copied, not_generated, .. } = document.summary;
         assert_eq!((images, failed, cancelled, copied, not_generated), (3, 2, 2, 1, 1));
         assert_eq!(document.images[0].attempts, 0);
+    }
+
+    #[test]
+    fn a_look_is_begun_like_a_copy() {
+        let recorder = Recorder::new(0);
+        let (source, destination) = (reference("s.io/a"), reference("d.io/a"));
+        let begun = || Event::LookStarted { source: source.clone(), destination: destination.clone() };
+        let broken = Failure { category: Category::Network, ..Failure::internal("test") };
+        let found = Event::ImageVerified {
+            source: source.clone(),
+            destination: destination.clone(),
+            verdict: Verdict::Missing,
+            facts: Facts::default(),
+        };
+        for event in [begun(), failed("a", broken, Facts::default()), begun(), found] {
+            recorder.hear(&event);
+        }
+        let ending = Ending { images: 1, failed_images: vec![], failed_rules: vec![], rules_again: vec![] };
+        let document = recorder.document(&ending, vec![], None);
+        let [image] = document.images.as_slice() else { panic!("{document:?}") };
+        assert_eq!((image.result, image.attempts), (Outcome::Failed, 2));
+        assert!(image.started.is_some(), "what was found later counts more than what was found before");
+    }
+
+    #[test]
+    fn sums_are_those_of_the_images_also_of_a_dry_run() {
+        let recorder = Recorder::new(0);
+        for (name, prospect) in [("a", Prospect::Copy), ("b", Prospect::Copy), ("c", Prospect::UpToDate)] {
+            recorder.hear(&Event::ImagePlanned {
+                source: reference(&format!("s.io/{name}")),
+                destination: reference(&format!("d.io/{name}")),
+                prospect,
+                referrers: 0,
+                facts: facts(2, 1, 4),
+            });
+        }
+        let ending = Ending { images: 3, failed_images: vec![], failed_rules: vec![], rules_again: vec![] };
+        let Document { images, summary, .. } = recorder.document(&ending, vec![], None);
+        assert_eq!((summary.planned, summary.up_to_date, summary.copied), (2, 1, 0));
+        let sum = |of: fn(&Image) -> u64| images.iter().map(of).sum::<u64>();
+        assert_eq!((summary.bytes_moved, sum(|image| image.bytes_moved)), (60, 60));
+        assert_eq!((summary.blobs_moved, sum(|image| image.blobs_moved)), (6, 6));
+        assert_eq!((summary.blobs_mounted, sum(|image| image.blobs_mounted)), (3, 3));
+        assert!(images.iter().all(|image| image.started.is_none()), "nothing was begun");
     }
 
     #[test]
