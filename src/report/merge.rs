@@ -2,11 +2,13 @@
 //!
 //! - An image counts once. Of several records of it the one that was begun last counts; one of an image that was not
 //!   reached counts only if there is no other, for it says nothing of the destination.
-//! - A rule counts once, by its source and destination. One that failed in any of the reports has failed: no report says
+//! - A rule counts once, by its source and destination; one that stands twice in a file is two. One that failed in any of the reports has failed: no report says
 //!   that another had the same rule.
 //! - Blobs and bytes are summed, since all of them were moved. Times are laid side by side by their clocks.
-//! - Shards that are missing are [`missing`]: the whole is not there without them.
+//! - Shards that are missing are [`missing`]: the whole is not there without them. A report of no shard, as that of a
+//!   repetition, does not stand for them: what was left to it is not known.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
@@ -22,9 +24,9 @@ pub fn merge(mut documents: Vec<Document>) -> Document {
     let mut seconds: f64 = 0.0;
     let mut summary = Summary::default();
     let mut traffic = Traffic::default();
-    let (mut covered, mut is_whole) = (BTreeSet::new(), false);
+    let mut covered = BTreeSet::new();
     let mut rules: Vec<Rule> = Vec::new();
-    let mut known_rules: HashMap<(String, String), usize> = HashMap::new();
+    let mut known_rules: HashMap<(String, String, usize), usize> = HashMap::new();
     let mut images: BTreeMap<(String, String), Image> = BTreeMap::new();
     for (number, document) in documents.into_iter().enumerate() {
         let later = document.started.0.duration_since(started.0).unwrap_or(Duration::ZERO);
@@ -36,16 +38,19 @@ pub fn merge(mut documents: Vec<Document>) -> Document {
             _ => format!("#{}", number + 1),
         };
         traffic.add(document.traffic, record::seconds(later), &name);
-        is_whole |= document.shards.is_empty();
         covered.extend(document.shards);
+        let mut seen: HashMap<(String, String), usize> = HashMap::new();
         for rule in document.rules {
-            match known_rules.get(&(rule.source.clone(), rule.destination.clone())) {
-                Some(&known) => rules[known] = rule,
-                None => {
-                    known_rules.insert((rule.source.clone(), rule.destination.clone()), rules.len());
+            let (source, destination) = (rule.source.clone(), rule.destination.clone());
+            let nth = seen.entry((source.clone(), destination.clone())).or_default();
+            match known_rules.entry((source, destination, *nth)) {
+                Entry::Occupied(known) => rules[*known.get()] = rule,
+                Entry::Vacant(place) => {
+                    place.insert(rules.len());
                     rules.push(rule);
                 }
             }
+            *nth += 1;
         }
         for image in document.images {
             let name = (image.source.clone(), image.destination.clone());
@@ -59,7 +64,7 @@ pub fn merge(mut documents: Vec<Document>) -> Document {
     traffic.finish();
     let images: Vec<Image> = images.into_values().collect();
     summary.count(&images, &rules);
-    let shards = if is_whole || is_complete(&covered) { Vec::new() } else { covered.into_iter().collect() };
+    let shards = if is_complete(&covered) { Vec::new() } else { covered.into_iter().collect() };
     let version = env!("CARGO_PKG_VERSION").to_owned();
     Document { schema: Schema, version, started, seconds, shards, summary, rules, images, traffic }
 }
@@ -151,6 +156,18 @@ mod tests {
         assert_eq!(missing(&part), [Shard { count: 3, index: 1 }]);
         let whole = merge(vec![part, shard(1, 3)]);
         assert_eq!((missing(&whole), whole.shards), (vec![], vec![]));
-        assert_eq!(missing(&merge(vec![shard(0, 2), document()])), []);
+        let repeated = merge(vec![shard(0, 2), document()]);
+        assert_eq!(missing(&repeated), [Shard { count: 2, index: 1 }], "a repetition is not the rest");
+        assert_eq!(missing(&merge(vec![document(), document()])), []);
+    }
+
+    #[test]
+    fn a_rule_that_stands_twice_is_two() {
+        let mut twice = document();
+        twice.rules.push(Rule { reason: "second".to_owned(), ..twice.rules[0].clone() });
+        assert_eq!(merge(vec![twice.clone()]).summary.not_generated, 2);
+        let whole = merge(vec![document(), twice]);
+        let reasons: Vec<&str> = whole.rules.iter().map(|rule| rule.reason.as_str()).collect();
+        assert_eq!(reasons, ["no default", "second"]);
     }
 }
