@@ -96,14 +96,14 @@ impl<'a> Planner<'a> {
         self.rules.iter().enumerate().filter(matters).map(|(_, rule)| rule).collect()
     }
 
-    /// Whether another try may generate what failed.
+    /// Whether another try may generate what failed, or what waits for it. What failed of another shard is that one's.
     pub fn has_retriable(&self) -> bool {
-        self.failures.values().any(|failure| !failure.is_final)
+        self.failures().any(|(_, failure)| !failure.is_final) || self.deferred.keys().any(|&index| self.is_own(index))
     }
 
     /// Whether another try may do better after some time.
     pub fn may_pass(&self) -> bool {
-        self.failures.values().any(|failure| !failure.is_final && failure.transient)
+        self.has_retriable() && self.failures.values().any(|failure| !failure.is_final && failure.transient)
     }
 
     /// The tasks of all rules, in their order. `last` if what fails will not be tried again.
