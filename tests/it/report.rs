@@ -5,7 +5,7 @@ use std::path::Path;
 use scriptable_registry::{Answer, Gate, Image, Index, Kind};
 use serde_json::{Value, json};
 
-use crate::support::{LARGE, Migration, large, small, summary, two_registries};
+use crate::support::{GENERATE, HANDLE, LARGE, Migration, large, small, summary, two_registries};
 
 fn read(migration: &Migration, name: &str) -> String {
     let path = migration.path(name);
@@ -406,5 +406,98 @@ async fn what_was_moved_for_an_image_that_failed_counts_to_it() {
         let images = report["images"].as_array().unwrap().iter();
         let sum: u64 = images.map(|image| image[field].as_u64().unwrap()).sum();
         assert_eq!(report["summary"][field], sum, "{field}");
+    }
+}
+
+#[tokio::test]
+async fn a_dry_run_is_no_migration_that_could_be_joined() {
+    let (source, destination) = two_registries().await;
+    for seed in 0..3 {
+        source.put("team/app", &format!("v{seed}"), &large(seed));
+    }
+    let plan = Migration::new()
+        .rule(format!("{}/team/app", source.host()), format!("{}/to/app", destination.host()))
+        .args(["--dry-run", "--report", "plan.json"]);
+    assert_eq!(plan.run().await.code, Some(0));
+    let planned = report(&plan, "plan.json");
+    let sums = &planned["summary"];
+    assert_eq!((&sums["planned"], &sums["copied"]), (&json!(3), &json!(0)));
+    for field in ["blobsMoved", "bytesMoved"] {
+        let images = planned["images"].as_array().unwrap().iter();
+        let sum: u64 = images.map(|image| image[field].as_u64().unwrap()).sum();
+        assert!(sum > 0 && sums[field] == sum, "{field}: {planned:#}");
+    }
+    let migration = merge(&[("plan.json", read(&plan, "plan.json"))], &["-o", "all.html"]);
+    migration.run().await.assert_refused(&["plan.json is the report of a dry run"]);
+    assert_eq!(migration.files(), ["plan.json"]);
+}
+
+#[tokio::test]
+async fn a_joined_report_replaces_no_other() {
+    let good = written(&[], &[], None);
+    let migration = merge(&[("a.json", good.clone()), ("b.json", good.clone())], &["-o", "./b.json"]);
+    migration.run().await.assert_refused(&["b.json is read and written"]);
+    assert_eq!(read(&migration, "b.json"), good);
+    let twice = merge(&[("a.json", good)], &["-o", "w.json", "-o", "./w.json"]);
+    twice.run().await.assert_refused(&["w.json is named for two things"]);
+}
+
+/// A repetition brings what one shard had left; that of another is still not there.
+#[tokio::test]
+async fn a_repetition_does_not_hide_a_shard_that_is_missing() {
+    let shard = written(&[image("a.io/a:1", "failed", Some("2026-03-01T22:00:01Z"))], &[], Some("0/2"));
+    let again = written(&[image("a.io/a:1", "copied", Some("2026-03-01T23:00:01Z"))], &[], None);
+    let outcome = merge(&[("0.json", shard), ("again.json", again)], &[]).run().await;
+    outcome.assert(1, &[&summary(1, 0, 0)]);
+    outcome.assert_line("warning: ", &["1 of the shards", "1/2"]);
+}
+
+#[tokio::test]
+async fn a_later_verification_counts_more_than_the_copy_before() {
+    let (source, destination) = two_registries().await;
+    source.put("app", "1", &small(1));
+    let rule = (source.reference("app", "1"), destination.reference("app", "1"));
+    let copied = Migration::new().rule(&rule.0, &rule.1).args(["--report", "r.json"]);
+    copied.run().await.assert_success(1);
+    destination.remove_manifest("app", "1");
+    let looked = Migration::with_default_retries().args(["verify", "--report", "r.json"]).rule(&rule.0, &rule.1);
+    assert_eq!(looked.run().await.code, Some(1));
+    let files = [("copied.json", read(&copied, "r.json")), ("looked.json", read(&looked, "r.json"))];
+    let outcome = merge(&files, &[]).run().await;
+    outcome.assert(1, &[&summary(1, 1, 0)]).assert_failed(&rule.0, &rule.1, &["it is missing"]);
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn lines_that_were_not_written_are_a_failure() {
+    let report = written(&[], &[], None);
+    for arguments in [["--dry-run"].as_slice(), &["verify"], &["--retries", "0"], &["report", "merge", "r.json"]] {
+        let migration = Migration::with_default_retries().images("{}").file("r.json", &report);
+        let outcome = migration.args(arguments.iter().copied()).stdout_to("/dev/full").run().await;
+        assert_eq!(outcome.code, Some(1), "{arguments:?}: {outcome}");
+        outcome.assert_line("error: standard output cannot be written: ", &["No space left"]);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_report_on_standard_output_follows_what_stands_there() {
+    let migration = Migration::new().images("{}").args(["--failed", "/dev/stdout"]).stdout_to("out.txt");
+    let outcome = migration.run().await;
+    assert_eq!(outcome.code, Some(0), "{outcome}");
+    assert_eq!(read(&migration, "out.txt"), format!("{GENERATE}\n{HANDLE}\n{}\n{{}}\n", summary(0, 0, 0)));
+}
+
+#[tokio::test]
+async fn a_path_cannot_move_what_is_shown() {
+    for arguments in [
+        ["--report", "no\u{1b}[31mb/x.json"],
+        ["--report", "no\u{1b}[31mb.txt"],
+        ["--failed", "no\u{1b}[31mb/x"],
+        ["--log", "no\u{1b}[31mb/x"],
+    ] {
+        let outcome = Migration::new().images("{}").args(arguments).run().await;
+        outcome.assert_refused(&["no\u{fffd}[31mb"]);
+        assert!(!outcome.stderr.contains('\u{1b}'), "{outcome}");
     }
 }
