@@ -78,6 +78,14 @@ impl<'a> Planner<'a> {
         own.map(|(&index, failure)| (&self.rules[index], failure))
     }
 
+    /// The rules whose tags were listed and of which all tasks were generated, in the order of the file.
+    pub fn listed(&self) -> impl Iterator<Item = &'a Rule> {
+        let whole = |(index, rule): &(usize, &Rule)| {
+            matches!(rule.images, Images::Listed { .. }) && self.is_own(*index) && !self.failures.contains_key(index)
+        };
+        self.rules.iter().enumerate().filter(whole).map(|(_, rule)| rule)
+    }
+
     fn is_own(&self, index: usize) -> bool {
         let source = self.rules[index].images.source();
         self.own.as_ref().is_none_or(|own| source.is_some_and(|source| own.contains(source)))

@@ -26,10 +26,9 @@ pub(super) struct ReportFlags {
 enum ReportCommand {
     /// Joins the reports of shards, or of a run and its repetitions, into one
     ///
-    /// Prints the summary line of the whole, and what failed on stderr. An image counts once, as it was last. A repetition
-    /// makes good images alone: a rule that could not be generated stays failed, since no report says that another had the
-    /// same rule; run all rules again to have a report without it. One file is enough, to make a page of a report:
-    /// image-migrator report merge report.json -o report.html
+    /// Prints the summary line of the whole, and what failed on stderr. An image counts once, as it was last, and
+    /// so does a rule whose tags were to be listed; one that could not be used, or that clashed, stays failed. One file is
+    /// enough, to make a page of a report: image-migrator report merge report.json -o report.html
     #[command(
         after_help = "Exit codes: 0 all images of all shards are there; 1 an image or a rule failed, a shard is \
                       missing, or a file could not be written; 2 wrong usage, or a file that is no report."
@@ -156,6 +155,7 @@ pub(super) fn invalid(rules: &[InvalidRule]) -> Vec<Rule> {
         place: rule.place.to_string(),
         source: rule.source.clone(),
         destination: rule.destination.clone(),
+        full_destination: None,
         invalid: true,
         category: Category::Config,
         reason: rule.reason.to_string(),

@@ -10,6 +10,7 @@
 //!   "seconds": 123.456,
 //!   "summary": {"images":1,"failed":0,"notGenerated":0,"copied":1,"planned":0,"upToDate":0,"skipped":0,"cancelled":0, ...},
 //!   "rules": [],
+//!   "listed": [{"source":"quay.io/a/b","destination":"swr.example.com/a/b"}],
 //!   "images": [
 //!     {"source":"quay.io/a/b:1","destination":"swr.example.com/a/b:1","sourceDigest":"sha256:…", ...}
 //!   ],
@@ -48,6 +49,10 @@ pub struct Document {
     pub summary: Summary,
     /// Those of which some or all tasks could not be generated, in the order of the file.
     pub rules: Vec<Rule>,
+    /// Those whose tags were listed and of which all tasks were generated. They make good what failed of the same rules in an
+    /// earlier report.
+    #[serde(default)]
+    pub listed: Vec<Listed>,
     /// Each image once, by source and destination.
     pub images: Vec<Image>,
     #[serde(default)]
@@ -91,10 +96,23 @@ pub struct Rule {
     pub source: String,
     /// As written; may be empty.
     pub destination: String,
+    /// As it means the same without defaults; not known if it could not be used.
+    #[serde(default)]
+    pub full_destination: Option<String>,
     /// Whether it could not be used at all; else it failed.
     pub invalid: bool,
     pub category: Category,
     pub reason: String,
+}
+
+/// A rule that was carried out as far as its tags go.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Listed {
+    /// As written.
+    pub source: String,
+    /// As it means the same without defaults.
+    pub destination: String,
 }
 
 /// One image: where it was to go, and what became of it.

@@ -103,8 +103,7 @@ mod tests {
         let ending = |remedies: &[Option<&str>]| Ending {
             images: 9,
             failed_images: remedies.iter().map(|remedy| missing(*remedy)).collect(),
-            rules_again: Vec::new(),
-            failed_rules: Vec::new(),
+            ..Ending::default()
         };
         let found = remedies(&ending(&[Some("make b"), None, Some("make a"), Some("make b")]));
         assert_eq!(found[1..], ["    make a", "    make b"]);
@@ -115,7 +114,7 @@ mod tests {
     #[test]
     fn failures_of_one_registry_and_kind_stand_together() {
         let rule = |place: &str| {
-            let rule = RuleText { place: place.to_owned(), source: "a.io/a".to_owned(), destination: String::new() };
+            let rule = RuleText { place: place.to_owned(), source: "a.io/a".to_owned(), ..RuleText::default() };
             FailedRule { rule, failure: failure("a.io", Category::Network) }
         };
         let ending = Ending {
@@ -127,7 +126,7 @@ mod tests {
                 image("s.io/a", "a.io", Category::Auth),
             ],
             failed_rules: vec![rule("images.json:9:1"), rule("images.json:10:1")],
-            rules_again: Vec::new(),
+            ..Ending::default()
         };
         let names: Vec<String> = failures(&ending.failed_rules, &ending.failed_images)
             .iter()
