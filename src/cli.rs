@@ -128,6 +128,10 @@ struct Cli {
 fn rate(text: &str) -> Result<NonZeroU64, String> {
     let invalid = || "expected a number of bytes such as 50M or 512Ki".to_owned();
     let bytes: ByteSize = text.parse().map_err(|_| invalid())?;
+    // Where all ends up that does not fit.
+    if bytes.as_u64() == u64::MAX {
+        return Err("that is more than can be counted".to_owned());
+    }
     NonZeroU64::new(bytes.as_u64()).ok_or_else(|| "at least one byte a second".to_owned())
 }
 

@@ -31,7 +31,7 @@ pub use file::FileError;
 pub use json::{Found, Hint, JsonError, Kind, Mismatch};
 pub use name::InvalidName;
 pub use place::{At, Place};
-pub use recorded::{NotOneImage, Recorded, RecordedError};
+pub use recorded::{NotOneImage, Recorded, RecordedError, SCHEMA as REPORT_SCHEMA};
 pub use rule::{Filter, Images, InvalidReason, InvalidRule, MissingDefault, Pair, Rule};
 pub use target::Target;
 
@@ -146,7 +146,7 @@ pub fn load_recorded(
     };
     let exposed = exposed(&auth, files);
     let document = Document::parse(&shown(report), file::read(report, "--against names the report")?)?;
-    let Recorded { rules, digests } = recorded::read(document.root(), &auth.hosts)?;
+    let Recorded { rules, digests, not_generated, shards } = recorded::read(document.root(), &auth.hosts)?;
     // The sources are not asked.
     let destinations = rules.iter().filter_map(|rule| rule.images.repositories().last());
     let (used, unused) = auth.unset.split_by_use(destinations);
@@ -154,8 +154,11 @@ pub fn load_recorded(
         return Err(ConfigError::Unset(used));
     }
     let unused = unused.iter().map(|variable| format!("{variable}; no image of the report uses this entry"));
-    let warnings = exposed.into_iter().chain(unused).collect();
-    Ok((Configuration { keyring: auth.keyring, rules, invalid: Vec::new(), warnings }, digests))
+    let part = (!shards.is_empty()).then(|| {
+        format!("{} is of shard {} alone: no image of the others is looked at", shown(report), shards.join(", "))
+    });
+    let warnings = exposed.into_iter().chain(part).chain(unused).collect();
+    Ok((Configuration { keyring: auth.keyring, rules, invalid: not_generated, warnings }, digests))
 }
 
 /// Reads and checks the rules alone, for who talks to no registry: of the credentials only the hosts matter.

@@ -341,13 +341,16 @@ pub struct Flight {
 }
 
 /// What is left of a migration when it has ended.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Ending {
     /// Image tasks that were generated, whatever became of them.
     pub images: usize,
     pub failed_images: Vec<FailedImage>,
     /// Rules of which some or all tasks could not be generated, in the order of the file.
     pub failed_rules: Vec<FailedRule>,
+    /// Source and full destination of the rules whose tags were listed and of which all tasks were generated, in the order
+    /// of the file.
+    pub listed_rules: Vec<(String, String)>,
     /// Source and destination of the rules to be given again to have what was not generated, in the order of the file:
     /// those whose tags could not be listed, and the earlier ones that go to the same repositories, so that what is
     /// theirs stays theirs. No clash is among them: running it again would cure nothing, and without the other rule
@@ -369,12 +372,14 @@ pub struct FailedRule {
 }
 
 /// A rule as it is written in its file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RuleText {
     /// `images.json:12:5`
     pub place: String,
     pub source: String,
     pub destination: String,
+    /// As it means the same without defaults.
+    pub full_destination: String,
 }
 
 impl fmt::Display for RuleText {

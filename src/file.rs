@@ -1,6 +1,6 @@
 //! Replacing a file whole: whoever reads it meanwhile, or after a crash, has the old one or the new one.
 
-use std::fs::Permissions;
+use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -16,18 +16,133 @@ pub enum Access {
     As(Permissions),
 }
 
+/// A file to be written, found to be possible before there is anything to write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target(PathBuf);
+
+/// Why a file cannot be written.
+#[derive(Debug, thiserror::Error)]
+pub enum Unwritable {
+    #[error("{} cannot be written: it is a directory", shown(.0))]
+    IsDirectory(PathBuf),
+    #[error("{} cannot be written: there is no directory {}", shown(.0), shown(.1))]
+    NoFolder(PathBuf, PathBuf),
+    #[error("{} cannot be written: {}", shown(.0), .1)]
+    Refused(PathBuf, io::Error),
+    #[error("it cannot be - (standard output); name a file")]
+    IsStdout,
+}
+
+impl Target {
+    pub fn new(path: &Path) -> Result<Self, Unwritable> {
+        if path.as_os_str() == "-" {
+            return Err(Unwritable::IsStdout);
+        }
+        if path.is_dir() || path.file_name().is_none() {
+            return Err(Unwritable::IsDirectory(path.to_owned()));
+        }
+        let refused = |error| Unwritable::Refused(path.to_owned(), error);
+        let place = match real(path) {
+            Ok(place) => place,
+            Err(_) if !folder(path).is_dir() => {
+                return Err(Unwritable::NoFolder(path.to_owned(), folder(path).to_owned()));
+            }
+            Err(error) => return Err(refused(error)),
+        };
+        if !is_stream(&place) {
+            // Only who makes a file there knows that it can be made.
+            temporary().tempfile_in(folder(&place)).map_err(plain).map_err(refused)?;
+        }
+        Ok(Self(path.to_owned()))
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// As [`write()`].
+    pub fn write(&self, access: Access, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+        write(&self.0, access, fill)
+    }
+}
+
+/// Puts what `fill` writes in the place of `path`. A link stays one: what it leads to is replaced. To a device, a pipe or
+/// what a process has open it is written: there is nothing to put in its place.
+pub fn write(path: &Path, access: Access, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let place = real(path)?;
+    if !is_stream(&place) {
+        return replace(&place, access, fill);
+    }
+    // A file may be behind it, with what others have written.
+    let mut writer = BufWriter::new(OpenOptions::new().append(true).open(&place)?);
+    fill(&mut writer)?;
+    writer.flush()
+}
+
+/// Whether both are the same file, which need not be there yet. Devices and pipes take whatever comes.
+pub fn is_same(one: &Path, other: &Path) -> bool {
+    let file = |path| real(path).ok().filter(|place| !is_stream(place));
+    file(one).is_some_and(|one| file(other) == Some(one))
+}
+
+/// Whether there is a file that would be replaced.
+pub fn is_replaced(path: &Path) -> bool {
+    real(path).is_ok_and(|place| place.is_file() && !is_stream(&place))
+}
+
+/// Where a path leads behind all links, whether or not there is anything yet. What a process has open is not followed: it
+/// is that which is meant, whatever its name was.
+fn real(path: &Path) -> io::Result<PathBuf> {
+    let mut path = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        let name = path.file_name().ok_or(io::ErrorKind::IsADirectory)?;
+        let place = folder(&path).canonicalize()?.join(name);
+        match fs::read_link(&place) {
+            Ok(target) if !is_open(&place) => path = folder(&place).join(target),
+            _ => return Ok(place),
+        }
+    }
+    Err(io::Error::other("too many links"))
+}
+
+/// As Linux allows.
+const MOST_LINKS: usize = 40;
+
+/// Whether a path names what a process has open: `/dev/stdout` leads there.
+fn is_open(place: &Path) -> bool {
+    place.starts_with("/proc") || place.starts_with("/dev/fd")
+}
+
+fn is_stream(place: &Path) -> bool {
+    is_open(place) || fs::metadata(place).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
+}
+
+fn temporary() -> tempfile::Builder<'static, 'static> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".image-migrator-");
+    builder
+}
+
+/// The error without the name of a temporary file, which nobody knows.
+fn plain(error: io::Error) -> io::Error {
+    // That the name follows is known from tempfile.
+    match error.to_string().split_once(" at path ") {
+        Some((cause, _)) => io::Error::new(error.kind(), cause),
+        None => error,
+    }
+}
+
 /// Puts a file with what `fill` writes in the place of `path`, which must not be a link. The new file is written beside it
 /// first.
 pub fn replace(path: &Path, access: Access, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".image-migrator-");
+    let mut builder = temporary();
     #[cfg(unix)]
     if let Access::Usual = access {
         use std::os::unix::fs::PermissionsExt as _;
         // Less what the umask takes away.
         builder.permissions(Permissions::from_mode(0o666));
     }
-    let mut temporary = builder.tempfile_in(folder(path))?;
+    let mut temporary = builder.tempfile_in(folder(path)).map_err(plain)?;
     if let Access::As(permissions) = access {
         temporary.as_file().set_permissions(permissions)?;
     }
@@ -71,10 +186,77 @@ fn sync_folder(_: &Path) -> io::Result<()> {
 
 #[cfg(all(test, unix))]
 mod tests {
-    use std::fs::{self, File};
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::fs::File;
+    use std::os::fd::AsRawFd as _;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     use super::*;
+
+    fn text(text: &'static str) -> impl FnOnce(&mut dyn Write) -> io::Result<()> {
+        move |writer| writer.write_all(text.as_bytes())
+    }
+
+    #[test]
+    fn a_file_is_written_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        write(&path, Access::Owner, text("old")).unwrap();
+        let failed = write(&path, Access::Owner, |writer| {
+            writer.write_all(&[b'x'; 1 << 20])?;
+            Err(io::Error::other("no space"))
+        });
+        assert_eq!(failed.unwrap_err().to_string(), "no space");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "old");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left behind");
+    }
+
+    #[test]
+    fn a_link_stays_one_also_to_what_is_not_there_yet() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::create_dir(path("sub")).unwrap();
+        symlink("sub/second", path("first")).unwrap();
+        symlink("../file", path("sub/second")).unwrap();
+        assert!(is_same(&path("first"), &path("file")) && is_same(&path("sub/second"), &path("sub/../file")));
+        assert!(!is_same(&path("first"), &path("other")));
+        for new in ["new", "newer"] {
+            Target::new(&path("first")).unwrap().write(Access::Owner, text(new)).unwrap();
+            assert!(path("first").is_symlink() && path("sub/second").is_symlink());
+            assert_eq!(fs::read_to_string(path("file")).unwrap(), new);
+        }
+        symlink("round", path("round")).unwrap();
+        assert!(matches!(Target::new(&path("round")).unwrap_err(), Unwritable::Refused(..)));
+    }
+
+    #[test]
+    fn what_a_process_has_open_is_written_to_and_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out.txt");
+        let mut open = File::create(&path).unwrap();
+        open.write_all(b"before\n").unwrap();
+        let link = folder.path().join("link");
+        symlink(format!("/dev/fd/{}", open.as_raw_fd()), &link).unwrap();
+        Target::new(&link).unwrap().write(Access::Owner, text("after\n")).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "before\nafter\n");
+        assert!(!is_same(&link, &path), "it takes whatever comes");
+        Target::new(Path::new("/dev/null")).unwrap().write(Access::Owner, text("new")).unwrap();
+        assert!(!fs::metadata("/dev/null").unwrap().is_file());
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_known_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        assert!(matches!(Target::new(folder.path()).unwrap_err(), Unwritable::IsDirectory(_)));
+        assert!(matches!(Target::new(Path::new("-")).unwrap_err(), Unwritable::IsStdout));
+        let error = Target::new(&path("no/r.json")).unwrap_err();
+        assert!(error.to_string().contains("r.json cannot be written: there is no directory "), "{error}");
+        // In which nobody makes files, whoever he is.
+        let error = Target::new(Path::new("/sys/r.json")).unwrap_err().to_string();
+        assert!(error.starts_with("/sys/r.json cannot be written: ") && !error.contains(".image-migrator"), "{error}");
+        assert!(Target::new(&path("r.json")).is_ok());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left behind");
+    }
 
     #[test]
     fn a_file_is_for_those_it_should_be_for() {

@@ -2,9 +2,9 @@
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
-use std::io;
-use std::path::Path;
-use std::sync::Arc;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Once};
 use std::time::SystemTime;
 
 use tracing::level_filters::LevelFilter;
@@ -18,6 +18,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer, registry};
 
+use crate::file::shown;
 use crate::report::{Console, PRINTED, SUMMARY};
 
 /// How log lines are written.
@@ -71,8 +72,39 @@ pub fn open(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
+/// A log file that says on the console, once, when it takes no more lines.
+pub struct LogFile {
+    file: File,
+    path: PathBuf,
+    console: Console,
+    told: Once,
+}
+
+impl LogFile {
+    /// `path` is what `file` is called.
+    pub fn new(file: File, path: &Path, console: Console) -> Self {
+        Self { file, path: path.to_owned(), console, told: Once::new() }
+    }
+}
+
+impl Write for &LogFile {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        let written = (&self.file).write(text);
+        if let Err(error) = &written {
+            let path = shown(&self.path);
+            let line = || format!("warning: the log file {path} cannot be written any more: {error}");
+            self.told.call_once(|| self.console.err(&line()));
+        }
+        written
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        (&self.file).flush()
+    }
+}
+
 /// Sends log lines to `file`; warnings also to the console, short.
-pub fn to_file(file: File, format: Format, levels: Levels, console: Console) {
+pub fn to_file(file: LogFile, format: Format, levels: Levels, console: Console) {
     // The file's layer comes first: fields formatted for the console would be reused in the file.
     let file = lines(Arc::new(file), format, levels.log, |_| true);
     registry().with(file).with(short(console, levels.console)).init();
@@ -105,7 +137,13 @@ where
     let base = layer().with_writer(writer).with_ansi(false).with_target(false).with_timer(Clock);
     match format {
         Format::Text => base.fmt_fields(DefaultFields::new()).with_filter(wanted).boxed(),
-        Format::Json => base.json().flatten_event(true).fmt_fields(JsonFields::new()).with_filter(wanted).boxed(),
+        Format::Json => base
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .fmt_fields(JsonFields::new())
+            .with_filter(wanted)
+            .boxed(),
     }
 }
 

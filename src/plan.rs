@@ -78,6 +78,14 @@ impl<'a> Planner<'a> {
         own.map(|(&index, failure)| (&self.rules[index], failure))
     }
 
+    /// The rules whose tags were listed and of which all tasks were generated, in the order of the file.
+    pub fn listed(&self) -> impl Iterator<Item = &'a Rule> {
+        let whole = |(index, rule): &(usize, &Rule)| {
+            matches!(rule.images, Images::Listed { .. }) && self.is_own(*index) && !self.failures.contains_key(index)
+        };
+        self.rules.iter().enumerate().filter(whole).map(|(_, rule)| rule)
+    }
+
     fn is_own(&self, index: usize) -> bool {
         let source = self.rules[index].images.source();
         self.own.as_ref().is_none_or(|own| source.is_some_and(|source| own.contains(source)))
@@ -96,14 +104,14 @@ impl<'a> Planner<'a> {
         self.rules.iter().enumerate().filter(matters).map(|(_, rule)| rule).collect()
     }
 
-    /// Whether another try may generate what failed.
+    /// Whether another try may generate what failed, or what waits for it. What failed of another shard is that one's.
     pub fn has_retriable(&self) -> bool {
-        self.failures.values().any(|failure| !failure.is_final)
+        self.failures().any(|(_, failure)| !failure.is_final) || self.deferred.keys().any(|&index| self.is_own(index))
     }
 
     /// Whether another try may do better after some time.
     pub fn may_pass(&self) -> bool {
-        self.failures.values().any(|failure| !failure.is_final && failure.transient)
+        self.has_retriable() && self.failures.values().any(|failure| !failure.is_final && failure.transient)
     }
 
     /// The tasks of all rules, in their order. `last` if what fails will not be tried again.

@@ -87,7 +87,7 @@ impl Report {
     /// Names what failed, once each, then what to create before the next run, then the totals, then the summary, which is
     /// the last line of output and log.
     pub fn finish(&self, ending: &Ending, invalid: usize) {
-        for (line, category) in text::failures(ending) {
+        for (line, category) in text::failures(&ending.failed_rules, &ending.failed_images) {
             log::failed(&line, category);
             self.console.err(&line);
         }

@@ -106,19 +106,21 @@ impl Rounds<'_> {
             .map(|(rule, failure)| {
                 let Rule { place, source, destination, .. } = rule;
                 let (source, destination) = (source.clone(), destination.clone());
+                let full_destination = rule.full_destination();
                 FailedRule {
-                    rule: RuleText { place: place.to_string(), source, destination },
+                    rule: RuleText { place: place.to_string(), source, destination, full_destination },
                     failure: failure.clone(),
                 }
             })
             .collect();
-        let again = planner.to_be_given_again();
-        let rules_again = again.iter().map(|rule| (rule.source.clone(), rule.full_destination())).collect();
+        let names = |rule: &Rule| (rule.source.clone(), rule.full_destination());
+        let listed_rules = planner.listed().map(names).collect();
+        let rules_again = planner.to_be_given_again().into_iter().map(names).collect();
         let failed_images = failed
             .into_iter()
             .map(|(Task { source, destination }, failure)| FailedImage { source, destination, failure })
             .collect();
-        Ending { images, failed_images, failed_rules, rules_again }
+        Ending { images, failed_images, failed_rules, listed_rules, rules_again }
     }
 }
 

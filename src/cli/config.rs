@@ -7,10 +7,11 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use super::migrate::{Stopped, say};
+use super::report::distinct;
 use super::{count, exit, signals};
 use crate::cluster::{self, Existing, Findings, Inventory, Patience, Wanted};
 use crate::config::Target;
-use crate::file::shown;
+use crate::file::{self, shown};
 
 /// Writes images.json from the images that the workloads of a Kubernetes cluster use.
 #[derive(Debug, Args)]
@@ -92,24 +93,14 @@ fn check(flags: &ConfigFlags) -> anyhow::Result<Settings> {
 
 /// That the files can be written, as far as that is known before there is anything to write.
 fn check_files(flags: &ConfigFlags) -> anyhow::Result<()> {
-    let files = [Some(&flags.output), flags.usage.as_ref(), flags.auth_skeleton.as_ref()];
-    for (index, file) in files.iter().enumerate() {
-        let Some(file) = file else { continue };
-        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        if file.is_dir() {
-            return Err(anyhow!("{} cannot be written: it is a directory", shown(file)));
-        }
-        if !folder.is_dir() {
-            return Err(anyhow!("{} cannot be written: there is no directory {}", shown(file), folder.display()));
-        }
-        if index > 0 && is_stdout(file) {
-            return Err(anyhow!("only -o, --output can be - (standard output)"));
-        }
-        if files[..index].iter().flatten().any(|other| other == file) {
-            return Err(anyhow!("{} is named for two things", shown(file)));
-        }
-    }
-    Ok(())
+    let output = (!is_stdout(&flags.output)).then_some(("-o, --output", &flags.output));
+    let usage = flags.usage.as_ref().map(|file| ("--usage", file));
+    let skeleton = flags.auth_skeleton.as_ref().map(|file| ("--auth-skeleton", file));
+    let files = output.into_iter().chain(usage).chain(skeleton);
+    let targets = files.map(|(flag, file)| file::Target::new(file).context(flag)).collect::<Result<Vec<_>, _>>()?;
+    let paths: Vec<&Path> = targets.iter().map(file::Target::path).collect();
+    let inputs: Vec<&Path> = flags.kubeconfig.iter().map(PathBuf::as_path).collect();
+    distinct(&paths, None, &inputs)
 }
 
 /// The namespaces of a list; none is all of them.

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use clap::builder::{OsStringValueParser, TypedValueParser};
 
 use crate::config::{Files, Sources};
 
@@ -24,12 +25,18 @@ pub(super) struct Inputs {
     config: Option<PathBuf>,
 
     /// Namespace for images whose destination is ""; may have several components
-    #[arg(long, value_name = "NAME", env = "DEFAULT_NAMESPACE", hide_env_values = true)]
+    #[arg(long, value_name = "NAME", env = "DEFAULT_NAMESPACE", hide_env_values = true, value_parser = text("DEFAULT_NAMESPACE"))]
     namespace: Option<String>,
 
     /// Registry for images whose destination is ""
-    #[arg(long, value_name = "HOST", env = "DEFAULT_REGISTRY", hide_env_values = true)]
+    #[arg(long, value_name = "HOST", env = "DEFAULT_REGISTRY", hide_env_values = true, value_parser = text("DEFAULT_REGISTRY"))]
     registry: Option<String>,
+}
+
+/// A text, from the command line or from the environment: of what is none clap does not say where it stands.
+pub(super) fn text(variable: &'static str) -> impl TypedValueParser<Value = String> {
+    let none = move |_| format!("it is not UTF-8; without the flag the value is that of {variable}");
+    OsStringValueParser::new().try_map(move |value| value.into_string().map_err(none))
 }
 
 impl Inputs {
@@ -52,5 +59,25 @@ impl Inputs {
         };
         let given = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
         Sources { files, registry: given(&self.registry), namespace: given(&self.namespace) }
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
+
+    use clap::Parser as _;
+
+    #[test]
+    fn a_value_that_is_no_text_is_named_with_the_variable_it_may_come_from() {
+        for (flag, variable) in [("--registry", "DEFAULT_REGISTRY"), ("--namespace", "DEFAULT_NAMESPACE")] {
+            for command in ["verify", "rewrite"] {
+                let words =
+                    ["image-migrator", command, flag].map(OsStr::new).into_iter().chain([OsStr::from_bytes(b"\xff")]);
+                let error = crate::cli::Cli::try_parse_from(words).unwrap_err().to_string();
+                assert!(error.contains(&format!("that of {variable}")), "{error}");
+            }
+        }
     }
 }

@@ -11,6 +11,7 @@ use super::report::{self as files, Files as Outputs};
 use super::{Cli, LogFlags, Show, exit, signals};
 use crate::config::{self, ConfigError, Configuration};
 use crate::event::Listener;
+use crate::file::shown;
 use crate::logging::{self, Levels};
 use crate::plan::Shard;
 use crate::registry::Clients;
@@ -57,8 +58,8 @@ async fn migrate(cli: &Cli, configuration: Configuration, console: Console, outp
     let interruption = signals::watch(cancel.clone()).context("signals cannot be watched")?;
     let report = Report::new(console.clone());
     report.configuration(&warnings, &invalid);
-    let progress =
-        progress_style(cli.progress, &cli.log).map(|style| Arc::new(Progress::start(console, style, Work::Migration)));
+    let progress = progress_style(cli.progress, &cli.log)
+        .map(|style| Arc::new(Progress::start(console.clone(), style, Work::Migration)));
     let recorder = outputs.want_records().then(|| Arc::new(Recorder::new(limits.streamed_from)));
     let others = others(&recorder, &progress);
     let policy = Policy {
@@ -96,6 +97,7 @@ async fn migrate(cli: &Cli, configuration: Configuration, console: Console, outp
     };
     let document = recorder.map(|recorder| recorder.document(&ending, files::invalid(&invalid), recorded(cli.shard)));
     let written = outputs.write(&ending, document.as_ref());
+    let written = files::printed(&console) && written;
     let all_well = ending.failed_images.is_empty() && ending.failed_rules.is_empty() && invalid.is_empty();
     Ok(interruption.exit_code().unwrap_or(if all_well && written { 0 } else { exit::FAILED }))
 }
@@ -169,13 +171,19 @@ pub(super) fn start_log(flags: &LogFlags, console: &Console) -> anyhow::Result<(
         logging::to_stderr(flags.log_format.into(), levels, console);
         return Ok(());
     };
-    let opened = logging::open(path).with_context(|| format!("the log file {} cannot be written", path.display()));
+    let opened = logging::open(path).with_context(|| format!("the log file {} cannot be written", shown(path)));
     match opened {
-        Ok(file) => logging::to_file(file, flags.log_format.into(), levels, console),
+        Ok(file) => logging::to_file(
+            logging::LogFile::new(file, path, console.clone()),
+            flags.log_format.into(),
+            levels,
+            console,
+        ),
         Err(error) if flags.log.is_some() => return Err(error.context("--log")),
         Err(error) => {
+            // -q asks for less in the log, which is not there.
+            console.err(&format!("warning: {error:#}; there will be no log file"));
             logging::to_console(levels, console);
-            tracing::warn!("{error:#}; there will be no log file");
         }
     }
     Ok(())

@@ -10,10 +10,10 @@ use super::exit;
 use super::migrate::{Stopped, say};
 use crate::config::InvalidRule;
 use crate::event::{Category, Ending};
-use crate::file;
-use crate::report::file::{ReportFile, Target};
-use crate::report::record::{Document, Rule};
-use crate::report::{failed, json, merge, merged};
+use crate::file::{Access, Target, is_same, shown};
+use crate::report::file::ReportFile;
+use crate::report::record::{Document, Outcome, Rule};
+use crate::report::{Console, failed, json, merge, merged};
 
 /// What to do with reports.
 #[derive(Debug, Args)]
@@ -26,7 +26,8 @@ pub(super) struct ReportFlags {
 enum ReportCommand {
     /// Joins the reports of shards, or of a run and its repetitions, into one
     ///
-    /// Prints the summary line of the whole, and what failed on stderr. An image counts once, as it was last. One file is
+    /// Prints the summary line of the whole, and what failed on stderr. An image counts once, as it was last, and
+    /// so does a rule whose tags were to be listed; one that could not be used, or that clashed, stays failed. One file is
     /// enough, to make a page of a report: image-migrator report merge report.json -o report.html
     #[command(
         after_help = "Exit codes: 0 all images of all shards are there; 1 an image or a rule failed, a shard is \
@@ -50,8 +51,11 @@ pub(super) fn run(flags: ReportFlags) -> Result<u8, Stopped> {
     let ReportCommand::Merge(MergeFlags { files, output }) = flags.command;
     let usage = |cause: anyhow::Error| Stopped { cause, code: exit::USAGE };
     let outputs = report_files(&output).context("-o, --output").map_err(usage)?;
-    let read = files.iter().map(|file| json::read(file)).collect::<Result<Vec<_>, _>>();
-    let whole = merge::merge(read.map_err(|error| usage(error.into()))?);
+    let targets: Vec<&Path> = outputs.iter().map(|file| file.target.path()).collect();
+    let inputs: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
+    distinct(&targets, None, &inputs).map_err(usage)?;
+    let read = files.iter().map(|file| read(file)).collect::<anyhow::Result<Vec<_>>>();
+    let whole = merge::merge(read.map_err(usage)?);
     for line in merged::failures(&whole) {
         say(&line);
     }
@@ -61,11 +65,20 @@ pub(super) fn run(flags: ReportFlags) -> Result<u8, Stopped> {
         let more = if missing.len() > 20 { ", ..." } else { "" };
         say(&format!("warning: {} of the shards not given: {shards}{more}", missing.len()));
     }
-    // A closed pipe is no reason to leave the files unwritten.
-    let _ = super::print(&format!("{}\n", merged::summary(&whole)));
+    let console = Console::of_process();
+    console.out(&merged::summary(&whole));
     let written = outputs.iter().filter(|file| !wrote(&file.target, file.write(&whole))).count() == 0;
+    let written = printed(&console) && written;
     let all_well = whole.summary.failed == 0 && whole.summary.not_generated == 0 && missing.is_empty();
     Ok(if all_well && written { 0 } else { exit::FAILED })
+}
+
+fn read(file: &Path) -> anyhow::Result<Document> {
+    let document = json::read(file)?;
+    if document.images.iter().any(|image| image.result == Outcome::Planned) {
+        return Err(anyhow!("{} is the report of a dry run: nothing of it was done", shown(file)));
+    }
+    Ok(document)
 }
 
 /// What a migration leaves behind besides its output.
@@ -86,19 +99,7 @@ impl Files {
         let reports = report_files(reports).context("--report")?;
         let failed = failed.map(Target::new).transpose().context("--failed")?;
         let targets: Vec<&Path> = reports.iter().map(|file| &file.target).chain(&failed).map(Target::path).collect();
-        for path in targets.iter().copied().chain(log) {
-            if inputs.iter().any(|input| is_same(input, path)) {
-                return Err(anyhow!("{} is read and written: choose another file to write", path.display()));
-            }
-        }
-        for (index, path) in targets.iter().enumerate() {
-            if log.is_some_and(|log| is_same(log, path)) {
-                return Err(anyhow!("{} is the log file, too: choose another file", path.display()));
-            }
-            if targets[..index].iter().any(|other| is_same(other, path)) {
-                return Err(anyhow!("{} is named for two things", path.display()));
-            }
-        }
+        distinct(&targets, log, inputs)?;
         Ok(Self { reports, failed })
     }
 
@@ -115,10 +116,37 @@ impl Files {
             written &= wrote(&report.target, report.write(document));
         }
         if let Some(target) = &self.failed {
-            written &= wrote(target, target.write(|writer| failed::write(ending, writer)));
+            written &= wrote(target, target.write(Access::Owner, |writer| failed::write(ending, writer)));
         }
         written
     }
+}
+
+/// That no file is written over what is read, over the log, or over another.
+pub(super) fn distinct(targets: &[&Path], log: Option<&Path>, inputs: &[&Path]) -> anyhow::Result<()> {
+    for path in targets.iter().copied().chain(log) {
+        if inputs.iter().any(|input| is_same(input, path)) {
+            return Err(anyhow!("{} is read and written: choose another file to write", shown(path)));
+        }
+    }
+    for (index, path) in targets.iter().enumerate() {
+        if log.is_some_and(|log| is_same(log, path)) {
+            return Err(anyhow!("{} is the log file, too: choose another file", shown(path)));
+        }
+        if targets[..index].iter().any(|other| is_same(other, path)) {
+            return Err(anyhow!("{} is named for two things", shown(path)));
+        }
+    }
+    Ok(())
+}
+
+/// Whether all lines came to standard output. Says on stderr if they did not.
+pub(super) fn printed(console: &Console) -> bool {
+    let lost = console.lost();
+    if let Some(error) = &lost {
+        console.err(&format!("error: standard output cannot be written: {error}"));
+    }
+    lost.is_none()
 }
 
 /// Rules that could not be used, as reports have them.
@@ -127,6 +155,7 @@ pub(super) fn invalid(rules: &[InvalidRule]) -> Vec<Rule> {
         place: rule.place.to_string(),
         source: rule.source.clone(),
         destination: rule.destination.clone(),
+        full_destination: None,
         invalid: true,
         category: Category::Config,
         reason: rule.reason.to_string(),
@@ -140,16 +169,7 @@ fn report_files(paths: &[PathBuf]) -> anyhow::Result<Vec<ReportFile>> {
 
 fn wrote(target: &Target, result: io::Result<()>) -> bool {
     if let Err(error) = &result {
-        say(&format!("error: {} cannot be written: {error}", target.path().display()));
+        say(&format!("error: {} cannot be written: {error}", shown(target.path())));
     }
     result.is_ok()
-}
-
-/// Whether both are the same file, which need not be there yet. Devices and pipes take whatever comes.
-fn is_same(one: &Path, other: &Path) -> bool {
-    let real = |path: &Path| match path.canonicalize() {
-        Ok(real) => real.is_file().then_some(real),
-        Err(_) => Some(file::folder(path).canonicalize().ok()?.join(path.file_name()?)),
-    };
-    real(one).is_some_and(|one| real(other) == Some(one))
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 
-use super::inputs::DEFAULT_AUTH;
+use super::inputs::{DEFAULT_AUTH, text};
 use super::migrate::{DEFAULT_LOG, Stopped, say};
 use super::{count, exit};
 use crate::config::{self, Files, Sources, Target};
@@ -36,11 +36,11 @@ pub(super) struct RewriteFlags {
     config: Option<PathBuf>,
 
     /// Registry for images whose destination is ""
-    #[arg(long, value_name = "HOST", env = "DEFAULT_REGISTRY", hide_env_values = true)]
+    #[arg(long, value_name = "HOST", env = "DEFAULT_REGISTRY", hide_env_values = true, value_parser = text("DEFAULT_REGISTRY"))]
     registry: Option<String>,
 
     /// Namespace for images whose destination is ""; may have several components
-    #[arg(long, value_name = "NAME", env = "DEFAULT_NAMESPACE", hide_env_values = true)]
+    #[arg(long, value_name = "NAME", env = "DEFAULT_NAMESPACE", hide_env_values = true, value_parser = text("DEFAULT_NAMESPACE"))]
     namespace: Option<String>,
 
     /// Which of several destinations of an image is meant

@@ -133,7 +133,7 @@ async fn verify(
     let (depth, conversion) = (Depth::from(flags.depth), flags.conversion.conversion());
     let work = Work::Verification { of_content: depth == Depth::Content };
     let style = progress_style(flags.progress, &flags.log);
-    let progress = style.map(|style| Arc::new(Progress::start(console, style, work)));
+    let progress = style.map(|style| Arc::new(Progress::start(console.clone(), style, work)));
     let report = Arc::new(VerificationReport::new(report));
     let recorder = outputs.want_records().then(|| Arc::new(Recorder::new(limits.streamed_from)));
     let listener = heard_by(report.clone(), others(&recorder, &progress));
@@ -143,7 +143,8 @@ async fn verify(
     let ending = rounds.run(&verification).await;
     progress.iter().for_each(|progress| progress.stop());
     let document = recorder.map(|recorder| recorder.document(&ending, files::invalid(&invalid), recorded(flags.shard)));
+    let all_equal = report.finish(&ending, invalid.len());
     let written = outputs.write(&ending, document.as_ref());
-    let all_equal = report.finish(ending, invalid.len()) && written;
-    Ok(interruption.exit_code().unwrap_or(if all_equal { 0 } else { exit::FAILED }))
+    let written = files::printed(&console) && written;
+    Ok(interruption.exit_code().unwrap_or(if all_equal && written { 0 } else { exit::FAILED }))
 }

@@ -1,39 +1,29 @@
 //! Writing files whole: what was there is kept beside them.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::file::{self, Access, beside};
 
 /// Writes `text` to `path`. Returns where the file that was there is kept now, if there was one.
 pub fn replace(path: &Path, text: &str) -> io::Result<Option<PathBuf>> {
-    let metadata = match fs::metadata(path) {
-        Ok(metadata) => Some(metadata),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => return Err(error),
+    let (kept, access) = match file::is_replaced(path) {
+        true => (Some(keep(path)?), Access::As(fs::metadata(path)?.permissions())),
+        false => (None, Access::Usual),
     };
-    if metadata.as_ref().is_some_and(|metadata| !metadata.is_file() && !metadata.is_dir()) {
-        // A pipe or a device: there is nothing to keep and nothing to put in its place.
-        OpenOptions::new().write(true).open(path)?.write_all(text.as_bytes())?;
-        return Ok(None);
-    }
-    // A link stays one: what it leads to is replaced.
-    let target = if metadata.is_some() { fs::canonicalize(path)? } else { path.to_owned() };
-    let kept = if metadata.is_some() { Some(keep(path, &target)?) } else { None };
-    let access = metadata.map_or(Access::Usual, |metadata| Access::As(metadata.permissions()));
-    file::replace(&target, access, |writer| writer.write_all(text.as_bytes()))?;
+    file::write(path, access, |writer| writer.write_all(text.as_bytes()))?;
     Ok(kept)
 }
 
-/// Copies `file` to the first of `path.bak`, `path.bak.1`, ... that is free.
-fn keep(path: &Path, file: &Path) -> io::Result<PathBuf> {
+/// Copies what is at `path` to the first of `path.bak`, `path.bak.1`, ... that is free.
+fn keep(path: &Path) -> io::Result<PathBuf> {
     let mut number = 0_u64;
     loop {
         let backup = beside(path, &if number == 0 { ".bak".to_owned() } else { format!(".bak.{number}") });
         match File::create_new(&backup) {
             Ok(_) => {
-                fs::copy(file, &backup)?;
+                fs::copy(path, &backup)?;
                 return Ok(backup);
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
@@ -74,6 +64,11 @@ mod tests {
         assert!(link.is_symlink());
         assert_eq!(fs::read_to_string(&file).unwrap(), "1");
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        let (open, stream) = (folder.path().join("open"), folder.path().join("stream"));
+        let opened = File::create(&open).unwrap();
+        symlink(format!("/dev/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&opened)), &stream).unwrap();
+        assert_eq!(replace(&stream, "1").unwrap(), None, "nothing is replaced");
+        assert_eq!(fs::read_to_string(&open).unwrap(), "1");
     }
 
     #[test]

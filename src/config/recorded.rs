@@ -1,26 +1,32 @@
 //! The report of an earlier migration, read for what it left at each destination.
 //!
-//! Only what is needed is read: `{"schema": "image-migrator/report/v1", "images": [{"source", "destination",
-//! "destinationDigest"}]}`; whatever else stands there is passed over.
+//! Only what is needed is read: `{"schema": "image-migrator/report/v1", "shards": ["0/2"], "rules": [{"source",
+//! "destination"}], "images": [{"source", "destination", "destinationDigest", "result"}]}`; whatever else stands there is
+//! passed over.
 
 use std::collections::{HashMap, HashSet};
 
 use super::json::{JsonError, Kind, Member, Value};
 use super::name::{InvalidName, Name, Selection};
 use super::place::At;
-use super::rule::{Images, Pair, Rule};
+use super::rule::{Images, InvalidReason, InvalidRule, Pair, Rule};
 use crate::digest::{Digest, InvalidDigest};
 use crate::reference::{Identifier, Reference, Registry};
 
-const SCHEMA: &str = "image-migrator/report/v1";
+/// The name and version of the reports that are read.
+pub const SCHEMA: &str = "image-migrator/report/v1";
 
 /// What a report says of its images.
 #[derive(Debug)]
 pub struct Recorded {
     /// One for each image, in the order of the report.
     pub rules: Vec<Rule>,
-    /// What each destination named after the migration. It is missing for what failed.
+    /// What each destination named after the migration, if that is what it should name: it is missing for what failed.
     pub digests: HashMap<Reference, Digest>,
+    /// The rules of which some or all images are not among these.
+    pub not_generated: Vec<InvalidRule>,
+    /// The parts of the work that these are, if not all: `0/2`.
+    pub shards: Vec<String>,
 }
 
 /// What is wrong with a report.
@@ -52,7 +58,27 @@ pub fn read(root: Value, hosts: &HashSet<Registry>) -> Result<Recorded, Recorded
     }
     let images = field(&members, "images")
         .ok_or_else(|| root.mismatch("a report of image-migrator, with \"schema\" and \"images\"", None))?;
-    let mut recorded = Recorded { rules: Vec::new(), digests: HashMap::new() };
+    let text =
+        |members: &[Member], name, expected| field(members, name).map(|value| value.string(expected)).transpose();
+    let mut recorded =
+        Recorded { rules: Vec::new(), digests: HashMap::new(), not_generated: Vec::new(), shards: Vec::new() };
+    if let Some(shards) = field(&members, "shards") {
+        let shards = shards.elements("an array of shards")?;
+        recorded.shards =
+            shards.iter().map(|shard| shard.string("a shard, which is a string")).collect::<Result<_, _>>()?;
+    }
+    if let Some(rules) = field(&members, "rules") {
+        for rule in rules.elements("an array of rules")? {
+            let members = rule.members("a rule, which is an object")?;
+            let side = |name| text(&members, name, "a source or destination, which is a string");
+            recorded.not_generated.push(InvalidRule {
+                place: rule.place(),
+                source: side("source")?.unwrap_or_default(),
+                destination: side("destination")?.unwrap_or_default(),
+                reason: InvalidReason::NotRecorded,
+            });
+        }
+    }
     for image in images.elements("an array of images")? {
         let members = image.members("an image, which is an object")?;
         let reference = |name, expected| -> Result<(String, Reference), RecordedError> {
@@ -63,7 +89,13 @@ pub fn read(root: Value, hosts: &HashSet<Registry>) -> Result<Recorded, Recorded
         };
         let (written_source, source) = reference("source", "an image with a \"source\"")?;
         let (written_destination, destination) = reference("destination", "an image with a \"destination\"")?;
-        if let Some(value) = field(&members, "destinationDigest").filter(|value| value.kind() != Kind::Null) {
+        // Of what failed it is what happened to be there.
+        let is_good = matches!(
+            text(&members, "result", "a result, which is a string")?.as_deref(),
+            Some("copied" | "planned" | "up-to-date")
+        );
+        let digest = field(&members, "destinationDigest").filter(|value| is_good && value.kind() != Kind::Null);
+        if let Some(value) = digest {
             let digest = value.string("a digest or null")?;
             let digest = digest.parse().map_err(|error| value.place().at(error))?;
             recorded.digests.insert(destination.clone(), digest);
@@ -114,15 +146,33 @@ mod tests {
     #[test]
     fn what_an_earlier_run_left_is_read_and_all_else_passed_over() {
         let recorded = report(&format!(
-            r#"{{"source": "s.io/a:1", "destination": "d.io/a:1", "destinationDigest": "{EMPTY}", "x": {{}}}},
-               {{"source": "s.io/a@{EMPTY}", "destination": "d.io/a:2", "destinationDigest": null, "result": "failed"}}"#
+            r#"{{"source": "s.io/a:1", "destination": "d.io/a:1", "destinationDigest": "{EMPTY}", "x": {{}},
+                 "result": "copied"}},
+               {{"source": "s.io/a@{EMPTY}", "destination": "d.io/a:2", "destinationDigest": null, "result": "failed"}},
+               {{"source": "s.io/a:3", "destination": "d.io/a:3", "destinationDigest": "{EMPTY}", "result": "failed"}}"#
         ))
         .unwrap();
         let rules: Vec<String> = recorded.rules.iter().map(Rule::to_string).collect();
         assert_eq!(rules[0], r#"report.json:2:1: "s.io/a:1" -> "d.io/a:1""#);
-        assert_eq!(rules.len(), 2);
+        assert_eq!(rules.len(), 3);
         let digests: Vec<String> = recorded.digests.iter().map(|(at, digest)| format!("{at} {digest}")).collect();
-        assert_eq!(digests, [format!("d.io/a:1 {EMPTY}")]);
+        assert_eq!(digests, [format!("d.io/a:1 {EMPTY}")], "what failed may have had any other");
+        assert!(recorded.not_generated.is_empty() && recorded.shards.is_empty());
+    }
+
+    #[test]
+    fn what_the_report_does_not_cover_is_known() {
+        let recorded = recorded(&format!(
+            "{{\"schema\": {SCHEMA:?}, \"shards\": [\"0/2\"], \"images\": [], \"rules\": [\n{}]}}",
+            r#"{"place": "i:1:1", "source": "s.io/a", "destination": "", "invalid": false, "reason": "gone"}"#
+        ))
+        .unwrap();
+        assert_eq!(recorded.shards, ["0/2"]);
+        let rules: Vec<String> = recorded.not_generated.iter().map(InvalidRule::to_string).collect();
+        assert!(
+            rules[0].starts_with(r#"report.json:2:1: "s.io/a" -> "": its tasks could not be generated"#),
+            "{rules:?}"
+        );
     }
 
     #[test]
@@ -143,7 +193,7 @@ mod tests {
             (r#"{"source": "s.io/a"}"#, "2:12: \"s.io/a\" names no single image: "),
             (r#"{"source": "a:1"}"#, "2:12: "),
             (
-                r#"{"source": "s.io/a:1", "destination": "d.io/a:1", "destinationDigest": "sha256:1"}"#,
+                r#"{"source": "s.io/a:1", "destination": "d.io/a:1", "destinationDigest": "sha256:1", "result": "copied"}"#,
                 "2:72: invalid digest",
             ),
         ] {

@@ -1,7 +1,7 @@
 //! Standard output and standard error, shared by all who write lines, so that no line tears another or a moving display.
 
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::shared::lock;
 use indicatif::{MultiProgress, ProgressDrawTarget};
@@ -11,6 +11,8 @@ use indicatif::{MultiProgress, ProgressDrawTarget};
 pub struct Console {
     stdout: Stream,
     stderr: Stream,
+    /// Why a line did not come to standard output, if one did not.
+    lost: Arc<OnceLock<io::Error>>,
     /// What moves at the end of standard error; hidden unless it is asked for.
     pub(super) bars: MultiProgress,
 }
@@ -22,6 +24,7 @@ impl Console {
         Self {
             stdout: Arc::new(Mutex::new(stdout)),
             stderr: Arc::new(Mutex::new(stderr)),
+            lost: Arc::default(),
             bars: MultiProgress::with_draw_target(ProgressDrawTarget::hidden()),
         }
     }
@@ -33,31 +36,71 @@ impl Console {
 
     /// Writes a line that scripts read.
     pub fn out(&self, line: &str) {
-        self.write(&self.stdout, format!("{line}\n").as_bytes());
+        match self.write(&self.stdout, format!("{line}\n").as_bytes()) {
+            // Who closed the pipe has read what he wanted.
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => _ = self.lost.set(error),
+            _ => {}
+        }
+    }
+
+    /// Why not all lines came to standard output, if they did not. They are no reason to stop a migration.
+    pub fn lost(&self) -> Option<&io::Error> {
+        self.lost.get()
     }
 
     /// Writes a line that people read.
     pub fn err(&self, line: &str) {
-        self.write(&self.stderr, format!("{line}\n").as_bytes());
+        // There is nowhere else to say it.
+        let _ = self.write(&self.stderr, format!("{line}\n").as_bytes());
     }
 
-    // A closed pipe is no reason to stop a migration.
-    fn write(&self, stream: &Stream, text: &[u8]) {
+    fn write(&self, stream: &Stream, text: &[u8]) -> io::Result<()> {
         self.bars.suspend(|| {
             let mut stream = lock(stream);
-            let _ = stream.write_all(text).and_then(|()| stream.flush());
-        });
+            stream.write_all(text).and_then(|()| stream.flush())
+        })
     }
 }
 
 /// For log lines: each is written by one call.
 impl Write for Console {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        Console::write(self, &self.stderr, text);
+        let _ = Console::write(self, &self.stderr, text);
         Ok(text.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fails so.
+    struct Broken(io::ErrorKind);
+
+    impl Write for Broken {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(self.0.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn that_lines_for_scripts_are_lost_is_known_unless_nobody_reads_them() {
+        let lost = |kind| {
+            let console = Console::new(Box::new(Broken(kind)), Box::new(Broken(kind)));
+            console.err("a line");
+            assert!(console.lost().is_none());
+            console.out("a line");
+            console.lost().map(io::Error::kind)
+        };
+        assert_eq!(lost(io::ErrorKind::StorageFull), Some(io::ErrorKind::StorageFull));
+        assert_eq!(lost(io::ErrorKind::BrokenPipe), None);
     }
 }

@@ -64,8 +64,8 @@ mod tests {
         let ending = Ending {
             images: images.len(),
             failed_images: images.into_iter().map(failed).collect(),
-            failed_rules: Vec::new(),
             rules_again: rules_again.iter().map(|(from, to)| ((*from).to_owned(), (*to).to_owned())).collect(),
+            ..Ending::default()
         };
         let mut text = Vec::new();
         write(&ending, &mut text).unwrap();

@@ -62,6 +62,7 @@ impl Write for Untagged<'_> {
 mod tests {
     use super::*;
     use crate::report::json::tests::document;
+    use crate::report::record::Outcome;
 
     fn page(document: &Document) -> String {
         let mut page = Vec::new();
@@ -86,6 +87,19 @@ mod tests {
         assert!(!data.contains(['<', '>', '&']));
         let read: Document = serde_json::from_str(data).unwrap();
         assert_eq!(read.images, document.images);
+    }
+
+    #[test]
+    fn the_page_has_a_word_and_a_colour_for_whatever_became_of_an_image() {
+        use Outcome::{Cancelled, Copied, Failed, Planned, Skipped, UpToDate};
+        for outcome in [Copied, Planned, UpToDate, Skipped, Failed, Cancelled].map(Outcome::as_str) {
+            for list in ["const RESULTS = [", "const ORDER = ["] {
+                assert!(between(SCRIPT, list, "]").contains(&format!("\"{outcome}\"")), "{outcome} in {list}");
+            }
+            let words = between(SCRIPT, "const WORDS = {", "}").replace('"', "");
+            assert!(words.contains(&format!(" {outcome}: ")), "{words}");
+            assert!(STYLE.contains(&format!(".{outcome} {{ background: ")), "{outcome}");
+        }
     }
 
     #[test]

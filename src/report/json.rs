@@ -113,7 +113,7 @@ pub(super) mod tests {
 
     use super::*;
     use crate::event::Category;
-    use crate::report::record::{Image, Moment, Outcome, Rule, Schema, Summary};
+    use crate::report::record::{Image, Listed, Moment, Outcome, Rule, Schema, Summary};
     use crate::report::traffic::Traffic;
 
     /// A report of two images and a rule.
@@ -150,6 +150,7 @@ pub(super) mod tests {
             place: "images.json:2:3".to_owned(),
             source: "s.io/c".to_owned(),
             destination: String::new(),
+            full_destination: None,
             invalid: true,
             category: Category::Config,
             reason: "no default".to_owned(),
@@ -158,7 +159,8 @@ pub(super) mod tests {
         let mut summary = Summary { bytes_moved: 2000, blobs_moved: 4, ..Summary::default() };
         summary.count(&images, &rules);
         let (version, shards, traffic) = ("0.1.0".to_owned(), vec![], Traffic::default());
-        Document { schema: Schema, version, started, seconds: 2.5, shards, summary, rules, images, traffic }
+        let listed = vec![Listed { source: "s.io/a".to_owned(), destination: "d.io/a".to_owned() }];
+        Document { schema: Schema, version, started, seconds: 2.5, shards, summary, rules, listed, images, traffic }
     }
 
     pub fn text(document: &Document) -> String {
@@ -182,7 +184,7 @@ pub(super) mod tests {
             r#""started":"2026-03-01T21:20:00.500Z","seconds":1.25},"#,
         );
         assert!(lines.contains(&image), "{text}");
-        assert_eq!(lines.iter().filter(|line| line.starts_with("    {\"source\"")).count(), 2);
+        assert_eq!(lines.iter().filter(|line| line.contains("\"sourceDigest\"")).count(), 2);
         assert!(text.ends_with("]}\n}\n") || text.ends_with("}\n}\n"), "{text}");
     }
 
@@ -203,7 +205,7 @@ pub(super) mod tests {
                 written.replace("report/v1", "report/v2"),
                 "found a report of schema \"image-migrator/report/v2\", expected \"image-migrator/report/v1\"",
             ),
-            (written.replace("\"size\":1234", "\"size\":-1"), "r.json:11:"),
+            (written.replace("\"size\":1234", "\"size\":-1"), "r.json:14:"),
             (written.replace("sha256:e3", "sha256:"), "invalid digest"),
             (written.replace(":\"copied\"", ":\"\\u001b[2J\\u202ecopied\""), "unknown variant `[2Jcopied`, expected"),
             (written.replace("2026-03-01T", "yesterday"), "expected a time like"),

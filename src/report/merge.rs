@@ -2,15 +2,17 @@
 //!
 //! - An image counts once. Of several records of it the one that was begun last counts; one of an image that was not
 //!   reached counts only if there is no other, for it says nothing of the destination.
-//! - A rule counts once, by its source and destination. One that failed in any of the reports has failed: no report says
-//!   that another had the same rule.
+//! - A rule counts once, by its source and destination; one that stands twice in a file is two. One that failed has
+//!   failed, unless a later report says that its tags were listed.
 //! - Blobs and bytes are summed, since all of them were moved. Times are laid side by side by their clocks.
-//! - Shards that are missing are [`missing`]: the whole is not there without them.
+//! - Shards that are missing are [`missing`]: the whole is not there without them. A report of no shard, as that of a
+//!   repetition, does not stand for them: what was left to it is not known.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
-use super::record::{self, Document, Image, Moment, Rule, Schema, Shard, Summary};
+use super::record::{self, Document, Image, Listed, Moment, Rule, Schema, Shard, Summary};
 use super::traffic::Traffic;
 
 /// One report of at least one.
@@ -22,9 +24,11 @@ pub fn merge(mut documents: Vec<Document>) -> Document {
     let mut seconds: f64 = 0.0;
     let mut summary = Summary::default();
     let mut traffic = Traffic::default();
-    let (mut covered, mut is_whole) = (BTreeSet::new(), false);
-    let mut rules: Vec<Rule> = Vec::new();
-    let mut known_rules: HashMap<(String, String), usize> = HashMap::new();
+    let mut covered = BTreeSet::new();
+    // Each with the last report in which it failed, and in which its tags were listed.
+    let mut rules: Vec<(usize, Rule)> = Vec::new();
+    let mut listed: BTreeMap<(String, String), usize> = BTreeMap::new();
+    let mut known_rules: HashMap<(String, String, usize), usize> = HashMap::new();
     let mut images: BTreeMap<(String, String), Image> = BTreeMap::new();
     for (number, document) in documents.into_iter().enumerate() {
         let later = document.started.0.duration_since(started.0).unwrap_or(Duration::ZERO);
@@ -36,17 +40,21 @@ pub fn merge(mut documents: Vec<Document>) -> Document {
             _ => format!("#{}", number + 1),
         };
         traffic.add(document.traffic, record::seconds(later), &name);
-        is_whole |= document.shards.is_empty();
         covered.extend(document.shards);
+        let mut seen: HashMap<(String, String), usize> = HashMap::new();
         for rule in document.rules {
-            match known_rules.get(&(rule.source.clone(), rule.destination.clone())) {
-                Some(&known) => rules[known] = rule,
-                None => {
-                    known_rules.insert((rule.source.clone(), rule.destination.clone()), rules.len());
-                    rules.push(rule);
+            let (source, destination) = (rule.source.clone(), rule.destination.clone());
+            let nth = seen.entry((source.clone(), destination.clone())).or_default();
+            match known_rules.entry((source, destination, *nth)) {
+                Entry::Occupied(known) => rules[*known.get()] = (number, rule),
+                Entry::Vacant(place) => {
+                    place.insert(rules.len());
+                    rules.push((number, rule));
                 }
             }
+            *nth += 1;
         }
+        listed.extend(document.listed.into_iter().map(|rule| ((rule.source, rule.destination), number)));
         for image in document.images {
             let name = (image.source.clone(), image.destination.clone());
             match images.get(&name) {
@@ -57,11 +65,22 @@ pub fn merge(mut documents: Vec<Document>) -> Document {
     }
     traffic.condense();
     traffic.finish();
+    rules.retain(|(failed, rule)| {
+        let Some(destination) = &rule.full_destination else { return true };
+        let name = (rule.source.clone(), destination.clone());
+        let is_made_good = listed.get(&name).is_some_and(|good| good > failed);
+        if !is_made_good {
+            listed.remove(&name);
+        }
+        !is_made_good
+    });
+    let rules: Vec<Rule> = rules.into_iter().map(|(_, rule)| rule).collect();
+    let listed = listed.into_keys().map(|(source, destination)| Listed { source, destination }).collect();
     let images: Vec<Image> = images.into_values().collect();
     summary.count(&images, &rules);
-    let shards = if is_whole || is_complete(&covered) { Vec::new() } else { covered.into_iter().collect() };
+    let shards = if is_complete(&covered) { Vec::new() } else { covered.into_iter().collect() };
     let version = env!("CARGO_PKG_VERSION").to_owned();
-    Document { schema: Schema, version, started, seconds, shards, summary, rules, images, traffic }
+    Document { schema: Schema, version, started, seconds, shards, summary, rules, listed, images, traffic }
 }
 
 /// The shards that are not there, of the division of which most is.
@@ -151,6 +170,40 @@ mod tests {
         assert_eq!(missing(&part), [Shard { count: 3, index: 1 }]);
         let whole = merge(vec![part, shard(1, 3)]);
         assert_eq!((missing(&whole), whole.shards), (vec![], vec![]));
-        assert_eq!(missing(&merge(vec![shard(0, 2), document()])), []);
+        let repeated = merge(vec![shard(0, 2), document()]);
+        assert_eq!(missing(&repeated), [Shard { count: 2, index: 1 }], "a repetition is not the rest");
+        assert_eq!(missing(&merge(vec![document(), document()])), []);
+    }
+
+    #[test]
+    fn a_rule_is_made_good_by_a_later_report_that_has_listed_it() {
+        let listed = || Listed { source: "s.io/c".to_owned(), destination: "d.io/c".to_owned() };
+        let at = |second, rules: Vec<Rule>, listed| Document { started: at(second), rules, listed, ..document() };
+        let failed = Rule { full_destination: Some("d.io/c".to_owned()), invalid: false, ..document().rules.remove(0) };
+        let (bad, good) = (at(1, vec![failed.clone()], vec![]), at(2, vec![], vec![listed()]));
+        let elsewhere = Listed { destination: "d.io/x".to_owned(), ..listed() };
+        let (worse, other) = (at(3, vec![failed.clone()], vec![]), at(4, vec![], vec![elsewhere.clone()]));
+        let left = |documents: &[&Document]| {
+            let whole = merge(documents.iter().map(|document| (*document).clone()).collect());
+            assert_eq!(whole.summary.not_generated, whole.rules.len() as u64);
+            (whole.rules.len(), whole.listed)
+        };
+        assert_eq!(left(&[&good, &bad]), (0, vec![listed()]));
+        assert_eq!(left(&[&good, &worse]), (1, vec![]), "it was not so to the end");
+        assert_eq!(left(&[&bad, &other]), (1, vec![elsewhere]));
+        let both = at(1, vec![failed], vec![listed()]);
+        assert_eq!(left(&[&both]), (1, vec![]), "of a rule that stands twice");
+        let unusable = at(1, document().rules, vec![]);
+        assert_eq!(left(&[&unusable, &good]).0, 1);
+    }
+
+    #[test]
+    fn a_rule_that_stands_twice_is_two() {
+        let mut twice = document();
+        twice.rules.push(Rule { reason: "second".to_owned(), ..twice.rules[0].clone() });
+        assert_eq!(merge(vec![twice.clone()]).summary.not_generated, 2);
+        let whole = merge(vec![document(), twice]);
+        let reasons: Vec<&str> = whole.rules.iter().map(|rule| rule.reason.as_str()).collect();
+        assert_eq!(reasons, ["no default", "second"]);
     }
 }

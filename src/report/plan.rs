@@ -33,7 +33,7 @@ impl PlanReport {
 
     /// Names what would fail, then the bytes for each registry, then the summary.
     pub fn finish(&self, ending: &Ending, invalid: usize) {
-        for (line, category) in text::failures(ending) {
+        for (line, category) in text::failures(&ending.failed_rules, &ending.failed_images) {
             log::failed(&line, category);
             self.report.console.err(&line);
         }

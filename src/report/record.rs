@@ -8,8 +8,9 @@
 //!   "version": "0.1.0",
 //!   "started": "2026-03-01T22:00:00.000Z",
 //!   "seconds": 123.456,
-//!   "summary": {"images":1,"failed":0,"notGenerated":0,"copied":1,"upToDate":0,"skipped":0,"cancelled":0, ...},
+//!   "summary": {"images":1,"failed":0,"notGenerated":0,"copied":1,"planned":0,"upToDate":0,"skipped":0,"cancelled":0, ...},
 //!   "rules": [],
+//!   "listed": [{"source":"quay.io/a/b","destination":"swr.example.com/a/b"}],
 //!   "images": [
 //!     {"source":"quay.io/a/b:1","destination":"swr.example.com/a/b:1","sourceDigest":"sha256:…", ...}
 //!   ],
@@ -48,6 +49,10 @@ pub struct Document {
     pub summary: Summary,
     /// Those of which some or all tasks could not be generated, in the order of the file.
     pub rules: Vec<Rule>,
+    /// Those whose tags were listed and of which all tasks were generated. They make good what failed of the same rules in an
+    /// earlier report.
+    #[serde(default)]
+    pub listed: Vec<Listed>,
     /// Each image once, by source and destination.
     pub images: Vec<Image>,
     #[serde(default)]
@@ -55,8 +60,9 @@ pub struct Document {
 }
 
 /// The numbers of a run. Those of images count records; those of blobs and bytes count what was really done, also for
-/// images that failed. What was moved and mounted is the sum of what the images of the run have, always; `blobsPresent`
-/// counts a blob once for a repository, where each image that needs it has it.
+/// images that failed, or what a dry run says would be done. The blobs that were moved and mounted and the bytes that were
+/// moved are the sums of what the images of the run have, always; `blobsPresent` counts a blob once for a repository,
+/// where each image that needs it has it. Of a dry run `bytesMounted` and `blobsPresent` are not known, and 0.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Summary {
@@ -66,6 +72,9 @@ pub struct Summary {
     /// Rules of which some or all tasks could not be generated.
     pub not_generated: u64,
     pub copied: u64,
+    /// Those that a dry run would copy.
+    #[serde(default)]
+    pub planned: u64,
     pub up_to_date: u64,
     pub skipped: u64,
     pub cancelled: u64,
@@ -87,10 +96,23 @@ pub struct Rule {
     pub source: String,
     /// As written; may be empty.
     pub destination: String,
+    /// As it means the same without defaults; not known if it could not be used.
+    #[serde(default)]
+    pub full_destination: Option<String>,
     /// Whether it could not be used at all; else it failed.
     pub invalid: bool,
     pub category: Category,
     pub reason: String,
+}
+
+/// A rule that was carried out as far as its tags go.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Listed {
+    /// As written.
+    pub source: String,
+    /// As it means the same without defaults.
+    pub destination: String,
 }
 
 /// One image: where it was to go, and what became of it.
@@ -169,6 +191,7 @@ impl Summary {
         let count = |outcome| images.iter().filter(|image| image.result == outcome).count() as u64;
         self.images = images.len() as u64;
         self.copied = count(Outcome::Copied);
+        self.planned = count(Outcome::Planned);
         self.up_to_date = count(Outcome::UpToDate);
         self.skipped = count(Outcome::Skipped);
         self.cancelled = count(Outcome::Cancelled);

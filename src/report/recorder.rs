@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::record::{self, Document, Image, Moment, Outcome, Rule, Schema, Summary};
+use super::record::{self, Document, Image, Listed, Moment, Outcome, Rule, Schema, Summary};
 use super::traffic::{self, Traffic};
 use crate::event::{BlobCounts, Category, Ending, Event, Facts, Failure, Flight, Listener, Prospect, Success, Verdict};
 use crate::reference::{Reference, Repository};
@@ -70,10 +70,13 @@ impl Recorder {
             place: failed.rule.place.clone(),
             source: failed.rule.source.clone(),
             destination: failed.rule.destination.clone(),
+            full_destination: Some(failed.rule.full_destination.clone()),
             invalid: false,
             category: failed.failure.category,
             reason: failed.failure.reason.to_string(),
         });
+        let listed = ending.listed_rules.iter().cloned();
+        let listed = listed.map(|(source, destination)| Listed { source, destination }).collect();
         let rules: Vec<Rule> = invalid.into_iter().chain(failed).collect();
         let mut summary = std::mem::take(&mut state.totals);
         summary.count(&images, &rules);
@@ -87,6 +90,7 @@ impl Recorder {
             shards: shard.into_iter().collect(),
             summary,
             rules,
+            listed,
             images,
             traffic,
         }
@@ -105,7 +109,7 @@ impl Listener for Recorder {
     fn hear(&self, event: &Event) {
         let now = self.began.elapsed();
         match event {
-            Event::ImageStarted { source, destination } => {
+            Event::ImageStarted { source, destination } | Event::LookStarted { source, destination } => {
                 let mut state = self.lock();
                 let entry = state.images.entry(destination.clone()).or_insert_with(|| Entry {
                     began: now,
@@ -130,15 +134,22 @@ impl Listener for Recorder {
                     // Told as a failure.
                     Prospect::Fails(_) => return,
                 };
-                self.lock().looked_at(source, destination, facts, |image| {
-                    let BlobCounts { moved, bytes_moved, mounted, present } = facts.blobs;
+                let BlobCounts { moved, bytes_moved, mounted, present } = facts.blobs;
+                let mut state = self.lock();
+                state.totals.add_blobs(&Summary {
+                    blobs_moved: moved,
+                    bytes_moved,
+                    blobs_mounted: mounted,
+                    ..Summary::default()
+                });
+                state.planned(source, destination, facts, |image| {
                     (image.blobs_moved, image.bytes_moved) = (moved, bytes_moved);
                     (image.blobs_mounted, image.blobs_present) = (mounted, present);
                     image.succeed(outcome);
                 });
             }
-            Event::ImageVerified { source, destination, verdict, facts } => {
-                self.lock().looked_at(source, destination, facts, |image| image.judge(verdict));
+            Event::ImageVerified { destination, verdict, facts, .. } => {
+                self.lock().ended(destination, now, facts, |image| image.judge(verdict));
             }
             Event::ImageFailed { destination, failure, facts, .. } => {
                 self.lock().ended(destination, now, facts, |image| image.fail(failure));
@@ -188,8 +199,8 @@ impl State {
         end(&mut entry.image);
     }
 
-    /// Notes what was found of an image that is only looked at.
-    fn looked_at(&mut self, source: &Reference, destination: &Reference, facts: &Facts, end: impl FnOnce(&mut Image)) {
+    /// Notes what would become of an image, which is not begun.
+    fn planned(&mut self, source: &Reference, destination: &Reference, facts: &Facts, end: impl FnOnce(&mut Image)) {
         let entry = self.images.entry(destination.clone()).or_insert_with(|| Entry {
             began: Duration::ZERO,
             blobs: 0,
@@ -314,125 +325,4 @@ fn unreached(source: &Reference, destination: &Reference) -> Image {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::digest::Digest;
-    use crate::event::{FailedImage, FailedRule, RuleText};
-    use crate::reference::Repository;
-
-    fn reference(name: &str) -> Reference {
-        name.parse::<Repository>().unwrap().tagged("1".parse().unwrap())
-    }
-
-    fn started(name: &str) -> Event {
-        Event::ImageStarted {
-            source: reference(&format!("s.io/{name}")),
-            destination: reference(&format!("d.io/{name}")),
-        }
-    }
-
-    fn facts(moved: u64, mounted: u64, present: u64) -> Facts {
-        Facts { blobs: BlobCounts { moved, bytes_moved: moved * 10, mounted, present }, ..Facts::default() }
-    }
-
-    fn failed(name: &str, failure: Failure, facts: Facts) -> Event {
-        let (source, destination) = (reference(&format!("s.io/{name}")), reference(&format!("d.io/{name}")));
-        Event::ImageFailed { source, destination, failure, again: true, facts }
-    }
-
-    fn done(name: &str, facts: Facts) -> Event {
-        let (source, destination) = (reference(&format!("s.io/{name}")), reference(&format!("d.io/{name}")));
-        Event::ImageDone { source, destination, success: Success::Copied, facts }
-    }
-
-    fn moved(name: &str) -> Event {
-        let image = reference(&format!("d.io/{name}"));
-        let (repository, digest) = (image.repository.clone(), Digest::of(b""));
-        Event::BlobMoved { image, repository, digest, bytes: 10, elapsed: Duration::ZERO }
-    }
-
-    fn mounted(name: &str) -> Event {
-        let image = reference(&format!("d.io/{name}"));
-        let (repository, from) = (image.repository.clone(), image.repository.clone());
-        Event::BlobMounted { image, repository, digest: Digest::of(b""), bytes: 10, from }
-    }
-
-    #[test]
-    fn an_image_is_one_record_over_all_its_attempts() {
-        let recorder = Recorder::new(0);
-        let digest = Digest::of(b"");
-        let last = Facts { digest: Some(digest.clone()), ..facts(0, 0, 5) };
-        let broken = Failure { category: Category::Network, ..Failure::internal("test") };
-        let first = [started("a"), moved("a"), moved("a"), mounted("a"), failed("a", broken, facts(1, 1, 1))];
-        // One more was under way when it failed.
-        for event in first.into_iter().chain([moved("a"), started("a"), done("a", last)]) {
-            recorder.hear(&event);
-        }
-        let ending = Ending { images: 1, failed_images: vec![], failed_rules: vec![], rules_again: vec![] };
-        let document = recorder.document(&ending, vec![], None);
-        let [image] = document.images.as_slice() else { panic!("{document:?}") };
-        assert_eq!((image.result, image.category, image.attempts), (Outcome::Copied, None, 2));
-        assert_eq!((image.blobs_moved, image.blobs_mounted, image.blobs_present, image.bytes_moved), (3, 1, 1, 30));
-        assert_eq!(image.destination_digest, Some(digest));
-        assert!(image.started.is_some());
-    }
-
-    #[test]
-    fn what_was_never_reached_is_a_record_and_rules_stand_first_to_last() {
-        let recorder = Recorder::new(0);
-        let failed_image = |name: &str| FailedImage {
-            source: reference(&format!("s.io/{name}")),
-            destination: reference(&format!("d.io/{name}")),
-            failure: Failure::cancelled(),
-        };
-        for event in [started("b"), done("b", Facts::default())] {
-            recorder.hear(&event);
-        }
-        let rule = RuleText { place: "i:1:1".into(), source: "s.io/r".into(), destination: String::new() };
-        let ending = Ending {
-            images: 3,
-            failed_images: vec![failed_image("c"), failed_image("a")],
-            failed_rules: vec![FailedRule { rule, failure: Failure::cancelled() }],
-            rules_again: vec![],
-        };
-        let document = recorder.document(&ending, vec![], None);
-        let names: Vec<_> = document.images.iter().map(|image| (image.source.as_str(), image.result)).collect();
-        let cancelled = Outcome::Cancelled;
-        assert_eq!(names, [("s.io/a:1", cancelled), ("s.io/b:1", Outcome::Copied), ("s.io/c:1", cancelled)]);
-        let Summary { images, failed, cancelled, copied, not_generated, .. } = document.summary;
-        assert_eq!((images, failed, cancelled, copied, not_generated), (3, 2, 2, 1, 1));
-        assert_eq!(document.images[0].attempts, 0);
-    }
-
-    #[test]
-    fn workers_take_the_first_free_place() {
-        let recorder = Recorder::new(100);
-        let repository: Repository = "s.io/a".parse().unwrap();
-        let flight = |number, bytes| {
-            Event::FlightStarted(Flight {
-                number,
-                source: repository.clone(),
-                destination: Some(repository.clone()),
-                digest: Digest::of(b""),
-                bytes,
-                passed: Default::default(),
-            })
-        };
-        for event in [flight(0, 100), flight(1, 200), flight(2, 99), Event::FlightEnded(0), flight(3, 300)] {
-            recorder.hear(&event);
-        }
-        for number in [1, 2, 3] {
-            recorder.hear(&Event::FlightEnded(number));
-        }
-        let ending = Ending { images: 0, failed_images: vec![], failed_rules: vec![], rules_again: vec![] };
-        let mut flights: Vec<_> = recorder
-            .document(&ending, vec![], None)
-            .traffic
-            .flights
-            .iter()
-            .map(|flight| (flight.bytes, flight.worker))
-            .collect();
-        flights.sort_unstable();
-        assert_eq!(flights, [(100, 0), (200, 1), (300, 0)]);
-    }
-}
+mod tests;

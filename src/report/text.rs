@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 
 use super::Totals;
-use crate::event::{Category, Ending, Failure, Phase};
+use crate::event::{Category, Ending, FailedImage, FailedRule, Failure, Phase};
 
 pub(super) fn phase(phase: Phase) -> &'static str {
     match phase {
@@ -29,10 +29,9 @@ pub(super) fn summary_line(images: u64, failed: u64, not_generated: u64) -> Stri
 
 /// One line for each failure, those of one registry and one kind together: rules in the order of the file, then images
 /// by name.
-pub(super) fn failures(ending: &Ending) -> Vec<(String, Category)> {
-    let rules =
-        ending.failed_rules.iter().map(|rule| (&rule.failure, format!("FAILED {}: {}", rule.rule, rule.failure)));
-    let mut images: Vec<_> = ending.failed_images.iter().collect();
+pub(super) fn failures(rules: &[FailedRule], images: &[FailedImage]) -> Vec<(String, Category)> {
+    let rules = rules.iter().map(|rule| (&rule.failure, format!("FAILED {}: {}", rule.rule, rule.failure)));
+    let mut images: Vec<_> = images.iter().collect();
     images.sort_by_key(|image| (&image.source, &image.destination));
     let images = images
         .into_iter()
@@ -82,7 +81,7 @@ impl Totals {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{FailedImage, FailedRule, RuleText};
+    use crate::event::RuleText;
     use crate::reference::Repository;
 
     fn failure(registry: &str, category: Category) -> Failure {
@@ -104,8 +103,7 @@ mod tests {
         let ending = |remedies: &[Option<&str>]| Ending {
             images: 9,
             failed_images: remedies.iter().map(|remedy| missing(*remedy)).collect(),
-            rules_again: Vec::new(),
-            failed_rules: Vec::new(),
+            ..Ending::default()
         };
         let found = remedies(&ending(&[Some("make b"), None, Some("make a"), Some("make b")]));
         assert_eq!(found[1..], ["    make a", "    make b"]);
@@ -116,7 +114,7 @@ mod tests {
     #[test]
     fn failures_of_one_registry_and_kind_stand_together() {
         let rule = |place: &str| {
-            let rule = RuleText { place: place.to_owned(), source: "a.io/a".to_owned(), destination: String::new() };
+            let rule = RuleText { place: place.to_owned(), source: "a.io/a".to_owned(), ..RuleText::default() };
             FailedRule { rule, failure: failure("a.io", Category::Network) }
         };
         let ending = Ending {
@@ -128,10 +126,12 @@ mod tests {
                 image("s.io/a", "a.io", Category::Auth),
             ],
             failed_rules: vec![rule("images.json:9:1"), rule("images.json:10:1")],
-            rules_again: Vec::new(),
+            ..Ending::default()
         };
-        let names: Vec<String> =
-            failures(&ending).iter().map(|(line, _)| line.split(' ').nth(1).unwrap().to_owned()).collect();
+        let names: Vec<String> = failures(&ending.failed_rules, &ending.failed_images)
+            .iter()
+            .map(|(line, _)| line.split(' ').nth(1).unwrap().to_owned())
+            .collect();
         assert_eq!(names, ["s.io/a:1", "images.json:9:1:", "images.json:10:1:", "s.io/c:1", "s.io/b:1", "s.io/d:1"]);
         assert_eq!(summary(&ending, 1), "Images(4) migration finished, 4 images tasks failed, 3 tasks generate failed");
     }

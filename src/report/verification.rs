@@ -25,18 +25,14 @@ impl VerificationReport {
     }
 
     /// Names what could not be compared, then the tally. Answers whether all is equal.
-    pub fn finish(&self, ending: Ending, invalid: usize) -> bool {
+    pub fn finish(&self, ending: &Ending, invalid: usize) -> bool {
         let Ending { images, failed_images, failed_rules, .. } = ending;
         let (failed, not_generated) = (failed_images.len(), failed_rules.len() + invalid);
-        for (line, category) in
-            text::failures(&Ending { images, failed_images: Vec::new(), failed_rules, rules_again: Vec::new() })
-        {
+        for (line, category) in text::failures(failed_rules, &[]) {
             log::failed(&line, category);
             self.report.console.err(&line);
         }
-        for (line, category) in
-            text::failures(&Ending { images, failed_images, failed_rules: Vec::new(), rules_again: Vec::new() })
-        {
+        for (line, category) in text::failures(&[], failed_images) {
             log::failed(&line, category);
             // An answer like the other three.
             self.report.console.out(&line.replacen("FAILED", "failed", 1));
@@ -54,7 +50,7 @@ impl VerificationReport {
         );
         log::summary(&tally);
         self.report.console.out(&tally);
-        count(&self.equal) + count(&self.skipped) == images && not_generated == 0
+        count(&self.equal) + count(&self.skipped) == *images && not_generated == 0
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use serde::Deserialize;
 
 use super::written::Written;
+use crate::config::REPORT_SCHEMA;
 use crate::digest::Digest;
 use crate::reference::{Reference, Repository};
 
@@ -27,14 +28,17 @@ pub struct Outcome {
 /// Why a text is no report.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidReport {
-    #[error("{0}; expected the JSON that --report wrote")]
+    #[error("expected the JSON that --report wrote")]
     Json(#[from] serde_json::Error),
+    #[error("found a report of schema {0:?}, expected {REPORT_SCHEMA:?}")]
+    Schema(String),
     #[error("{0:?} is no image; expected the JSON that --report wrote")]
     Name(String),
 }
 
 #[derive(Deserialize)]
 struct Report {
+    schema: String,
     images: Vec<Line>,
 }
 
@@ -60,6 +64,9 @@ impl Outcome {
 impl Outcomes {
     pub fn parse(json: &[u8]) -> Result<Self, InvalidReport> {
         let report: Report = serde_json::from_slice(json)?;
+        if report.schema != REPORT_SCHEMA {
+            return Err(InvalidReport::Schema(report.schema));
+        }
         let mut outcomes = Self::default();
         for line in report.images {
             let digest = |text: Option<String>| {
@@ -111,7 +118,7 @@ mod tests {
     fn unknown_fields_are_tolerated_and_what_is_no_report_is_refused() {
         let digest = Digest::of(b"");
         let json = format!(
-            r#"{{"schema": "x", "more": [], "images": [{{"source": "registry/a:1", "destination": "d.io/a@{digest}",
+            r#"{{"schema": "{REPORT_SCHEMA}", "more": [], "images": [{{"source": "registry/a:1", "destination": "d.io/a@{digest}",
                 "destinationDigest": "{digest}", "sourceDigest": null, "result": "copied", "bytes": 1}}]}}"#
         );
         let outcomes = Outcomes::parse(json.as_bytes()).unwrap();
@@ -119,9 +126,16 @@ mod tests {
         let outcome = outcomes.from(&source).next().unwrap();
         assert_eq!(outcome.source, source.tagged("1".parse().unwrap()));
         assert_eq!((&outcome.source_digest, outcome.destination_digest.as_ref()), (&None, Some(&digest)));
-        for text in ["{}", "[]", "", r#"{"images": [{"source": "a", "destination": "d.io/a:1", "result": "copied"}]}"#]
-        {
+        for text in ["{}", "[]", "", &json.replace("report/v1", "report/v2"), &json.replace("registry/a:1", "a")] {
             assert!(Outcomes::parse(text.as_bytes()).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_once() {
+        let error = anyhow::Error::from(Outcomes::parse(b"{}").unwrap_err());
+        let told = format!("{error:#}");
+        assert!(told.starts_with("expected the JSON that --report wrote: missing field"), "{told}");
+        assert_eq!(told.matches("missing field").count(), 1, "{told}");
     }
 }

@@ -22,7 +22,7 @@ const MAY_USE: [(&str, &[&str]); 17] = [
     ("transfer", &["digest", "event", "plan", "platform", "reference", "registry", "shared", "survey"]),
     ("verify", &["digest", "event", "plan", "reference", "registry", "shared", "survey", "transfer"]),
     ("report", &["digest", "event", "file", "foreign", "platform", "reference", "shared"]),
-    ("logging", &["report"]),
+    ("logging", &["file", "report"]),
 ];
 
 /// Where a library is used, and nowhere else.

@@ -266,14 +266,16 @@ async fn an_empty_cluster_gives_an_empty_file() {
 #[tokio::test]
 async fn wrong_usage_asks_nobody() {
     let api = KubeApi::plain().await;
-    let refused: [(&[&str], &[&str]); 9] = [
+    let refused: [(&[&str], &[&str]); 11] = [
         (&["-t", "test"], &["-t, --repo", "\"test\"", "registry/namespace"]),
         (&["-t", "https://q.io/a"], &["scheme"]),
         (&["-n", "a,B_b"], &["\"B_b\"", "namespace"]),
         (&["-o", "no/such/images.json"], &["no/such"]),
         (&["-o", "."], &["it is a directory"]),
-        (&["-o", "x", "--usage", "x"], &["named for two things"]),
-        (&["--usage", "-"], &["-o"]),
+        (&["-o", "x", "--usage", "./x"], &["named for two things"]),
+        (&["--usage", "images.json"], &["images.json is named for two things"]),
+        (&["-o", "kubeconfig"], &["kubeconfig is read and written"]),
+        (&["--usage", "-"], &["--usage", "standard output"]),
         (&["-o", "broken.json"], &["broken.json", "choose another -o"]),
         (&["--workers", "3"], &["--workers"]),
     ];

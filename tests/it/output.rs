@@ -224,13 +224,22 @@ async fn a_log_that_was_asked_for_and_cannot_be_written_stops_the_run() {
 
 #[tokio::test]
 async fn the_usual_log_that_cannot_be_written_is_a_warning() {
+    for level in ["-q", "-v"] {
+        let (_source, _destination, migration) = two_images().await;
+        std::fs::create_dir(migration.path("image-migrator.log")).unwrap();
+        let outcome = migration.args([level]).run().await;
+        outcome.assert_success(2);
+        outcome.assert_line("warning: the log file image-migrator.log cannot be written: ", &["no log file"]);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_log_that_takes_no_more_lines_is_told_once() {
     let (_source, _destination, migration) = two_images().await;
-    std::fs::create_dir(migration.path("image-migrator.log")).unwrap();
-    let running = migration.start().await;
-    // The log is a folder, which this must not read as one.
-    let outcome = running.finish().await;
+    let outcome = migration.args(["-q", "--log", "/dev/full"]).run().await;
     outcome.assert_success(2);
-    assert!(outcome.stderr.contains("image-migrator.log"), "{outcome}");
+    outcome.assert_line("warning: the log file /dev/full cannot be written any more: ", &["No space left"]);
 }
 
 #[tokio::test]
@@ -241,6 +250,8 @@ async fn every_line_of_a_json_log_is_an_object() {
     let log = outcome.log.as_deref().expect("a log");
     let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
     assert!(lines.iter().all(Value::is_object), "{outcome}");
+    assert!(lines.iter().any(|line| line.get("spans").is_some()), "{outcome}");
+    assert!(lines.iter().all(|line| line.get("span").is_none()), "it is the last of them\n{outcome}");
     assert!(lines.last().unwrap().to_string().contains(&summary(3, 1, 0)), "{outcome}");
     assert!(log.contains("missing"), "{outcome}");
 }

@@ -1,11 +1,13 @@
 //! `--report` keeps what became of each image, for machines, for spreadsheets and for people; `report merge` joins it.
 
+mod merging;
+
 use std::path::Path;
 
 use scriptable_registry::{Answer, Gate, Image, Index, Kind};
 use serde_json::{Value, json};
 
-use crate::support::{LARGE, Migration, large, small, summary, two_registries};
+use crate::support::{GENERATE, HANDLE, LARGE, Migration, large, small, summary, two_registries};
 
 fn read(migration: &Migration, name: &str) -> String {
     let path = migration.path(name);
@@ -28,43 +30,6 @@ fn record<'a>(report: &'a Value, destination: &str) -> &'a Value {
 fn mode(path: &Path) -> u32 {
     use std::os::unix::fs::PermissionsExt as _;
     std::fs::metadata(path).unwrap().permissions().mode() & 0o777
-}
-
-/// A report as a program that is not this one might have written it.
-fn written(images: &[Value], rules: &[Value], shard: Option<&str>) -> String {
-    let failed = images.iter().filter(|image| matches!(image["result"].as_str(), Some("failed" | "cancelled"))).count();
-    let mut report = json!({
-        "schema": "image-migrator/report/v1", "version": "0.1.0", "started": "2026-03-01T22:00:00Z", "seconds": 60.5,
-        "summary": {
-            "images": images.len(), "failed": failed, "notGenerated": rules.len(), "copied": images.len() - failed,
-            "upToDate": 0, "skipped": 0, "cancelled": 0, "bytesMoved": 1000, "blobsMoved": 2, "bytesMounted": 0,
-            "blobsMounted": 0, "blobsPresent": 0, "layersSkipped": 0,
-        },
-        "rules": rules, "images": images,
-    });
-    if let Some(shard) = shard {
-        report["shards"] = json!([shard]);
-    }
-    report.to_string()
-}
-
-fn image(source: &str, result: &str, started: Option<&str>) -> Value {
-    let failed = result == "failed";
-    json!({
-        "source": source, "destination": format!("d.example.com/{source}"), "sourceDigest": null,
-        "destinationDigest": null, "previousDigest": null, "mediaType": null, "platforms": [], "size": null,
-        "bytesMoved": 500, "blobsMoved": 1, "blobsMounted": 0, "blobsPresent": 0, "result": result,
-        "category": failed.then_some("network"), "reason": failed.then_some("it broke"),
-        "attempts": u8::from(started.is_some()), "started": started, "seconds": 1.5,
-    })
-}
-
-fn merge(files: &[(&str, String)], arguments: &[&str]) -> Migration {
-    let mut migration = Migration::with_default_retries().args(["report", "merge"]);
-    for (name, text) in files {
-        migration = migration.file(name, text).args([*name]);
-    }
-    migration.args(arguments.iter().copied())
 }
 
 #[tokio::test]
@@ -297,88 +262,6 @@ async fn an_earlier_report_is_replaced_whole_and_nothing_else_is_left() {
     }
 }
 
-#[tokio::test]
-async fn shards_are_joined_with_the_summary_and_the_exit_code_of_the_whole() {
-    let one = written(&[image("a.io/a:1", "copied", Some("2026-03-01T22:00:01Z"))], &[], Some("0/2"));
-    let two = written(&[image("a.io/b:1", "up-to-date", Some("2026-03-01T22:00:01Z"))], &[], Some("1/2"));
-    let migration = merge(&[("0.json", one.clone()), ("1.json", two.clone())], &["-o", "all.json", "-o", "all.csv"]);
-    migration.run().await.assert(0, &[&summary(2, 0, 0)]);
-    let whole = report(&migration, "all.json");
-    assert!(whole.get("shards").is_none(), "it is the whole");
-    assert_eq!((&whole["summary"]["copied"], &whole["summary"]["upToDate"]), (&json!(1), &json!(1)));
-    assert_eq!(whole["summary"]["bytesMoved"], 2000);
-    assert_eq!(read(&migration, "all.csv").lines().count(), 3);
-
-    let rule = json!({"place": "images.json:2:3", "source": "a.io/c", "destination": "", "invalid": false,
-        "category": "network", "reason": "it broke"});
-    let failed = written(&[image("a.io/b:1", "failed", Some("2026-03-01T22:00:01Z"))], &[rule], Some("1/2"));
-    let outcome = merge(&[("0.json", one.clone()), ("1.json", failed)], &[]).run().await;
-    outcome.assert(1, &[&summary(2, 1, 1)]);
-    outcome.assert_line("FAILED images.json:2:3: \"a.io/c\" -> \"\": ", &["it broke"]);
-    outcome.assert_failed("a.io/b:1", "d.example.com/a.io/b:1", &["it broke"]);
-
-    let outcome = merge(&[("0.json", one)], &[]).run().await;
-    outcome.assert(1, &[&summary(1, 0, 0)]);
-    outcome.assert_line("warning: ", &["1 of the shards", "1/2"]);
-}
-
-#[tokio::test]
-async fn a_repetition_makes_good_what_had_failed() {
-    let first = written(&[image("a.io/a:1", "failed", Some("2026-03-01T22:00:01Z"))], &[], None);
-    let second = written(&[image("a.io/a:1", "copied", Some("2026-03-01T23:00:01Z"))], &[], None);
-    for files in [[("1.json", first.clone()), ("2.json", second.clone())], [("2.json", second), ("1.json", first)]] {
-        merge(&files, &[]).run().await.assert(0, &[&summary(1, 0, 0)]);
-    }
-}
-
-#[tokio::test]
-async fn what_is_no_report_is_refused_with_its_place() {
-    let good = written(&[], &[], None);
-    for (text, words) in [
-        (good.replace("report/v1", "report/v9"), ["r.json:1:", "report/v9"]),
-        ("{\n  \"quay.io/a\": \"\"\n}".to_owned(), ["r.json:3:1: ", "missing field"]),
-        ("[\n".to_owned(), ["r.json:2:", "this is no report"]),
-        (String::new(), ["r.json:1:1: ", "this is no report"]),
-    ] {
-        let migration = merge(&[("good.json", good.clone()), ("r.json", text)], &["-o", "all.json"]);
-        migration.run().await.assert_refused(&words);
-        assert!(!migration.files().contains(&"all.json".to_owned()));
-    }
-    merge(&[], &["no.json"]).run().await.assert_refused(&["cannot read no.json"]);
-    merge(&[("good.json", good.clone())], &["-o", "all.txt"]).run().await.assert_refused(&["all.txt"]);
-    merge(&[], &[]).run().await.assert_refused(&["<FILE>"]);
-}
-
-#[tokio::test]
-async fn the_page_holds_hostile_names_as_data_alone() {
-    let names =
-        ["</script><script>alert(1)</script>", "\"><img src=x onerror=alert(1)>", "<!--", "\u{202e}gpj", "{{script}}"];
-    let images: Vec<Value> = names
-        .iter()
-        .map(|name| {
-            let mut image = image(name, "failed", Some("2026-03-01T22:00:01Z"));
-            image["reason"] = json!(format!("{name} was refused"));
-            image
-        })
-        .collect();
-    let migration = merge(&[("r.json", written(&images, &[], None))], &["-o", "page.html"]);
-    migration.run().await.assert(1, &[&summary(5, 5, 0)]);
-    let page = read(&migration, "page.html");
-    for markup in ["</script><script>alert", "<img", "onerror=alert(1)>", "<!--"] {
-        assert!(!page.contains(markup), "{markup}");
-    }
-    assert_eq!((page.matches("<script").count(), page.matches("</script>").count()), (2, 2));
-    assert!(page.contains("default-src 'none'"));
-    let data = page.split_once("id=\"report\">").unwrap().1.split_once("</script>").unwrap().0;
-    let report: Value = serde_json::from_str(data).unwrap();
-    let mut found: Vec<&str> =
-        report["images"].as_array().unwrap().iter().map(|image| image["source"].as_str().unwrap()).collect();
-    let mut expected = names.to_vec();
-    found.sort_unstable();
-    expected.sort_unstable();
-    assert_eq!(found, expected, "nothing is lost of them");
-}
-
 /// What was on its way when an image failed arrives later, and counts to it.
 #[tokio::test]
 async fn what_was_moved_for_an_image_that_failed_counts_to_it() {
@@ -406,5 +289,40 @@ async fn what_was_moved_for_an_image_that_failed_counts_to_it() {
         let images = report["images"].as_array().unwrap().iter();
         let sum: u64 = images.map(|image| image[field].as_u64().unwrap()).sum();
         assert_eq!(report["summary"][field], sum, "{field}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn lines_that_were_not_written_are_a_failure() {
+    let report = merging::written(&[], &[], None);
+    for arguments in [["--dry-run"].as_slice(), &["verify"], &["--retries", "0"], &["report", "merge", "r.json"]] {
+        let migration = Migration::with_default_retries().images("{}").file("r.json", &report);
+        let outcome = migration.args(arguments.iter().copied()).stdout_to("/dev/full").run().await;
+        assert_eq!(outcome.code, Some(1), "{arguments:?}: {outcome}");
+        outcome.assert_line("error: standard output cannot be written: ", &["No space left"]);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_report_on_standard_output_follows_what_stands_there() {
+    let migration = Migration::new().images("{}").args(["--failed", "/dev/stdout"]).stdout_to("out.txt");
+    let outcome = migration.run().await;
+    assert_eq!(outcome.code, Some(0), "{outcome}");
+    assert_eq!(read(&migration, "out.txt"), format!("{GENERATE}\n{HANDLE}\n{}\n{{}}\n", summary(0, 0, 0)));
+}
+
+#[tokio::test]
+async fn a_path_cannot_move_what_is_shown() {
+    for arguments in [
+        ["--report", "no\u{1b}[31mb/x.json"],
+        ["--report", "no\u{1b}[31mb.txt"],
+        ["--failed", "no\u{1b}[31mb/x"],
+        ["--log", "no\u{1b}[31mb/x"],
+    ] {
+        let outcome = Migration::new().images("{}").args(arguments).run().await;
+        outcome.assert_refused(&["no\u{fffd}[31mb"]);
+        assert!(!outcome.stderr.contains('\u{1b}'), "{outcome}");
     }
 }

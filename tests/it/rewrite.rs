@@ -120,7 +120,7 @@ async fn credentials_are_not_needed_but_their_hosts_are_known() {
 #[tokio::test]
 async fn rules_and_reports_are_no_files_to_rewrite() {
     let digest = format!("sha256:{}", "0".repeat(64));
-    let report = json!({ "schema": "any", "images": [
+    let report = json!({ "schema": "image-migrator/report/v1", "images": [
         { "source": "quay.io/a/b:1", "destination": "d.io/b:1", "destinationDigest": digest, "result": "up-to-date" },
         { "source": "quay.io/a/b:2", "destination": "d.io/b:2", "result": "failed" },
     ]});

@@ -1,8 +1,8 @@
 //! Several machines, each with its part of the work.
 
-use scriptable_registry::{Kind, Registry};
+use scriptable_registry::{Answer, Kind, Registry};
 
-use crate::support::{Migration, small, two_registries};
+use crate::support::{Migration, RETRY_GENERATE, small, two_registries};
 
 const COUNT: usize = 3;
 
@@ -46,6 +46,25 @@ async fn shards_together_do_everything_once() {
             assert_eq!(destination.digest(&format!("moved/{name}"), tag), source.digest(name, tag));
         }
     }
+}
+
+/// Every shard lists all repositories, to see the clashes.
+#[tokio::test]
+async fn a_retry_is_announced_by_the_shard_whose_rule_failed_alone() {
+    let (source, destination) = two_registries().await;
+    source.put("a", "1", &small(1));
+    source.on(Kind::TagList.within("b"), Answer::status(404));
+    let mut announced = 0;
+    for index in 0..2 {
+        let migration = ["a", "b"].iter().fold(Migration::with_default_retries(), |migration, name| {
+            migration.rule(format!("{}/{name}", source.host()), format!("{}/{name}", destination.host()))
+        });
+        let outcome = migration.args(["--retries", "1", "--shard", &format!("{index}/2")]).run().await;
+        let failed = outcome.stdout.ends_with(" 1 tasks generate failed\n");
+        assert_eq!(outcome.stdout.contains(RETRY_GENERATE), failed, "{outcome}");
+        announced += usize::from(failed);
+    }
+    assert_eq!(announced, 1);
 }
 
 #[tokio::test]

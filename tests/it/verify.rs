@@ -301,6 +301,44 @@ async fn a_source_that_is_gone_is_replaced_by_the_report_of_the_migration() {
     assert_eq!(source.count_all(), 0, "the source is not asked");
 }
 
+/// Other images stand in the place of those that failed: what they are called in the report is not what is right.
+#[tokio::test]
+async fn the_report_of_a_failed_verification_makes_nothing_right() {
+    let (source, destination) = migrated(&[("1", &small(1)), ("2", &small(2))]).await;
+    destination.put("app", "2", &small(9));
+    let looked = verify(&source, &destination, &["--report", "v.json"]);
+    assert_eq!(looked.run().await.code, Some(1));
+    let text = std::fs::read_to_string(looked.path("v.json")).unwrap();
+    let again = Migration::with_default_retries().file("v.json", text).args(["verify", "--against", "v.json"]);
+    let failed = format!(
+        "{}: the report has no destinationDigest for it, since it was not migrated in that run",
+        line("failed", &source, &destination, "2")
+    );
+    assert_lines(&again.run().await, 1, &[failed, tally([2, 1, 0, 0, 0, 1])]);
+}
+
+#[tokio::test]
+async fn what_the_report_does_not_cover_is_told() {
+    let (source, destination) = migrated(&[("1", &small(1))]).await;
+    let image = (source.reference("app", "1"), destination.reference("app", "1"), source.digest("app", "1"));
+    let with = |field: &str, value: serde_json::Value| {
+        let mut report: serde_json::Value = serde_json::from_str(&report(std::slice::from_ref(&image))).unwrap();
+        report[field] = value;
+        let migration = Migration::with_default_retries().file("r.json", report.to_string());
+        migration.args(["verify", "--against", "r.json"])
+    };
+    let rule = json!({ "place": "images.json:2:3", "source": "s.io/b", "destination": "", "invalid": false,
+        "category": "network", "reason": "it broke" });
+    let outcome = with("rules", json!([rule])).run().await;
+    let one_rule = tally([1, 1, 0, 0, 0, 0]).replace("0 tasks", "1 tasks");
+    assert_lines(&outcome, 1, &[one_rule]);
+    outcome.assert_line("INVALID r.json:1:", &["\"s.io/b\" -> \"\"", "could not be generated in that run"]);
+
+    let outcome = with("shards", json!(["0/2"])).run().await;
+    assert_lines(&outcome, 0, &[tally([1, 1, 0, 0, 0, 0])]);
+    assert!(outcome.stderr.contains("r.json is of shard 0/2 alone"), "{outcome}");
+}
+
 #[tokio::test]
 async fn a_report_that_cannot_be_used_is_refused_with_its_place() {
     let refused = async |text: &str, words: &[&str]| {

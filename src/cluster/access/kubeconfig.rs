@@ -9,6 +9,7 @@ use kube::config::{AuthInfo, Cluster, Kubeconfig, KubeconfigError};
 
 use super::{AccessError, Wanted};
 use crate::config::Environment;
+use crate::file::shown;
 
 /// The cluster and user of a context.
 pub struct Chosen {
@@ -57,7 +58,7 @@ fn files(wanted: &Wanted, environment: Environment) -> (Vec<PathBuf>, bool) {
 }
 
 fn looked(files: &[PathBuf]) -> String {
-    let files: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
+    let files: Vec<String> = files.iter().map(|file| shown(file)).collect();
     match files.as_slice() {
         [] => "neither KUBECONFIG nor HOME is set".to_owned(),
         [file] => format!("{file} does not exist"),
@@ -72,7 +73,7 @@ fn unreadable(file: &Path, error: &KubeconfigError) -> AccessError {
         KubeconfigError::Parse(error) => error.to_string().lines().next().unwrap_or("it is not YAML").to_owned(),
         error => error.to_string(),
     };
-    AccessError::Kubeconfig { file: file.display().to_string(), reason }
+    AccessError::Kubeconfig { file: shown(file), reason }
 }
 
 fn select(config: &Kubeconfig, context: Option<&str>) -> Result<Chosen, AccessError> {

@@ -32,6 +32,8 @@ pub enum InvalidReason {
     DigestOfUnknown,
     #[error("a copy has the digest of its source: expected {expected}, found {found} at the destination")]
     OtherDigest { expected: Digest, found: Digest },
+    #[error("its tasks could not be generated in that run, so not all that it names is in the report")]
+    NotRecorded,
 }
 
 impl InvalidReason {

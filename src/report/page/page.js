@@ -41,25 +41,31 @@
   const moment = (text) => new Date(text).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });
   const short = (digest) => (digest ? digest.replace(/^(sha\d+:.{12}).*$/, "$1") : "");
 
-  const RESULTS = ["failed", "cancelled", "copied", "up-to-date", "skipped"];
-  const WORDS = { copied: "copied", "up-to-date": "up to date", skipped: "skipped", failed: "failed", cancelled: "cancelled" };
-  const ORDER = ["copied", "up-to-date", "skipped", "cancelled", "failed"];
+  const RESULTS = ["failed", "cancelled", "planned", "copied", "up-to-date", "skipped"];
+  const WORDS = { copied: "copied", planned: "to copy", "up-to-date": "up to date", skipped: "skipped", failed: "failed", cancelled: "cancelled" };
+  const ORDER = ["copied", "planned", "up-to-date", "skipped", "cancelled", "failed"];
   const counts = Object.fromEntries(RESULTS.map((result) => [result, 0]));
   for (const image of images) counts[image.result] += 1;
+  // Of a dry run.
+  const isPlan = counts.planned > 0;
+  const MOVED = isPlan ? "To move" : "Moved";
 
   /* What became of it all. */
   const verdict = () => {
     const left = [];
     const of = ` of ${count(summary.images, "image")}`;
-    if (counts.failed) left.push(`${numbers.format(counts.failed)}${of} failed`);
+    if (isPlan) left.push(`${numbers.format(counts.planned)}${of} would be copied`);
+    if (counts.failed) left.push(`${numbers.format(counts.failed)}${left.length ? "" : of} failed`);
     if (counts.cancelled) left.push(`${numbers.format(counts.cancelled)}${left.length ? "" : of} ${counts.cancelled === 1 ? "was" : "were"} not finished`);
     if (rules.length) left.push(`${count(rules.length, "rule")} could not be carried out`);
+    const shards = (report.shards || []).join(", ");
     const line = left.length ? left.join(", ")
+      : shards ? `All that shard ${shards} has to do is done, ${count(summary.images, "image")}; the other shards are not in this report`
       : summary.images ? `${summary.images === 1 ? "The image is" : `All ${numbers.format(summary.images)} images are`} where ${summary.images === 1 ? "it" : "they"} should be`
       : "There was nothing to do";
     byId("verdict").textContent = line;
     document.title = `${line} · migration report`;
-    const parts = report.shards && report.shards.length ? ` · shard ${report.shards.join(", ")}` : "";
+    const parts = shards ? ` · shard ${shards}` : "";
     byId("when").textContent = `${moment(report.started)} · ${duration(report.seconds)}${parts}`;
     byId("footer").textContent = `image-migrator ${report.version} · ${report.schema} · started ${report.started}`;
   };
@@ -74,18 +80,22 @@
     }
     share.setAttribute("aria-label", RESULTS.map((result) => `${counts[result]} ${WORDS[result]}`).join(", "));
     share.hidden = !images.length;
-    const rate = report.seconds > 0 ? summary.bytesMoved / report.seconds : 0;
+    const rate = report.seconds > 0 && !isPlan ? summary.bytesMoved / report.seconds : 0;
     const entry = (name, value, more, dot) =>
       el("div", {}, el("dt", {}, dot ? el("i", { class: dot }) : null, name), el("dd", {}, value, more ? el("small", {}, more) : null));
-    const list = ORDER.filter((result) => counts[result] || !["skipped", "cancelled"].includes(result))
+    const list = ORDER.filter((result) => counts[result] || !["skipped", "cancelled", isPlan ? "copied" : "planned"].includes(result))
       .map((result) => [WORDS[result][0].toUpperCase() + WORDS[result].slice(1), numbers.format(counts[result]), null, result]);
     if (rules.length) list.push(["Rules not done", numbers.format(rules.length)]);
-    list.push(["Moved", bytes(summary.bytesMoved), `${count(summary.blobsMoved, "blob")}${rate ? `, ${bytes(rate)}/s` : ""}`]);
-    if (summary.blobsMounted) list.push(["Linked by the registry", bytes(summary.bytesMounted), count(summary.blobsMounted, "blob")]);
-    list.push(["Already there", count(summary.blobsPresent, "blob")]);
+    list.push([MOVED, bytes(summary.bytesMoved), `${count(summary.blobsMoved, "blob")}${rate ? `, ${bytes(rate)}/s` : ""}`]);
+    // How many bytes, and what is there, is not known of a dry run.
+    if (isPlan) list.push(["To link in the registry", count(summary.blobsMounted, "blob")]);
+    else {
+      if (summary.blobsMounted) list.push(["Linked by the registry", bytes(summary.bytesMounted), count(summary.blobsMounted, "blob")]);
+      list.push(["Already there", count(summary.blobsPresent, "blob")]);
+    }
     if (summary.layersSkipped) list.push(["Left out", count(summary.layersSkipped, "layer"), "fetched from their own urls"]);
     const entries = list.map((line) => entry(...line));
-    entries[list.findIndex(([name]) => name === "Moved")].className = "row";
+    entries[list.findIndex(([name]) => name === MOVED)].className = "row";
     byId("totals").append(...entries);
   };
 
@@ -275,7 +285,7 @@
     { id: "destination", title: "Destination", key: (image) => image.destination },
     { id: "digest", title: "Digest", key: (image) => image.destinationDigest || "" },
     { id: "size", title: "Size", number: true, key: (image) => (image.size === null ? -1 : image.size) },
-    { id: "moved", title: "Moved", number: true, key: (image) => image.bytesMoved },
+    { id: "moved", title: MOVED, number: true, key: (image) => image.bytesMoved },
     { id: "time", title: "Time", number: true, key: (image) => image.seconds },
   ];
   const state = { words: [], only: null, column: 1, down: false, shown: 0, rows: images };
@@ -314,7 +324,7 @@
       ["Source digest", image.sourceDigest], ["Destination digest", image.destinationDigest], ["Before", image.previousDigest],
       ["Media type", image.mediaType], ["Platforms", image.platforms.join(", ")],
       ["Size", image.size === null ? null : `${bytes(image.size)} (${numbers.format(image.size)} bytes)`],
-      ["Blobs", `${numbers.format(image.blobsMoved)} moved (${bytes(image.bytesMoved)}), ${numbers.format(image.blobsMounted)} linked, ${numbers.format(image.blobsPresent)} there`],
+      ["Blobs", `${numbers.format(image.blobsMoved)} ${MOVED.toLowerCase()} (${bytes(image.bytesMoved)}), ${numbers.format(image.blobsMounted)} ${isPlan ? "to link" : "linked"}, ${numbers.format(image.blobsPresent)} there`],
       ["Category", image.category], ["Attempts", numbers.format(image.attempts)], ["Started", image.started],
     ];
     const list = facts.filter(([, value]) => value).flatMap(([title, value]) => [el("dt", {}, title), el("dd", {}, name(value))]);

@@ -1,4 +1,5 @@
 use super::*;
+use crate::config::REPORT_SCHEMA;
 use crate::rewrite::tests::{assert_changes, mapping, rewrite};
 
 /// Source, destination, the digests of both, result.
@@ -13,7 +14,7 @@ fn outcomes(lines: &[Line]) -> Outcomes {
                 "destinationDigest": text(to), "result": result })
         })
         .collect();
-    Outcomes::parse(serde_json::json!({ "images": images }).to_string().as_bytes()).unwrap()
+    Outcomes::parse(serde_json::json!({ "schema": REPORT_SCHEMA, "images": images }).to_string().as_bytes()).unwrap()
 }
 
 #[test]

@@ -32,6 +32,7 @@ pub struct Migration {
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
     stdin: Option<String>,
+    stdout: Option<PathBuf>,
 }
 
 impl Migration {
@@ -48,6 +49,7 @@ impl Migration {
             arguments: Vec::new(),
             environment: Vec::new(),
             stdin: None,
+            stdout: None,
         }
     }
 
@@ -98,6 +100,12 @@ impl Migration {
         self
     }
 
+    /// Has standard output go to a file instead, as a shell's `>` does.
+    pub fn stdout_to(mut self, name: &str) -> Self {
+        self.stdout = Some(self.path(name));
+        self
+    }
+
     /// A path in the directory of the run.
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
@@ -127,7 +135,8 @@ impl Migration {
         }
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         let stdin = if self.stdin.is_some() { Stdio::piped() } else { Stdio::null() };
-        command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        let stdout = self.stdout.as_ref().map_or_else(Stdio::piped, |path| std::fs::File::create(path).unwrap().into());
+        command.stdin(stdin).stdout(stdout).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().unwrap();
         if let (Some(text), Some(mut stdin)) = (&self.stdin, child.stdin.take()) {
             stdin.write_all(text.as_bytes()).await.unwrap();
