@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use tokio::sync::OwnedMutexGuard;
+
 use crate::digest::Digest;
 use crate::event::Failure;
 use crate::reference::{Identifier, Registry, Repository, Tag};
@@ -38,6 +40,8 @@ pub(super) struct Destination {
     manifests: Mutex<HashMap<(Digest, Repository), Settled>>,
     /// Manifests whose referrers are here, or are being brought here, in the same way.
     referrers: Mutex<HashMap<(Digest, Repository), Referred>>,
+    /// Held by whoever adds to the list of what refers to a manifest, wherever that comes from.
+    lists: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 /// Filled when all that refers to a manifest is there: with what that is.
@@ -91,6 +95,7 @@ impl Destination {
             blob_found: AtomicBool::new(false),
             manifests: Mutex::default(),
             referrers: Mutex::default(),
+            lists: Mutex::default(),
         }
     }
 
@@ -249,6 +254,12 @@ impl Destination {
     pub fn referrers_of(&self, subject: &Digest, source: &Repository) -> Referred {
         let mut referrers = lock(&self.referrers);
         referrers.entry((subject.clone(), source.clone())).or_default().clone()
+    }
+
+    /// The right to change the list of what refers to the manifest with this digest.
+    pub async fn list_of(&self, subject: &Digest) -> OwnedMutexGuard<()> {
+        let list = lock(&self.lists).entry(subject.clone()).or_default().clone();
+        list.lock_owned().await
     }
 
     /// The registry says that these manifests are not there, whatever was believed.

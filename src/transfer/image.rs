@@ -63,15 +63,20 @@ impl Image {
     /// Brings the image to its destination, unless it is there; and what refers to it, if that is wanted.
     pub async fn copy(&self) -> Result<Success, Failure> {
         let Brought { success, tree } = self.bring().await?;
-        if !self.engine.policy.referrers || success == Success::Skipped {
-            return Ok(success);
+        if self.engine.policy.referrers && success != Success::Skipped {
+            self.bring_companions(tree).await?;
         }
+        // Perhaps in an earlier round.
+        Ok(if self.ledger.is_written() { Success::Copied } else { success })
+    }
+
+    /// Brings what refers to the image.
+    async fn bring_companions(&self, tree: Option<Tree>) -> Result<(), Failure> {
         let (root, parts, changes) = match tree {
             Some(Tree { root, parts, changes }) => (root, parts, changes),
             None => (self.read_root().await?, HashMap::new(), Vec::new()),
         };
-        Self { parts: Arc::new(parts), ..self.clone() }.bring_referrers(&root, &changes).await?;
-        Ok(success)
+        Self { parts: Arc::new(parts), ..self.clone() }.bring_referrers(&root, &changes).await
     }
 
     /// Brings the image to its destination as it is at the source, and nothing else.
@@ -125,7 +130,7 @@ impl Image {
             }
         }
         Self { parts: Arc::new(parts.clone()), ..self.clone() }.place(root).await?;
-        self.ledger.placed(&root.digest);
+        self.ledger.written(&root.digest);
         // Now it is true, and once it is no later round comes here again.
         for change in changes {
             self.engine.tell(Event::ManifestConverted { source: self.task.source.clone(), change: change.clone() });

@@ -61,22 +61,28 @@ impl Image {
         }
     }
 
-    /// Asks once more what the tag names, just before it is written: what was learnt before is old by now.
+    /// Asks once more what the tag names, just before it is written: what was learnt before is old by now. A digest names
+    /// one thing for ever.
     pub(super) async fn check_clobber(&self, digest: &Digest) -> Result<(), Failure> {
-        if !self.engine.policy.no_clobber {
+        let identifier = &self.task.destination.identifier;
+        if !self.engine.policy.no_clobber || identifier.digest().is_some() {
             return Ok(());
         }
-        // As one who only reads: who may write is told of what is forbidden as of what is absent, and would write over it.
-        let place = &self.task.destination;
-        let there = match self.engine.clients.reader(&place.repository).digest(&place.identifier).await {
-            // JFrog says so of what is absent.
-            Err(error) if error.is_forbidden() && self.destination.lists_without(&place.identifier) => None,
-            there => there.map_err(|error| error.to_failure())?,
-        };
+        let there = self.named_there(identifier).await?;
         self.ledger.before(there.as_ref());
         match there {
             Some(there) if there != *digest => Err(self.clobbered(&there, digest)),
             _ => Ok(()),
+        }
+    }
+
+    /// What the destination names, asked as one who only reads: who may write is told of what is forbidden as of what is
+    /// absent, and would write over it.
+    pub(in crate::transfer) async fn named_there(&self, identifier: &Identifier) -> Result<Option<Digest>, Failure> {
+        match self.engine.clients.reader(&self.task.destination.repository).digest(identifier).await {
+            // JFrog says so of what is absent.
+            Err(error) if error.is_forbidden() && self.destination.lists_without(identifier) => Ok(None),
+            there => there.map_err(|error| error.to_failure()),
         }
     }
 
