@@ -14,17 +14,19 @@ mod place;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 pub(super) use self::compare::clobbered;
 use super::Engine;
 use super::board::Job;
-use super::convert::{Conversion, Target, Tree};
+use super::convert::{Conversion, Source, Target, Tree};
 use super::destination::Destination;
 use super::ledger::Ledger;
 use crate::digest::Digest;
 use crate::event::{Category, Event, Failure, Success};
 use crate::plan::Task;
 use crate::reference::Identifier;
-use crate::registry::{Error, Manifest, RepositoryClient};
+use crate::registry::{Descriptor, Error, Manifest, RepositoryClient};
 
 /// Indexes within indexes, at most: real ones have two levels.
 pub(super) const MAX_DEPTH: usize = 8;
@@ -87,9 +89,11 @@ impl Image {
 
     /// The source's manifest, when only its digest was asked for before.
     async fn read_root(&self) -> Result<Manifest, Failure> {
-        let known = self.ledger.facts().source_digest.map(Identifier::from);
-        let identifier = known.as_ref().unwrap_or(&self.task.source.identifier);
-        self.source.manifest(identifier).await.map_err(|error| error.to_failure())
+        let read = match &self.ledger.facts().source_digest {
+            Some(digest) => self.engine.pulls.read(&self.source, digest).await,
+            None => self.read(None).await,
+        };
+        read.map(Arc::unwrap_or_clone).map_err(|error| error.to_failure())
     }
 
     async fn bring(&self) -> Result<Brought, Failure> {
@@ -98,7 +102,7 @@ impl Image {
         self.ledger.before(there.as_ref());
         if let Some(wanted) = &wanted {
             self.ledger.source(wanted);
-            if self.is_up_to_date(there.as_ref(), wanted)? {
+            if conversion.is_none() && self.is_up_to_date(there.as_ref(), wanted)? {
                 return Ok(Brought::up_to_date(None));
             }
         }
@@ -109,7 +113,7 @@ impl Image {
         };
         let manifest = manifest.map_err(|error| error.to_failure())?;
         self.ledger.source(&manifest.digest);
-        let target = conversion.apply(Arc::unwrap_or_clone(manifest), &self.source).await;
+        let target = conversion.apply(Arc::unwrap_or_clone(manifest), self).await;
         let tree = match target.map_err(|refusal| refusal.to_failure(self.source.repository().registry()))? {
             Target::Place(tree) => tree,
             Target::Skip(platform) => {
@@ -161,6 +165,17 @@ impl Image {
 
     fn corrupt(&self, reason: String) -> Failure {
         corrupt(&self.task, reason)
+    }
+}
+
+/// As a conversion reads it.
+impl Source for Image {
+    async fn manifest(&self, child: &Descriptor) -> Result<Manifest, Error> {
+        self.engine.pulls.read(&self.source, &child.digest).await.map(Arc::unwrap_or_clone)
+    }
+
+    async fn config(&self, config: &Descriptor) -> Result<Bytes, Error> {
+        self.source.config(config).await
     }
 }
 

@@ -122,9 +122,10 @@ impl Image {
 
     /// Writes a referrer with all that it names, also where it is already: a registry with a list of referrers adds those
     /// that are written.
-    async fn bring_referrer(&self, subject: &Digest, referrer: &Referrer) -> Result<Manifest, Failure> {
+    async fn bring_referrer(&self, subject: &Digest, referrer: &Referrer) -> Result<Arc<Manifest>, Failure> {
         let by_digest = Identifier::from(referrer.digest.clone());
-        let manifest = self.source.manifest(&by_digest).await.map_err(|error| error.to_failure())?;
+        let read = self.engine.pulls.read(&self.source, &referrer.digest).await;
+        let manifest = read.map_err(|error| error.to_failure())?;
         let subject_of = manifest.subject();
         if subject_of.as_ref() != Some(subject) {
             tracing::warn!(digest = %referrer.digest, %subject, "it is listed as a referrer, but refers to something else");

@@ -20,8 +20,8 @@ impl Image {
         }
     }
 
-    /// What is at the destination, and what should be: the latter only if the source's digest says it, and if the former
-    /// is there to be compared with or the registry counts how often manifests are read.
+    /// What is at the destination, and what the source names: the latter only if it can be compared with the former, or
+    /// if the registry counts how often manifests are read.
     async fn compare(&self) -> Result<(Option<Digest>, Option<Digest>), Error> {
         let Task { source, destination } = &self.task;
         let converts = !self.conversion.is_none();
@@ -33,19 +33,16 @@ impl Image {
                 by_digest => self.destination.client.digest(by_digest).await,
             }
         };
-        if converts {
-            return Ok((there.await?, None));
-        }
         if let Some(digest) = source.identifier.digest() {
             return Ok((there.await?, Some(digest.clone())));
         }
         let wanted = self.source.digest(&source.identifier);
-        if self.destination.seems_done() || self.source.counts_pulls() {
+        if self.source.counts_pulls() || self.destination.seems_done() && !converts {
             return tokio::try_join!(there, wanted);
         }
         match there.await? {
-            None => Ok((None, None)),
-            there => Ok((there, wanted.await?)),
+            Some(there) if !converts => Ok((Some(there), wanted.await?)),
+            there => Ok((there, None)),
         }
     }
 
