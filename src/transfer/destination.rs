@@ -10,7 +10,7 @@ use tokio::sync::OwnedMutexGuard;
 use crate::digest::Digest;
 use crate::event::Failure;
 use crate::reference::{Identifier, Registry, Repository, Tag};
-use crate::registry::{Error, RepositoryClient, Upload};
+use crate::registry::{Content, Error, Manifest, RepositoryClient, Upload};
 use crate::shared::{Shared, lock};
 
 /// As many HEADs are worth a page of a tag list.
@@ -42,6 +42,8 @@ pub(super) struct Destination {
     referrers: Mutex<HashMap<(Digest, Repository), Referred>>,
     /// Held by whoever adds to the list of what refers to a manifest, wherever that comes from.
     lists: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
+    /// By manifest, the layers that it names, or that are named below it, and that are left where they are. Few have any.
+    skipped: Mutex<HashMap<Digest, Vec<Digest>>>,
 }
 
 /// Filled when all that refers to a manifest is there: with what that is.
@@ -96,6 +98,7 @@ impl Destination {
             manifests: Mutex::default(),
             referrers: Mutex::default(),
             lists: Mutex::default(),
+            skipped: Mutex::default(),
         }
     }
 
@@ -254,6 +257,25 @@ impl Destination {
     pub fn referrers_of(&self, subject: &Digest, source: &Repository) -> Referred {
         let mut referrers = lock(&self.referrers);
         referrers.entry((subject.clone(), source.clone())).or_default().clone()
+    }
+
+    /// Notes which layers a manifest names that are left where they are, after those below it. Answers them.
+    pub fn skip_layers(&self, manifest: &Manifest) -> Vec<Digest> {
+        let mut all = lock(&self.skipped);
+        let mut skipped: Vec<Digest> = match &manifest.content {
+            Content::Blobs(blobs) => {
+                blobs.iter().filter(|blob| blob.is_foreign).map(|blob| blob.digest.clone()).collect()
+            }
+            Content::Index { manifests, .. } => {
+                manifests.iter().filter_map(|child| all.get(&child.digest)).flatten().cloned().collect()
+            }
+        };
+        skipped.sort_unstable();
+        skipped.dedup();
+        if !skipped.is_empty() {
+            all.insert(manifest.digest.clone(), skipped.clone());
+        }
+        skipped
     }
 
     /// The right to change the list of what refers to the manifest with this digest.

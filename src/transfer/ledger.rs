@@ -70,6 +70,11 @@ impl Ledger {
         self.lock().platforms = vec![platform];
     }
 
+    /// Layers that are left where they are.
+    pub fn skipped_layers(&self, digests: &[Digest]) {
+        self.lock().layers_skipped.extend_from_slice(digests);
+    }
+
     /// The bytes of all manifests and blobs, if all manifests were read.
     pub fn size(&self, bytes: Option<u64>) {
         self.lock().size = bytes;

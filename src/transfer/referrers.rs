@@ -78,8 +78,10 @@ impl Image {
         let image =
             Self { task: of_tag(&self.task, tag), ledger: Arc::default(), parts: Arc::default(), ..self.clone() };
         let copied = image.copy_as_it_is().await;
-        // Its blobs are among those of the image that it belongs to.
-        self.ledger.blobs(&image.ledger.facts().blobs);
+        // What is its own is among what belongs to its image.
+        let facts = image.ledger.facts();
+        self.ledger.blobs(&facts.blobs);
+        self.ledger.skipped_layers(&facts.layers_skipped);
         if copied? == Success::Copied {
             self.tell_referrer(&Identifier::Tag(tag.clone()), "cosign");
         }
@@ -131,6 +133,7 @@ impl Image {
             tracing::warn!(digest = %referrer.digest, %subject, "it is listed as a referrer, but refers to something else");
         }
         self.commit(&manifest, &by_digest, 1).await?;
+        self.tell_skipped(&manifest);
         Ok(manifest)
     }
 
