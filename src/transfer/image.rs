@@ -98,7 +98,8 @@ impl Image {
 
     async fn bring(&self) -> Result<Brought, Failure> {
         let conversion = &self.conversion;
-        let (mut there, wanted) = self.compare_or_say_why().await.map_err(|error| error.to_failure())?;
+        let compared = self.or_say_why(|| self.compare()).await;
+        let (mut there, wanted) = compared.map_err(|error| error.to_failure())?;
         self.ledger.before(there.as_ref());
         if let Some(wanted) = &wanted {
             self.ledger.source(wanted);
@@ -106,10 +107,12 @@ impl Image {
                 return Ok(Brought::up_to_date(None));
             }
         }
+        // Its place is not known before it is converted.
+        let is_placed_later = !conversion.is_none() && self.task.destination.identifier.digest().is_some();
         let reading = self.read(wanted.as_ref());
-        let manifest = match &there {
-            Some(_) => reading.await,
-            None => self.destination.open_for(reading).await,
+        let manifest = match there.is_some() || is_placed_later {
+            true => reading.await,
+            false => self.destination.open_for(reading).await,
         };
         let manifest = manifest.map_err(|error| error.to_failure())?;
         self.ledger.source(&manifest.digest);
@@ -125,9 +128,13 @@ impl Image {
         self.ledger.root(root);
         if !conversion.is_none() {
             let place = self.place_of(root);
-            if let Identifier::Digest(_) = place {
-                there = self.destination.client.digest(&place).await.map_err(|error| error.to_failure())?;
+            if is_placed_later {
+                let asked = self.or_say_why(|| self.destination.client.digest(&place)).await;
+                there = asked.map_err(|error| error.to_failure())?;
                 self.ledger.before(there.as_ref());
+                if there.is_none() {
+                    self.destination.check_open().await.map_err(|error| error.to_failure())?;
+                }
             }
             if self.is_up_to_date(there.as_ref(), &root.digest)? {
                 return Ok(Brought::up_to_date(Some(tree)));

@@ -8,21 +8,24 @@ use crate::reference::Identifier;
 use crate::registry::Error;
 
 impl Image {
-    /// Compares. Where the destination cannot be asked, an upload may tell why.
-    pub(super) async fn compare_or_say_why(&self) -> Result<(Option<Digest>, Option<Digest>), Error> {
-        match self.compare().await {
+    /// Asks the destination. Where it cannot be asked, an upload may tell why.
+    pub(super) async fn or_say_why<T, F>(&self, ask: impl Fn() -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        match ask().await {
             // Some say the same of a repository that they do not have as of a tag that is not for us.
             Err(error) if error.is_refused_repository() && error.registry == *self.destination.registry() => {
                 self.destination.check_open().await?;
-                self.compare().await
+                ask().await
             }
-            compared => compared,
+            answer => answer,
         }
     }
 
     /// What is at the destination, and what the source names: the latter only if it can be compared with the former, or
     /// if the registry counts how often manifests are read.
-    async fn compare(&self) -> Result<(Option<Digest>, Option<Digest>), Error> {
+    pub(super) async fn compare(&self) -> Result<(Option<Digest>, Option<Digest>), Error> {
         let Task { source, destination } = &self.task;
         let converts = !self.conversion.is_none();
         let there = async {
