@@ -124,6 +124,8 @@ pub struct Facts {
     /// Bytes of all manifests and blobs, where all manifests were read. What several platforms share counts for each.
     pub size: Option<u64>,
     pub blobs: BlobCounts,
+    /// Layers that were left where they are, as far as the manifests that name them were read.
+    pub layers_skipped: Vec<Digest>,
 }
 
 /// A manifest that was made from one of the source, as the operator asked.

@@ -2,20 +2,21 @@
 //!
 //! One task is one image. It asks source registries for tag lists and for nothing else.
 
+mod list;
 mod shard;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Images, Pair, Rule};
 use crate::event::{Category, Event, Failure, Listener};
-use crate::reference::{Identifier, Reference, Repository, Tag};
+use crate::reference::{Identifier, Reference, Repository};
 use crate::registry::Clients;
 
-pub use shard::{InvalidShard, Shard};
+use self::list::Listings;
+pub use self::shard::{InvalidShard, Shard};
 
 /// One image to be brought from its source to its destination. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,8 +35,7 @@ pub struct Planner<'a> {
     cancel: CancellationToken,
     /// Destinations of more than one rule.
     contested: HashSet<&'a Repository>,
-    /// Which source has each destination. What is listed for a repository that only one rule wants is not in it: a list
-    /// has each tag once.
+    /// Which source has each contested destination, as long as more rules may come.
     claims: HashMap<Reference, Reference>,
     /// Rules that failed and will not be tried again, or not yet, by their place in `rules`.
     failures: BTreeMap<usize, Failure>,
@@ -44,9 +44,6 @@ pub struct Planner<'a> {
     /// Images of later rules that wait for an earlier rule to be generated, since it may want their destinations.
     deferred: BTreeMap<usize, Vec<Task>>,
 }
-
-/// The tags of each source repository that was asked for, or why there are none.
-type Listings = HashMap<Repository, Result<Vec<Tag>, Failure>>;
 
 impl<'a> Planner<'a> {
     pub fn new(
@@ -106,17 +103,33 @@ impl<'a> Planner<'a> {
 
     /// Whether another try may generate what failed, or what waits for it. What failed of another shard is that one's.
     pub fn has_retriable(&self) -> bool {
-        self.failures().any(|(_, failure)| !failure.is_final) || self.deferred.keys().any(|&index| self.is_own(index))
+        self.retriable().next().is_some()
     }
 
     /// Whether another try may do better after some time.
     pub fn may_pass(&self) -> bool {
-        self.has_retriable() && self.failures.values().any(|failure| !failure.is_final && failure.transient)
+        self.retriable().any(|failure| failure.transient)
+    }
+
+    /// What another try may mend, of the rules of this shard and of those that they wait for.
+    fn retriable(&self) -> impl Iterator<Item = &Failure> {
+        let waiting = self.deferred.keys().filter(|index| self.is_own(**index));
+        let awaited: HashSet<_> = waiting.map(|&index| self.rules[index].images.destination()).collect();
+        let matters = move |index| self.is_own(index) || awaited.contains(&self.rules[index].images.destination());
+        let matter = self.failures.iter().filter(move |(index, failure)| !failure.is_final && matters(**index));
+        matter.map(|(_, failure)| failure)
     }
 
     /// The tasks of all rules, in their order. `last` if what fails will not be tried again.
     pub async fn generate(&mut self, last: bool) -> Vec<Task> {
-        self.expand((0..self.rules.len()).collect(), last).await
+        // Another shard's rule is no concern of this one where no second rule can clash with it.
+        let matters = |&index: &usize| self.is_own(index) || self.is_contested(index);
+        self.expand((0..self.rules.len()).filter(matters).collect(), last).await
+    }
+
+    /// Whether another rule has the same destination.
+    fn is_contested(&self, index: usize) -> bool {
+        self.rules[index].images.destination().is_some_and(|destination| self.contested.contains(destination))
     }
 
     /// The tasks of the rules that failed and may do better, and of those that waited for them.
@@ -140,85 +153,83 @@ impl<'a> Planner<'a> {
     async fn expand(&mut self, indexes: Vec<usize>, last: bool) -> Vec<Task> {
         let listings = self.list(&indexes).await;
         let mut tasks = Vec::new();
-        // Where a rule that is tried again may still want to put something: the earlier rule keeps a destination.
-        let mut reserved = HashSet::new();
         for index in indexes {
-            let rule = &self.rules[index];
             let images = match self.deferred.remove(&index) {
                 Some(images) => Ok(images),
-                None => images(rule, &listings),
+                None => images(&self.rules[index], &listings),
             };
-            match images {
-                // All images of a rule go to one repository.
-                Ok(images) if images.first().is_some_and(|task| reserved.contains(&task.destination.repository)) => {
-                    self.deferred.insert(index, images);
-                }
-                Ok(images) => self.claim(index, images, &mut tasks),
-                Err(failure) => {
-                    let again = !last && !failure.is_final;
-                    if let (true, Images::Listed { destination, .. }) = (again, &rule.images) {
-                        reserved.insert(destination.clone());
+            let failure = match images {
+                Ok(images) => match self.unlisted_before(index, &images, last) {
+                    None => {
+                        self.claim(index, images, &mut tasks);
+                        continue;
                     }
-                    if self.is_own(index) {
-                        let rule = rule.to_string();
-                        self.listener.hear(&Event::RuleFailed { rule, failure: failure.clone(), again });
+                    Some((_, failure)) if !last && !failure.is_final => {
+                        self.deferred.insert(index, images);
+                        continue;
                     }
-                    self.failures.insert(index, failure);
-                }
+                    Some((earlier, failure)) => unknown(earlier, failure),
+                },
+                Err(failure) => failure,
+            };
+            if self.is_own(index) {
+                let (rule, again) = (self.rules[index].to_string(), !last && !failure.is_final);
+                self.listener.hear(&Event::RuleFailed { rule, failure: failure.clone(), again });
             }
+            self.failures.insert(index, failure);
+        }
+        if last || self.failures.values().all(|failure| failure.is_final) {
+            self.claims = HashMap::new();
         }
         tasks
     }
 
-    /// Lists the tags of every repository that some rule wants listed, each once. Stops where the run is interrupted.
+    /// An earlier rule that could not be listed and may want the destinations of these images: it keeps them if it is
+    /// tried again. Nobody has those of a rule that failed for good, unless it is another shard's, which may have listed
+    /// it.
+    fn unlisted_before(&self, index: usize, images: &[Task], last: bool) -> Option<(&'a Rule, &Failure)> {
+        // All images of a rule go to one repository.
+        let place = &images.iter().find(|task| !is_by_digest(&task.destination))?.destination.repository;
+        if !self.contested.contains(place) {
+            return None;
+        }
+        let mut earlier = self.failures.range(..index).map(|(&earlier, failure)| (earlier, failure));
+        let (earlier, failure) = earlier.find(|&(earlier, failure)| {
+            self.rules[earlier].images.destination() == Some(place)
+                && !self.clashing.contains(&earlier)
+                && (!last && !failure.is_final || !self.is_own(earlier))
+        })?;
+        Some((&self.rules[earlier], failure))
+    }
+
+    /// Lists the tags of every repository that some rule wants listed.
     async fn list(&self, indexes: &[usize]) -> Listings {
-        let mut asked = HashSet::new();
-        let mut requests = JoinSet::new();
-        for index in indexes {
-            let Images::Listed { source, .. } = &self.rules[*index].images else { continue };
-            if self.deferred.contains_key(index) {
-                continue;
-            }
-            if asked.insert(source) {
-                let repository = self.clients.reader(source);
-                requests.spawn(async move { (repository.repository().clone(), repository.tags().await) });
-            }
-        }
-        let mut listings = Listings::new();
-        while let Some(Some(result)) = self.cancel.run_until_cancelled(requests.join_next()).await {
-            let Ok((repository, result)) = result else { continue };
-            if let Ok(tags) = &result {
-                self.listener.hear(&Event::TagsListed { repository: repository.clone(), tags: tags.len() });
-            }
-            listings.insert(repository, result.map_err(|error| error.to_failure()));
-        }
-        // What is missing was interrupted, or its task panicked.
-        let lost = if self.cancel.is_cancelled() { Failure::cancelled() } else { Failure::internal("tag list") };
-        for source in asked {
-            listings.entry(source.clone()).or_insert_with(|| Err(lost.clone()));
-        }
-        listings
+        let listed = |index: &usize| match &self.rules[*index].images {
+            Images::Listed { source, .. } if !self.deferred.contains_key(index) => Some(source),
+            _ => None,
+        };
+        list::list(indexes.iter().filter_map(listed), &self.clients, &*self.listener, &self.cancel).await
     }
 
     /// Takes the destinations of a rule's images for it, as far as no other source has them.
     fn claim(&mut self, index: usize, images: Vec<Task>, tasks: &mut Vec<Task>) {
-        let is_own = self.is_own(index);
-        if let Images::Listed { destination, .. } = &self.rules[index].images
-            && !self.contested.contains(destination)
-        {
-            match is_own {
+        let (is_own, is_contested) = (self.is_own(index), self.is_contested(index));
+        // A list has each tag once.
+        if !is_contested && matches!(self.rules[index].images, Images::Listed { .. }) {
+            match tasks.is_empty() {
                 // The tags of one repository may be all there is: they are not held twice.
-                true if tasks.is_empty() => *tasks = images,
-                true => tasks.extend(images),
-                false => {}
+                true => *tasks = images,
+                false => tasks.extend(images),
             }
             return;
         }
+        let mut of_rule = HashMap::new();
+        let claims = if is_contested { &mut self.claims } else { &mut of_rule };
         let mut clashes = Vec::new();
         for task in images {
-            match self.claims.get(&task.destination) {
+            match claims.get(&task.destination) {
                 None => {
-                    self.claims.insert(task.destination.clone(), task.source.clone());
+                    claims.insert(task.destination.clone(), task.source.clone());
                     if is_own {
                         tasks.push(task);
                     }
@@ -266,6 +277,14 @@ fn images(rule: &Rule, listings: &Listings) -> Result<Vec<Task>, Failure> {
     Ok(accepted)
 }
 
+/// Why a rule is not generated behind one of another shard that could not be listed: both would write the same tags.
+fn unknown(earlier: &Rule, failure: &Failure) -> Failure {
+    let source = &earlier.source;
+    let reason =
+        format!("which tags an earlier rule brings there is not known, since {source:?} cannot be listed: {failure}");
+    Failure { reason: reason.into(), is_final: true, ..failure.clone() }
+}
+
 fn clash(clashes: &[String]) -> Failure {
     Failure {
         category: Category::Config,
@@ -283,14 +302,22 @@ fn clash(clashes: &[String]) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
     use super::*;
     use crate::config::{self, Files, Sources};
     use crate::registry::Keyring;
 
-    struct Deaf;
+    /// Counts clashes.
+    #[derive(Default)]
+    struct Clashes(AtomicUsize);
 
-    impl Listener for Deaf {
-        fn hear(&self, _: &Event) {}
+    impl Listener for Clashes {
+        fn hear(&self, event: &Event) {
+            if let Event::Clash { .. } = event {
+                self.0.fetch_add(1, Relaxed);
+            }
+        }
     }
 
     fn rules(json: &str) -> Vec<Rule> {
@@ -305,16 +332,21 @@ mod tests {
 
     /// The tasks of rules that need no registry, and what failed.
     async fn plan(json: &str) -> (Vec<String>, Vec<String>) {
-        plan_shard(json, None).await
+        let (tasks, failures, _) = plan_shard(json, None).await;
+        (tasks, failures)
     }
 
-    async fn plan_shard(json: &str, shard: Option<Shard>) -> (Vec<String>, Vec<String>) {
+    /// And how many clashes were told.
+    async fn plan_shard(json: &str, shard: Option<Shard>) -> (Vec<String>, Vec<String>, usize) {
         let rules = rules(json);
         let clients = Arc::new(Clients::new(Arc::new(Keyring::default()), 1).unwrap());
-        let mut planner = Planner::new(&rules, shard, clients, Arc::new(Deaf), CancellationToken::new());
+        let clashes = Arc::new(Clashes::default());
+        let mut planner = Planner::new(&rules, shard, clients, clashes.clone(), CancellationToken::new());
         let tasks = planner.generate(true).await;
+        assert!(planner.claims.is_empty(), "nothing comes after the last round");
         let tasks = tasks.iter().map(|task| format!("{} > {}", task.source, task.destination)).collect();
-        (tasks, planner.failures().map(|(_, failure)| failure.to_string()).collect())
+        let failures = planner.failures().map(|(_, failure)| failure.to_string()).collect();
+        (tasks, failures, clashes.0.load(Relaxed))
     }
 
     #[tokio::test]
@@ -337,7 +369,8 @@ mod tests {
     async fn shards_do_everything_once_and_all_see_a_clash() {
         let json =
             r#"{"s.io/c:1,2": "d.io/x", "s.io/a:1": "d.io/x", "s.io/b:1": ["d.io/y", "d.io/z"], "s.io/c:3": "d.io/x"}"#;
-        let (whole, failures) = plan(json).await;
+        let (whole, failures, told) = plan_shard(json, None).await;
+        assert_eq!(told, 1);
         for count in 1..=5 {
             let (mut tasks, mut clashes) = (Vec::new(), Vec::new());
             for index in 0..count {
@@ -346,12 +379,41 @@ mod tests {
                 assert!(sources.len() <= 3_usize.div_ceil(count), "{sources:?}");
                 tasks.extend(part.0);
                 clashes.extend(part.1);
+                assert_eq!(part.2, told, "{index}/{count}");
             }
             tasks.sort();
             let mut whole = whole.clone();
             whole.sort();
             assert_eq!((tasks, &clashes), (whole, &failures), "{count} shards");
         }
+    }
+
+    #[tokio::test]
+    async fn a_rule_alone_at_its_destination_may_name_a_tag_twice_but_not_bring_two_images_to_one() {
+        let (tasks, failures) = plan(r#"{"s.io/a:1,2,1": "d.io/a", "s.io/b:1,2": "d.io/b:x,x"}"#).await;
+        assert_eq!(tasks, ["s.io/a:1 > d.io/a:1", "s.io/a:2 > d.io/a:2", "s.io/b:1 > d.io/b:x"]);
+        assert_eq!(failures.len(), 1, "{failures:?}");
+        assert!(failures[0].contains("d.io/b:x (from s.io/b:1)"), "{}", failures[0]);
+    }
+
+    #[tokio::test]
+    async fn destinations_are_held_only_where_rules_meet_and_while_more_may_come() {
+        let rules =
+            rules(r#"{"s.io/a:1,2": "d.io/a", "s.io/b:1": "d.io/x", "s.io/c": "d.io/x", "s.io/d:2": "d.io/x"}"#);
+        let clients = Arc::new(Clients::new(Arc::new(Keyring::default()), 1).unwrap());
+        let mut planner = Planner::new(&rules, None, clients, Arc::new(Clashes::default()), CancellationToken::new());
+        let failure = Failure { is_final: false, ..Failure::internal("tag list") };
+        let mut tasks = Vec::new();
+        for index in [0, 1] {
+            let images = images(&rules[index], &Listings::new()).unwrap();
+            planner.claim(index, images, &mut tasks);
+        }
+        assert_eq!((tasks.len(), planner.claims.len()), (3, 1));
+        // The third one could not be listed, so the fourth waits.
+        planner.failures.insert(2, failure);
+        let images = images(&rules[3], &Listings::new()).unwrap();
+        assert!(planner.unlisted_before(3, &images, false).is_some());
+        assert!(planner.unlisted_before(3, &images, true).is_none(), "nobody has what was not listed");
     }
 
     #[tokio::test]

@@ -23,8 +23,8 @@
 //!
 //! # Why it cannot stop
 //!
-//! Resources are taken in one order: a place among the images, a manifest (by digest), a blob's flight, a place in a lane,
-//! a permit for one request. Whoever holds one waits only for what stands to its right, and what stands rightmost is
+//! Resources are taken in one order: a place among the images, a list of referrers, a manifest (by digest), a blob's
+//! flight, a place in a lane, a permit for one request. Whoever holds one waits only for what stands to its right, and what stands rightmost is
 //! one exchange with a time limit. Who waits for a blob that another image is moving waits as an entry of the board, with
 //! no place and no permit; and so does a blob whose registry wants to be left alone for longer than a moment.
 
@@ -75,8 +75,9 @@ pub use forecast::Forecast;
 pub use shown::Shown;
 pub use stream::read_through;
 
+use crate::digest::Digest;
 use crate::plan::Task;
-use crate::reference::Repository;
+use crate::reference::{Reference, Repository};
 use crate::registry::{Clients, Upload};
 use crate::shared::lock;
 
@@ -140,6 +141,8 @@ pub struct Engine {
     /// Those that are known to take what is sent.
     open: Mutex<HashSet<Repository>>,
     digest_tags: DigestTags,
+    /// Images that this run has put in their place, but not all that refers to them: with what the tag named before.
+    written: Mutex<HashMap<Reference, Option<Digest>>>,
     /// Ends with the round: no blob is moved for which nobody waits any more.
     round: Mutex<CancellationToken>,
     flights: TaskTracker,
@@ -174,6 +177,7 @@ impl Engine {
             destinations: Mutex::default(),
             open: Mutex::default(),
             digest_tags: DigestTags::default(),
+            written: Mutex::default(),
         })
     }
 
@@ -211,6 +215,9 @@ impl Engine {
             if let Err(failure) = outcome {
                 let Task { source, destination } = tasks[job].clone();
                 let again = !last && !failure.is_final;
+                if ledger.is_written() {
+                    lock(&self.written).insert(destination.clone(), ledger.facts().digest_before);
+                }
                 failed.push((job, failure.clone()));
                 self.tell(Event::ImageFailed { source, destination, failure, again, facts: ledger.facts() });
             }
@@ -262,13 +269,14 @@ impl Engine {
         };
         let destination = self.destinations().entry(repository.clone()).or_insert_with(new).clone();
         let source = self.clients.reader(&task.source.repository);
+        let written = lock(&self.written).remove(&task.destination);
         Image {
             engine: self.clone(),
             task: task.clone(),
             job: Job { place: job, image: Arc::new(task.destination.clone()) },
             source,
             destination,
-            ledger: Arc::default(),
+            ledger: Arc::new(written.map(Ledger::of_written).unwrap_or_default()),
             parts: Arc::default(),
             conversion: self.policy.conversion.clone(),
         }

@@ -1,8 +1,8 @@
 //! One machine's part of the work: source repositories, dealt in turn.
 //!
-//! Every machine expands all rules, so that each sees every clash, and keeps the images of its own repositories. These are
-//! taken from the rules and not from what registries answer, so that all machines agree without a word between them. A
-//! repository is never split: its images share blobs.
+//! Every machine expands its own rules and all that may clash, so that each sees every clash, and keeps the images of its
+//! own repositories. These are taken from the rules and not from what registries answer, so that all machines agree
+//! without a word between them. A repository is never split: its images share blobs.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fmt;

@@ -1,14 +1,14 @@
 //! Reports as CSV (RFC 4180): one row for each image, for spreadsheets.
 //!
-//! The columns are the fields of [`Image`] under their names in the JSON; platforms are separated by spaces, and what
-//! is not known is empty. A cell that a spreadsheet would take for a formula has a `'` before it.
+//! The columns are the fields of [`Image`] under their names in the JSON; platforms and digests are separated by
+//! spaces, and what is not known is empty. A cell that a spreadsheet would take for a formula has a `'` before it.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
 
 use super::record::{Document, Image};
 
-const HEADER: [&str; 18] = [
+const HEADER: [&str; 19] = [
     "source",
     "destination",
     "sourceDigest",
@@ -27,6 +27,7 @@ const HEADER: [&str; 18] = [
     "attempts",
     "started",
     "seconds",
+    "layersSkipped",
 ];
 
 pub fn write(document: &Document, writer: &mut dyn Write) -> io::Result<()> {
@@ -37,7 +38,7 @@ pub fn write(document: &Document, writer: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-fn cells(image: &Image) -> [String; 18] {
+fn cells(image: &Image) -> [String; 19] {
     fn known<T: ToString>(value: &Option<T>) -> String {
         value.as_ref().map(T::to_string).unwrap_or_default()
     }
@@ -60,6 +61,7 @@ fn cells(image: &Image) -> [String; 18] {
         image.attempts.to_string(),
         known(&image.started),
         image.seconds.to_string(),
+        image.layers_skipped.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
     ]
 }
 
@@ -97,7 +99,7 @@ mod tests {
         let empty = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         let expected = format!(
             "s.io/a:1,d.io/a:1,{empty},{empty},,application/vnd.oci.image.index.v1+json,linux/amd64 linux/arm64/v8,\
-             1234,1000,2,1,3,copied,,,1,2026-03-01T21:20:00.500Z,1.25"
+             1234,1000,2,1,3,copied,,,1,2026-03-01T21:20:00.500Z,1.25,{empty}"
         );
         assert_eq!(rows[1], expected);
         assert!(

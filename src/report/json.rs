@@ -132,6 +132,7 @@ pub(super) mod tests {
             blobs_moved: 2,
             blobs_mounted: 1,
             blobs_present: 3,
+            layers_skipped: vec![crate::digest::Digest::of(b"")],
             result: Outcome::Copied,
             category: None,
             reason: None,
@@ -180,7 +181,9 @@ pub(super) mod tests {
             r#""destinationDigest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","#,
             r#""previousDigest":null,"mediaType":"application/vnd.oci.image.index.v1+json","#,
             r#""platforms":["linux/amd64","linux/arm64/v8"],"size":1234,"bytesMoved":1000,"blobsMoved":2,"#,
-            r#""blobsMounted":1,"blobsPresent":3,"result":"copied","category":null,"reason":null,"attempts":1,"#,
+            r#""blobsMounted":1,"blobsPresent":3,"#,
+            r#""layersSkipped":["sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"],"#,
+            r#""result":"copied","category":null,"reason":null,"attempts":1,"#,
             r#""started":"2026-03-01T21:20:00.500Z","seconds":1.25},"#,
         );
         assert!(lines.contains(&image), "{text}");

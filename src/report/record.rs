@@ -139,6 +139,9 @@ pub struct Image {
     pub blobs_moved: u64,
     pub blobs_mounted: u64,
     pub blobs_present: u64,
+    /// Layers with `urls` of their own, which were left there.
+    #[serde(default)]
+    pub layers_skipped: Vec<Digest>,
     pub result: Outcome,
     /// Of the failure, if it failed.
     pub category: Option<Category>,

@@ -258,6 +258,9 @@ impl Entry {
             image.platforms = real.collect();
         }
         image.size = facts.size.or(image.size);
+        if !facts.layers_skipped.is_empty() {
+            image.layers_skipped.clone_from(&facts.layers_skipped);
+        }
         let BlobCounts { moved, mounted, present, .. } = facts.blobs;
         self.blobs = self.blobs.max(moved + mounted + present);
         self.image.blobs_present = self.present();
@@ -315,6 +318,7 @@ fn unreached(source: &Reference, destination: &Reference) -> Image {
         blobs_moved: 0,
         blobs_mounted: 0,
         blobs_present: 0,
+        layers_skipped: Vec::new(),
         result: Outcome::Cancelled,
         category: Some(Category::Cancelled),
         reason: None,

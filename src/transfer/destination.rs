@@ -5,10 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use tokio::sync::OwnedMutexGuard;
+
 use crate::digest::Digest;
 use crate::event::Failure;
 use crate::reference::{Identifier, Registry, Repository, Tag};
-use crate::registry::{Error, RepositoryClient, Upload};
+use crate::registry::{Content, Error, Manifest, RepositoryClient, Upload};
 use crate::shared::{Shared, lock};
 
 /// As many HEADs are worth a page of a tag list.
@@ -38,6 +40,10 @@ pub(super) struct Destination {
     manifests: Mutex<HashMap<(Digest, Repository), Settled>>,
     /// Manifests whose referrers are here, or are being brought here, in the same way.
     referrers: Mutex<HashMap<(Digest, Repository), Referred>>,
+    /// Held by whoever adds to the list of what refers to a manifest, wherever that comes from.
+    lists: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
+    /// By manifest, the layers that it names, or that are named below it, and that are left where they are. Few have any.
+    skipped: Mutex<HashMap<Digest, Vec<Digest>>>,
 }
 
 /// Filled when all that refers to a manifest is there: with what that is.
@@ -97,6 +103,8 @@ impl Destination {
             blob_found: AtomicBool::new(false),
             manifests: Mutex::default(),
             referrers: Mutex::default(),
+            lists: Mutex::default(),
+            skipped: Mutex::default(),
         }
     }
 
@@ -272,6 +280,31 @@ impl Destination {
     pub fn referrers_of(&self, subject: &Digest, source: &Repository) -> Referred {
         let mut referrers = lock(&self.referrers);
         referrers.entry((subject.clone(), source.clone())).or_default().clone()
+    }
+
+    /// Notes which layers a manifest names that are left where they are, after those below it. Answers them.
+    pub fn skip_layers(&self, manifest: &Manifest) -> Vec<Digest> {
+        let mut all = lock(&self.skipped);
+        let mut skipped: Vec<Digest> = match &manifest.content {
+            Content::Blobs(blobs) => {
+                blobs.iter().filter(|blob| blob.is_foreign).map(|blob| blob.digest.clone()).collect()
+            }
+            Content::Index { manifests, .. } => {
+                manifests.iter().filter_map(|child| all.get(&child.digest)).flatten().cloned().collect()
+            }
+        };
+        skipped.sort_unstable();
+        skipped.dedup();
+        if !skipped.is_empty() {
+            all.insert(manifest.digest.clone(), skipped.clone());
+        }
+        skipped
+    }
+
+    /// The right to change the list of what refers to the manifest with this digest.
+    pub async fn list_of(&self, subject: &Digest) -> OwnedMutexGuard<()> {
+        let list = lock(&self.lists).entry(subject.clone()).or_default().clone();
+        list.lock_owned().await
     }
 
     /// The registry says that these manifests are not there, whatever was believed.

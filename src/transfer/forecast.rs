@@ -270,19 +270,22 @@ impl Look {
     /// the plan.
     fn settle(self, lacking: Lacking) -> impl Future<Output = Result<Settled, Failure>> + Send + 'static {
         let Lacking { prospect, blobs, mut companions } = lacking;
-        let mut unclear = Vec::new();
+        let mut claimed = Vec::new();
         let (source, destination) = (&self.task.source.repository, &self.task.destination.repository);
         companions.coming.retain(|it| self.forecast.claims().claim_referrer(&it.identifier, destination));
         for blob in blobs.iter().chain(companions.coming.iter().flat_map(|companion| &companion.blobs)) {
-            match self.forecast.claims().claim(blob, source, destination) {
+            let way = self.forecast.claims().claim(blob, source, destination);
+            match way {
                 Way::Present => self.ledger.blob(Came::Present, blob.size),
                 Way::Mount => self.ledger.blob(Came::Mounted, blob.size),
-                Way::Unclear => unclear.push(blob.clone()),
+                Way::Unclear => {}
             }
+            claimed.push((blob.clone(), way));
         }
         async move {
             let look = &self;
-            let asked = stream::iter(unclear.clone()).map(|blob| async move {
+            let unclear: Vec<_> = claimed.iter().filter(|(_, way)| *way == Way::Unclear).cloned().collect();
+            let asked = stream::iter(unclear).map(|(blob, _)| async move {
                 let is_there =
                     look.ground.has_blob(&blob.digest, blob.size).await.map_err(|error| error.to_failure())?;
                 look.ledger.blob(if is_there { Came::Present } else { Came::Moved }, blob.size);
@@ -291,7 +294,7 @@ impl Look {
             if let Err(failure) = asked.buffer_unordered(CHILDREN).try_collect::<()>().await {
                 // It is asked again in another round, or what it was to bring is another's to bring.
                 let (mut claims, destination) = (self.forecast.claims(), &self.task.destination.repository);
-                claims.release(&unclear, destination);
+                claimed.iter().for_each(|(blob, way)| claims.release(blob, *way, destination));
                 companions.coming.iter().for_each(|it| claims.release_referrer(&it.identifier, destination));
                 return Err(failure);
             }

@@ -14,17 +14,19 @@ mod place;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 pub(super) use self::compare::clobbered;
 use super::Engine;
 use super::board::Job;
-use super::convert::{Conversion, Target, Tree};
+use super::convert::{Conversion, Source, Target, Tree};
 use super::destination::Destination;
 use super::ledger::Ledger;
 use crate::digest::Digest;
 use crate::event::{Category, Event, Failure, Success};
 use crate::plan::Task;
 use crate::reference::Identifier;
-use crate::registry::{Error, Manifest, RepositoryClient};
+use crate::registry::{Descriptor, Error, Manifest, RepositoryClient};
 
 /// Indexes within indexes, at most: real ones have two levels.
 pub(super) const MAX_DEPTH: usize = 8;
@@ -63,15 +65,20 @@ impl Image {
     /// Brings the image to its destination, unless it is there; and what refers to it, if that is wanted.
     pub async fn copy(&self) -> Result<Success, Failure> {
         let Brought { success, tree } = self.bring().await?;
-        if !self.engine.policy.referrers || success == Success::Skipped {
-            return Ok(success);
+        if self.engine.policy.referrers && success != Success::Skipped {
+            self.bring_companions(tree).await?;
         }
+        // Perhaps in an earlier round.
+        Ok(if self.ledger.is_written() { Success::Copied } else { success })
+    }
+
+    /// Brings what refers to the image.
+    async fn bring_companions(&self, tree: Option<Tree>) -> Result<(), Failure> {
         let (root, parts, changes) = match tree {
             Some(Tree { root, parts, changes }) => (root, parts, changes),
             None => (self.read_root().await?, HashMap::new(), Vec::new()),
         };
-        Self { parts: Arc::new(parts), ..self.clone() }.bring_referrers(&root, &changes).await?;
-        Ok(success)
+        Self { parts: Arc::new(parts), ..self.clone() }.bring_referrers(&root, &changes).await
     }
 
     /// Brings the image to its destination as it is at the source, and nothing else.
@@ -82,29 +89,34 @@ impl Image {
 
     /// The source's manifest, when only its digest was asked for before.
     async fn read_root(&self) -> Result<Manifest, Failure> {
-        let known = self.ledger.facts().source_digest.map(Identifier::from);
-        let identifier = known.as_ref().unwrap_or(&self.task.source.identifier);
-        self.source.manifest(identifier).await.map_err(|error| error.to_failure())
+        let read = match &self.ledger.facts().source_digest {
+            Some(digest) => self.engine.pulls.read(&self.source, digest).await,
+            None => self.read(None).await,
+        };
+        read.map(Arc::unwrap_or_clone).map_err(|error| error.to_failure())
     }
 
     async fn bring(&self) -> Result<Brought, Failure> {
         let conversion = &self.conversion;
-        let (mut there, wanted) = self.compare_or_say_why().await.map_err(|error| error.to_failure())?;
+        let compared = self.or_say_why(|| self.compare()).await;
+        let (mut there, wanted) = compared.map_err(|error| error.to_failure())?;
         self.ledger.before(there.as_ref());
         if let Some(wanted) = &wanted {
             self.ledger.source(wanted);
-            if self.is_up_to_date(there.as_ref(), wanted)? {
+            if conversion.is_none() && self.is_up_to_date(there.as_ref(), wanted)? {
                 return Ok(Brought::up_to_date(None));
             }
         }
+        // Its place is not known before it is converted.
+        let is_placed_later = !conversion.is_none() && self.task.destination.identifier.digest().is_some();
         let reading = self.read(wanted.as_ref());
-        let manifest = match &there {
-            Some(_) => reading.await,
-            None => self.destination.open_for(reading).await,
+        let manifest = match there.is_some() || is_placed_later {
+            true => reading.await,
+            false => self.destination.open_for(reading).await,
         };
         let manifest = manifest.map_err(|error| error.to_failure())?;
         self.ledger.source(&manifest.digest);
-        let target = conversion.apply(Arc::unwrap_or_clone(manifest), &self.source).await;
+        let target = conversion.apply(Arc::unwrap_or_clone(manifest), self).await;
         let tree = match target.map_err(|refusal| refusal.to_failure(self.source.repository().registry()))? {
             Target::Place(tree) => tree,
             Target::Skip(platform) => {
@@ -116,16 +128,20 @@ impl Image {
         self.ledger.root(root);
         if !conversion.is_none() {
             let place = self.place_of(root);
-            if let Identifier::Digest(_) = place {
-                there = self.destination.client.digest(&place).await.map_err(|error| error.to_failure())?;
+            if is_placed_later {
+                let asked = self.or_say_why(|| self.destination.client.digest(&place)).await;
+                there = asked.map_err(|error| error.to_failure())?;
                 self.ledger.before(there.as_ref());
+                if there.is_none() {
+                    self.destination.check_open().await.map_err(|error| error.to_failure())?;
+                }
             }
             if self.is_up_to_date(there.as_ref(), &root.digest)? {
                 return Ok(Brought::up_to_date(Some(tree)));
             }
         }
         Self { parts: Arc::new(parts.clone()), ..self.clone() }.place(root).await?;
-        self.ledger.placed(&root.digest);
+        self.ledger.written(&root.digest);
         // Now it is true, and once it is no later round comes here again.
         for change in changes {
             self.engine.tell(Event::ManifestConverted { source: self.task.source.clone(), change: change.clone() });
@@ -156,6 +172,17 @@ impl Image {
 
     fn corrupt(&self, reason: String) -> Failure {
         corrupt(&self.task, reason)
+    }
+}
+
+/// As a conversion reads it.
+impl Source for Image {
+    async fn manifest(&self, child: &Descriptor) -> Result<Manifest, Error> {
+        self.engine.pulls.read(&self.source, &child.digest).await.map(Arc::unwrap_or_clone)
+    }
+
+    async fn config(&self, config: &Descriptor) -> Result<Bytes, Error> {
+        self.source.config(config).await
     }
 }
 

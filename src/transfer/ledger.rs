@@ -1,5 +1,6 @@
 //! What is learnt of one image on its way, kept for those who report.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard};
 
 use super::board::Came;
@@ -11,9 +12,29 @@ use crate::shared::lock;
 
 /// The facts of one image in one round, gathered while its parts are in work side by side.
 #[derive(Default)]
-pub(super) struct Ledger(Mutex<Facts>);
+pub(super) struct Ledger {
+    facts: Mutex<Facts>,
+    /// Whether the image was put in its place, in this round or an earlier one.
+    is_written: AtomicBool,
+}
 
 impl Ledger {
+    /// Of an image that an earlier round has put in its place, where there was something else before, or nothing.
+    pub fn of_written(digest_before: Option<Digest>) -> Self {
+        let facts = Mutex::new(Facts { digest_before, ..Facts::default() });
+        Self { facts, is_written: AtomicBool::new(true) }
+    }
+
+    /// The image is in its place, since it was put there.
+    pub fn written(&self, digest: &Digest) {
+        self.placed(digest);
+        self.is_written.store(true, Relaxed);
+    }
+
+    pub fn is_written(&self) -> bool {
+        self.is_written.load(Relaxed)
+    }
+
     pub fn facts(&self) -> Facts {
         self.lock().clone()
     }
@@ -23,9 +44,11 @@ impl Ledger {
         self.lock().source_digest = Some(digest.clone());
     }
 
-    /// What the destination named when it was asked.
+    /// What the destination named when it was asked. That was before, unless the image was put there since.
     pub fn before(&self, digest: Option<&Digest>) {
-        self.lock().digest_before = digest.cloned();
+        if !self.is_written() {
+            self.lock().digest_before = digest.cloned();
+        }
     }
 
     /// What the destination names now.
@@ -45,6 +68,11 @@ impl Ledger {
     /// The image is for this platform alone, which is not wanted.
     pub fn skipped(&self, platform: Platform) {
         self.lock().platforms = vec![platform];
+    }
+
+    /// Layers that are left where they are.
+    pub fn skipped_layers(&self, digests: &[Digest]) {
+        self.lock().layers_skipped.extend_from_slice(digests);
     }
 
     /// The bytes of all manifests and blobs, if all manifests were read.
@@ -75,6 +103,6 @@ impl Ledger {
     }
 
     fn lock(&self) -> MutexGuard<'_, Facts> {
-        lock(&self.0)
+        lock(&self.facts)
     }
 }

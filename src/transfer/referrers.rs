@@ -78,8 +78,10 @@ impl Image {
         let image =
             Self { task: of_tag(&self.task, tag), ledger: Arc::default(), parts: Arc::default(), ..self.clone() };
         let copied = image.copy_as_it_is().await;
-        // Its blobs are among those of the image that it belongs to.
-        self.ledger.blobs(&image.ledger.facts().blobs);
+        // What is its own is among what belongs to its image.
+        let facts = image.ledger.facts();
+        self.ledger.blobs(&facts.blobs);
+        self.ledger.skipped_layers(&facts.layers_skipped);
         if copied? == Success::Copied {
             self.tell_referrer(&Identifier::Tag(tag.clone()), "cosign");
         }
@@ -89,15 +91,16 @@ impl Image {
     /// Brings manifests by digest, and sees to it that the destination lists them as referrers of `subject`.
     async fn bring_listed(&self, subject: &Digest, referrers: &[Referrer]) -> Result<(), Failure> {
         let destination = &self.destination.client;
+        // What several sources have is added by one after the other.
+        let _list = self.destination.list_of(subject).await;
         let by_api = destination.referrers(subject).await.map_err(|error| error.to_failure())?;
-        let listed = match &by_api {
-            Some(listed) => listed.clone(),
-            None => {
-                let tagged = destination.tagged_referrers(subject).await.map_err(|error| error.to_failure())?;
-                tagged.unwrap_or_default()
-            }
+        let has_api = by_api.is_some();
+        let found = match by_api {
+            Some(listed) => Some(listed),
+            None => destination.tagged_referrers(subject).await.map_err(|error| error.to_failure())?,
         };
-        let mut all = listed.clone();
+        let listed = found.as_deref().unwrap_or_default();
+        let mut all = listed.to_vec();
         for referrer in referrers {
             if !self.engine.policy.force && listed.iter().any(|listed| listed.digest == referrer.digest) {
                 continue;
@@ -108,25 +111,29 @@ impl Image {
             self.tell_referrer(&Identifier::from(referrer.digest.clone()), &referrer.artifact_type);
         }
         // With the API the registry has put them on its list itself. Else what others listed stays listed.
-        if by_api.is_some() || all == listed || referrers_tag(subject).is_none_or(|tag| self.is_planned(&tag)) {
+        let Some(tag) = referrers_tag(subject).filter(|tag| !has_api && all != listed && !self.is_planned(tag)) else {
             return Ok(());
-        }
-        if self.engine.policy.no_clobber && !listed.is_empty() {
-            return Err(list_would_move(&self.task, subject));
+        };
+        let no_clobber = self.engine.policy.no_clobber;
+        if found.is_none() || no_clobber {
+            let there = self.named_there(&Identifier::Tag(tag)).await?;
+            may_list(&self.task, subject, found.is_some(), there.as_ref(), no_clobber)?;
         }
         destination.put_tagged_referrers(subject, &all).await.map_err(|error| error.to_failure())
     }
 
     /// Writes a referrer with all that it names, also where it is already: a registry with a list of referrers adds those
     /// that are written.
-    async fn bring_referrer(&self, subject: &Digest, referrer: &Referrer) -> Result<Manifest, Failure> {
+    async fn bring_referrer(&self, subject: &Digest, referrer: &Referrer) -> Result<Arc<Manifest>, Failure> {
         let by_digest = Identifier::from(referrer.digest.clone());
-        let manifest = self.source.manifest(&by_digest).await.map_err(|error| error.to_failure())?;
+        let read = self.engine.pulls.read(&self.source, &referrer.digest).await;
+        let manifest = read.map_err(|error| error.to_failure())?;
         let subject_of = manifest.subject();
         if subject_of.as_ref() != Some(subject) {
             tracing::warn!(digest = %referrer.digest, %subject, "it is listed as a referrer, but refers to something else");
         }
         self.commit(&manifest, &by_digest, 1).await?;
+        self.tell_skipped(&manifest);
         Ok(manifest)
     }
 
@@ -219,17 +226,35 @@ pub(super) fn of_tag(Task { source, destination }: &Task, tag: &Tag) -> Task {
     Task { source: source.repository.tagged(tag.clone()), destination: destination.repository.tagged(tag.clone()) }
 }
 
-/// The list under a tag of the destination is to be left as it is.
-pub(super) fn list_would_move(task: &Task, subject: &Digest) -> Failure {
-    Failure {
+/// Whether the list of what refers to `subject` may be written under its tag, which names `there` now. What is no list is
+/// somebody's image, and stays; but the subject itself is there by its digest, and GitLab says that the tag names it.
+pub(super) fn may_list(
+    task: &Task,
+    subject: &Digest,
+    is_list: bool,
+    there: Option<&Digest>,
+    no_clobber: bool,
+) -> Result<(), Failure> {
+    let reason = match there {
+        Some(_) if is_list && no_clobber => {
+            format!("more refers to {subject} than the destination lists under its tag; --no-clobber leaves it so")
+        }
+        Some(there) if no_clobber || !is_list && there != subject => {
+            format!(
+                "what refers to {subject} cannot be listed: the destination names {there} under the tag for that, which \
+                 is no list and is left so; delete that tag, or copy without --referrers"
+            )
+        }
+        _ => return Ok(()),
+    };
+    Err(Failure {
         category: Category::Refused,
         registry: Some(task.destination.repository.registry().clone()),
-        reason: format!("more refers to {subject} than the destination lists under its tag; --no-clobber leaves it so")
-            .into(),
+        reason: reason.into(),
         transient: false,
         is_final: true,
         remedy: None,
-    }
+    })
 }
 
 /// Tags that are made of digests: those of signatures and of lists of referrers.

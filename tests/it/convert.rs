@@ -71,6 +71,21 @@ async fn assert_is_done(migration: &Migration, source: &Registry, destination: &
 }
 
 #[tokio::test]
+async fn what_is_put_by_its_digest_moves_no_tag_whatever_else_is_there() {
+    let (source, destination) = two_registries().await;
+    let from = source.put("app", "1", &all());
+    // As it was before it was converted.
+    destination.put("app", "before", &all());
+    let migration = Migration::new()
+        .rule(format!("{}/app@{from}", source.host()), format!("{}/app", destination.host()))
+        .args(["--platform", "linux/arm64", "--no-clobber"]);
+    migration.run().await.assert_success(1);
+    assert_eq!(destination.digest("app", "before"), Some(from));
+    assert_eq!(destination.manifests("app").len(), 5, "an index of one image is new");
+    assert_is_done(&migration, &source, &destination, 1).await;
+}
+
+#[tokio::test]
 async fn an_index_is_cut_to_the_platforms_asked_for() {
     let (source, destination) = two_registries().await;
     let from = source.put("app", "1", &all());

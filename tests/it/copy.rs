@@ -1,7 +1,7 @@
 //! Whatever a tag names arrives byte for byte, with all that belongs to it.
 
 use scriptable_registry::{Answer, Image, Index, Kind, Manifest, Registry, digest_of};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{LARGE, Migration, assert_same, large, small, two_registries};
 
@@ -157,6 +157,29 @@ async fn layers_that_live_elsewhere_are_left_there_and_named() {
         assert_eq!(source.requests_of(Kind::BlobGet.of(foreign)).len(), 0);
         assert!(outcome.log.as_deref().unwrap().contains(foreign), "not named\n{outcome}");
     }
+}
+
+#[tokio::test]
+async fn layers_that_are_left_are_named_for_every_image_that_has_them() {
+    let (source, destination) = two_registries().await;
+    let windows = Image::new("windows/amd64").layer("windows").foreign_layer("https://example.com/windows.tar.gz");
+    source.put("team/app", "1.0", &windows);
+    source.retag("team/app", "1.0", "latest");
+    source.put("team/app", "index", &Index::new().image(&small(1)).image(&windows));
+    let migration = Migration::new()
+        .rule(source.reference("team/app", "1.0,latest,index"), format!("{}/moved/app", destination.host()))
+        .args(["--report", "report.json"]);
+    let outcome = migration.run().await;
+    outcome.assert_success(3);
+    let foreign = &windows.layers()[1];
+    let report: Value = serde_json::from_slice(&std::fs::read(migration.path("report.json")).unwrap()).unwrap();
+    for image in report["images"].as_array().unwrap() {
+        assert_eq!(image["layersSkipped"], json!([foreign]), "{image}");
+        let source = format!("source={}", image["source"].as_str().unwrap());
+        let named = outcome.log.as_ref().unwrap().lines().filter(|line| line.contains("layer left out"));
+        assert_eq!(named.filter(|line| line.contains(&source) && line.contains(foreign)).count(), 1, "{outcome}");
+    }
+    assert_eq!(report["summary"]["layersSkipped"], 3);
 }
 
 #[tokio::test]

@@ -273,6 +273,24 @@ async fn what_fails_for_a_moment_is_asked_again_in_a_round() {
 }
 
 #[tokio::test]
+async fn what_is_mounted_is_planned_so_also_for_an_image_that_is_asked_again() {
+    let (source, destination) = two_registries().await;
+    let shared = Image::new("linux/amd64").layer_of(1, LARGE);
+    let other = shared.clone().layer_of(2, LARGE);
+    source.put("a", "1", &shared);
+    source.put("b", "1", &other);
+    for name in ["a", "b"] {
+        destination.put(name, "old", &small(3));
+    }
+    destination.on(Kind::BlobHead.of(&other.layers()[1]).once(), Answer::status(400));
+    let migration = rule(Migration::with_default_retries(), &source, "a", &destination, "a");
+    let outcome = rule(migration, &source, "b", &destination, "b").args(["--dry-run"]).run().await;
+    assert_eq!(outcome.code, Some(0), "{outcome}");
+    let plan = plan_of(&outcome, &destination.reference("b", "1"));
+    assert!(plan.starts_with("copy 2 blobs ") && plan.ends_with(", mount 1"), "{outcome}");
+}
+
+#[tokio::test]
 async fn an_interrupted_dry_run_prints_what_it_knows() {
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
         let (source, destination) = two_registries().await;

@@ -252,6 +252,30 @@ async fn where_pulls_are_counted_no_manifest_is_read_twice() {
 }
 
 #[tokio::test]
+async fn where_pulls_are_counted_no_manifest_is_read_twice_for_its_conversion_or_its_referrers() {
+    for (flags, first, later) in
+        [(["--platform", "linux/amd64"], 3, 2), (["--format", "oci"], 4, 4), (["--referrers", "-v"], 4, 2)]
+    {
+        let (source, destination) = two_registries().await;
+        source.on(Matcher::any(), counted("76"));
+        source.put("team/app", "single", &small(1));
+        source.put("team/app", "index", &Index::new().image(&small(2)).image(&Image::new("linux/arm64").layer("arm")));
+        let mut tags = vec!["single".to_owned(), "index".to_owned()];
+        for alias in 0..6 {
+            let of = tags[alias % 2].clone();
+            tags.push(format!("alias{alias}"));
+            source.retag("team/app", &of, &tags[alias + 2]);
+        }
+        let migration = all(&source, &destination, Migration::new()).args(flags);
+        migration.run().await.assert_success(8);
+        assert_eq!(source.count(Kind::ManifestGet), first, "{flags:?}");
+        source.clear_log();
+        migration.run().await.assert_success(8);
+        assert_eq!(source.count(Kind::ManifestGet), later, "{flags:?}, again");
+    }
+}
+
+#[tokio::test]
 async fn a_used_up_pull_quota_is_named_with_its_end_and_heads_go_on() {
     const LEFT: u64 = 7;
     let (source, destination, migration) = with_images(60, small).await;

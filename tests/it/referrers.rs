@@ -2,7 +2,7 @@
 
 mod plan;
 
-use scriptable_registry::{Answer, Gate, Image, Index, Kind, Registry};
+use scriptable_registry::{Action, Answer, Gate, Image, Index, Kind, Registry};
 use serde_json::{Value, json};
 
 use crate::support::{Migration, small};
@@ -294,4 +294,73 @@ async fn no_clobber_leaves_a_list_of_referrers_that_others_keep() {
     outcome.assert_failures(1, 1, 0);
     outcome.assert_line("FAILED ", &["--no-clobber", &subject]);
     assert_eq!(destination.digest("app", &tag(&subject)), Some(kept));
+}
+
+#[tokio::test]
+async fn an_image_under_the_tag_of_a_list_is_no_list_and_stays() {
+    for flags in [[].as_slice(), &["--no-clobber"], &["--force"]] {
+        let (source, destination) = (registry(true).await, registry(false).await);
+        let subject = source.put("app", "1", &small(1));
+        attach(&source, "text/sbom", &subject, "sbom");
+        let foreign = destination.put("app", &tag(&subject), &small(2));
+        let migration = migration(&source, &destination).args(flags.iter().copied());
+        let outcome = plan::dry_run(&source, &destination).args(flags.iter().copied()).run().await;
+        outcome.assert_line("FAILED ", &["is no list", &foreign]);
+        let outcome = migration.run().await;
+        outcome.assert_failures(1, 1, 0);
+        outcome.assert_line("FAILED ", &["is no list", &foreign, &subject]);
+        assert_eq!(destination.digest("app", &tag(&subject)), Some(foreign), "{outcome}");
+    }
+}
+
+#[tokio::test]
+async fn where_the_tag_of_a_list_names_the_image_itself_it_becomes_a_list_unless_that_is_forbidden() {
+    let (source, destination) = (registry(true).await, registry(false).await);
+    let subject = source.put("app", "1", &small(1));
+    let (sbom, _) = attach(&source, "text/sbom", &subject, "sbom");
+    destination.put("app", &tag(&subject), &small(1));
+    let outcome = migration(&source, &destination).args(["--no-clobber"]).run().await;
+    outcome.assert_failures(1, 1, 0);
+    assert_eq!(destination.digest("app", &tag(&subject)), Some(subject.clone()));
+    migration(&source, &destination).run().await.assert_success(1);
+    assert_eq!(listed(&destination, &subject), [sbom]);
+}
+
+#[tokio::test]
+async fn what_two_sources_have_of_one_image_is_listed_together() {
+    let (one, two, destination) = (registry(true).await, registry(true).await, registry(false).await);
+    let subject = one.put("app", "1", &small(1));
+    two.put("app", "1", &small(1));
+    let mut both = [attach(&one, "text/sbom", &subject, "a").0, attach(&two, "text/sbom", &subject, "b").0];
+    both.sort();
+    // The other reads the list before it is written, if nothing keeps it from that.
+    let moment = Action::Delay(std::time::Duration::from_millis(700));
+    destination.on(Kind::ManifestPut.of(&tag(&subject)), moment);
+    let migration = Migration::new()
+        .rule(one.reference("app", "1"), destination.reference("app", "1"))
+        .rule(two.reference("app", "1"), destination.reference("app", "2"))
+        .args(["--referrers"]);
+    let outcome = migration.run().await;
+    outcome.assert_success(2);
+    let mut listed = listed(&destination, &subject);
+    listed.sort();
+    assert_eq!(listed, both, "{outcome}");
+}
+
+#[tokio::test]
+async fn an_image_is_reported_as_copied_whichever_round_copied_it() {
+    let (source, destination) = (registry(true).await, registry(true).await);
+    let subject = source.put("app", "1", &small(1));
+    let (sbom, _) = attach(&source, "text/sbom", &subject, "sbom");
+    let before = destination.put("app", "1", &small(2));
+    destination.on(Kind::ManifestPut.of(&sbom).times(2), Answer::error(400, "MANIFEST_INVALID", "not now"));
+    let migration = Migration::with_default_retries()
+        .rule(source.reference("app", "1"), destination.reference("app", "1"))
+        .args(["--referrers", "--report", "report.json"]);
+    let outcome = migration.run().await;
+    assert_eq!(outcome.code, Some(0), "{outcome}");
+    let report: Value = serde_json::from_slice(&std::fs::read(migration.path("report.json")).unwrap()).unwrap();
+    let image = &report["images"][0];
+    assert_eq!((&image["result"], &image["attempts"]), (&json!("copied"), &json!(3)), "{image}");
+    assert_eq!((&image["previousDigest"], &image["destinationDigest"]), (&json!(before), &json!(subject)), "{image}");
 }

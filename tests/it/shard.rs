@@ -2,7 +2,7 @@
 
 use scriptable_registry::{Answer, Kind, Registry};
 
-use crate::support::{Migration, RETRY_GENERATE, small, two_registries};
+use crate::support::{GENERATE, HANDLE, Migration, RETRY_GENERATE, small, summary, two_registries};
 
 const COUNT: usize = 3;
 
@@ -48,7 +48,6 @@ async fn shards_together_do_everything_once() {
     }
 }
 
-/// Every shard lists all repositories, to see the clashes.
 #[tokio::test]
 async fn a_retry_is_announced_by_the_shard_whose_rule_failed_alone() {
     let (source, destination) = two_registries().await;
@@ -65,6 +64,86 @@ async fn a_retry_is_announced_by_the_shard_whose_rule_failed_alone() {
         announced += usize::from(failed);
     }
     assert_eq!(announced, 1);
+}
+
+/// All tags of `app` and `base`, which are one shard's each, to one repository.
+fn two_rules_for_one_place(source: &Registry, destination: &Registry, migration: Migration) -> Migration {
+    let host = source.host();
+    let place = format!("{}/all", destination.host());
+    migration.rule(format!("{host}/app"), &place).rule(format!("{host}/base"), &place)
+}
+
+#[tokio::test]
+async fn what_an_earlier_rule_of_another_shard_may_have_is_not_overwritten() {
+    let (source, destination) = two_registries().await;
+    source.put("app", "1", &small(1));
+    source.put("base", "1", &small(2));
+    source.put("base", "2", &small(3));
+    // One machine is told at once that it may not look, and the other sees it fail to the end.
+    for (answer, retries) in [(Answer::status(401), "3"), (Answer::status(500), "0"), (Answer::status(404), "1")] {
+        let first = two_rules_for_one_place(&source, &destination, Migration::new()).args(["--shard", "0/2"]);
+        first.run().await.assert_success(1);
+        destination.clear_log();
+        source.on(Kind::TagList.within("app"), answer);
+        let second = two_rules_for_one_place(&source, &destination, Migration::with_default_retries()).args([
+            "--shard",
+            "1/2",
+            "--retries",
+            retries,
+            "--failed",
+            "failed.json",
+        ]);
+        let outcome = second.run().await;
+        assert_eq!(outcome.code, Some(1), "{outcome}");
+        assert_eq!(outcome.stdout.lines().last(), Some(summary(0, 0, 1).as_str()), "{outcome}");
+        outcome.assert_line("FAILED ", &["images.json:3:3", "earlier rule", "/app"]);
+        assert_eq!(destination.count(Kind::ManifestPut), 0, "{outcome}");
+
+        // Given again, both rules are there, and the earlier one has what is its own.
+        source.clear_hooks();
+        let failed = std::fs::read_to_string(second.path("failed.json")).unwrap();
+        let outcome = Migration::new().images(&failed).args(["--shard", "1/2"]).run().await;
+        outcome.assert_failures(1, 0, 1);
+        assert_eq!(destination.digest("all", "1"), source.digest("app", "1"));
+        assert_eq!(destination.digest("all", "2"), source.digest("base", "2"));
+        for tag in ["1", "2"] {
+            destination.remove_manifest("all", tag);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_rule_waits_for_one_of_another_shard_that_may_want_the_same() {
+    let (source, destination) = two_registries().await;
+    source.put("app", "1", &small(1));
+    source.put("base", "1", &small(2));
+    source.put("base", "2", &small(3));
+    source.on(Kind::TagList.within("app").once(), Answer::status(404));
+    let migration = two_rules_for_one_place(&source, &destination, Migration::with_default_retries());
+    let outcome = migration.args(["--shard", "1/2"]).run().await;
+    assert!(outcome.stdout.contains(RETRY_GENERATE), "{outcome}");
+    assert_eq!(outcome.stdout.lines().last(), Some(summary(1, 0, 1).as_str()), "{outcome}");
+    assert_eq!(destination.tags("all"), ["2"]);
+}
+
+#[tokio::test]
+async fn what_is_no_concern_of_a_shard_is_not_asked_for() {
+    let (source, destination) = two_registries().await;
+    let mut migration = Migration::with_default_retries().args(["--shard", "0/3"]);
+    for name in ["a", "b", "c", "d", "e", "f"] {
+        source.put(name, "1", &small(1));
+        migration = migration.rule(format!("{}/{name}", source.host()), format!("{}/{name}", destination.host()));
+    }
+    // Two of other shards meet, which all see, and one of them fails, which is not this shard's to mend.
+    for name in ["b", "c"] {
+        migration = migration.rule(format!("{}/{name}", source.host()), format!("{}/both", destination.host()));
+    }
+    source.on(Kind::TagList.within("b"), Answer::status(404));
+    let outcome = migration.run().await;
+    outcome.assert(0, &[GENERATE, HANDLE, &summary(2, 0, 0)]);
+    let mut listed: Vec<_> = source.requests_of(Kind::TagList).into_iter().filter_map(|it| it.repository).collect();
+    listed.sort();
+    assert_eq!(listed, ["a", "b", "c", "d"], "{outcome}");
 }
 
 #[tokio::test]

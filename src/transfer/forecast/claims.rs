@@ -47,10 +47,13 @@ impl Claims {
         self.referrers.get_mut(destination).map(|referrers| referrers.remove(referrer));
     }
 
-    /// Gives back what was unclear and stayed so.
-    pub fn release(&mut self, blobs: &[Arc<Blob>], destination: &Repository) {
-        for blob in blobs {
+    /// Gives back what was claimed so.
+    pub fn release(&mut self, blob: &Arc<Blob>, way: Way, destination: &Repository) {
+        if way != Way::Present {
             self.repositories.get_mut(destination).map(|blobs| blobs.remove(blob));
+        }
+        // Elsewhere there it is an earlier image's, or there already.
+        if way == Way::Unclear {
             self.registries.get_mut(destination.registry()).map(|blobs| blobs.remove(blob));
         }
     }
@@ -82,7 +85,11 @@ mod tests {
         assert_eq!(claims.claim(&blob, &source, &a), Way::Present);
         assert_eq!(claims.claim(&blob, &source, &b), Way::Mount);
         assert_eq!(claims.claim(&blob, &source, &repository("e.io/a")), Way::Unclear, "another registry");
-        claims.release(std::slice::from_ref(&blob), &a);
+        claims.release(&blob, Way::Mount, &b);
+        assert_eq!(claims.claim(&blob, &source, &b), Way::Mount, "the first is still to bring it");
+        claims.release(&blob, Way::Present, &a);
+        assert_eq!(claims.claim(&blob, &source, &a), Way::Present, "an earlier image brings it");
+        claims.release(&blob, Way::Unclear, &a);
         assert_eq!(claims.claim(&blob, &source, &a), Way::Unclear, "it was not brought");
     }
 

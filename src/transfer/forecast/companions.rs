@@ -8,9 +8,10 @@ use super::nodes::Blob;
 use crate::digest::Digest;
 use crate::event::Failure;
 use crate::reference::{Identifier, Tag};
+use crate::registry::{Referrer, referrers_tag};
 use crate::transfer::expected::{ExpectedImage, named};
 use crate::transfer::image::{MAX_DEPTH, clobbered};
-use crate::transfer::referrers::{Circles, find, left_behind, list_would_move, of_tag};
+use crate::transfer::referrers::{Circles, find, left_behind, may_list, of_tag};
 
 /// Something that refers to an image, or to a manifest of it, and is not at the destination.
 #[derive(Clone)]
@@ -86,14 +87,15 @@ impl Look {
         }
         let (force, no_clobber) = (self.forecast.policy.force, self.forecast.policy.no_clobber);
         let (listed, by_api) = self.ground.listed(subject).await.map_err(|error| error.to_failure())?;
+        let is_listed = |referrer: &Referrer| listed.iter().flatten().any(|listed| listed.digest == referrer.digest);
+        let is_longer = !by_api && !found.referrers.iter().all(is_listed);
+        if let Some(tag) = referrers_tag(subject).filter(|tag| is_longer && !self.is_planned(tag)) {
+            let there = self.ground.digest(&Identifier::Tag(tag)).await.map_err(|error| error.to_failure())?;
+            may_list(&self.task, subject, listed.is_some(), there.as_ref(), no_clobber)?;
+        }
         for referrer in &found.referrers {
-            let is_listed = listed.iter().any(|listed| listed.digest == referrer.digest);
-            if is_listed && !force {
+            if is_listed(referrer) && !force {
                 continue;
-            }
-            let own_tag = crate::registry::referrers_tag(subject).filter(|tag| !self.is_planned(tag));
-            if !is_listed && !by_api && no_clobber && !listed.is_empty() && own_tag.is_some() {
-                return Err(list_would_move(&self.task, subject));
             }
             let (digest, artifact_type) = (referrer.digest.clone(), referrer.artifact_type.clone());
             let blobs = look.lacking(&ExpectedImage::unchanged(digest.clone()), digest.clone(), None, 1).await?;

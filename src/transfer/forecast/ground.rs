@@ -73,19 +73,19 @@ impl Ground {
         lock(&self.referrers).entry((subject.clone(), source.clone())).or_default().clone()
     }
 
-    /// What is listed here as referring to `subject`, and whether the registry itself keeps that list.
-    pub async fn listed(&self, subject: &Digest) -> Result<(Vec<Referrer>, bool), Error> {
+    /// What is listed here as referring to `subject`, if there is a list, and whether the registry itself keeps it.
+    pub async fn listed(&self, subject: &Digest) -> Result<(Option<Vec<Referrer>>, bool), Error> {
         if self.destination.has_no_tags() {
-            return Ok((Vec::new(), true));
+            return Ok((None, true));
         }
         let client = &self.destination.client;
         let list = async {
             Ok(match client.referrers(subject).await? {
-                Some(listed) => (listed, true),
-                None => (client.tagged_referrers(subject).await?.unwrap_or_default(), false),
+                Some(listed) => (Some(listed), true),
+                None => (client.tagged_referrers(subject).await?, false),
             })
         };
-        Ok(self.unless_hidden(list).await?.unwrap_or((Vec::new(), true)))
+        Ok(self.unless_hidden(list).await?.unwrap_or((None, true)))
     }
 
     /// Whether a blob is there. Where there are no tags there is hardly one, and it is not asked.

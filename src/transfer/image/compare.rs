@@ -8,21 +8,24 @@ use crate::reference::Identifier;
 use crate::registry::Error;
 
 impl Image {
-    /// Compares. Where the destination cannot be asked, an upload may tell why.
-    pub(super) async fn compare_or_say_why(&self) -> Result<(Option<Digest>, Option<Digest>), Error> {
-        match self.compare().await {
+    /// Asks the destination. Where it cannot be asked, an upload may tell why.
+    pub(super) async fn or_say_why<T, F>(&self, ask: impl Fn() -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        match ask().await {
             // Some say the same of a repository that they do not have as of a tag that is not for us.
             Err(error) if error.is_refused_repository() && error.registry == *self.destination.registry() => {
                 self.destination.check_open().await?;
-                self.compare().await
+                ask().await
             }
-            compared => compared,
+            answer => answer,
         }
     }
 
-    /// What is at the destination, and what should be: the latter only if the source's digest says it, and if the former
-    /// is there to be compared with or the registry counts how often manifests are read.
-    async fn compare(&self) -> Result<(Option<Digest>, Option<Digest>), Error> {
+    /// What is at the destination, and what the source names: the latter only if it can be compared with the former, or
+    /// if the registry counts how often manifests are read.
+    pub(super) async fn compare(&self) -> Result<(Option<Digest>, Option<Digest>), Error> {
         let Task { source, destination } = &self.task;
         let converts = !self.conversion.is_none();
         let there = async {
@@ -33,19 +36,16 @@ impl Image {
                 by_digest => self.destination.client.digest(by_digest).await,
             }
         };
-        if converts {
-            return Ok((there.await?, None));
-        }
         if let Some(digest) = source.identifier.digest() {
             return Ok((there.await?, Some(digest.clone())));
         }
         let wanted = self.source.digest(&source.identifier);
-        if self.destination.seems_done() || self.source.counts_pulls() {
+        if self.source.counts_pulls() || self.destination.seems_done() && !converts {
             return tokio::try_join!(there, wanted);
         }
         match there.await? {
-            None => Ok((None, None)),
-            there => Ok((there, wanted.await?)),
+            Some(there) if !converts => Ok((Some(there), wanted.await?)),
+            there => Ok((there, None)),
         }
     }
 
@@ -61,22 +61,28 @@ impl Image {
         }
     }
 
-    /// Asks once more what the tag names, just before it is written: what was learnt before is old by now.
+    /// Asks once more what the tag names, just before it is written: what was learnt before is old by now. A digest names
+    /// one thing for ever.
     pub(super) async fn check_clobber(&self, digest: &Digest) -> Result<(), Failure> {
-        if !self.engine.policy.no_clobber {
+        let identifier = &self.task.destination.identifier;
+        if !self.engine.policy.no_clobber || identifier.digest().is_some() {
             return Ok(());
         }
-        // As one who only reads: who may write is told of what is forbidden as of what is absent, and would write over it.
-        let place = &self.task.destination;
-        let there = match self.engine.clients.reader(&place.repository).digest(&place.identifier).await {
-            // JFrog says so of what is absent.
-            Err(error) if error.is_forbidden() && self.destination.lists_without(&place.identifier) => None,
-            there => there.map_err(|error| error.to_failure())?,
-        };
+        let there = self.named_there(identifier).await?;
         self.ledger.before(there.as_ref());
         match there {
             Some(there) if there != *digest => Err(self.clobbered(&there, digest)),
             _ => Ok(()),
+        }
+    }
+
+    /// What the destination names, asked as one who only reads: who may write is told of what is forbidden as of what is
+    /// absent, and would write over it.
+    pub(in crate::transfer) async fn named_there(&self, identifier: &Identifier) -> Result<Option<Digest>, Failure> {
+        match self.engine.clients.reader(&self.task.destination.repository).digest(identifier).await {
+            // JFrog says so of what is absent.
+            Err(error) if error.is_forbidden() && self.destination.lists_without(identifier) => Ok(None),
+            there => there.map_err(|error| error.to_failure()),
         }
     }
 

@@ -39,20 +39,20 @@ impl Image {
             }
         };
         self.ledger.size(bytes);
-        if placed {
-            return Ok(());
-        }
-        self.check_clobber(&manifest.digest).await?;
-        match self.destination.client.put_manifest(place, manifest).await {
-            Ok(()) => Ok(()),
-            // The manifest is there, but not all that it names any more.
-            Err(error) if parts_are_missing(&error) => {
-                self.forget_parts(manifest);
-                self.commit(manifest, place, 0).await?;
-                Ok(())
+        if !placed {
+            self.check_clobber(&manifest.digest).await?;
+            match self.destination.client.put_manifest(place, manifest).await {
+                Ok(()) => {}
+                // The manifest is there, but not all that it names any more.
+                Err(error) if parts_are_missing(&error) => {
+                    self.forget_parts(manifest);
+                    self.commit(manifest, place, 0).await?;
+                }
+                Err(error) => return Err(self.refused(&error, manifest, 0)),
             }
-            Err(error) => Err(self.refused(&error, manifest, 0)),
         }
+        self.tell_skipped(manifest);
+        Ok(())
     }
 
     /// Brings a child of an index, once for all who name it in this repository. Answers the bytes of all that it names.
@@ -115,7 +115,7 @@ impl Image {
             let error = match self.destination.client.put_manifest(identifier, manifest).await {
                 Ok(()) => {
                     self.note_sealed(manifest);
-                    self.tell_skipped(manifest);
+                    self.destination.skip_layers(manifest);
                     return Ok(parts.map(|parts| parts.saturating_add(manifest.bytes.len() as u64)));
                 }
                 Err(error) => error,
@@ -146,12 +146,12 @@ impl Image {
         self.engine.board.sealed(repository, blobs.iter().map(|blob| (&blob.digest, blob.size)));
     }
 
-    /// Names the layers that were left where they are.
-    fn tell_skipped(&self, manifest: &Manifest) {
-        let Content::Blobs(blobs) = &manifest.content else { return };
-        for blob in blobs.iter().filter(|blob| blob.is_foreign) {
-            let (source, digest) = (self.task.source.clone(), blob.digest.clone());
-            self.engine.tell(Event::LayerSkipped { source, digest });
+    /// Names the layers of the image that were left where they are.
+    pub(in crate::transfer) fn tell_skipped(&self, manifest: &Manifest) {
+        let skipped = self.destination.skip_layers(manifest);
+        self.ledger.skipped_layers(&skipped);
+        for digest in skipped {
+            self.engine.tell(Event::LayerSkipped { source: self.task.source.clone(), digest });
         }
     }
 

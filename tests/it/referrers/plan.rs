@@ -7,7 +7,7 @@ use super::{attach, list, migration, registry, tag, writes};
 use crate::support::{Migration, Outcome, small};
 
 /// A dry run of the same migration.
-fn dry_run(source: &Registry, destination: &Registry) -> Migration {
+pub(super) fn dry_run(source: &Registry, destination: &Registry) -> Migration {
     migration(source, destination).args(["--dry-run", "--report", "plan.json"])
 }
 
