@@ -16,6 +16,7 @@
 //! | `tls` | who the registry is |
 //! | `probe` | the first contact: https or http, and the challenge |
 //! | `tags`, `manifest`, `referrers`, `blob`, `upload` | the calls |
+//! | `links` | where a list goes on |
 //! | `media` | manifests as data |
 //! | `error` | what can go wrong |
 //! | `advice` | what an operator can do about it at which registry |
@@ -33,6 +34,7 @@ pub(crate) mod fuzz;
 mod helper;
 mod http;
 mod issuers;
+mod links;
 mod manifest;
 mod media;
 mod pace;

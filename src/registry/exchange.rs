@@ -92,7 +92,7 @@ impl RepositoryClient {
             let base = self.client.base().await?;
             let authorization = self.authorize(&call.url, scope, Need::Request).await?;
             self.wait_turn(&turn, &call.url).await?;
-            let Some(result) = self.exchange_in_turn(call, &turn, authorization.as_ref()).await else { continue };
+            let Some(result) = self.exchange_in_turn(call, &turn, base, authorization.as_ref()).await else { continue };
             let kind = match result {
                 Ok(answer) if answer.status.is_success() => return Ok(answer),
                 Ok(answer) if answer.is_challenge_of(base) && renewals < RENEWALS => {
@@ -150,6 +150,7 @@ impl RepositoryClient {
         &self,
         call: &Call,
         turn: &Turn,
+        base: &Url,
         authorization: Option<&HeaderValue>,
     ) -> Option<Result<Answer, ErrorKind>> {
         let permit = self.client.pace.permit().await;
@@ -157,7 +158,7 @@ impl RepositoryClient {
             return None;
         }
         let begun = Instant::now();
-        let exchange = tokio::time::timeout(TIME_LIMIT, self.exchange(call, authorization));
+        let exchange = tokio::time::timeout(TIME_LIMIT, self.exchange(call, base, authorization));
         let result = exchange.await.unwrap_or(Err(ErrorKind::TimedOut { after: TIME_LIMIT }));
         self.heed(turn, begun, Some(&permit), result.as_ref());
         Some(result)
@@ -190,12 +191,17 @@ impl RepositoryClient {
         self.client.auth.authorize(scope, need, base, &self.patience).await
     }
 
-    async fn exchange(&self, call: &Call, authorization: Option<&HeaderValue>) -> Result<Answer, ErrorKind> {
+    async fn exchange(
+        &self,
+        call: &Call,
+        base: &Url,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<Answer, ErrorKind> {
         let headers = with_authorization(&call.headers, authorization);
         let response = match &call.body {
             // The HEAD of a blob is judged by the registry's own answer: a redirect says that the blob is there.
             None if call.method == Method::GET || call.kind == Kind::ManifestRead => {
-                self.follow(&self.client.transport, call.method.clone(), &call.url, headers).await?
+                self.follow(&self.client.transport, base, call.method.clone(), &call.url, headers).await?
             }
             body => {
                 let mut request = Request::new(call.method.clone(), call.url.clone());
@@ -213,16 +219,18 @@ impl RepositoryClient {
     }
 
     /// Follows redirects, also to a host that wants a token of its own: of nobody in particular, as registry.k8s.io's
-    /// Artifact Registry does. Other redirects lead to addresses that are signed, and want none.
+    /// Artifact Registry does. The pages after the first one of a list begin there. Other redirects lead to addresses that
+    /// are signed, and want none.
     async fn follow(
         &self,
         transport: &Transport,
+        base: &Url,
         method: Method,
         url: &Url,
         headers: HeaderMap,
     ) -> Result<Response, ErrorKind> {
         let response = transport.follow(method.clone(), url, headers.clone()).await?;
-        if response.status() != StatusCode::UNAUTHORIZED || response.url().origin() == url.origin() {
+        if response.status() != StatusCode::UNAUTHORIZED || response.url().origin() == base.origin() {
             return Ok(response);
         }
         let token = Box::pin(self.client.auth.guest(response.headers(), response.url())).await;
@@ -245,7 +253,7 @@ impl RepositoryClient {
             let headers = with_authorization(headers, authorization.as_ref());
             let begun = Instant::now();
             let opening = async {
-                let response = self.follow(&transport, Method::GET, url, headers).await?;
+                let response = self.follow(&transport, base, Method::GET, url, headers).await?;
                 // Of a refusal also the end has to come in time.
                 match response.status().is_success() {
                     true => Ok(Opened::Stream(response)),

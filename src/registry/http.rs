@@ -202,6 +202,15 @@ pub(super) fn redirect_target(from: &Url, headers: &HeaderMap) -> Result<Url, Er
     }
 }
 
+/// What the registry at `answered` calls `named`, as it is reached from here: a proxy that ends TLS lets the registry behind
+/// it believe in http.
+pub(super) fn over_tls(answered: &Url, mut named: Url) -> Url {
+    if (answered.scheme(), named.scheme()) == ("https", "http") && named.host() == answered.host() {
+        let _ = named.set_scheme("https");
+    }
+    named
+}
+
 /// An answer read to its end.
 pub(super) struct Answer {
     pub status: StatusCode,
