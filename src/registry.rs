@@ -116,8 +116,9 @@ impl Clients {
         RepositoryClient { push: true, ..self.reader(repository) }
     }
 
-    /// Asks again those registries that could not be reached before.
+    /// Asks again those registries, and their token servers, that could not be reached before.
     pub fn forget_unreachable(&self) {
+        self.issuers.forget_unreachable();
         for client in lock(&self.clients).values() {
             client.forget_unreachable();
         }

@@ -137,7 +137,7 @@ impl Pair {
 #[derive(Clone)]
 pub(super) struct Transport {
     http: Arc<Http>,
-    registry: Registry,
+    pub registry: Registry,
     purpose: Purpose,
 }
 

@@ -5,13 +5,11 @@ use std::hash::{BuildHasher as _, RandomState};
 
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
-use url::Url;
 
 use super::RepositoryClient;
 use super::error::{Error, ErrorKind};
 use super::exchange::{Call, Kind};
 use super::foreign::one_line;
-use super::http::Answer;
 use super::links::next_page;
 use crate::reference::Tag;
 
@@ -44,8 +42,10 @@ impl RepositoryClient {
         let hashes = RandomState::new();
         let mut asked = HashSet::from([hashes.hash_one(&url)]);
         let (mut barren, mut odd) = (0, 0_usize);
+        let mut scope = self.scope(&Method::GET, None);
         loop {
-            let answer = self.page(url.clone()).await?;
+            let call = Call { limit: MAX_BYTES, ..Call::new(Kind::Tags, Method::GET, url.clone()) };
+            let answer = self.call_learning(&call, &mut scope).await?;
             let refused_size = matches!(answer.status, StatusCode::BAD_REQUEST | StatusCode::METHOD_NOT_ALLOWED);
             match answer.status {
                 StatusCode::OK => {}
@@ -98,10 +98,6 @@ impl RepositoryClient {
                 }
             }
         }
-    }
-
-    async fn page(&self, url: Url) -> Result<Answer, Error> {
-        self.call(&Call { limit: MAX_BYTES, ..Call::new(Kind::Tags, Method::GET, url) }).await
     }
 }
 
