@@ -274,13 +274,15 @@ impl Authenticator {
         let is_refusal = |answer: &Answer| answer.status == StatusCode::UNAUTHORIZED;
         let is_theirs = answer.url.origin() == bearer.realm.origin();
         // Credentials that gave a token before may be refused for this scope alone: shown without one, they tell.
-        let is_rejection = is_refusal(&answer)
+        let is_rejection = session.login.is_some()
+            && is_refusal(&answer)
             && is_theirs
             && (!session.was_accepted() || is_refusal(&self.ask_for_token(bearer, &[], session).await?.1));
         Err(match &session.login {
             None if is_refusal(&answer) => error(ErrorKind::LoginNeeded),
-            Some(_) if is_rejection => self.reject(session, &method, &answer),
-            _ if answer.says_expired() || is_invalid_grant(&answer) => self.reject(session, &method, &answer),
+            _ if is_rejection || answer.says_expired() || is_invalid_grant(&answer) => {
+                self.reject(session, &method, &answer)
+            }
             // Also 403: some servers refuse a scope with it, and that is no word on the password.
             _ => error(answer.refusal_of(&bearer.realm)),
         })
