@@ -17,6 +17,7 @@
 //! | `tls` | who the registry is |
 //! | `probe` | the first contact: https or http, and the challenge |
 //! | `tags`, `manifest`, `referrers`, `blob`, `upload` | the calls |
+//! | `links` | where a list goes on |
 //! | `media` | manifests as data |
 //! | `error` | what can go wrong |
 //! | `advice` | what an operator can do about it at which registry |
@@ -34,6 +35,7 @@ pub(crate) mod fuzz;
 mod helper;
 mod http;
 mod issuers;
+mod links;
 mod manifest;
 mod media;
 mod pace;
@@ -117,8 +119,9 @@ impl Clients {
         RepositoryClient { push: true, ..self.reader(repository) }
     }
 
-    /// Asks again those registries that could not be reached before.
+    /// Asks again those registries, and their token servers, that could not be reached before.
     pub fn forget_unreachable(&self) {
+        self.issuers.forget_unreachable();
         for client in lock(&self.clients).values() {
             client.forget_unreachable();
         }

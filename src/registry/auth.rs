@@ -3,32 +3,27 @@
 //! Sources: distribution `docs/content/spec/auth/token.md`, `oauth.md`, `scope.md`. A token is fetched outside of the
 //! registry's request limits, before the request that needs it queues for its permit; its server has limits of its own.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
-use reqwest::{Body, Method, Request, StatusCode};
+use reqwest::header::{HeaderMap, HeaderValue};
+use reqwest::{Method, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
-use tokio::time::Instant;
 use url::Url;
 
+use super::Keyring;
 use super::challenge::{self, Bearer, Challenge};
 use super::credentials::Credential;
-use super::error::{Error, ErrorKind, is_transient};
+use super::error::{Error, ErrorKind};
 use super::http::{Answer, Transport, sensitive};
 use super::issuers::{Issuers, TOKENS};
-use super::pace::{self, Patience};
-use super::session::{Login, Parties, Party, Session, Slot};
+use super::pace::Patience;
+use super::session::{Login, Parties, Party, Session, Slots, slot};
 use super::token::{Need, Scope, Token};
-use super::{Keyring, patiently};
 use crate::reference::Registry;
 use crate::shared::lock;
 
-const MAX_ANSWER: usize = 1 << 20;
-const TIME_LIMIT: Duration = Duration::from_secs(60);
 /// How often one token may be refused for the rate at which its server is asked.
 const REFUSALS: u32 = 8;
 /// How often credentials may be replaced for one request.
@@ -61,7 +56,7 @@ pub(super) struct Authenticator {
     /// The token server takes no more than one scope.
     one_scope: AtomicBool,
     /// Tokens of nobody for hosts to which redirects led, by the URL that gives them.
-    guests: Mutex<HashMap<Url, Slot>>,
+    guests: Slots<Url>,
 }
 
 impl Authenticator {
@@ -148,6 +143,21 @@ impl Authenticator {
         Ok(Some(header))
     }
 
+    /// As `refused`; where the registry asks for more to read the repository, that is added to the scope first, and the
+    /// token that covers the rest stays.
+    pub fn refused_or_widened(&self, scope: &mut Scope, used: Option<&HeaderValue>, answer: &Answer) -> Verdict {
+        let asked = match challenge::read(&answer.headers, &answer.url) {
+            Some(Challenge::Bearer(bearer)) => bearer.scope,
+            _ => None,
+        };
+        let Some(wider) = asked.and_then(|asked| scope.widened(&asked)) else {
+            return self.refused(scope, used, answer);
+        };
+        *scope = wider;
+        self.learn(&answer.headers, &answer.url);
+        Verdict::Again
+    }
+
     /// Judges a refusal of credentials that came to a request sent with `used`.
     pub fn refused(&self, scope: &Scope, used: Option<&HeaderValue>, answer: &Answer) -> Verdict {
         self.learn(&answer.headers, &answer.url);
@@ -172,7 +182,7 @@ impl Authenticator {
             return Verdict::Again;
         }
         if answer.says_expired() {
-            self.reject(&session, &answer.url, answer);
+            self.reject(&session, &Method::GET, answer);
             return Verdict::Again;
         }
         // They were proven at /v2/: this is about the repository, unless they have expired since.
@@ -187,7 +197,11 @@ impl Authenticator {
     async fn try_at_base(&self, session: &Session, header: &HeaderValue, base: &Url) -> Result<(), Error> {
         session.check_not_refused()?;
         let answer = self.ask(base, Some(header), None).await?;
-        if answer.is_challenge_of(base) { Err(self.reject(session, base, &answer)) } else { Ok(()) }
+        if answer.is_challenge_of(base) {
+            return Err(self.reject(session, &Method::GET, &answer));
+        }
+        session.accept();
+        Ok(())
     }
 
     /// A token that covers a scope. One that may write may read as well; it is not asked for where reading is all,
@@ -204,7 +218,7 @@ impl Authenticator {
             // Here and not where it is fetched: those who are told what one of them was told have other patience.
             let realm = &grant.bearer.realm;
             let issuer = self.issuers.of(realm, &self.registry);
-            issuer.wait(&TOKENS, patience).await.map_err(|kind| self.error_at(realm, kind))?;
+            issuer.pace.wait(&TOKENS, patience).await.map_err(|kind| self.error_at(realm, kind))?;
         }
     }
 
@@ -244,29 +258,43 @@ impl Authenticator {
         if is_list && self.one_scope.load(Relaxed) {
             scopes.truncate(1);
         }
-        let mut answer = self.ask_for_token(bearer, &scopes, session).await?;
+        let (mut method, mut answer) = self.ask_for_token(bearer, &scopes, session).await?;
         // Where the other repository may not be read, or lists are not understood, a mount is the registry's to refuse.
         if scopes.len() > 1 && answer.status.is_client_error() {
             self.one_scope.fetch_or(answer.status == StatusCode::BAD_REQUEST, Relaxed);
             scopes.truncate(1);
-            answer = self.ask_for_token(bearer, &scopes, session).await?;
+            (method, answer) = self.ask_for_token(bearer, &scopes, session).await?;
         }
-        let url = &answer.url;
+        let error = |kind| self.error(&method, &answer.url, kind);
         if answer.status.is_success() {
-            return Token::read(&answer).map_err(|reason| self.error_at(url, ErrorKind::Malformed { reason }));
+            let token = Token::read(&answer).map_err(|reason| error(ErrorKind::Malformed { reason }))?;
+            session.accept();
+            return Ok(token);
         }
-        let is_theirs = url.origin() == bearer.realm.origin();
-        Err(match (answer.status, &session.login) {
-            (StatusCode::UNAUTHORIZED, Some(_)) if is_theirs => self.reject(session, url, &answer),
-            (StatusCode::UNAUTHORIZED, None) => self.error_at(url, ErrorKind::LoginNeeded),
-            _ if answer.says_expired() || is_invalid_grant(&answer) => self.reject(session, url, &answer),
+        let is_refusal = |answer: &Answer| answer.status == StatusCode::UNAUTHORIZED;
+        let is_theirs = answer.url.origin() == bearer.realm.origin();
+        // Credentials that gave a token before may be refused for this scope alone: shown without one, they tell.
+        let is_rejection = session.login.is_some()
+            && is_refusal(&answer)
+            && is_theirs
+            && (!session.was_accepted() || is_refusal(&self.ask_for_token(bearer, &[], session).await?.1));
+        Err(match &session.login {
+            None if is_refusal(&answer) => error(ErrorKind::LoginNeeded),
+            _ if is_rejection || answer.says_expired() || is_invalid_grant(&answer) => {
+                self.reject(session, &method, &answer)
+            }
             // Also 403: some servers refuse a scope with it, and that is no word on the password.
-            _ => self.error_at(url, answer.refusal_of(&bearer.realm)),
+            _ => error(answer.refusal_of(&bearer.realm)),
         })
     }
 
-    /// Asks the token server: by POST in exchange for an identity token, where it knows that, else by GET.
-    async fn ask_for_token(&self, bearer: &Bearer, scopes: &[String], session: &Session) -> Result<Answer, Error> {
+    /// Asks the token server: by POST in exchange for an identity token, where it knows that, else by GET. Answers also how.
+    async fn ask_for_token(
+        &self,
+        bearer: &Bearer,
+        scopes: &[String],
+        session: &Session,
+    ) -> Result<(Method, Answer), Error> {
         let credential = session.login.as_ref().map(|login| &login.credential);
         if let Some(Credential::IdentityToken(identity)) = credential
             && !self.no_post.load(Relaxed)
@@ -274,12 +302,12 @@ impl Authenticator {
             let form: SecretString = bearer.form(scopes, identity).into();
             let answer = self.ask(&bearer.realm, None, Some(&form)).await?;
             if !matches!(answer.status.as_u16(), 404 | 405 | 415 | 501) {
-                return Ok(answer);
+                return Ok((Method::POST, answer));
             }
             self.no_post.store(true, Relaxed);
         }
         let authorization = credential.and_then(Credential::basic);
-        self.ask(&bearer.url(scopes), authorization.as_ref(), None).await
+        Ok((Method::GET, self.ask(&bearer.url(scopes), authorization.as_ref(), None).await?))
     }
 
     /// A token of nobody in particular for a host to which a redirect led and that wants one, if it says for what and
@@ -287,7 +315,7 @@ impl Authenticator {
     pub async fn guest(&self, headers: &HeaderMap, url: &Url) -> Option<HeaderValue> {
         let Some(Challenge::Bearer(bearer)) = challenge::read(headers, url) else { return None };
         let url = bearer.url(&[bearer.scope.clone()?]);
-        let slot = lock(&self.guests).entry(url.clone()).or_default().clone();
+        let slot = slot(&self.guests, &url);
         let fetch = async || {
             let answer = self.ask(&url, None, None).await?;
             match answer.status.is_success() {
@@ -299,71 +327,32 @@ impl Authenticator {
         token.inspect_err(|error| tracing::debug!(%error, "no token for where a redirect led")).ok().map(|t| t.header)
     }
 
-    /// Asks until there is an answer that another try would not change, or that has all wait.
     async fn ask(
         &self,
         url: &Url,
         authorization: Option<&HeaderValue>,
         form: Option<&SecretString>,
     ) -> Result<Answer, Error> {
-        let issuer = self.issuers.of(url, &self.registry);
-        let attempt = || async {
-            let permit = issuer.permit().await;
-            if let Some(hold) = issuer.held(&TOKENS) {
-                return Err(self.error_at(url, hold));
-            }
-            let begun = Instant::now();
-            let exchange = tokio::time::timeout(TIME_LIMIT, self.exchange(url, authorization, form)).await;
-            let exchange = exchange.unwrap_or(Err(ErrorKind::TimedOut { after: TIME_LIMIT }));
-            let answer = exchange.map_err(|kind| self.error_at(url, kind))?;
-            let refusal = pace::is_refusal(answer.status).then(|| answer.refusal());
-            issuer.heed(&TOKENS, begun, Some(&permit), &HeaderMap::new(), refusal.as_ref());
-            match is_transient(answer.status) && refusal.is_none() {
-                true => Err(self.error_at(url, answer.refusal())),
-                false => Ok(answer),
-            }
-        };
-        let answer = patiently(attempt).await?;
-        if !pace::is_refusal(answer.status) {
-            return Ok(answer);
-        }
-        let error = self.error_at(url, answer.refusal());
-        Err(if issuer.is_hopeless(&TOKENS) { error.into_verdict() } else { error })
-    }
-
-    async fn exchange(
-        &self,
-        url: &Url,
-        authorization: Option<&HeaderValue>,
-        form: Option<&SecretString>,
-    ) -> Result<Answer, ErrorKind> {
-        let headers = authorization.map(|value| (AUTHORIZATION, value.clone()));
-        let response = match form {
-            None => self.transport.follow(Method::GET, url, headers.into_iter().collect()).await?,
-            // What is posted is secret: it goes nowhere else.
-            Some(form) => {
-                let mut request = Request::new(Method::POST, url.clone());
-                let media_type = HeaderValue::from_static("application/x-www-form-urlencoded");
-                request.headers_mut().insert(CONTENT_TYPE, media_type);
-                *request.body_mut() = Some(Body::from(form.expose_secret().to_owned()));
-                self.transport.send(request).await?
-            }
-        };
-        Answer::read(response, MAX_ANSWER).await
+        self.issuers.of(url, &self.registry).ask(&self.transport, url, authorization, form).await
     }
 
     /// Notes that the registry refused these credentials.
-    fn reject(&self, session: &Session, url: &Url, answer: &Answer) -> Error {
+    fn reject(&self, session: &Session, method: &Method, answer: &Answer) -> Error {
+        let error = |kind| self.error(method, &answer.url, kind);
         let (source, remedy) = match &session.login {
             Some(login) => (login.source.name.clone(), login.source.remedy.clone()),
-            None => return self.error_at(url, ErrorKind::LoginNeeded),
+            None => return error(ErrorKind::LoginNeeded),
         };
         let message = answer.refusal().to_string();
-        session.refuse(self.error_at(url, ErrorKind::Rejected { source, message, remedy }))
+        session.refuse(error(ErrorKind::Rejected { source, message, remedy }))
     }
 
     fn error_at(&self, url: &Url, kind: ErrorKind) -> Error {
-        Error { registry: self.registry.clone(), request: show(&Method::GET, url), kind }
+        self.error(&Method::GET, url, kind)
+    }
+
+    fn error(&self, method: &Method, url: &Url, kind: ErrorKind) -> Error {
+        Error { registry: self.registry.clone(), request: show(method, url), kind }
     }
 }
 

@@ -18,6 +18,7 @@ pub(super) use self::connection::is_refused_or_not_tls;
 use super::advice;
 use super::foreign::one_line;
 use super::pace::{LONGEST_WAIT, is_refusal};
+use super::probe::base;
 use crate::digest::Digest;
 use crate::event::{Category, Failure};
 use crate::reference::{Registry, Repository};
@@ -256,6 +257,14 @@ impl Error {
         host.unwrap_or_else(|| self.registry.to_string())
     }
 
+    /// Whether this came to the bytes of an upload that the registry has sent to another origin than its own.
+    fn is_of_upload_elsewhere(&self) -> bool {
+        let Some((method, url)) = self.request.split_once(' ') else { return false };
+        let Ok(url) = url.parse::<url::Url>() else { return false };
+        let own = base(&self.registry, url.scheme());
+        matches!(method, "PUT" | "PATCH") && own.is_some_and(|own| own.origin() != url.origin())
+    }
+
     fn advice(&self) -> Option<String> {
         let (registry, host) = (&self.registry, || self.host());
         Some(match self.facts() {
@@ -278,6 +287,11 @@ impl Error {
             ErrorKind::Status { status: StatusCode::PAYLOAD_TOO_LARGE, .. } => {
                 "the registry, or a proxy before it, limits the size of requests: have that limit raised".to_owned()
             }
+            ErrorKind::Status { status: StatusCode::UNAUTHORIZED, .. } if self.is_of_upload_elsewhere() => format!(
+                "{registry} has uploads sent to {}, where its credentials are not shown: correct the address that the registry \
+                 gives itself, or the Host header that a proxy before it passes on",
+                host()
+            ),
             ErrorKind::Status { status: StatusCode::UNAUTHORIZED, .. } => {
                 format!("check that auth.json has an entry for {registry} whose account may use this repository")
             }
@@ -363,7 +377,41 @@ fn tells_of_quota(status: StatusCode, message: &str) -> bool {
     matches!(status.as_u16(), 400 | 403 | 412 | 413) && (message.contains("quota") || message.contains("storage limit"))
 }
 
-/// 408, 429 and what servers say when they or those behind them are down.
+/// 408, 429 and what servers say when they or those behind them are down; also with the numbers of nginx and Cloudflare.
 pub(super) fn is_transient(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 408 | 429 | 499 | 500 | 502 | 503 | 504 | 522)
+    matches!(status.as_u16(), 408 | 429 | 499 | 500 | 502 | 503 | 504 | 520..=524 | 530)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_not_the_entry_that_is_wrong_where_credentials_are_not_shown() {
+        let advice = |registry: &str, request: &str| {
+            let (status, codes) = (StatusCode::UNAUTHORIZED, Vec::new());
+            let kind = ErrorKind::Status { status, codes, message: String::new(), retry_after: None };
+            Error { registry: registry.parse().unwrap(), request: request.to_owned(), kind }.advice().unwrap()
+        };
+        let elsewhere = advice("r.example.com:8443", "PUT https://r.example.com/v2/a/blobs/uploads/1");
+        assert!(elsewhere.contains("sent to r.example.com, ") && elsewhere.contains("Host header"), "{elsewhere}");
+        for (registry, request) in [
+            ("r.example.com:8443", "PUT https://r.example.com:8443/v2/a/blobs/uploads/1"),
+            ("r.example.com:443", "PATCH https://r.example.com/v2/a/blobs/uploads/1"),
+            ("docker.io", "PUT https://registry-1.docker.io/v2/a/blobs/uploads/1"),
+            ("r.example.com", "GET https://auth.example.com/token"),
+        ] {
+            assert!(advice(registry, request).contains("has an entry"), "{request}");
+        }
+    }
+
+    #[test]
+    fn what_passes_by_itself_is_known_by_its_number() {
+        for (status, passes) in [(408, true), (499, true), (501, false), (505, false), (519, false), (525, false)]
+            .into_iter()
+            .chain([429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 530].map(|status| (status, true)))
+        {
+            assert_eq!(is_transient(StatusCode::from_u16(status).unwrap()), passes, "{status}");
+        }
+    }
 }

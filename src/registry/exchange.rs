@@ -1,7 +1,8 @@
 //! Small requests: sent under a permit, with the right token, within a time limit, and again where that may help.
 //!
 //! A permit covers exactly one exchange, redirects followed and body read. Tokens, pauses between tries and hold-ups are
-//! outside of it, so that whoever has a permit waits for nothing but an answer, which has a time limit.
+//! outside of it, so that whoever has a permit waits for nothing but an answer, which has a time limit. That includes the
+//! token of nobody that a host wants to which a redirect led: until then nobody knows that it does.
 
 use std::time::Duration;
 
@@ -77,7 +78,7 @@ impl RepositoryClient {
     /// What requests of this method need: one that changes nothing asks for no more than it needs, also here.
     pub(super) fn scope(&self, method: &Method, mount_from: Option<&Repository>) -> Scope {
         let push = self.push && !matches!(*method, Method::GET | Method::HEAD);
-        Scope { repository: self.repository.clone(), push, mount_from: mount_from.cloned() }
+        Scope { repository: self.repository.clone(), push, mount_from: mount_from.cloned(), reads: Vec::new() }
     }
 
     /// Sends `call` until there is an answer that another try would not change. Any such answer is given, also a refusal.
@@ -86,18 +87,24 @@ impl RepositoryClient {
     }
 
     pub(super) async fn call_within(&self, call: &Call, scope: &Scope) -> Result<Answer, Error> {
+        self.call_learning(call, &mut scope.clone()).await
+    }
+
+    /// As `call_within`. Where the registry asks for more than `scope` to read the repository, that is what it is then.
+    pub(super) async fn call_learning(&self, call: &Call, scope: &mut Scope) -> Result<Answer, Error> {
         let turn = (call.kind, call.method.clone());
         let (mut pauses, mut refusals, mut renewals) = (backoff(TRIES), 0, 0);
         loop {
             let base = self.client.base().await?;
-            let authorization = self.authorize(&call.url, scope, Need::Request).await?;
+            // In this order: what is held back for long would go out with a token that has ended meanwhile.
             self.wait_turn(&turn, &call.url).await?;
-            let Some(result) = self.exchange_in_turn(call, &turn, authorization.as_ref()).await else { continue };
+            let authorization = self.authorize(&call.url, scope, Need::Request).await?;
+            let Some(result) = self.exchange_in_turn(call, &turn, base, authorization.as_ref()).await else { continue };
             let kind = match result {
                 Ok(answer) if answer.status.is_success() => return Ok(answer),
                 Ok(answer) if answer.is_challenge_of(base) && renewals < RENEWALS => {
                     renewals += 1;
-                    match self.client.auth.refused(scope, authorization.as_ref(), &answer) {
+                    match self.client.auth.refused_or_widened(scope, authorization.as_ref(), &answer) {
                         Verdict::Again => continue,
                         Verdict::Final => return Ok(answer),
                     }
@@ -150,6 +157,7 @@ impl RepositoryClient {
         &self,
         call: &Call,
         turn: &Turn,
+        base: &Url,
         authorization: Option<&HeaderValue>,
     ) -> Option<Result<Answer, ErrorKind>> {
         let permit = self.client.pace.permit().await;
@@ -157,7 +165,7 @@ impl RepositoryClient {
             return None;
         }
         let begun = Instant::now();
-        let exchange = tokio::time::timeout(TIME_LIMIT, self.exchange(call, authorization));
+        let exchange = tokio::time::timeout(TIME_LIMIT, self.exchange(call, base, authorization));
         let result = exchange.await.unwrap_or(Err(ErrorKind::TimedOut { after: TIME_LIMIT }));
         self.heed(turn, begun, Some(&permit), result.as_ref());
         Some(result)
@@ -190,12 +198,17 @@ impl RepositoryClient {
         self.client.auth.authorize(scope, need, base, &self.patience).await
     }
 
-    async fn exchange(&self, call: &Call, authorization: Option<&HeaderValue>) -> Result<Answer, ErrorKind> {
+    async fn exchange(
+        &self,
+        call: &Call,
+        base: &Url,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<Answer, ErrorKind> {
         let headers = with_authorization(&call.headers, authorization);
         let response = match &call.body {
             // The HEAD of a blob is judged by the registry's own answer: a redirect says that the blob is there.
             None if call.method == Method::GET || call.kind == Kind::ManifestRead => {
-                self.follow(&self.client.transport, call.method.clone(), &call.url, headers).await?
+                self.follow(&self.client.transport, base, call.method.clone(), &call.url, headers).await?
             }
             body => {
                 let mut request = Request::new(call.method.clone(), call.url.clone());
@@ -213,16 +226,18 @@ impl RepositoryClient {
     }
 
     /// Follows redirects, also to a host that wants a token of its own: of nobody in particular, as registry.k8s.io's
-    /// Artifact Registry does. Other redirects lead to addresses that are signed, and want none.
+    /// Artifact Registry does. The pages after the first one of a list begin there. Other redirects lead to addresses that
+    /// are signed, and want none.
     async fn follow(
         &self,
         transport: &Transport,
+        base: &Url,
         method: Method,
         url: &Url,
         headers: HeaderMap,
     ) -> Result<Response, ErrorKind> {
         let response = transport.follow(method.clone(), url, headers.clone()).await?;
-        if response.status() != StatusCode::UNAUTHORIZED || response.url().origin() == url.origin() {
+        if response.status() != StatusCode::UNAUTHORIZED || response.url().origin() == base.origin() {
             return Ok(response);
         }
         let token = Box::pin(self.client.auth.guest(response.headers(), response.url())).await;
@@ -240,12 +255,12 @@ impl RepositoryClient {
         let turn = (Kind::BlobRead, Method::GET);
         let transport = self.client.transport.of_streams();
         loop {
-            let authorization = self.authorize(url, &scope, Need::Request).await?;
             self.wait_turn(&turn, url).await?;
+            let authorization = self.authorize(url, &scope, Need::Request).await?;
             let headers = with_authorization(headers, authorization.as_ref());
             let begun = Instant::now();
             let opening = async {
-                let response = self.follow(&transport, Method::GET, url, headers).await?;
+                let response = self.follow(&transport, base, Method::GET, url, headers).await?;
                 // Of a refusal also the end has to come in time.
                 match response.status().is_success() {
                     true => Ok(Opened::Stream(response)),

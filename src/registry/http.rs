@@ -12,7 +12,7 @@ use url::Url;
 
 use super::Keyring;
 use super::error::{self, ErrorKind};
-use super::pace::RateLimit;
+use super::pace::{RateLimit, until};
 use super::probe::base;
 use super::reach::{self, Reach};
 use super::streams::{Proxies, Streams};
@@ -123,7 +123,7 @@ impl Clients {
 #[derive(Clone)]
 pub(super) struct Transport {
     http: Arc<Http>,
-    registry: Registry,
+    pub registry: Registry,
     /// Whether the answers are read as streams.
     streams: bool,
 }
@@ -193,6 +193,15 @@ pub(super) fn redirect_target(from: &Url, headers: &HeaderMap) -> Result<Url, Er
         },
         (from, to) => refused(format!("from {from} to {to}")),
     }
+}
+
+/// What the registry at `answered` calls `named`, as it is reached from here: a proxy that ends TLS lets the registry behind
+/// it believe in http.
+pub(super) fn over_tls(answered: &Url, mut named: Url) -> Url {
+    if (answered.scheme(), named.scheme()) == ("https", "http") && named.host() == answered.host() {
+        let _ = named.set_scheme("https");
+    }
+    named
 }
 
 /// An answer read to its end.
@@ -270,11 +279,11 @@ impl Answer {
     }
 }
 
-/// `Retry-After` in seconds or as a date (RFC 9110, section 10.2.3).
+/// `Retry-After` in seconds or as a date (RFC 9110, section 10.2.3), which some write in seconds too.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let pause = match text.parse() {
-        Ok(seconds) => Duration::from_secs(seconds),
+        Ok(seconds) => until(seconds),
         Err(_) => httpdate::parse_http_date(text).ok()?.duration_since(std::time::SystemTime::now()).ok()?,
     };
     Some(pause.min(MAX_RETRY_AFTER))
@@ -325,6 +334,10 @@ mod tests {
         };
         assert_eq!(read("7"), Some(Duration::from_secs(7)));
         assert_eq!(read("999999"), Some(MAX_RETRY_AFTER));
+        let soon = std::time::SystemTime::now() + Duration::from_secs(100);
+        let soon = soon.duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap().as_secs();
+        assert!(read(&soon.to_string()).unwrap() <= Duration::from_secs(100));
+        assert_eq!(read("1000000001"), Some(Duration::ZERO));
         assert_eq!(read("Fri, 31 Dec 2100 23:59:59 GMT"), Some(MAX_RETRY_AFTER));
         assert_eq!(read("Fri, 31 Dec 1999 23:59:59 GMT"), None);
         assert_eq!(read("soon"), None);

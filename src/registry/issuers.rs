@@ -1,25 +1,129 @@
 //! The servers that give tokens. Each is asked as one citizen, for whichever registry and by whichever task: where it says
-//! that it is asked too much, all who need a token of it wait.
+//! that it is asked too much, all who need a token of it wait; where it cannot be reached, one tries and all are told.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use reqwest::Method;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::{Body, Method, Request};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::time::Instant;
 use url::Url;
 
+use super::auth::show;
+use super::error::{Error, ErrorKind, is_transient};
 use super::exchange::Kind;
-use super::pace::{Pace, Turn};
+use super::http::{Answer, Transport};
+use super::pace::{self, Pace, Turn};
+use super::patiently_for;
+use super::probe::TRIES_IF_KNOWN;
 use crate::reference::Registry;
 use crate::shared::lock;
 
 /// All that is asked of such a server.
 pub(super) const TOKENS: Turn = (Kind::Token, Method::GET);
 
+const MAX_ANSWER: usize = 1 << 20;
+const TIME_LIMIT: Duration = Duration::from_secs(60);
+/// No try begins so long after the first one: a server that never answers takes its time with each.
+const LONGEST_SEARCH: Duration = Duration::from_secs(90);
+
 /// Those of a run, by host and port.
 pub(super) struct Issuers {
     /// Requests in flight at once at one of them.
     requests: usize,
-    known: Mutex<HashMap<String, Arc<Pace>>>,
+    known: Mutex<HashMap<String, Arc<Issuer>>>,
+}
+
+/// One of them.
+pub(super) struct Issuer {
+    /// How fast it may be asked.
+    pub pace: Pace,
+    /// How it could not be reached. Nobody tries again before the next round.
+    unreachable: Mutex<Option<ErrorKind>>,
+}
+
+impl Issuer {
+    /// Asks, on behalf of a registry, until there is an answer that another try would not change, or that has all wait: by
+    /// POST of a form, or by GET.
+    pub async fn ask(
+        &self,
+        transport: &Transport,
+        url: &Url,
+        authorization: Option<&HeaderValue>,
+        form: Option<&SecretString>,
+    ) -> Result<Answer, Error> {
+        let error = |kind| {
+            let method = if form.is_some() { Method::POST } else { Method::GET };
+            Error { registry: transport.registry.clone(), request: show(&method, url), kind }
+        };
+        // For all tries: those who queue for it are told what came of them, and do not each find out for themselves.
+        let permit = self.pace.permit().await;
+        let attempt = || async {
+            if let Some(kind) = self.closed() {
+                return Err(error(kind));
+            }
+            let begun = Instant::now();
+            let exchange = tokio::time::timeout(TIME_LIMIT, exchange(transport, url, authorization, form)).await;
+            let exchange = exchange.unwrap_or(Err(ErrorKind::TimedOut { after: TIME_LIMIT }));
+            let answer = exchange.map_err(error)?;
+            self.forget_unreachable();
+            let refusal = pace::is_refusal(answer.status).then(|| answer.refusal());
+            self.pace.heed(&TOKENS, begun, Some(&permit), &HeaderMap::new(), refusal.as_ref());
+            match is_transient(answer.status) && refusal.is_none() {
+                true => Err(error(answer.refusal())),
+                false => Ok(answer),
+            }
+        };
+        let answer =
+            patiently_for(TRIES_IF_KNOWN, LONGEST_SEARCH, attempt).await.map_err(|error| self.judged(error))?;
+        if !pace::is_refusal(answer.status) {
+            return Ok(answer);
+        }
+        let error = error(answer.refusal());
+        Err(if self.pace.is_hopeless(&TOKENS) { error.into_verdict() } else { error })
+    }
+
+    /// Why it is not asked now, if that is so.
+    fn closed(&self) -> Option<ErrorKind> {
+        self.pace.held(&TOKENS).or_else(|| lock(&self.unreachable).clone())
+    }
+
+    /// The error with which somebody has given up, as all are told it if there was no answer.
+    fn judged(&self, error: Error) -> Error {
+        if !matches!(error.kind, ErrorKind::Unreachable { .. } | ErrorKind::TimedOut { .. }) {
+            return error;
+        }
+        let verdict = error.into_verdict();
+        *lock(&self.unreachable) = Some(verdict.kind.clone());
+        verdict
+    }
+
+    fn forget_unreachable(&self) {
+        *lock(&self.unreachable) = None;
+    }
+}
+
+async fn exchange(
+    transport: &Transport,
+    url: &Url,
+    authorization: Option<&HeaderValue>,
+    form: Option<&SecretString>,
+) -> Result<Answer, ErrorKind> {
+    let headers = authorization.map(|value| (AUTHORIZATION, value.clone()));
+    let response = match form {
+        None => transport.follow(Method::GET, url, headers.into_iter().collect()).await?,
+        // What is posted is secret: it goes nowhere else.
+        Some(form) => {
+            let mut request = Request::new(Method::POST, url.clone());
+            let media_type = HeaderValue::from_static("application/x-www-form-urlencoded");
+            request.headers_mut().insert(CONTENT_TYPE, media_type);
+            *request.body_mut() = Some(Body::from(form.expose_secret().to_owned()));
+            transport.send(request).await?
+        }
+    };
+    Answer::read(response, MAX_ANSWER).await
 }
 
 impl Issuers {
@@ -27,12 +131,62 @@ impl Issuers {
         Self { requests, known: Mutex::default() }
     }
 
-    /// How fast the server at `url` may be asked, which gives tokens for `registry`.
-    pub fn of(&self, url: &Url, registry: &Registry) -> Arc<Pace> {
+    /// The server at `url`, which gives tokens for `registry`.
+    pub fn of(&self, url: &Url, registry: &Registry) -> Arc<Issuer> {
         let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
         let host = format!("{}{port}", url.host_str().unwrap_or_default());
         // In the log it has the name of its host, or of whom it serves.
         let name = host.parse().unwrap_or_else(|_| registry.clone());
-        lock(&self.known).entry(host).or_insert_with(|| Arc::new(Pace::new(&name, self.requests))).clone()
+        let new = || Issuer { pace: Pace::new(&name, self.requests), unreachable: Mutex::default() };
+        lock(&self.known).entry(host).or_insert_with(|| Arc::new(new())).clone()
+    }
+
+    /// Lets those be asked again that could not be reached before.
+    pub fn forget_unreachable(&self) {
+        lock(&self.known).values().for_each(|issuer| issuer.forget_unreachable());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::registry::Keyring;
+    use crate::registry::http::Http;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_never_answers_is_given_up_once_for_all() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url: Url = format!("http://{}/token", listener.local_addr().unwrap()).parse().unwrap();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let seen = connections.clone();
+        tokio::spawn(async move {
+            let mut open = Vec::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                seen.fetch_add(1, Relaxed);
+                open.push(stream);
+            }
+        });
+        let registry: Registry = "r.example.com".parse().unwrap();
+        let http = Arc::new(Http::new(&Keyring::default()).unwrap());
+        let transport = Transport::new(http, registry.clone());
+        let issuers = Issuers::new(1);
+        for round in 1..=2 {
+            let ask = |_| {
+                let (issuer, transport, url) = (issuers.of(&url, &registry), transport.clone(), url.clone());
+                tokio::spawn(async move { issuer.ask(&transport, &url, None, None).await.map(drop).unwrap_err() })
+            };
+            let everybody: Vec<_> = (0..40).map(ask).collect();
+            for somebody in everybody {
+                let error = somebody.await.unwrap();
+                assert!(matches!(error.kind, ErrorKind::Verdict(_)) && error.is_transient(), "{error}");
+            }
+            let connections = connections.load(Relaxed);
+            assert!((round..=round * TRIES_IF_KNOWN).contains(&connections), "{connections} in round {round}");
+            issuers.forget_unreachable();
+        }
     }
 }

@@ -33,7 +33,7 @@ impl RepositoryClient {
             // JFrog says so of what is absent; whether it may be written will be seen.
             StatusCode::FORBIDDEN if self.push => return Ok(None),
             // Some registries and proxies do not know HEAD, and no HEAD says why something is forbidden.
-            StatusCode::METHOD_NOT_ALLOWED | StatusCode::FORBIDDEN => {}
+            StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED | StatusCode::FORBIDDEN => {}
             _ => return Err(self.error(&Method::HEAD, &url, answer.refusal())),
         }
         match self.manifest(identifier).await {

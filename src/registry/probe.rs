@@ -20,7 +20,7 @@ use crate::reference::Registry;
 const TIME_LIMIT: Duration = Duration::from_secs(30);
 const MAX_ANSWER: usize = 64 << 10;
 /// Tries to reach a registry that was there before: it may just be started again.
-const TRIES_IF_KNOWN: usize = 6;
+pub(super) const TRIES_IF_KNOWN: usize = 6;
 /// No try begins so long after the first one: one that does not answer takes its time with each.
 const LONGEST_SEARCH: Duration = Duration::from_secs(30);
 

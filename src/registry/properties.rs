@@ -10,8 +10,8 @@ use url::Url;
 use super::challenge::{self, Bearer, Challenge};
 use super::error::read_body;
 use super::http::Answer;
+use super::links::next_page;
 use super::media::{Content, Manifest};
-use super::tags::next_page;
 use super::token::Token;
 use crate::digest::Digest;
 
@@ -92,7 +92,7 @@ proptest! {
         let line = format!("</{other}>; rel=\"{other}\", </v2/a/tags/list?last={last}>; title=x; rel=\"{other} next\"");
         let headers = HeaderMap::from_iter([(LINK, line.parse().unwrap())]);
         let expected = base().join(&format!("/v2/a/tags/list?last={last}")).unwrap();
-        prop_assert_eq!(next_page(&answer(headers, b"")), Some(expected));
+        prop_assert_eq!(next_page(&answer(headers, b"")), Ok(Some(expected)));
     }
 
     #[test]

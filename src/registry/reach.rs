@@ -14,9 +14,13 @@ pub(super) enum Reach {
     /// Private networks (RFC 1918, 4193, 6598).
     Site,
     Machine,
-    /// Link-local: where clouds keep the credentials of machines.
+    /// Link-local: where clouds keep the credentials of machines; and where they keep them elsewhere.
     Link,
 }
+
+/// Where a cloud keeps the credentials of machines, if not in the link-local network: Alibaba, and AWS for IPv6.
+const METADATA: [IpAddr; 2] =
+    [IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)), IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254))];
 
 /// The reach of `to`, if that is closer than `from`, an address of the registry's, or on our own link.
 pub(super) fn closer(from: &Url, to: &Url) -> Option<Reach> {
@@ -41,6 +45,7 @@ pub(super) fn reach(url: &Url) -> Reach {
         // All of 0.0.0.0/8 is "this network" (RFC 1122, section 3.2.1.3).
         IpAddr::V4(address) if address.is_loopback() || address.octets()[0] == 0 => Reach::Machine,
         IpAddr::V6(address) if address.is_loopback() || address.is_unspecified() => Reach::Machine,
+        address if METADATA.contains(&address) => Reach::Link,
         IpAddr::V4(address) if address.is_link_local() => Reach::Link,
         IpAddr::V6(address) if address.is_unicast_link_local() => Reach::Link,
         IpAddr::V4(address) if address.is_private() || shared(address) => Reach::Site,
@@ -70,7 +75,7 @@ pub(super) fn check(from: &Url, to: &Url) -> Result<(), &'static str> {
     match closer(from, to) {
         None | Some(Reach::Everywhere | Reach::Site) => Ok(()),
         Some(Reach::Machine) => Err("which is this machine"),
-        Some(Reach::Link) => Err("a link-local address"),
+        Some(Reach::Link) => Err("a link-local address, or where a cloud keeps credentials"),
     }
 }
 
@@ -109,7 +114,15 @@ mod tests {
 
     #[test]
     fn nothing_leads_to_where_clouds_keep_credentials() {
-        for link in ["169.254.169.254", "[fe80::1]", "[::ffff:169.254.169.254]", "[64:ff9b::169.254.169.254]"] {
+        for link in [
+            "169.254.169.254",
+            "[fe80::1]",
+            "[::ffff:169.254.169.254]",
+            "[64:ff9b::169.254.169.254]",
+            "100.100.100.200",
+            "[::ffff:100.100.100.200]",
+            "[fd00:ec2::254]",
+        ] {
             let link = format!("https://{link}/x");
             for from in ["https://r.example.com/", "https://10.0.0.1/", "http://127.0.0.1:5000/", "http://169.254.1.1/"]
             {

@@ -20,7 +20,7 @@ pub(super) fn check(realm: &Url, url: &Url) -> Result<(), String> {
         None | Some(Reach::Everywhere) => return Ok(()),
         Some(Reach::Machine) => "it is this machine, and the registry is not",
         Some(Reach::Site) => "it is a private address, and the registry's is none; let it name its host",
-        Some(Reach::Link) => "it is a link-local address",
+        Some(Reach::Link) => "it is a link-local address, or where a cloud keeps credentials",
     };
     Err(format!("{}: {why}", shown()))
 }
@@ -45,7 +45,7 @@ mod tests {
 
     #[test]
     fn a_token_server_is_no_closer_than_its_registry() {
-        for realm in ["10.0.0.1", "192.168.1.1", "100.64.0.1", "[fd00:ec2::254]", "[::ffff:10.0.0.1]"] {
+        for realm in ["10.0.0.1", "192.168.1.1", "100.64.0.1", "[fd00::1]", "[::ffff:10.0.0.1]"] {
             let realm = format!("https://{realm}/t");
             assert!(!is_used(&realm, "https://r.io/"), "{realm}");
             assert!(!is_used(&realm, "https://8.8.8.8/"), "{realm}");
@@ -58,7 +58,7 @@ mod tests {
             assert!(!is_used(&realm, "https://10.0.0.1/"), "{realm}");
             assert!(is_used(&realm, "https://127.0.0.1:5000/"), "{realm}");
         }
-        for realm in ["169.254.169.254", "[fe80::1]", "[::ffff:169.254.169.254]"] {
+        for realm in ["169.254.169.254", "[fe80::1]", "[::ffff:169.254.169.254]", "[fd00:ec2::254]"] {
             let realm = format!("https://{realm}/t");
             assert!(!is_used(&realm, "https://r.io/") && !is_used(&realm, "https://127.0.0.1/"), "{realm}");
             assert!(is_used(&realm, &realm), "its own host");

@@ -16,8 +16,8 @@ use super::error::{Error, ErrorKind};
 use super::exchange::{Call, Kind};
 use super::foreign::one_line;
 use super::http::Answer;
+use super::links::next_page;
 use super::media::{MAX_BYTES, Manifest, OCI_INDEX};
-use super::tags::next_page;
 use crate::digest::Digest;
 use crate::reference::{Identifier, Tag};
 
@@ -59,12 +59,22 @@ impl RepositoryClient {
         }
         let mut url = self.url(&format!("referrers/{subject}")).await?;
         let mut referrers = Vec::new();
+        let mut bytes = 0;
         for _ in 0..PAGES {
             let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(OCI_INDEX))]);
             let call = Call { headers, limit: MAX_BYTES, ..Call::new(Kind::ManifestRead, Method::GET, url.clone()) };
             let answer = self.call(&call).await?;
+            let malformed = |reason: String| self.error(&Method::GET, &url, ErrorKind::Malformed { reason });
             // Whatever a registry without the API says: 404, 401, a page for people (GHCR leads to one).
             let Some(mut page) = read(&answer) else {
+                if bytes > 0 {
+                    return Err(match answer.status {
+                        StatusCode::OK => {
+                            malformed("it is not a list of referrers, as the page before it is".to_owned())
+                        }
+                        _ => self.error(&Method::GET, &url, answer.refusal()),
+                    });
+                }
                 // What is said of the repository, or of who asks, is not said of the API.
                 let of_repository = matches!(answer.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
                     || self.error(&Method::GET, &url, answer.refusal()).has_code("NAME_UNKNOWN");
@@ -74,12 +84,14 @@ impl RepositoryClient {
                 return Ok(None);
             };
             referrers.append(&mut page);
-            match next_page(&answer) {
-                Some(next) if next.origin() == url.origin() && next != url => url = next,
-                _ => return Ok(Some(referrers)),
+            bytes += answer.body.len();
+            match next_page(&answer).map_err(malformed)? {
+                None => return Ok(Some(referrers)),
+                Some(_) if bytes > MAX_BYTES => break,
+                Some(next) => url = next,
             }
         }
-        let reason = format!("a list of referrers of more than {PAGES} pages");
+        let reason = format!("a list of referrers of more than {PAGES} pages or {} MiB", MAX_BYTES >> 20);
         Err(self.error(&Method::GET, &url, ErrorKind::Malformed { reason }))
     }
 

@@ -5,6 +5,7 @@
 //! were good, or it has better ones now. What it gives twice is refused for good.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -13,12 +14,27 @@ use reqwest::header::HeaderValue;
 use super::credentials::{Account, Credential, Holds, Source};
 use super::error::{Error, ErrorKind};
 use super::helper::TIME_LIMIT;
-use super::token::{Scope, Token};
+use super::token::{Need, Scope, Token};
 use crate::reference::Registry;
 use crate::shared::{Shared, lock};
 
 /// A place for one token, which is fetched once for all who wait for it.
 pub(super) type Slot = Arc<Shared<Token, Error>>;
+
+/// Places for tokens, by what they are for.
+pub(super) type Slots<K> = Mutex<HashMap<K, Slot>>;
+
+/// The place for the token that is for `key`. Before there are more than there is room for, those go whose token has ended:
+/// a run may ask for one for each two of its repositories.
+pub(super) fn slot<K: Eq + Hash + Clone>(slots: &Slots<K>, key: &K) -> Slot {
+    let mut slots = lock(slots);
+    if slots.len() == slots.capacity() && !slots.contains_key(key) {
+        let lasts = |slot: &Slot| slot.peek().is_some_and(|token| token.lasts(Need::Request));
+        // Whoever has it by name may be about to fill it.
+        slots.retain(|_, slot| Arc::strong_count(slot) > 1 || lasts(slot));
+    }
+    slots.entry(key.clone()).or_default().clone()
+}
 
 /// Credentials, and where they are from.
 pub(super) struct Login {
@@ -48,13 +64,13 @@ pub(super) struct Session {
     second: bool,
     /// Whether looking them up again gave the same.
     repeated: AtomicBool,
-    tokens: Mutex<HashMap<Scope, Slot>>,
+    tokens: Slots<Scope>,
 }
 
 impl Session {
     /// The credentials that follow `before`.
     fn after(before: Option<&Self>, login: Option<Login>) -> Self {
-        let second = before.is_some_and(|before| !before.accepted.load(Relaxed));
+        let second = before.is_some_and(|before| !before.was_accepted());
         Self { login, second, ..Self::default() }
     }
 
@@ -74,7 +90,7 @@ impl Session {
     /// Whether others may be had in place of these.
     pub fn is_replaceable(&self) -> bool {
         let is_renewable = self.login.as_ref().is_some_and(Login::is_renewable);
-        is_renewable && !self.repeated.load(Relaxed) && (self.accepted.load(Relaxed) || !self.second)
+        is_renewable && !self.repeated.load(Relaxed) && (self.was_accepted() || !self.second)
     }
 
     fn is_good(&self) -> bool {
@@ -87,9 +103,17 @@ impl Session {
             return Ok(());
         }
         // Boxed like all that is rare: every request carries the room for what it may have to do.
-        Box::pin(self.proven.get(|()| true, attempt)).await?;
+        Box::pin(self.proven.get(|()| true, attempt)).await
+    }
+
+    /// Notes that the registry took the credentials, or gave a token for them.
+    pub fn accept(&self) {
         self.accepted.store(true, Relaxed);
-        Ok(())
+    }
+
+    /// Whether the registry has ever accepted them.
+    pub fn was_accepted(&self) -> bool {
+        self.accepted.load(Relaxed)
     }
 
     /// Has them proven once more, if they were looked up and may have expired. Answers whether that is so.
@@ -103,7 +127,7 @@ impl Session {
 
     /// The place for the token of a scope.
     pub fn slot(&self, scope: &Scope) -> Slot {
-        lock(&self.tokens).entry(scope.clone()).or_default().clone()
+        slot(&self.tokens, scope)
     }
 
     /// Throws away the token that was refused, unless somebody has renewed it in the meantime.
@@ -217,5 +241,34 @@ impl Parties {
 
     pub fn forget_unavailable(&self) {
         lock(&self.0).by_account.values().for_each(|party| party.forget_unavailable());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::StatusCode;
+
+    use super::*;
+    use crate::registry::http::Answer;
+
+    #[tokio::test]
+    async fn places_of_tokens_that_have_ended_are_given_up() {
+        let (slots, answer) = (Slots::<u32>::default(), |body: &'static str| Answer {
+            status: StatusCode::OK,
+            headers: Default::default(),
+            url: "https://auth.example.com/".parse().unwrap(),
+            body: body.into(),
+        });
+        let lasting = slot(&slots, &0);
+        let made = lasting.get(|_| true, async || Ok(Token::read(&answer(r#"{"token": "t"}"#)).unwrap()));
+        made.await.unwrap();
+        drop(lasting);
+        let used = slot(&slots, &1);
+        for key in 2..10_000 {
+            slot(&slots, &key);
+        }
+        assert!(lock(&slots).len() < 10);
+        assert!(slot(&slots, &0).peek().is_some());
+        assert!(Arc::ptr_eq(&used, &slot(&slots, &1)));
     }
 }

@@ -26,15 +26,32 @@ pub(super) struct Scope {
     pub push: bool,
     /// The repository from which a blob is mounted.
     pub mount_from: Option<Repository>,
+    /// Ways of reading that the registry asked for beyond `pull`: Azure wants `metadata_read` of those who list tags.
+    pub reads: Vec<String>,
 }
 
 impl Scope {
     /// The scopes as a token server reads them, what is pushed first: some servers read only the first.
     pub fn parameters(&self) -> Vec<String> {
-        let actions = if self.push { "pull,push" } else { "pull" };
-        let own = format!("repository:{}:{actions}", self.repository.path());
+        let actions =
+            ["pull"].into_iter().chain(self.push.then_some("push")).chain(self.reads.iter().map(String::as_str));
+        let own = format!("repository:{}:{}", self.repository.path(), actions.collect::<Vec<_>>().join(","));
         let from = self.mount_from.as_ref().map(|from| format!("repository:{}:pull", from.path()));
         std::iter::once(own).chain(from).collect()
+    }
+
+    /// The scope with what a challenge asks for beyond it, in the registry's words, as far as that is reading this repository.
+    pub fn widened(&self, asked: &str) -> Option<Self> {
+        let own = format!("repository:{}:", self.repository.path());
+        let actions =
+            asked.split_whitespace().filter_map(|scope| scope.strip_prefix(&own)).flat_map(|all| all.split(','));
+        let mut reads = self.reads.clone();
+        for action in actions.filter(|action| action.ends_with("read")) {
+            if !reads.iter().any(|known| known == action) {
+                reads.push(action.to_owned());
+            }
+        }
+        (reads.len() > self.reads.len()).then(|| Self { reads, ..self.clone() })
     }
 }
 
@@ -130,7 +147,7 @@ mod tests {
 
     fn scope(path: &str, push: bool, from: Option<&str>) -> Vec<String> {
         let repository = |path: &str| Repository::new("r.example.com".parse().unwrap(), path).unwrap();
-        Scope { repository: repository(path), push, mount_from: from.map(repository) }.parameters()
+        Scope { repository: repository(path), push, mount_from: from.map(repository), reads: Vec::new() }.parameters()
     }
 
     fn token(body: &str) -> Result<Token, String> {
@@ -146,6 +163,23 @@ mod tests {
     fn scopes_name_the_pushed_repository_first() {
         assert_eq!(scope("a/b", false, None), ["repository:a/b:pull"]);
         assert_eq!(scope("a/b", true, Some("c")), ["repository:a/b:pull,push", "repository:c:pull"]);
+    }
+
+    #[test]
+    fn a_scope_is_widened_to_read_its_repository_and_to_nothing_else() {
+        let scope = Scope {
+            repository: "r.example.com/a/b".parse().unwrap(),
+            push: false,
+            mount_from: None,
+            reads: Vec::new(),
+        };
+        for asked in ["", "repository:a/b:pull", "repository:a/b:delete,push,*,metadata_write", "repository:a:x_read"] {
+            assert_eq!(scope.widened(asked), None, "{asked}");
+        }
+        let asked = "repository:a:x_read repository:a/b:pull,delete,metadata_read,metadata_read,push";
+        let widened = scope.widened(asked).unwrap();
+        assert_eq!(widened.parameters(), ["repository:a/b:pull,metadata_read"]);
+        assert_eq!(widened.widened(asked), None, "it has been asked for");
     }
 
     #[test]

@@ -25,7 +25,7 @@ use super::RepositoryClient;
 use super::advice;
 use super::error::{Error, ErrorKind};
 use super::exchange::{Call, Kind, with_authorization};
-use super::http::Answer;
+use super::http::{Answer, over_tls};
 use super::reach;
 use super::token::Need;
 use crate::digest::Digest;
@@ -111,14 +111,12 @@ impl RepositoryClient {
 
 pub(super) fn location(answer: &Answer) -> Result<Url, String> {
     let text = answer.headers.get(LOCATION).and_then(|value| value.to_str().ok());
-    let mut url = text
+    let url = text
         .and_then(|text| answer.url.join(&with_scheme(text, &answer.url)).ok())
         .ok_or_else(|| "an upload was started without a usable Location".to_owned())?;
+    let url = over_tls(&answer.url, url);
     if answer.url.scheme() == "https" && url.scheme() == "http" {
-        // A proxy that ends TLS lets the registry behind it believe in http.
-        if url.host() != answer.url.host() || url.set_scheme("https").is_err() {
-            return Err(format!("its upload is to go over plain http to {}", url.host_str().unwrap_or_default()));
-        }
+        return Err(format!("its upload is to go over plain http to {}", url.host_str().unwrap_or_default()));
     }
     match url.scheme() {
         "http" | "https" => match reach::check(&answer.url, &url) {

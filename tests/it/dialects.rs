@@ -299,6 +299,7 @@ async fn an_identity_token_that_is_worth_nothing_is_shown_once() {
         assert_eq!(methods(&source), ["POST"]);
         for line in outcome.lines("FAILED") {
             assert!(line.contains("rejected") && line.contains("correct the identityToken"), "{line}");
+            assert!(line.contains("POST http"), "{line}");
         }
     }
 }

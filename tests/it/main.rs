@@ -31,6 +31,7 @@ mod report;
 mod rewrite;
 mod rules;
 mod schedules;
+mod scopes;
 mod shard;
 mod soak;
 mod stores;

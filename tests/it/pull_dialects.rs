@@ -1,6 +1,8 @@
 //! How registries that people have answer those who pull, where the specification leaves it open or is not kept.
 
-use scriptable_registry::{Action, Answer, Image, Index, Kind, Matcher, Registry, Request, digest_of, profiles};
+use scriptable_registry::{
+    Accounts, Action, Answer, Image, Index, Kind, Matcher, Registry, Request, digest_of, profiles,
+};
 use serde_json::json;
 
 use crate::support::{LARGE, Migration, assert_same, large, small, two_registries, when};
@@ -67,6 +69,71 @@ async fn a_list_that_never_ends_is_a_failed_generation() {
 }
 
 #[tokio::test]
+async fn a_list_that_a_registry_makes_up_is_read_to_a_bound() {
+    const NAMES: u64 = 150_000;
+    let (source, destination) = two_registries().await;
+    source.on_each(Kind::TagList, |request| {
+        let page = request.number;
+        let tags: Vec<String> = (page * NAMES..(page + 1) * NAMES).map(|tag| tag.to_string()).collect();
+        let link = format!("</v2/team/app/tags/list?page={page}>; rel=\"next\"");
+        Some(Answer::status(200).body(json!({ "tags": tags }).to_string()).header("Link", &link).into())
+    });
+    let outcome = all_tags(&source, &destination).run().await;
+    outcome.assert_failures(0, 0, 1);
+    outcome.assert_line("FAILED images.json:2:3: ", &["more than 1000000 tags", "a rule that names its tags"]);
+    assert_eq!(source.count(Kind::TagList), 7);
+}
+
+#[tokio::test]
+async fn a_name_in_a_list_that_is_null_is_passed_over() {
+    let (source, destination) = two_registries().await;
+    source.put("team/app", "1.0", &small(1));
+    let body = json!({ "name": "team/app", "tags": [null, "1.0", null] }).to_string();
+    source.on(Kind::TagList, Answer::status(200).body(body));
+    all_tags(&source, &destination).run().await.assert_success(1);
+}
+
+/// A registry that has nothing of its own: all that it is asked for is at another one.
+async fn redirector(to: &Registry) -> Registry {
+    let (front, to) = (Registry::open().await, to.url());
+    front.on_each(Matcher::any(), move |request| {
+        let place = format!("{to}{}?{}", request.path, request.query);
+        Some(Answer::status(307).header("Location", &place).into())
+    });
+    front
+}
+
+#[tokio::test]
+async fn the_pages_behind_a_redirect_are_where_the_first_one_was() {
+    let builder = Registry::builder().largest_page(2).bearer(Accounts::new().anonymous("team/", "pull"));
+    let (source, destination) = (builder.start().await, Registry::open().await);
+    for tag in names(5) {
+        source.put("team/app", &tag, &small(1));
+    }
+    let front = redirector(&source).await;
+    all_tags(&front, &destination).run().await.assert_success(5);
+    assert_eq!(destination.tags("moved/app"), names(5));
+    assert_eq!(front.count(Kind::TagList), 1, "their addresses are not made up");
+}
+
+#[tokio::test]
+async fn credentials_do_not_go_to_where_the_next_page_is() {
+    let (source, destination) = (Registry::builder().basic(("mover", "s3cret")).start().await, Registry::open().await);
+    let elsewhere = Registry::builder().largest_page(2).start().await;
+    for tag in names(3) {
+        elsewhere.put("team/app", &tag, &small(1));
+        source.put("team/app", &tag, &small(1));
+    }
+    let list = format!("{}/v2/team/app/tags/list?n=2", elsewhere.url());
+    source.on(Kind::TagList, Answer::status(307).header("Location", &list));
+    let auth = json!({ source.host(): { "username": "mover", "password": "s3cret" } });
+    all_tags(&source, &destination).auth(&auth).run().await.assert_success(3);
+    let pages = elsewhere.requests_of(Kind::TagList);
+    assert_eq!(pages.len(), 2);
+    assert!(pages.iter().all(|request| request.header("authorization").is_none()), "{pages:#?}");
+}
+
+#[tokio::test]
 async fn a_page_without_tags_is_passed_over() {
     let (source, destination) = two_registries().await;
     source.put("team/app", "1.0", &small(1));
@@ -77,14 +144,19 @@ async fn a_page_without_tags_is_passed_over() {
 }
 
 #[tokio::test]
-async fn a_list_that_leads_to_another_host_is_not_followed() {
-    let (source, destination) = two_registries().await;
-    source.put("team/app", "1.0", &small(1));
+async fn a_list_whose_next_page_cannot_be_had_is_a_failed_generation() {
     let elsewhere = Registry::open().await;
-    let link = format!("<{}/v2/team/app/tags/list?last=1.0>; rel=\"next\"", elsewhere.url());
-    source.on(Kind::TagList, Action::header("Link", &link));
-    let outcome = all_tags(&source, &destination).run().await;
-    outcome.assert_failures(0, 0, 1);
+    for (link, words) in [
+        (format!("<{}/v2/team/app/tags/list?last=1.0>; rel=\"next\"", elsewhere.url()), "on another host"),
+        ("<http://[bad/v2/team/app/tags/list?last=1.0>; rel=\"next\"".to_owned(), "cannot be read"),
+    ] {
+        let (source, destination) = two_registries().await;
+        source.put("team/app", "1.0", &small(1));
+        source.on(Kind::TagList, Action::header("Link", &link));
+        let outcome = all_tags(&source, &destination).run().await;
+        outcome.assert_failures(0, 0, 1);
+        outcome.assert_line("FAILED images.json:2:3: ", &[words]);
+    }
     assert_eq!(elsewhere.count_all(), 0);
 }
 
@@ -102,12 +174,13 @@ async fn moved_on() -> (Registry, Registry, Migration) {
 async fn what_a_head_does_not_tell_a_get_does() {
     let page = || Answer::status(200).header("Content-Type", "text/html").body("<html>sign in</html>");
     let wrong = Action::header("docker-content-digest", &digest_of(b"something else"));
-    let heads: [Action; 6] = [
+    let heads: [Action; 7] = [
         Action::remove_header("docker-content-digest"),
         Action::header("docker-content-digest", "nonsense"),
         wrong,
         Answer::status(403).into(),
         Answer::status(405).into(),
+        Answer::status(501).into(),
         page().into(),
     ];
     for head in heads {

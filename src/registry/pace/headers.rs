@@ -67,7 +67,7 @@ fn parameter(text: &str, names: &[&str]) -> Option<u64> {
 }
 
 /// Some registries give the date, others what is left until then.
-fn until(seconds: u64) -> Duration {
+pub fn until(seconds: u64) -> Duration {
     if seconds < DATES {
         return Duration::from_secs(seconds);
     }

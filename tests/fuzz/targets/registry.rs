@@ -15,7 +15,7 @@ use super::http::{Answer, redirect_target};
 use super::media::{Content, Defect, Manifest};
 use super::reach::{self, Reach};
 use super::token::{Need, Token};
-use super::{advice, blob, foreign, pace, realm, referrers, tags, upload};
+use super::{advice, blob, foreign, links, pace, realm, referrers, upload};
 use crate::digest::Digest;
 use crate::fuzz::{assert_one_line, now};
 
@@ -72,10 +72,18 @@ fn bearer_is_good(bearer: &Bearer, base: &Url) {
 pub fn link(data: &[u8]) {
     let headers = lines(LINK, data);
     for base in bases() {
-        let Some(next) = tags::next_page(&answer(base.clone(), headers.clone(), b"")) else { continue };
+        let next = match links::next_page(&answer(base.clone(), headers.clone(), b"")) {
+            Ok(Some(next)) => next,
+            Ok(None) => continue,
+            Err(reason) => {
+                assert_one_line(&reason);
+                continue;
+            }
+        };
+        assert_eq!(next.origin(), base.origin(), "{next}");
         let line = format!("<{next}>; rel=\"next\"");
-        let again = tags::next_page(&answer(base, lines(LINK, line.as_bytes()), b""));
-        assert_eq!(again, Some(next), "{line}");
+        let again = links::next_page(&answer(base, lines(LINK, line.as_bytes()), b""));
+        assert_eq!(again, Ok(Some(next)), "{line}");
     }
 }
 

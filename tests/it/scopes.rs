@@ -1,0 +1,106 @@
+//! What token servers are asked for, and what their refusal of it means.
+
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use scriptable_registry::{Answer, Kind, Registry, Request};
+use serde_json::json;
+
+use crate::support::{Migration, small};
+
+const USER: &str = "mover";
+const PASSWORD: &str = "s3cret";
+
+#[tokio::test]
+async fn credentials_that_gave_a_token_are_not_rejected_for_a_scope() {
+    const REPOSITORIES: usize = 4;
+    // The password is good for the others; or it has been taken back.
+    for is_good in [true, false] {
+        let source = Registry::builder().bearer((USER, PASSWORD)).start().await;
+        let destination = Registry::open().await;
+        let entry = json!({ "username": USER, "password": PASSWORD });
+        let mut migration = Migration::new().auth(&json!({ source.host(): entry }));
+        for index in 0..REPOSITORIES {
+            let name = format!("team/app{index}");
+            source.put(&name, "1", &small(index as u64));
+            let to = format!("{}/moved/app{index}", destination.host());
+            migration = migration.rule(source.reference(&name, "1"), to);
+        }
+        // Who asks first is given a token. One other scope, or whatever is asked for from then on, is refused.
+        let (given, refused) = (OnceLock::new(), OnceLock::new());
+        source.on_each(Kind::Token, move |request| {
+            let is_given = given.get_or_init(|| request.query.clone()) == &request.query;
+            let has_scope = request.query.contains("scope=");
+            let is_refused = match is_good {
+                true => !is_given && has_scope && refused.get_or_init(|| request.query.clone()) == &request.query,
+                false => !is_given,
+            };
+            is_refused.then(|| Answer::error(401, "UNAUTHORIZED", "not for you").into())
+        });
+        let outcome = migration.run().await;
+        let failed = outcome.lines("FAILED");
+        match is_good {
+            true => assert_eq!(failed.len(), 1, "{outcome}"),
+            // Whoever has a token does not get far with it once the password is known to be rejected.
+            false => assert!(failed.len() >= REPOSITORIES - 1, "{outcome}"),
+        }
+        for line in failed {
+            assert!(line.contains("401") && line.contains("not for you"), "{line}");
+            assert_eq!(line.contains("rejected"), !is_good, "{line}");
+        }
+    }
+}
+
+/// Azure, for one, wants more than `pull` of those who list tags.
+#[tokio::test]
+async fn what_a_registry_asks_for_to_read_is_asked_of_its_token_server() {
+    let source = Registry::builder().largest_page(2).bearer((USER, PASSWORD)).start().await;
+    let destination = Registry::open().await;
+    for tag in ["1", "2", "3", "4", "5"] {
+        source.put("team/app", tag, &small(1));
+    }
+    let is_asked_for = Arc::new(AtomicBool::new(false));
+    let asked = is_asked_for.clone();
+    source.on_each(Kind::Token.filter(|request| request.query.contains("metadata_read")), move |_| {
+        asked.store(true, SeqCst);
+        None
+    });
+    let scope = "repository:other:pull repository:team/app:push,metadata_read,delete";
+    let realm = format!("http://{}/token", source.token_host().unwrap());
+    let challenge = format!("Bearer realm=\"{realm}\",service=\"r\",scope=\"{scope}\",error=\"insufficient_scope\"");
+    source.on_each(Kind::TagList, move |_| {
+        let refusal = Answer::error(401, "UNAUTHORIZED", "more is needed").header("WWW-Authenticate", &challenge);
+        (!is_asked_for.load(SeqCst)).then(|| refusal.into())
+    });
+    let migration = Migration::new()
+        .auth(&json!({ source.host(): { "username": USER, "password": PASSWORD } }))
+        .rule(format!("{}/team/app", source.host()), format!("{}/moved/app", destination.host()));
+    migration.run().await.assert_success(5);
+    let tokens = source.requests_of(Kind::Token);
+    let wide: Vec<_> = tokens.iter().filter(|request| request.query.contains("metadata_read")).collect();
+    assert_eq!((tokens.len(), wide.len()), (2, 1), "{tokens:#?}");
+    assert!(tokens.iter().all(|request| !request.query.contains("push") && !request.query.contains("delete")));
+    assert_eq!(source.count(Kind::TagList), 1 + 3, "it was asked again");
+}
+
+#[tokio::test]
+async fn what_was_held_back_goes_out_with_a_token_that_lasts() {
+    let builder = Registry::builder().bearer((USER, PASSWORD));
+    let source = builder.announced_token_lifetime(Duration::from_secs(2)).start().await;
+    let destination = Registry::open().await;
+    let mut migration =
+        Migration::new().auth(&json!({ source.host(): { "username": USER, "password": PASSWORD } })).args(["-w", "1"]);
+    for index in 0..4 {
+        source.put("team/app", &index.to_string(), &small(index));
+        let to = format!("{}/moved/app", destination.host());
+        migration = migration.rule(source.reference("team/app", &index.to_string()), to);
+    }
+    let wait = Answer::error(429, "TOOMANYREQUESTS", "slow down").header("Retry-After", "3");
+    source.on(Kind::ManifestGet.nth(2), wait);
+    migration.run().await.assert_success(4);
+    let reads = source.requests_of(Kind::ManifestGet);
+    let refused = reads.iter().position(|request| request.status == Some(429)).unwrap();
+    let token = |request: &Request| request.header("authorization").unwrap().to_owned();
+    assert!(reads[refused + 1..].iter().all(|later| token(later) != token(&reads[refused])), "{reads:#?}");
+}
