@@ -66,7 +66,8 @@ impl Image {
     pub async fn copy(&self) -> Result<Success, Failure> {
         let Brought { success, tree } = self.bring().await?;
         if self.engine.policy.referrers && success != Success::Skipped {
-            self.bring_companions(tree).await?;
+            // Boxed, as what few runs want: every image in progress carries the room for what it may do.
+            Box::pin(self.bring_companions(tree)).await?;
         }
         // Perhaps in an earlier round.
         Ok(if self.ledger.is_written() { Success::Copied } else { success })
@@ -116,7 +117,7 @@ impl Image {
         };
         let manifest = manifest.map_err(|error| error.to_failure())?;
         self.ledger.source(&manifest.digest);
-        let target = conversion.apply(Arc::unwrap_or_clone(manifest), self).await;
+        let target = Box::pin(conversion.apply(Arc::unwrap_or_clone(manifest), self)).await;
         let tree = match target.map_err(|refusal| refusal.to_failure(self.source.repository().registry()))? {
             Target::Place(tree) => tree,
             Target::Skip(platform) => {
