@@ -107,7 +107,7 @@ pub fn scan<'t>(
             continue;
         }
         let offset = group.offset();
-        if let Some(destination) = scan.find(offset, &text, &image) {
+        if let Some(destination) = scan.find(offset, &text, written.name, &image) {
             group.write(scan, offset, &text, &written, &destination);
         }
         return group.keys();

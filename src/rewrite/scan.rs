@@ -19,7 +19,7 @@ pub struct Scan<'a> {
     /// What went to several places, by its name in the file.
     several: BTreeMap<String, BTreeSet<Repository>>,
     /// Images by their names without tags: as they stand in the file, and as they will.
-    names: BTreeSet<(String, String)>,
+    pub names: BTreeSet<(String, String)>,
 }
 
 /// What a scan came to.
@@ -81,20 +81,24 @@ impl<'a> Scan<'a> {
         self.stays.entry(offset).or_insert((shown(&name.into()), reason));
     }
 
-    /// Where `image`, which stands at `offset` as `name`, is now. Reports it where it cannot be rewritten.
-    pub fn find(&mut self, offset: usize, name: &str, image: &Image) -> Option<Destination> {
-        match self.mapping.find(image) {
-            Found::Moved(destination) => return Some(destination),
-            Found::Stays(reason) => self.stays(offset, name, reason),
-            Found::Several(places) => self.several.entry(shown(name)).or_default().extend(places),
-            Found::Foreign => {}
-        }
-        None
-    }
-
-    /// Remembers what an image is called and will be called.
-    pub fn name(&mut self, now: &str, then: &str) {
-        self.names.insert((now.to_owned(), then.to_owned()));
+    /// Where `image`, which stands at `offset` as `text` and is called `name`, is now. Reports it where it cannot be
+    /// rewritten.
+    pub fn find(&mut self, offset: usize, text: &str, name: &str, image: &Image) -> Option<Destination> {
+        let destination = match self.mapping.find(image) {
+            Found::Moved(destination) => Some(destination),
+            Found::Stays(reason) => {
+                self.stays(offset, text, reason);
+                None
+            }
+            Found::Several(places) => {
+                self.several.entry(shown(text)).or_default().extend(places);
+                None
+            }
+            Found::Foreign => None,
+        };
+        let then = destination.as_ref().map_or(name.to_owned(), |destination| destination.repository.to_string());
+        self.names.insert((name.to_owned(), then));
+        destination
     }
 
     /// Reads `text`, where an image is expected; it stands at `offset`.
@@ -102,15 +106,9 @@ impl<'a> Scan<'a> {
         let scheme = SCHEMES.iter().find(|scheme| text.starts_with(*scheme)).map_or("", |scheme| scheme);
         let reference = &text[scheme.len()..];
         let Some(written) = Written::parse(reference, self.mapping.hosts()) else { return Meaning::Other };
-        match self.find(offset, text, &written.image()) {
-            Some(destination) => {
-                self.name(written.name, &destination.repository.to_string());
-                Meaning::Moved(format!("{scheme}{}", written.moved(reference, &destination)))
-            }
-            None => {
-                self.name(written.name, written.name);
-                Meaning::Same
-            }
+        match self.find(offset, text, written.name, &written.image()) {
+            Some(destination) => Meaning::Moved(format!("{scheme}{}", written.moved(reference, &destination))),
+            None => Meaning::Same,
         }
     }
 
@@ -155,7 +153,7 @@ impl<'a> Scan<'a> {
         }
         let Some(written) = Written::parse(word, self.mapping.hosts()).filter(Written::is_full) else { return };
         let offset = offset + skipped;
-        if let Some(destination) = self.find(offset, word, &written.image()) {
+        if let Some(destination) = self.find(offset, word, written.name, &written.image()) {
             self.replace(offset..offset + word.len(), written.moved(word, &destination));
         }
     }

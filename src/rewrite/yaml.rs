@@ -5,6 +5,7 @@
 //! | `image`, `...Image`, `..._image`, `...-image` | Kubernetes, Compose, GitLab, charts, many more |
 //! | `image.name`, `services[]`, `services[].name` | GitLab |
 //! | `container` beside `runs-on`, `uses: docker://` | GitHub |
+//! | `value` beside `path: .../image` | JSON patches |
 //! | `images[]` | lists, and kustomize's: see [`super::kustomize`] |
 //! | `registry`, `repository`, `tag`, `digest` | charts: see [`super::group`] |
 //!
@@ -74,14 +75,17 @@ impl<'t> Walk<'_, '_, 't> {
 
     fn mapping(&mut self, parent: Option<&str>, mapping: &'t Mapping) {
         let done = group::scan(self.scan, parent, mapping, &self.surroundings);
-        for (key, value) in mapping.entries() {
+        // What kustomize's `images` name may be in patches that stand beside them.
+        let (images, others): (Vec<_>, Vec<_>) =
+            mapping.entries().partition(|(key, _)| key.is_some_and(|key| key.value == "images"));
+        for (key, value) in others.into_iter().chain(images) {
             let key = key.map(|key| key.value.as_str());
             let name = key.unwrap_or_default();
             if done.contains(&name) {
                 continue;
             }
             match value {
-                Node::Sequence(items) if name == "images" => items.iter().for_each(|item| self.one_of_images(item)),
+                Node::Sequence(items) if name == "images" => self.images(mapping, items),
                 Node::Sequence(items) if name == "services" && self.is_gitlab(mapping) => {
                     items.iter().for_each(|item| self.service(item));
                 }
@@ -98,14 +102,17 @@ impl<'t> Walk<'_, '_, 't> {
         }
     }
 
-    fn one_of_images(&mut self, item: &'t Node) {
-        match item {
-            Node::Scalar(scalar) => self.image(scalar),
-            Node::Mapping(mapping) if kustomize::is_entry(mapping) => {
-                kustomize::scan(self.scan, mapping, self.setting.bases);
+    fn images(&mut self, parent: &Mapping, items: &'t [Node]) {
+        let mut entries = Vec::new();
+        for item in items {
+            match item {
+                Node::Scalar(scalar) => self.image(scalar),
+                Node::Mapping(mapping) if kustomize::is_entry(mapping) => entries.push(mapping),
+                _ => self.node(None, item),
             }
-            _ => self.node(None, item),
         }
+        let is_component = parent.scalar("kind").is_some_and(|kind| kind.value == "Component");
+        kustomize::scan(self.scan, &entries, self.setting.bases, is_component);
     }
 
     /// A service of GitLab is reached by the name of its image, so that name is kept as an alias.
@@ -176,6 +183,8 @@ impl<'t> Walk<'_, '_, 't> {
 fn expects_image(parent: Option<&str>, key: &str, scalar: &Scalar, mapping: &Mapping) -> bool {
     match key {
         "name" => parent == Some("image"),
+        // Of a JSON patch, RFC 6902.
+        "value" => mapping.scalar("path").is_some_and(|path| path.value.ends_with("/image")),
         "container" => mapping.get("runs-on").is_some(),
         "uses" => scalar.value.starts_with("docker://"),
         _ => is_image_key(key),

@@ -152,7 +152,7 @@ pub fn apply(scan: &mut Scan, uses: Vec<Use>) {
             continue;
         };
         let changes = scan
-            .find(one.word.start, &text, &written.image())
+            .find(one.word.start, &text, written.name, &written.image())
             .map(|to| (one.changes(&text, &written, &to), written.moved(&text, &to)));
         wanted.push((text, changes));
     }
