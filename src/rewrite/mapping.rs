@@ -84,6 +84,8 @@ pub enum Reason {
     NotCopied(String),
     #[error("the tag named {0} when it was copied")]
     OtherDigest(Digest),
+    #[error("its tag may name another digest by now; --report tells what was copied")]
+    Unconfirmed,
     #[error("the report has no digest for it")]
     NoDigest,
     #[error("it is rewritten, but there is no field for its digest")]
@@ -221,6 +223,10 @@ impl Mapping {
         digest: Option<&Digest>,
     ) -> Result<Vec<Place>, Reason> {
         let Some(outcomes) = &self.choice.outcomes else {
+            // What the tag named when the file was written may never have been copied.
+            if digest.is_some() && matches!(source.identifier, Identifier::Tag(_)) {
+                return Err(Reason::Unconfirmed);
+            }
             return Ok(places.into_iter().map(|place| Place { reference: place, digest: digest.cloned() }).collect());
         };
         let mut confirmed = Vec::new();

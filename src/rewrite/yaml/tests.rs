@@ -48,10 +48,19 @@ fn json_is_yaml() {
 fn digests_stay_with_what_they_name() {
     let rules = rules();
     let text = format!(
-        "- image: ⟦quay.io/a/b:1→d.io/m/b:1⟧@{DIGEST}\n- image: ⟦quay.io/g/h→d.io/m/h⟧@{DIGEST}\n- image: \
+        "- image: quay.io/a/b:1@{DIGEST}\n- image: ⟦quay.io/g/h→d.io/m/h⟧@{DIGEST}\n- image: \
          ⟦quay.io/g/h:v1→d.io/m/h:kept⟧@{DIGEST}\n- image: quay.io/a/b@{DIGEST}\n"
     );
-    assert_eq!(assert_changes("a.yaml", &rules, &text), [format!("quay.io/a/b@{DIGEST}: no rule covers it")]);
+    assert_eq!(
+        assert_changes("a.yaml", &rules, &text),
+        [
+            // The tag may have been built anew since.
+            format!(
+                "quay.io/a/b:1@{DIGEST}: its tag may name another digest by now; --report tells what was copied"
+            ),
+            format!("quay.io/a/b@{DIGEST}: no rule covers it")
+        ]
+    );
 }
 
 #[test]
