@@ -23,6 +23,7 @@ mod outcomes;
 mod scan;
 mod template;
 mod tree;
+mod variable;
 mod written;
 mod yaml;
 

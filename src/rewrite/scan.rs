@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::mapping::{Destination, Found, Image, Mapping, Reason};
+use super::variable;
 use super::written::Written;
 use crate::foreign::is_obeyed;
 use crate::reference::Repository;
@@ -115,6 +116,8 @@ impl<'a> Scan<'a> {
     /// Rewrites `range`, where an image is expected. What is none may hold some.
     pub fn image(&mut self, range: Range<usize>) {
         let Some(text) = self.text.get(range.clone()) else { return };
+        let default = variable::default(text);
+        let (range, text) = (range.start + default.start..range.start + default.end, &text[default]);
         match self.meaning(range.start, text) {
             Meaning::Moved(text) => self.replace(range, text),
             Meaning::Same => {}
@@ -126,7 +129,6 @@ impl<'a> Scan<'a> {
     pub fn prose(&mut self, range: Range<usize>) {
         let Some(text) = self.text.get(range.clone()) else { return };
         let bytes = text.as_bytes();
-        let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || REFERENCE_MARKS.contains(byte);
         let mut end = 0;
         while let Some(start) = bytes[end..].iter().position(is_part).map(|skipped| end + skipped) {
             end = bytes[start..].iter().position(|byte| !is_part(byte)).map_or(bytes.len(), |length| start + length);
@@ -135,7 +137,9 @@ impl<'a> Scan<'a> {
             let is_whole = !before.is_some_and(|byte| b"$}%*".contains(byte))
                 && !bytes.get(end).is_some_and(|byte| b"${%*".contains(byte));
             if is_whole {
-                self.word(range.start + start, &text[start..end]);
+                let word = &text[start..end];
+                let default = default_in(text, start..end).map_or(0, |default| word.len() - default.len());
+                self.word(range.start + start + default, &word[default..]);
             }
         }
     }
@@ -157,6 +161,23 @@ impl<'a> Scan<'a> {
             self.replace(offset..offset + word.len(), written.moved(word, &destination));
         }
     }
+}
+
+/// Whether references are made of such bytes.
+fn is_part(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || REFERENCE_MARKS.contains(byte)
+}
+
+/// The default in `${NAME:-default}`, which is no part of more. The word at `range` is what stands in the braces.
+fn default_in(text: &str, range: Range<usize>) -> Option<&str> {
+    let before = text[..range.start].strip_suffix("${")?;
+    let behind = text[range.end..].strip_prefix('}')?.as_bytes().first();
+    let word = &text[range];
+    let default = word.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '_');
+    let default = default.strip_prefix(":-").or_else(|| default.strip_prefix('-'))?;
+    let is_alone =
+        before.ends_with(":-") || !before.as_bytes().last().is_some_and(|byte| is_part(byte) || *byte == b'}');
+    (is_alone && !behind.is_some_and(|byte| is_part(byte) || *byte == b'$')).then_some(default)
 }
 
 /// A name as messages show it: in a template it may hold anything.

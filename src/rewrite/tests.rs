@@ -87,6 +87,18 @@ fn in_prose_only_whole_references_count() {
 }
 
 #[test]
+fn defaults_of_variables_are_read_where_they_are_all_of_a_reference() {
+    let stays = assert_changes(
+        "run.sh",
+        &rules(),
+        "IMAGE=${IMAGE:-⟦quay.io/a/b:1→d.io/m/b:1⟧}\ndocker run \"${X-⟦quay.io/a/b:2→d.io/m/b:2⟧}\" ${X:=⟦quay.io/a/b:2→d.io/m/b:2⟧}\n\
+         ${A:-${B:-⟦quay.io/a/b:1→d.io/m/b:1⟧}}\n\
+         ${X:-quay.io/a/b:1}-alpine x/${X:-quay.io/a/b:1} ${X:-quay.io/a/b:1}$Y $Y${X:-quay.io/a/b:1 ${Y}${X:-quay.io/a/b:1}\n",
+    );
+    assert_eq!(stays, [""; 0]);
+}
+
+#[test]
 fn bytes_around_a_reference_stay_whatever_they_are() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.yaml");

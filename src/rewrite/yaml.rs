@@ -165,6 +165,9 @@ impl<'t> Walk<'_, '_, 't> {
 
     fn image(&mut self, scalar: &Scalar) {
         let Some(range) = scalar.content() else { return self.prose(scalar) };
+        if scalar.value.starts_with('$') {
+            return self.scan.image(range);
+        }
         match self.scan.meaning(range.start, &self.scan.text[range.clone()]) {
             Meaning::Moved(text) => scalar.write(self.scan, &text),
             Meaning::Same => {}

@@ -55,9 +55,7 @@ fn digests_stay_with_what_they_name() {
         assert_changes("a.yaml", &rules, &text),
         [
             // The tag may have been built anew since.
-            format!(
-                "quay.io/a/b:1@{DIGEST}: its tag may name another digest by now; --report tells what was copied"
-            ),
+            format!("quay.io/a/b:1@{DIGEST}: its tag may name another digest by now; --report tells what was copied"),
             format!("quay.io/a/b@{DIGEST}: no rule covers it")
         ]
     );
@@ -149,7 +147,9 @@ fn files_of_compose() {
         "compose.yaml",
         &rules(),
         "services:\n  web:\n    image: ⟦nginx→d.io/web/nginx⟧:${TAG:-1}\n  nginx:\n    image: ⟦bitnami/redis:7→d.io/x/y/redis:7⟧\n  db:\n    \
-         image: postgres:${PG}\n  other:\n    image: ${REGISTRY}/nginx:1\n",
+         image: postgres:${PG}\n  other:\n    image: ${REGISTRY}/nginx:1\n  \
+         a: {image: \"${A:-⟦bitnami/redis:7→d.io/x/y/redis:7⟧}\"}\n  b:\n    image: ${B-⟦nginx→d.io/web/nginx⟧}\n  \
+         c:\n    image: ${C:-${D:-⟦quay.io/a/b:1→d.io/m/b:1⟧}}\n    command: [\"${E:-⟦quay.io/a/b:1→d.io/m/b:1⟧}\"]\n",
     );
     assert_eq!(stays, ["postgres:${PG}: its tag is not written here, and no rule brings every tag"]);
 }
