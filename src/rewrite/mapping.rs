@@ -74,6 +74,8 @@ pub enum Reason {
     NoRule,
     #[error("its tag is not written here, and no rule brings every tag")]
     UnknownTag,
+    #[error("its tag is not written here, and nothing says that it is an image")]
+    Unclear,
     #[error("{destination} is taken by {taken_by}")]
     Clash { destination: Reference, taken_by: String },
     #[error("{destination} may hold an image of {taken_by}, whose rule comes first; --report tells which")]

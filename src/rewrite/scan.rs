@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use super::mapping::{Destination, Found, Image, Mapping, Reason};
+use super::mapping::{Destination, Found, Image, Mapping, Reason, Version};
 use super::variable;
 use super::written::Written;
 use crate::foreign::is_obeyed;
@@ -104,8 +104,8 @@ impl<'a> Scan<'a> {
 
     /// Reads `text`, where an image is expected; it stands at `offset`.
     pub fn meaning(&mut self, offset: usize, text: &str) -> Meaning {
-        let scheme = SCHEMES.iter().find(|scheme| text.starts_with(*scheme)).map_or("", |scheme| scheme);
-        let reference = &text[scheme.len()..];
+        let reference = without_scheme(text);
+        let scheme = &text[..text.len() - reference.len()];
         let Some(written) = Written::parse(reference, self.mapping.hosts()) else { return Meaning::Other };
         match self.find(offset, text, written.name, &written.image()) {
             Some(destination) => Meaning::Moved(format!("{scheme}{}", written.moved(reference, &destination))),
@@ -134,9 +134,13 @@ impl<'a> Scan<'a> {
             end = bytes[start..].iter().position(|byte| !is_part(byte)).map_or(bytes.len(), |length| start + length);
             // What is put in by others makes another name of it.
             let before = start.checked_sub(1).and_then(|before| bytes.get(before));
-            let is_whole = !before.is_some_and(|byte| b"$}%*".contains(byte))
-                && !bytes.get(end).is_some_and(|byte| b"${%*".contains(byte));
-            if is_whole {
+            let has_begin = !before.is_some_and(|byte| b"$}%*".contains(byte));
+            let behind = bytes.get(end);
+            let is_cut = behind.is_some_and(|byte| b"${%".contains(byte) || (*byte == b'<' && bytes[end - 1] == b':'));
+            if has_begin && is_cut {
+                self.unclear(range.start + start, &text[start..=end]);
+            }
+            if has_begin && !behind.is_some_and(|byte| b"${%*".contains(byte)) {
                 let word = &text[start..end];
                 let default = default_in(text, start..end).map_or(0, |default| word.len() - default.len());
                 self.word(range.start + start + default, &word[default..]);
@@ -144,12 +148,22 @@ impl<'a> Scan<'a> {
         }
     }
 
+    /// Reports `text`, of which nothing says that it is an image, if it is the whole name of one that is migrated, with
+    /// no tag or one that is put in by others.
+    pub fn unclear(&mut self, offset: usize, text: &str) {
+        let Some(written) = Written::parse(without_scheme(text), self.mapping.hosts()) else { return };
+        let is_whole = written.is_open || (written.tag.is_none() && written.digest.is_none());
+        let image = Image { repository: written.repository, version: Version::Unknown };
+        if written.has_host && is_whole && self.mapping.find(&image) != Found::Foreign {
+            self.stays(offset, written.name, Reason::Unclear);
+        }
+    }
+
     /// Rewrites `word` if it is a reference that needs no context.
     fn word(&mut self, offset: usize, word: &str) {
-        let (skipped, word) = match SCHEMES.iter().find(|scheme| word.starts_with(*scheme)) {
-            Some(scheme) => (scheme.len(), &word[scheme.len()..]),
-            None => (0, word),
-        };
+        let whole = word;
+        let word = without_scheme(word);
+        let skipped = whole.len() - word.len();
         // The end of a sentence is not the end of a tag.
         let word = word.trim_end_matches(['.', ':', '-', '+']);
         if !word.contains('/') || !word.contains([':', '@']) {
@@ -161,6 +175,10 @@ impl<'a> Scan<'a> {
             self.replace(offset..offset + word.len(), written.moved(word, &destination));
         }
     }
+}
+
+fn without_scheme(text: &str) -> &str {
+    SCHEMES.iter().find_map(|scheme| text.strip_prefix(scheme)).unwrap_or(text)
 }
 
 /// Whether references are made of such bytes.

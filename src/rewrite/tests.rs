@@ -81,9 +81,11 @@ fn in_prose_only_whole_references_count() {
          nginx:1.25, quay.io/a/b, bitnami/redis:7 and https://quay.io/a/b:1 and x.io/quay.io/a/b:1 stay.\n\
          --image=⟦quay.io/a/b:1→d.io/m/b:1⟧ docker://⟦quay.io/a/b:2→d.io/m/b:2⟧ \"⟦registry/e/f:1→d.io/m/f:1⟧\"\n\
          quay.io/a/b:$TAG quay.io/a/b:v${TAG} ${X}quay.io/a/b:1 quay.io/a/b:{{ tag }} quay.io/c/d:v2\n\
+         quay.io/a/b: quay.io/a/b:<tag> ⟦quay.io/a/b:1→d.io/m/b:1⟧<br> a/b:$X quay.io/a/b$X\n\
          镜像：⟦quay.io/a/b:1→d.io/m/b:1⟧。 The end: ⟦quay.io/a/b:1→d.io/m/b:1⟧.",
     );
-    assert_eq!(stays, ["quay.io/c/d:v2: no rule covers it"]);
+    let open = "quay.io/a/b: its tag is not written here, and nothing says that it is an image";
+    assert_eq!(stays, [open, open, open, "quay.io/c/d:v2: no rule covers it", open]);
 }
 
 #[test]

@@ -11,7 +11,7 @@
 //!
 //! In other values only references that need no context count. Keys and comments stay.
 
-use super::group::Surroundings;
+use super::group::{Scope, Surroundings};
 use super::scan::{Meaning, Scan};
 use super::tree::{Document, Mapping, Node, Scalar, Style};
 use super::{group, kustomize, lines, template};
@@ -30,25 +30,11 @@ pub fn scan(scan: &mut Scan, setting: &Setting) {
     let document = Document::parse(text, text).or_else(|| Document::parse(text, &template::mask(text)?));
     match document {
         Some(document) => {
-            let mut walk =
-                Walk { scan, setting, surroundings: Surroundings { anchors: document.anchors(), global: None } };
-            for root in &document.roots {
-                walk.surroundings.global = global(root);
-                walk.node(None, root);
-            }
+            let surroundings = Surroundings { anchors: document.anchors(), scope: Scope::default() };
+            let mut walk = Walk { scan, setting, surroundings };
+            document.roots.iter().for_each(|root| walk.node(None, root));
         }
         None => lines::scan(scan, 0..text.len()),
-    }
-}
-
-/// What a chart's values have for all its parts.
-fn global(root: &Node) -> Option<&Mapping> {
-    match root {
-        Node::Mapping(values) => match values.get("global") {
-            Some(Node::Mapping(global)) => Some(global),
-            _ => None,
-        },
-        _ => None,
     }
 }
 
@@ -74,6 +60,8 @@ impl<'t> Walk<'_, '_, 't> {
     }
 
     fn mapping(&mut self, parent: Option<&str>, mapping: &'t Mapping) {
+        let outer = self.surroundings.scope;
+        self.surroundings.scope = outer.inside(mapping);
         let done = group::scan(self.scan, parent, mapping, &self.surroundings);
         // What kustomize's `images` name may be in patches that stand beside them.
         let (images, others): (Vec<_>, Vec<_>) =
@@ -100,6 +88,7 @@ impl<'t> Walk<'_, '_, 't> {
                 _ => self.node(key, value),
             }
         }
+        self.surroundings.scope = outer;
     }
 
     fn images(&mut self, parent: &Mapping, items: &'t [Node]) {
@@ -178,7 +167,10 @@ impl<'t> Walk<'_, '_, 't> {
     fn prose(&mut self, scalar: &Scalar) {
         match scalar.style {
             Style::Block => lines::scan(self.scan, scalar.raw.clone()),
-            _ => self.scan.prose(scalar.raw.clone()),
+            _ => {
+                self.scan.unclear(scalar.raw.start, &scalar.value);
+                self.scan.prose(scalar.raw.clone());
+            }
         }
     }
 }

@@ -131,6 +131,46 @@ fn a_registry_from_elsewhere_in_a_chart_is_written_out_where_it_is_needed() {
 }
 
 #[test]
+fn a_chart_may_put_a_namespace_before_all_names() {
+    let text = "imageRegistry: quay.io\nimageNamespace: a\nimage:\n  name: b\n  repository: \"⟦→d.io/m/b⟧\"\nhook:\n  image: \
+                {name: b, tag: v1, repository:⟦→ d.io/m/b⟧}\nother:\n  image: {name: x, repository: \"\"}\nown: {image: {name: b, \
+                repository: ⟦nginx→d.io/web/nginx⟧}}\nlast:\n  image: {name: b}\n";
+    let stays = assert_changes("values.yaml", &rules(), text);
+    assert_eq!(stays, ["quay.io/a/b: a part of it comes from elsewhere in the file; d.io/m/b is where it is now"]);
+}
+
+#[test]
+fn a_chart_may_have_a_hub_for_all_images() {
+    let text = "_internal:\n  global:\n    hub: quay.io/a\n    tag: v1\n    proxy:\n      image: b\n  pilot:\n    hub: \"⟦→d.io/m⟧\"\n    \
+                tag: \"\"\n    image: b\n  cni: {hub: x.io, image: \"⟦quay.io/a/b:1→d.io/m/b:1⟧\"}\n  own: {hub: ⟦quay.io/a→d.io/m⟧, tag: v1, image: b}\n";
+    let stays = assert_changes("values.yaml", &rules(), text);
+    assert_eq!(stays, ["quay.io/a/b: a part of it comes from elsewhere in the file; d.io/m/b is where it is now"]);
+}
+
+#[test]
+fn fields_may_have_a_prefix() {
+    let text = "defaultRepository: ⟦bitnami/redis→d.io/x/y/redis⟧\ndefaultTag: \"2.7\"\ndefaultDigest: ~\nwebRepository: ⟦postgres→d.io/db/pg⟧\n\
+                webTag: '⟦15→1.15⟧'\nchartRepository: nginx\nimages: {redis: {repository: ~, tag: ~}}\n";
+    assert_eq!(assert_changes("values.yaml", &rules(), text), [""; 0]);
+}
+
+#[test]
+fn a_migrated_repository_is_named_where_nothing_says_that_it_is_an_image() {
+    let text = "image_name: quay.io/a/b\nparameters: [{name: image.repository, value: quay.io/a/b}]\nurl: https://quay.io/a/b\n\
+                new: [d.io/m/b, quay.io/x/y, nginx, bitnami/redis]\n";
+    let stays = assert_changes("values.yaml", &rules(), text);
+    let unclear = "quay.io/a/b: its tag is not written here, and nothing says that it is an image";
+    assert_eq!(stays, [unclear, unclear]);
+}
+
+#[test]
+fn a_repository_of_an_action_is_source_code() {
+    let text = "steps:\n- uses: some/downloader@v1\n  with: {repository: bitnami/redis, tag: v1}\n- with:\n    owner: nginx\n    \
+                repo: nginx\n    tag: v1\n- with: {registry: ⟦docker.io→d.io⟧, repository: ⟦bitnami/redis→x/y/redis⟧, tag: v1}\n";
+    assert_eq!(assert_changes(".github/workflows/a.yml", &rules(), text), [""; 0]);
+}
+
+#[test]
 fn anchors_are_followed_to_images_and_parts_that_are_shared_stay() {
     let stays = assert_changes(
         "a.yaml",
