@@ -17,7 +17,7 @@ use crate::digest::Digest;
 use crate::reference::{Registry, Repository};
 
 const REGISTRY: [&str; 2] = ["registry", "imageRegistry"];
-const REPOSITORY: [&str; 3] = ["repository", "imageRepository", "repo"];
+pub const REPOSITORY: [&str; 3] = ["repository", "imageRepository", "repo"];
 const IMAGE: [&str; 2] = ["image", "imageName"];
 const TAG: [&str; 2] = ["tag", "imageTag"];
 const DIGEST: [&str; 3] = ["digest", "imageDigest", "sha"];

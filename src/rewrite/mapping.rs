@@ -90,6 +90,10 @@ pub enum Reason {
     Unconfirmed,
     #[error("the report has no digest for it")]
     NoDigest,
+    #[error("what is around it is not YAML, so its other fields are not known")]
+    NotYaml,
+    #[error("it is rewritten, but not pinned: its version is not written here")]
+    UnknownDigest,
     #[error("it is rewritten, but there is no field for its digest")]
     NotPinned,
     #[error("{0} does not fit into the fields that are here")]
@@ -135,6 +139,11 @@ impl Mapping {
     /// Whether some rule brings images from or to `repository`.
     pub fn knows(&self, repository: &Repository) -> bool {
         self.by_source.contains_key(repository) || self.by_destination.contains_key(repository)
+    }
+
+    /// Whether `name` is the path of a repository that rules bring somewhere, on whatever host.
+    pub fn knows_path(&self, name: &str) -> bool {
+        self.by_source.keys().any(|source| source.path() == name)
     }
 
     /// Where rules bring images of `source`, or some of them.

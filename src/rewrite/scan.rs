@@ -77,16 +77,21 @@ impl<'a> Scan<'a> {
         if line.is_some_and(|line| line.ends_with('\r')) { "\r\n" } else { "\n" }
     }
 
-    /// Reports that `name`, which stands at `offset`, stays.
+    /// Reports that `name`, which stands at `offset`, stays. What is said last of it is what became of it.
     pub fn stays(&mut self, offset: usize, name: impl Into<String>, reason: Reason) {
-        self.stays.entry(offset).or_insert((shown(&name.into()), reason));
+        self.stays.insert(offset, (shown(&name.into()), reason));
     }
 
     /// Where `image`, which stands at `offset` as `text` and is called `name`, is now. Reports it where it cannot be
     /// rewritten.
     pub fn find(&mut self, offset: usize, text: &str, name: &str, image: &Image) -> Option<Destination> {
         let destination = match self.mapping.find(image) {
-            Found::Moved(destination) => Some(destination),
+            Found::Moved(destination) => {
+                if self.mapping.pins() && destination.digest.is_none() {
+                    self.stays(offset, text, Reason::UnknownDigest);
+                }
+                Some(destination)
+            }
             Found::Stays(reason) => {
                 self.stays(offset, text, reason);
                 None
@@ -156,6 +161,18 @@ impl<'a> Scan<'a> {
         let image = Image { repository: written.repository, version: Version::Unknown };
         if written.has_host && is_whole && self.mapping.find(&image) != Found::Foreign {
             self.stays(offset, written.name, Reason::Unclear);
+        }
+    }
+
+    /// Reports `text`, a repository of which it is not known what belongs to it, if one of that name is migrated.
+    pub fn part(&mut self, offset: usize, text: &str) {
+        let written = Written::parse(text, self.mapping.hosts());
+        let is_source = written.is_some_and(|written| {
+            let is_alone = written.tag.is_none() && written.digest.is_none();
+            is_alone && self.mapping.places_of(&written.repository).next().is_some()
+        });
+        if is_source || self.mapping.knows_path(text) {
+            self.stays(offset, text, Reason::NotYaml);
         }
     }
 

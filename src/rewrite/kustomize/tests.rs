@@ -75,7 +75,7 @@ fn names_follow_the_patches() {
     write("values.yaml", "image: {repository: quay.io/a/b, tag: v1}\n");
     let text = "images:\n- {name: nginx, newTag: '2'}\n- {name: bitnami/redis, newTag: '7'}\n\
                 - {name: busybox, newTag: latest}\n- {name: postgres, newTag: '16'}\n- {name: quay.io/a/b, newTag: v2}\n\
-                patches:\n- path: a.yaml\n- patch: |-\n    - image: postgres:15\npatchesStrategicMerge: [b.yaml]\npatchesJson6902:\n- path: c.yaml\n\
+                patches:\n- path: a.yaml\n- patch: |-\n    - op: add\n      path: /spec/containers/0/image\n      value: postgres:15\npatchesStrategicMerge: [b.yaml]\npatchesJson6902:\n- path: c.yaml\n\
                 helmCharts:\n- valuesFile: values.yaml\n";
     write("kustomization.yaml", text);
     let run = || {
@@ -88,7 +88,7 @@ fn names_follow_the_patches() {
     let after = after.replace("name: busybox, newTag: latest", "name: d.io/m/bb, newTag: stable");
     let after = after.replace("name: postgres, newTag: '16'", "name: d.io/db/pg, newTag: '1.16'");
     let after =
-        after.replace("image: postgres:15", "image: d.io/db/pg:1.15").replace("name: quay.io/a", "name: d.io/m");
+        after.replace("value: postgres:15", "value: d.io/db/pg:1.15").replace("name: quay.io/a", "name: d.io/m");
     assert_eq!(run(), after);
     assert_eq!(run(), after, "a second time changes nothing");
 }

@@ -28,7 +28,7 @@ data:
     image: ⟦nginx:1→d.io/web/nginx:1⟧
     command: [nginx:1, ⟦quay.io/a/b:1→d.io/m/b:1⟧]
 image: >-
-  nginx
+  ⟦nginx→d.io/web/nginx⟧
 quay.io/a/b:1: a key stays
 "#,
     );
@@ -171,6 +171,41 @@ fn a_repository_of_an_action_is_source_code() {
 }
 
 #[test]
+fn files_within_files_are_read_as_what_they_are() {
+    let stays = assert_changes(
+        "application.yaml",
+        &rules(),
+        r#"values: |
+  image:
+    repository: ⟦bitnami/redis→d.io/x/y/redis⟧ # nginx:1
+    tag: "7"
+  é: {registry: ⟦quay.io→d.io⟧, repository: ⟦a/b→m/b⟧, tag: {{ .x }}}
+  nested.json: |-
+    {"image": "⟦nginx→d.io/web/nginx⟧"}
+items:
+- &a !!str |-  # x
+
+    - image: &i ⟦nginx:1→d.io/web/nginx:1⟧
+    - image: *i
+- |
+  docker run nginx:1 ⟦quay.io/a/b:1→d.io/m/b:1⟧
+    image: ⟦nginx→d.io/web/nginx⟧
+  # image: nginx
+- >
+  repository: nginx
+  tag: 1
+- |
+  a: 1
+  ---
+  repository: bitnami/redis
+  tag: 1
+"#,
+    );
+    let unknown = "what is around it is not YAML, so its other fields are not known";
+    assert_eq!(stays, [format!("nginx: {unknown}"), format!("bitnami/redis: {unknown}")]);
+}
+
+#[test]
 fn anchors_are_followed_to_images_and_parts_that_are_shared_stay() {
     let stays = assert_changes(
         "a.yaml",
@@ -214,6 +249,12 @@ fn jobs_of_gitlab() {
                 services:\n    - ⟦\"bitnami/redis:7\"→name: \"d.io/x/y/redis:7\"\n      alias: bitnami-redis⟧ # x\n    - name: \
                 ⟦nginx:1→d.io/web/nginx:1\n      alias: nginx⟧\n      command: [x]\n";
     assert_changes(".gitlab-ci.yml", &rules(), text);
+    // The port of a registry is no part of that name.
+    let port = mapping(r#"{"r.io:5000/shop/db": "d.io/db"}"#, Choice::default());
+    let text = format!(
+        "services: [⟦r.io:5000/shop/db:1→{{name: d.io/db:1, alias: r.io-shop-db}}⟧]\nx: r.io:5000/shop/db@{DIGEST}\n"
+    );
+    assert_changes(".gitlab-ci.yml", &port, &text);
     // Elsewhere services are something else.
     assert_changes("route.yaml", &rules(), "spec:\n  routes:\n  - services:\n    - name: nginx\n      port: 80\n");
 }
@@ -231,6 +272,13 @@ fn templates() {
         "a.tpl",
         &rules(),
         "a: b: c\n  image: ⟦nginx:1→d.io/web/nginx:1⟧\n\t- image: '⟦nginx→d.io/web/nginx⟧'\n# image: nginx\n",
+    );
+    let text = "x:\n\ty: 1\nimage:\n  repository: bitnami/redis\n  tag: 7\nb: {x}\n  registry: quay.io\n  repository: 'a/b' # x\n\
+                repository: redis\n# repository: bitnami/redis\nrepository: {{ .x }}\nrepository: ⟦quay.io/a/b:1→d.io/m/b:1⟧\n";
+    let unknown = "what is around it is not YAML, so its other fields are not known";
+    assert_eq!(
+        assert_changes("values.yaml", &rules(), text),
+        [format!("bitnami/redis: {unknown}"), format!("a/b: {unknown}")]
     );
 }
 
