@@ -152,7 +152,7 @@ fn what_stays_has_its_line_and_column_in_characters() {
 }
 
 /// Pieces of which files are made up at random, sensible and not.
-const PIECES: [&str; 66] = [
+const PIECES: [&str; 81] = [
     "image: ",
     "- ",
     "  ",
@@ -219,6 +219,21 @@ const PIECES: [&str; 66] = [
     "🦀",
     "ARG Y=$X$Y$X$Y",
     "İ",
+    "kind: Component\n",
+    "patches:\n",
+    "- patch: |\n    ",
+    "path: x/image\n",
+    "value: nginx",
+    "a: |\n  ",
+    "hub: quay.io/a\n",
+    "image: b\n",
+    "imageNamespace: a\n",
+    "imageRegistry: quay.io\n",
+    "name: b\n",
+    "xRepository: nginx",
+    "xTag: 1\n",
+    "${X:-quay.io/a/b:1}",
+    "ONBUILD ",
 ];
 
 #[test]
