@@ -23,6 +23,7 @@ mod outcomes;
 mod scan;
 mod template;
 mod tree;
+mod variable;
 mod written;
 mod yaml;
 
@@ -93,8 +94,11 @@ enum Format {
 impl Format {
     fn of(path: &Path) -> Self {
         let name = path.file_name().map(|name| name.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
-        let is_dockerfile =
-            |kind: &str| name == kind || name.starts_with(&format!("{kind}.")) || name.ends_with(&format!(".{kind}"));
+        let is_dockerfile = |kind: &str| {
+            let is_first =
+                name.strip_prefix(kind).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '-', '_']));
+            is_first || name.ends_with(&format!(".{kind}"))
+        };
         // Of templates and examples the kind stands before the last ending: values.yaml.gotmpl, compose.yml.example.
         let mut endings = name.split('.').skip(1);
         if kustomize::is_kustomization(path)

@@ -2,7 +2,11 @@
 //!
 //! Each field keeps its share of the name. A registry that comes from elsewhere in the chart is written out in a field
 //! of the group's own, since others may rely on what is elsewhere.
+//!
+//! Beside the usual names those of some widely used charts are known: Istio's `hub`, cert-manager's `imageNamespace`,
+//! Airflow's `defaultAirflowRepository` with a tag of the same prefix.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use super::mapping::{Destination, Image, Reason, Version};
@@ -13,7 +17,7 @@ use crate::digest::Digest;
 use crate::reference::{Registry, Repository};
 
 const REGISTRY: [&str; 2] = ["registry", "imageRegistry"];
-const REPOSITORY: [&str; 3] = ["repository", "imageRepository", "repo"];
+pub const REPOSITORY: [&str; 3] = ["repository", "imageRepository", "repo"];
 const IMAGE: [&str; 2] = ["image", "imageName"];
 const TAG: [&str; 2] = ["tag", "imageTag"];
 const DIGEST: [&str; 3] = ["digest", "imageDigest", "sha"];
@@ -64,7 +68,7 @@ impl<'t> Field<'t> {
 
 /// A part of an image's name.
 struct Part<'t> {
-    text: &'t str,
+    text: Cow<'t, str>,
     /// Where it can be written. `None` if it comes from elsewhere and a field can be added.
     field: Option<Field<'t>>,
 }
@@ -81,12 +85,37 @@ struct Group<'t> {
 pub struct Surroundings<'t> {
     /// Scalars by their anchors.
     pub anchors: HashMap<usize, &'t Scalar>,
-    /// `global` of a chart's values.
-    pub global: Option<&'t Mapping>,
+    pub scope: Scope<'t>,
 }
 
-/// Rewrites the image in the fields of `mapping`, which is the value of `parent`, if there is one. Returns the keys
-/// of its fields.
+/// What the values of a chart have for all its parts.
+#[derive(Clone, Copy, Default)]
+pub struct Scope<'t> {
+    global: Option<&'t Mapping>,
+    /// What has `imageNamespace`.
+    namespaced: Option<&'t Mapping>,
+}
+
+impl<'t> Scope<'t> {
+    /// That of what is inside `mapping`, which has this one.
+    pub fn inside(self, mapping: &'t Mapping) -> Self {
+        let global = match mapping.get("global") {
+            Some(Node::Mapping(global)) => Some(global),
+            _ => self.global,
+        };
+        let namespaced = mapping.scalar("imageNamespace").map(|_| mapping).or(self.namespaced);
+        Self { global, namespaced }
+    }
+
+    /// What comes before the names of all images, in the order of `imageRegistry/imageNamespace`.
+    fn prefix(&self) -> Option<String> {
+        let given = |name| self.namespaced?.scalar(name).filter(|value| !value.is_empty());
+        Some(format!("{}/{}", given("imageRegistry")?.value, given("imageNamespace")?.value))
+    }
+}
+
+/// Rewrites the images in the fields of `mapping`, which is the value of `parent`, if there is one. Returns the keys
+/// of their fields.
 pub fn scan<'t>(
     scan: &mut Scan,
     parent: Option<&str>,
@@ -94,25 +123,13 @@ pub fn scan<'t>(
     surroundings: &Surroundings<'t>,
 ) -> Vec<&'t str> {
     let groups = surroundings.groups(parent, mapping, scan.mapping.hosts());
-    for group in &groups {
-        let Some(text) = group.text() else { continue };
-        let Some(written) = Written::parse(&text, scan.mapping.hosts()) else { continue };
-        let image = match &written {
-            Written { tag: None, digest: None, .. } => {
-                Image { repository: written.repository.clone(), version: Version::Unknown }
-            }
-            _ => written.image(),
-        };
-        if !scan.mapping.knows(&image.repository) {
-            continue;
-        }
-        let offset = group.offset();
-        if let Some(destination) = scan.find(offset, &text, &image) {
-            group.write(scan, offset, &text, &written, &destination);
-        }
-        return group.keys();
+    let found = groups.iter().find(|group| group.rewrite(scan)).or(groups.first());
+    let mut keys = found.map(Group::keys).unwrap_or_default();
+    for group in surroundings.prefixed(mapping) {
+        group.rewrite(scan);
+        keys.extend(group.keys());
     }
-    groups.first().map(Group::keys).unwrap_or_default()
+    keys
 }
 
 impl<'t> Surroundings<'t> {
@@ -120,33 +137,49 @@ impl<'t> Surroundings<'t> {
     fn groups(&self, parent: Option<&str>, mapping: &'t Mapping, hosts: &HashSet<Registry>) -> Vec<Group<'t>> {
         let field = |names: &[&str]| self.field(mapping, names);
         let (registry, repository, image) = (field(&REGISTRY), field(&REPOSITORY), field(&IMAGE));
-        let registry = self.overriding().or(registry);
+        // An image with a slash is taken whole by charts that have a hub.
+        let hub = || self.hub(mapping).filter(|_| image.is_some_and(|image| !image.text().contains('/')));
+        let registry = self.overriding().or(registry).or_else(hub);
         let (tag, digest) = (field(&TAG), field(&DIGEST));
         let is_image = parent.is_some_and(|parent| parent.to_ascii_lowercase().contains("image"));
         let named = field(&["name"]).filter(|_| is_image);
+        let prefix = self.scope.prefix();
         let has_version = tag.is_some() || digest.is_some();
         let is_group = match (repository, image, named) {
+            // Of an action of GitHub it is a repository of source code.
+            _ if parent == Some("with") && registry.is_none() => false,
             (Some(_), ..) => has_version || registry.is_some() || is_image || image.is_some(),
             (None, Some(image), _) => {
                 let has_own_tag = image.text().rsplit('/').next().is_some_and(|last| last.contains([':', '@']));
                 registry.is_some() || (tag.is_some() && !has_own_tag)
             }
-            (None, None, Some(_)) => has_version || registry.is_some(),
+            (None, None, Some(_)) => has_version || registry.is_some() || prefix.is_some(),
             (None, None, None) => false,
         };
         if !is_group {
             return Vec::new();
         }
+        let is_empty = |field: Option<Field>| field.is_none_or(|field| field.text().is_empty());
+        if let (Some(named), Some(prefix)) = (named, prefix)
+            && is_empty(repository)
+            && is_empty(registry)
+        {
+            // A whole repository goes before all else.
+            let field = repository.unwrap_or(Field { is_shared: true, ..named });
+            let name = Part { text: format!("{prefix}/{}", named.text()).into(), field: Some(field) };
+            return vec![Group { name: vec![name], tag, digest }];
+        }
         let group = |name: &[Option<Field<'t>>], tag| {
             let fields = name.iter().flatten().filter(|field| !field.text().is_empty()).copied();
-            let mut name: Vec<Part> = fields.map(|field| Part { text: field.text(), field: Some(field) }).collect();
-            let has_host = |part: &Part| Written::parse(part.text, hosts).is_none_or(|written| written.has_host);
+            let mut name: Vec<Part> =
+                fields.map(|field| Part { text: field.text().into(), field: Some(field) }).collect();
+            let has_host = |part: &Part| Written::parse(&part.text, hosts).is_none_or(|written| written.has_host);
             match self.registry(mapping, registry) {
                 Some(part) if name.first().is_some_and(|first| !has_host(first)) => name.insert(0, part),
                 _ => {}
             }
             if let Some(registry) = registry.filter(|registry| !registry.text().is_empty()) {
-                name.insert(0, Part { text: registry.text(), field: Some(registry) });
+                name.insert(0, Part { text: registry.text().into(), field: Some(registry) });
             }
             Group { name, tag, digest }
         };
@@ -157,6 +190,24 @@ impl<'t> Surroundings<'t> {
                 vec![group(&[repository], tag), group(&[repository, last], tag.or_else(|| field(&["version"])))]
             }
         }
+    }
+
+    /// The groups of fields whose names have something in common: `xRepository`, `xTag`, `xDigest`.
+    fn prefixed(&self, mapping: &'t Mapping) -> Vec<Group<'t>> {
+        let names = mapping.entries().filter_map(|(key, _)| key?.value.strip_suffix("Repository"));
+        let group = |prefix: &str| {
+            let field = |name: &str| self.field(mapping, &[&format!("{prefix}{name}")]);
+            let (repository, tag, digest) = (field("Repository")?, field("Tag"), field("Digest"));
+            let part = Part { text: repository.text().into(), field: Some(repository) };
+            (tag.is_some() || digest.is_some()).then(|| Group { name: vec![part], tag, digest })
+        };
+        names.filter(|prefix| *prefix != "image").filter_map(group).collect()
+    }
+
+    /// What Istio's charts put before an image: their own `hub`, or one for all.
+    fn hub(&self, mapping: &'t Mapping) -> Option<Field<'t>> {
+        let for_all = || Some(Field { is_shared: true, ..self.field(self.scope.global?, &["hub"])? });
+        self.field(mapping, &["hub"]).or_else(for_all)
     }
 
     fn field(&self, mapping: &'t Mapping, names: &[&str]) -> Option<Field<'t>> {
@@ -172,7 +223,7 @@ impl<'t> Surroundings<'t> {
 
     /// The registry that a chart takes for all its images, whatever they say.
     fn overriding(&self) -> Option<Field<'t>> {
-        match self.global?.entry("imageRegistry")? {
+        match self.scope.global?.entry("imageRegistry")? {
             (key, Node::Scalar(value)) if !value.is_empty() => Some(Field { key, value, is_shared: true }),
             _ => None,
         }
@@ -186,23 +237,44 @@ impl<'t> Surroundings<'t> {
         let given = |mapping: &'t Mapping, name| {
             mapping.scalar(name).filter(|registry| !registry.is_empty()).map(|registry| registry.value.as_str())
         };
-        let of_images = self.global.and_then(|global| match global.get("image") {
-            Some(Node::Mapping(image)) => given(image, "registry"),
+        let of_images = self.scope.global.and_then(|global| match (own, global.get("image")) {
+            (Some(own), _) if own.key.value == "hub" => given(global, "hub"),
+            (_, Some(Node::Mapping(image))) => given(image, "registry"),
             _ => None,
         });
         match (given(mapping, "defaultRegistry").or(of_images), own) {
-            (Some(text), own) => Some(Part { text, field: own }),
+            (Some(text), own) => Some(Part { text: text.into(), field: own }),
             // A field for a registry is there to be filled: without it the chart may put a host of its own there.
-            (None, Some(own)) => Some(Part { text: "docker.io", field: Some(own) }),
+            (None, Some(own)) => Some(Part { text: "docker.io".into(), field: Some(own) }),
             (None, None) => None,
         }
     }
 }
 
 impl<'t> Group<'t> {
+    /// Rewrites it. Whether it is an image that the rules know.
+    fn rewrite(&self, scan: &mut Scan) -> bool {
+        let Some(text) = self.text() else { return false };
+        let Some(written) = Written::parse(&text, scan.mapping.hosts()) else { return false };
+        let image = match &written {
+            Written { tag: None, digest: None, .. } => {
+                Image { repository: written.repository.clone(), version: Version::Unknown }
+            }
+            _ => written.image(),
+        };
+        let offset = self.offset();
+        if !scan.mapping.knows(&image.repository) {
+            return false;
+        }
+        if let Some(destination) = scan.find(offset, &text, written.name, &image) {
+            self.write(scan, offset, &text, &written, &destination);
+        }
+        true
+    }
+
     /// The reference that a chart makes of it.
     fn text(&self) -> Option<String> {
-        let mut text = self.name.iter().map(|part| part.text).collect::<Vec<_>>().join("/");
+        let mut text = self.names_with_tag().join("/");
         if text.is_empty() {
             return None;
         }
@@ -267,7 +339,7 @@ impl<'t> Group<'t> {
                 let last = self.name.last().filter(|last| last.text.contains([':', '@']));
                 if let (Some(last), Some(name)) = (last, names.last_mut()) {
                     let suffix = tag.map(|tag| format!(":{tag}")).unwrap_or_default();
-                    *name = with_digest(&format!("{name}{suffix}"), last.text);
+                    *name = with_digest(&format!("{name}{suffix}"), &last.text);
                 }
             }
             _ => {}
@@ -277,13 +349,17 @@ impl<'t> Group<'t> {
             let text = digest.strip_prefix(field.algorithm()).unwrap_or(&digest);
             changes.push((Some(field), field.text(), text.to_owned()));
         }
-        changes.extend(self.name.iter().zip(names).map(|(part, name)| (part.field, part.text, name)));
+        changes.extend(self.name.iter().zip(names).map(|(part, name)| (part.field, &*part.text, name)));
         Some(changes.into_iter().filter(|(_, was, is)| was != is).map(|(field, _, text)| (field, text)).collect())
+    }
+
+    fn names_with_tag(&self) -> Vec<&str> {
+        self.name.iter().map(|part| &*part.text).collect()
     }
 
     /// The parts of the name, without tag and digest.
     fn names(&self) -> Vec<&str> {
-        let mut names: Vec<&str> = self.name.iter().map(|part| part.text).collect();
+        let mut names = self.names_with_tag();
         let is_alone = names.len() == 1;
         if let Some(last) = names.last_mut() {
             let start = last.rfind('/').map_or(0, |slash| slash + 1);

@@ -1,13 +1,14 @@
 //! kustomize: entries of `images`, which name what they change in other files.
 //!
-//! `name` is looked for in the resources, so it must become what it will be there, and only then; where the image
-//! itself goes is said by `newName`, which is added where it is missing.
+//! `name` is looked for in the resources and patches, so it must become what it will be there, and only then; where
+//! the image itself goes is said by `newName`, which is added where it is missing. If only some of what it names is
+//! called differently, an entry for those is added.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::mapping::{Destination, Image, Version};
+use super::mapping::{Destination, Image, Reason, Version};
 use super::scan::Scan;
 use super::tree::{Document, Mapping, Node, Scalar};
 use super::written::Written;
@@ -15,7 +16,8 @@ use super::written::Written;
 /// The names of a kustomization's file.
 const FILES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
 /// Where it names what it is made of.
-const PARTS: [&str; 3] = ["resources", "bases", "components"];
+const PARTS: [&str; 7] =
+    ["resources", "bases", "components", "patches", "patchesStrategicMerge", "patchesJson6902", "helmCharts"];
 /// More than this is a circle of names.
 const MAX_DEPTH: usize = 32;
 
@@ -46,6 +48,7 @@ pub fn parts(path: &Path, text: &str) -> Vec<PathBuf> {
     });
     let names = items.filter_map(|item| match item {
         Node::Scalar(name) => Some(folder.join(&name.value)),
+        Node::Mapping(part) => part.scalar("path").or(part.scalar("valuesFile")).map(|name| folder.join(&name.value)),
         _ => None,
     });
     names
@@ -89,48 +92,72 @@ pub fn is_entry(mapping: &Mapping) -> bool {
         && ["newName", "newTag", "digest", "tagSuffix"].iter().any(|key| mapping.get(key).is_some())
 }
 
-/// Rewrites an entry.
-pub fn scan(scan: &mut Scan, entry: &Mapping, bases: Option<&Bases>) {
+/// Rewrites the entries of a list. What else is in the file was read before: it may hold patches. A component changes
+/// also what it is put into, which may be called either way.
+pub fn scan(scan: &mut Scan, entries: &[&Mapping], bases: Option<&Bases>, is_component: bool) {
+    let own = scan.names.iter().map(|(_, then)| then);
+    let names: BTreeSet<String> = bases.iter().flat_map(|bases| bases.0.iter().chain(own.clone())).cloned().collect();
+    let is_named = |name: &str| is_component || names.contains(name);
+    for entry in entries {
+        scan_entry(scan, entry, entries, &is_named);
+    }
+}
+
+fn scan_entry(scan: &mut Scan, entry: &Mapping, entries: &[&Mapping], is_named: &dyn Fn(&str) -> bool) {
     let Some((key, Node::Scalar(name))) = entry.entry("name") else { return };
     let given = |field: &str| entry.scalar(field).filter(|scalar| !scalar.is_empty());
     let (new_name, new_tag, digest) = (given("newName"), given("newTag"), given("digest"));
-    let renamed = renamed(scan, name, bases);
+    let moved = moved(scan, name, is_named);
     let destination = destination(scan, new_name.unwrap_or(name), new_tag, digest);
+    let repository = destination.as_ref().map(|destination| destination.repository.to_string());
+    let to_tag = destination.as_ref().and_then(|destination| destination.tag.as_ref()).map(ToString::to_string);
+    let to_digest = destination.as_ref().and_then(|destination| destination.digest.as_ref()).map(ToString::to_string);
+    let has_both = is_named(&name.value);
+    let renamed = moved.as_ref().filter(|_| !has_both);
     let mut lines = Vec::new();
-    if let Some(renamed) = &renamed {
+    if let Some(renamed) = renamed {
         name.write(scan, renamed);
     }
-    let repository = destination.as_ref().map(|destination| destination.repository.to_string());
     match (&repository, new_name) {
         (Some(repository), Some(new_name)) => new_name.write(scan, repository),
-        (Some(repository), None) if renamed.as_ref() != Some(repository) => {
-            lines.push(format!("newName: {repository}"))
-        }
+        (Some(repository), None) if renamed != Some(repository) => lines.push(format!("newName: {repository}")),
         // What is not at the destination must come from where it always came from.
         (None, None) if renamed.is_some() => lines.push(format!("newName: {}", name.value)),
         _ => {}
     }
-    let Some(destination) = destination else { return insert(scan, key, name, &lines) };
-    if let (Some(field), Some(tag)) = (new_tag, &destination.tag) {
-        field.write(scan, tag.as_str());
+    if let (Some(field), Some(tag)) = (new_tag, &to_tag) {
+        field.write(scan, tag);
     }
-    match (digest, &destination.digest) {
-        (Some(field), Some(digest)) => field.write(scan, &digest.to_string()),
+    match (digest, &to_digest) {
+        (Some(field), Some(digest)) => field.write(scan, digest),
         (None, Some(digest)) if entry.get("digest").is_none() => lines.push(format!("digest: {digest}")),
         _ => {}
     }
     insert(scan, key, name, &lines);
+    let Some(moved) = moved.filter(|_| has_both) else { return };
+    if entries.iter().any(|other| other.scalar("name").is_some_and(|name| name.value == moved)) {
+        return;
+    }
+    let written = |field: Option<&Scalar>| field.map(|field| field.value.clone());
+    let new_name = repository.or(written(new_name)).unwrap_or_else(|| name.value.clone());
+    let mut fields = vec![format!("name: {moved}")];
+    if new_name != moved {
+        fields.push(format!("newName: {new_name}"));
+    }
+    let tag = new_tag.map(|tag| to_tag.unwrap_or_else(|| tag.value.clone()));
+    fields.extend(tag.map(|tag| format!("newTag: \"{tag}\"")));
+    fields.extend(given("tagSuffix").map(|suffix| format!("tagSuffix: \"{}\"", suffix.value)));
+    fields.extend(to_digest.or(written(digest)).map(|digest| format!("digest: {digest}")));
+    if !insert_entry(scan, entry, &fields) {
+        scan.stays(name.raw.start, &name.value, Reason::NoRoom(moved));
+    }
 }
 
-/// What `name` must become since what it names in the resources does.
-fn renamed(scan: &Scan, name: &Scalar, bases: Option<&Bases>) -> Option<String> {
-    let names = &bases?.0;
+/// What of that which `name` names in the resources will be called.
+fn moved(scan: &Scan, name: &Scalar, is_named: &dyn Fn(&str) -> bool) -> Option<String> {
     let written = Written::parse(&name.value, scan.mapping.hosts())?;
-    if names.contains(&name.value) {
-        return None;
-    }
     let mut places = scan.mapping.places_of(&written.repository).map(|place| place.to_string());
-    places.find(|place| names.contains(place))
+    places.find(|place| *place != name.value && is_named(place))
 }
 
 /// Where the image that `name` with tag and digest means is now.
@@ -147,14 +174,25 @@ fn destination(scan: &mut Scan, name: &Scalar, tag: Option<&Scalar>, digest: Opt
         (None, None) => Image { repository: written.repository.clone(), version: Version::Unknown },
         _ => written.image(),
     };
-    let now = name.value.clone();
-    let destination = scan.find(name.raw.start, &text, &image);
-    let name = match &destination {
-        Some(destination) => destination.repository.to_string(),
-        None => name.value.clone(),
+    scan.find(name.raw.start, &text, &name.value, &image)
+}
+
+/// Adds an entry before `entry`. Whether there is room for it.
+fn insert_entry(scan: &mut Scan, entry: &Mapping, fields: &[String]) -> bool {
+    let Some(place) = entry.entries().filter_map(|(key, _)| Some(key?.raw.start)).min() else { return false };
+    let start_of_line = |end: usize| scan.text[..end].rfind('\n').map_or(0, |newline| newline + 1);
+    let opener = scan.text[..place].trim_end();
+    let before = &scan.text[start_of_line(opener.len())..place];
+    let ending = scan.line_ending(opener.len());
+    let is_own_line = before.trim_start().starts_with('-');
+    let (between, end) = match opener.chars().next_back() {
+        Some('-') => (format!("{ending}{}", " ".repeat(place - start_of_line(place))), format!("{ending}{before}")),
+        Some('{') if is_own_line => (", ".to_owned(), format!("}}{ending}{before}")),
+        Some('{') => (", ".to_owned(), "}, {".to_owned()),
+        _ => return false,
     };
-    scan.name(&now, &name);
-    destination
+    scan.replace(place..place, fields.join(&between) + &end);
+    true
 }
 
 /// Adds fields behind the name, as its own line is indented.

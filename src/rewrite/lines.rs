@@ -2,26 +2,39 @@
 
 use std::ops::Range;
 
+use super::group::REPOSITORY;
 use super::scan::Scan;
 use super::yaml::is_image_key;
 
-/// Rewrites what stands behind `image:` in `range`, and in other lines what needs no context. Comments stay.
+/// Rewrites what stands behind `image:` in `range`, and in other lines what needs no context. Comments stay. What
+/// other fields belong to a `repository` cannot be told, so it stays too.
 pub fn scan(scan: &mut Scan, range: Range<usize>) {
     let text = scan.text;
     let Some(lines) = text.get(range.clone()) else { return };
     let mut start = range.start;
     for line in lines.split_inclusive('\n') {
-        match image(line) {
-            Some(value) => scan.image(start + value.start..start + value.end),
-            None if line.trim_start().starts_with('#') => {}
-            None => scan.prose(start..start + line.len()),
+        let is_comment = line.trim_start().starts_with('#');
+        match value(line) {
+            Some((key, value)) if is_image(key, &line[value.clone()]) => {
+                scan.image(start + value.start..start + value.end);
+            }
+            _ if is_comment => {}
+            Some((key, value)) if REPOSITORY.contains(&key) => {
+                scan.part(start + value.start, &line[value]);
+                scan.prose(start..start + line.len());
+            }
+            _ => scan.prose(start..start + line.len()),
         }
         start += line.len();
     }
 }
 
-/// Where in `line`, which is `[- ]image: value [# comment]`, the value stands, without its quotes.
-fn image(line: &str) -> Option<Range<usize>> {
+fn is_image(key: &str, value: &str) -> bool {
+    is_image_key(key) || (key == "uses" && value.starts_with("docker://"))
+}
+
+/// The key of `line`, which is `[- ]key: value [# comment]`, and where the value stands, without its quotes.
+fn value(line: &str) -> Option<(&str, Range<usize>)> {
     let (key, rest) = line.split_once(':')?;
     let key = key.trim_start().trim_start_matches("- ").trim();
     let key = key.strip_prefix(['"', '\'']).map_or(key, |key| key.trim_end_matches(['"', '\'']));
@@ -29,17 +42,14 @@ fn image(line: &str) -> Option<Range<usize>> {
         return None;
     }
     let value = rest.trim_start();
-    let is_action = key == "uses" && value.trim_start_matches(['"', '\'']).starts_with("docker://");
-    if !is_image_key(key) && !is_action {
-        return None;
-    }
     let start = line.len() - value.len();
     if let Some(quote) = value.chars().next().filter(|first| matches!(first, '"' | '\'')) {
         let length = value[1..].find(quote)?;
-        return Some(start + 1..start + 1 + length);
+        return Some((key, start + 1..start + 1 + length));
     }
     let value = value.split_once(" #").map_or(value, |(value, _)| value).trim_end();
-    (!value.is_empty() && !value.starts_with(['&', '*', '!', '|', '>', '{', '['])).then(|| start..start + value.len())
+    let is_plain = !value.is_empty() && !value.starts_with(['&', '*', '!', '|', '>', '{', '[']);
+    is_plain.then(|| (key, start..start + value.len()))
 }
 
 #[cfg(test)]
@@ -62,7 +72,8 @@ mod tests {
             ("# image: nginx", None),
             ("my image: nginx", None),
         ] {
-            assert_eq!(image(line).map(|range| &line[range]), value, "{line:?}");
+            let found = super::value(line).filter(|(key, value)| is_image(key, &line[value.clone()]));
+            assert_eq!(found.map(|(_, range)| &line[range]), value, "{line:?}");
         }
     }
 }

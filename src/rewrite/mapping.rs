@@ -74,6 +74,8 @@ pub enum Reason {
     NoRule,
     #[error("its tag is not written here, and no rule brings every tag")]
     UnknownTag,
+    #[error("its tag is not written here, and nothing says that it is an image")]
+    Unclear,
     #[error("{destination} is taken by {taken_by}")]
     Clash { destination: Reference, taken_by: String },
     #[error("{destination} may hold an image of {taken_by}, whose rule comes first; --report tells which")]
@@ -84,8 +86,14 @@ pub enum Reason {
     NotCopied(String),
     #[error("the tag named {0} when it was copied")]
     OtherDigest(Digest),
+    #[error("its tag may name another digest by now; --report tells what was copied")]
+    Unconfirmed,
     #[error("the report has no digest for it")]
     NoDigest,
+    #[error("what is around it is not YAML, so its other fields are not known")]
+    NotYaml,
+    #[error("it is rewritten, but not pinned: its version is not written here")]
+    UnknownDigest,
     #[error("it is rewritten, but there is no field for its digest")]
     NotPinned,
     #[error("{0} does not fit into the fields that are here")]
@@ -131,6 +139,11 @@ impl Mapping {
     /// Whether some rule brings images from or to `repository`.
     pub fn knows(&self, repository: &Repository) -> bool {
         self.by_source.contains_key(repository) || self.by_destination.contains_key(repository)
+    }
+
+    /// Whether `name` is the path of a repository that rules bring somewhere, on whatever host.
+    pub fn knows_path(&self, name: &str) -> bool {
+        self.by_source.keys().any(|source| source.path() == name)
     }
 
     /// Where rules bring images of `source`, or some of them.
@@ -221,6 +234,10 @@ impl Mapping {
         digest: Option<&Digest>,
     ) -> Result<Vec<Place>, Reason> {
         let Some(outcomes) = &self.choice.outcomes else {
+            // What the tag named when the file was written may never have been copied.
+            if digest.is_some() && matches!(source.identifier, Identifier::Tag(_)) {
+                return Err(Reason::Unconfirmed);
+            }
             return Ok(places.into_iter().map(|place| Place { reference: place, digest: digest.cloned() }).collect());
         };
         let mut confirmed = Vec::new();

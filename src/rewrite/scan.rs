@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use super::mapping::{Destination, Found, Image, Mapping, Reason};
+use super::mapping::{Destination, Found, Image, Mapping, Reason, Version};
+use super::variable;
 use super::written::Written;
 use crate::foreign::is_obeyed;
 use crate::reference::Repository;
@@ -19,7 +20,7 @@ pub struct Scan<'a> {
     /// What went to several places, by its name in the file.
     several: BTreeMap<String, BTreeSet<Repository>>,
     /// Images by their names without tags: as they stand in the file, and as they will.
-    names: BTreeSet<(String, String)>,
+    pub names: BTreeSet<(String, String)>,
 }
 
 /// What a scan came to.
@@ -76,47 +77,52 @@ impl<'a> Scan<'a> {
         if line.is_some_and(|line| line.ends_with('\r')) { "\r\n" } else { "\n" }
     }
 
-    /// Reports that `name`, which stands at `offset`, stays.
+    /// Reports that `name`, which stands at `offset`, stays. What is said last of it is what became of it.
     pub fn stays(&mut self, offset: usize, name: impl Into<String>, reason: Reason) {
-        self.stays.entry(offset).or_insert((shown(&name.into()), reason));
+        self.stays.insert(offset, (shown(&name.into()), reason));
     }
 
-    /// Where `image`, which stands at `offset` as `name`, is now. Reports it where it cannot be rewritten.
-    pub fn find(&mut self, offset: usize, name: &str, image: &Image) -> Option<Destination> {
-        match self.mapping.find(image) {
-            Found::Moved(destination) => return Some(destination),
-            Found::Stays(reason) => self.stays(offset, name, reason),
-            Found::Several(places) => self.several.entry(shown(name)).or_default().extend(places),
-            Found::Foreign => {}
-        }
-        None
-    }
-
-    /// Remembers what an image is called and will be called.
-    pub fn name(&mut self, now: &str, then: &str) {
-        self.names.insert((now.to_owned(), then.to_owned()));
+    /// Where `image`, which stands at `offset` as `text` and is called `name`, is now. Reports it where it cannot be
+    /// rewritten.
+    pub fn find(&mut self, offset: usize, text: &str, name: &str, image: &Image) -> Option<Destination> {
+        let destination = match self.mapping.find(image) {
+            Found::Moved(destination) => {
+                if self.mapping.pins() && destination.digest.is_none() {
+                    self.stays(offset, text, Reason::UnknownDigest);
+                }
+                Some(destination)
+            }
+            Found::Stays(reason) => {
+                self.stays(offset, text, reason);
+                None
+            }
+            Found::Several(places) => {
+                self.several.entry(shown(text)).or_default().extend(places);
+                None
+            }
+            Found::Foreign => None,
+        };
+        let then = destination.as_ref().map_or(name.to_owned(), |destination| destination.repository.to_string());
+        self.names.insert((name.to_owned(), then));
+        destination
     }
 
     /// Reads `text`, where an image is expected; it stands at `offset`.
     pub fn meaning(&mut self, offset: usize, text: &str) -> Meaning {
-        let scheme = SCHEMES.iter().find(|scheme| text.starts_with(*scheme)).map_or("", |scheme| scheme);
-        let reference = &text[scheme.len()..];
+        let reference = without_scheme(text);
+        let scheme = &text[..text.len() - reference.len()];
         let Some(written) = Written::parse(reference, self.mapping.hosts()) else { return Meaning::Other };
-        match self.find(offset, text, &written.image()) {
-            Some(destination) => {
-                self.name(written.name, &destination.repository.to_string());
-                Meaning::Moved(format!("{scheme}{}", written.moved(reference, &destination)))
-            }
-            None => {
-                self.name(written.name, written.name);
-                Meaning::Same
-            }
+        match self.find(offset, text, written.name, &written.image()) {
+            Some(destination) => Meaning::Moved(format!("{scheme}{}", written.moved(reference, &destination))),
+            None => Meaning::Same,
         }
     }
 
     /// Rewrites `range`, where an image is expected. What is none may hold some.
     pub fn image(&mut self, range: Range<usize>) {
         let Some(text) = self.text.get(range.clone()) else { return };
+        let default = variable::default(text);
+        let (range, text) = (range.start + default.start..range.start + default.end, &text[default]);
         match self.meaning(range.start, text) {
             Meaning::Moved(text) => self.replace(range, text),
             Meaning::Same => {}
@@ -128,26 +134,53 @@ impl<'a> Scan<'a> {
     pub fn prose(&mut self, range: Range<usize>) {
         let Some(text) = self.text.get(range.clone()) else { return };
         let bytes = text.as_bytes();
-        let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || REFERENCE_MARKS.contains(byte);
         let mut end = 0;
         while let Some(start) = bytes[end..].iter().position(is_part).map(|skipped| end + skipped) {
             end = bytes[start..].iter().position(|byte| !is_part(byte)).map_or(bytes.len(), |length| start + length);
             // What is put in by others makes another name of it.
             let before = start.checked_sub(1).and_then(|before| bytes.get(before));
-            let is_whole = !before.is_some_and(|byte| b"$}%*".contains(byte))
-                && !bytes.get(end).is_some_and(|byte| b"${%*".contains(byte));
-            if is_whole {
-                self.word(range.start + start, &text[start..end]);
+            let has_begin = !before.is_some_and(|byte| b"$}%*".contains(byte));
+            let behind = bytes.get(end);
+            let is_cut = behind.is_some_and(|byte| b"${%".contains(byte) || (*byte == b'<' && bytes[end - 1] == b':'));
+            if has_begin && is_cut {
+                self.unclear(range.start + start, &text[start..=end]);
             }
+            if has_begin && !behind.is_some_and(|byte| b"${%*".contains(byte)) {
+                let word = &text[start..end];
+                let default = default_in(text, start..end).map_or(0, |default| word.len() - default.len());
+                self.word(range.start + start + default, &word[default..]);
+            }
+        }
+    }
+
+    /// Reports `text`, of which nothing says that it is an image, if it is the whole name of one that is migrated, with
+    /// no tag or one that is put in by others.
+    pub fn unclear(&mut self, offset: usize, text: &str) {
+        let Some(written) = Written::parse(without_scheme(text), self.mapping.hosts()) else { return };
+        let is_whole = written.is_open || (written.tag.is_none() && written.digest.is_none());
+        let image = Image { repository: written.repository, version: Version::Unknown };
+        if written.has_host && is_whole && self.mapping.find(&image) != Found::Foreign {
+            self.stays(offset, written.name, Reason::Unclear);
+        }
+    }
+
+    /// Reports `text`, a repository of which it is not known what belongs to it, if one of that name is migrated.
+    pub fn part(&mut self, offset: usize, text: &str) {
+        let written = Written::parse(text, self.mapping.hosts());
+        let is_source = written.is_some_and(|written| {
+            let is_alone = written.tag.is_none() && written.digest.is_none();
+            is_alone && self.mapping.places_of(&written.repository).next().is_some()
+        });
+        if is_source || self.mapping.knows_path(text) {
+            self.stays(offset, text, Reason::NotYaml);
         }
     }
 
     /// Rewrites `word` if it is a reference that needs no context.
     fn word(&mut self, offset: usize, word: &str) {
-        let (skipped, word) = match SCHEMES.iter().find(|scheme| word.starts_with(*scheme)) {
-            Some(scheme) => (scheme.len(), &word[scheme.len()..]),
-            None => (0, word),
-        };
+        let whole = word;
+        let word = without_scheme(word);
+        let skipped = whole.len() - word.len();
         // The end of a sentence is not the end of a tag.
         let word = word.trim_end_matches(['.', ':', '-', '+']);
         if !word.contains('/') || !word.contains([':', '@']) {
@@ -155,10 +188,31 @@ impl<'a> Scan<'a> {
         }
         let Some(written) = Written::parse(word, self.mapping.hosts()).filter(Written::is_full) else { return };
         let offset = offset + skipped;
-        if let Some(destination) = self.find(offset, word, &written.image()) {
+        if let Some(destination) = self.find(offset, word, written.name, &written.image()) {
             self.replace(offset..offset + word.len(), written.moved(word, &destination));
         }
     }
+}
+
+fn without_scheme(text: &str) -> &str {
+    SCHEMES.iter().find_map(|scheme| text.strip_prefix(scheme)).unwrap_or(text)
+}
+
+/// Whether references are made of such bytes.
+fn is_part(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || REFERENCE_MARKS.contains(byte)
+}
+
+/// The default in `${NAME:-default}`, which is no part of more. The word at `range` is what stands in the braces.
+fn default_in(text: &str, range: Range<usize>) -> Option<&str> {
+    let before = text[..range.start].strip_suffix("${")?;
+    let behind = text[range.end..].strip_prefix('}')?.as_bytes().first();
+    let word = &text[range];
+    let default = word.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '_');
+    let default = default.strip_prefix(":-").or_else(|| default.strip_prefix('-'))?;
+    let is_alone =
+        before.ends_with(":-") || !before.as_bytes().last().is_some_and(|byte| is_part(byte) || *byte == b'}');
+    (is_alone && !behind.is_some_and(|byte| is_part(byte) || *byte == b'$')).then_some(default)
 }
 
 /// A name as messages show it: in a template it may hold anything.

@@ -81,9 +81,23 @@ fn in_prose_only_whole_references_count() {
          nginx:1.25, quay.io/a/b, bitnami/redis:7 and https://quay.io/a/b:1 and x.io/quay.io/a/b:1 stay.\n\
          --image=⟦quay.io/a/b:1→d.io/m/b:1⟧ docker://⟦quay.io/a/b:2→d.io/m/b:2⟧ \"⟦registry/e/f:1→d.io/m/f:1⟧\"\n\
          quay.io/a/b:$TAG quay.io/a/b:v${TAG} ${X}quay.io/a/b:1 quay.io/a/b:{{ tag }} quay.io/c/d:v2\n\
+         quay.io/a/b: quay.io/a/b:<tag> ⟦quay.io/a/b:1→d.io/m/b:1⟧<br> a/b:$X quay.io/a/b$X\n\
          镜像：⟦quay.io/a/b:1→d.io/m/b:1⟧。 The end: ⟦quay.io/a/b:1→d.io/m/b:1⟧.",
     );
-    assert_eq!(stays, ["quay.io/c/d:v2: no rule covers it"]);
+    let open = "quay.io/a/b: its tag is not written here, and nothing says that it is an image";
+    assert_eq!(stays, [open, open, open, "quay.io/c/d:v2: no rule covers it", open]);
+}
+
+#[test]
+fn defaults_of_variables_are_read_where_they_are_all_of_a_reference() {
+    let stays = assert_changes(
+        "run.sh",
+        &rules(),
+        "IMAGE=${IMAGE:-⟦quay.io/a/b:1→d.io/m/b:1⟧}\ndocker run \"${X-⟦quay.io/a/b:2→d.io/m/b:2⟧}\" ${X:=⟦quay.io/a/b:2→d.io/m/b:2⟧}\n\
+         ${A:-${B:-⟦quay.io/a/b:1→d.io/m/b:1⟧}}\n\
+         ${X:-quay.io/a/b:1}-alpine x/${X:-quay.io/a/b:1} ${X:-quay.io/a/b:1}$Y $Y${X:-quay.io/a/b:1 ${Y}${X:-quay.io/a/b:1}\n",
+    );
+    assert_eq!(stays, [""; 0]);
 }
 
 #[test]
@@ -138,7 +152,7 @@ fn what_stays_has_its_line_and_column_in_characters() {
 }
 
 /// Pieces of which files are made up at random, sensible and not.
-const PIECES: [&str; 66] = [
+const PIECES: [&str; 81] = [
     "image: ",
     "- ",
     "  ",
@@ -205,6 +219,21 @@ const PIECES: [&str; 66] = [
     "🦀",
     "ARG Y=$X$Y$X$Y",
     "İ",
+    "kind: Component\n",
+    "patches:\n",
+    "- patch: |\n    ",
+    "path: x/image\n",
+    "value: nginx",
+    "a: |\n  ",
+    "hub: quay.io/a\n",
+    "image: b\n",
+    "imageNamespace: a\n",
+    "imageRegistry: quay.io\n",
+    "name: b\n",
+    "xRepository: nginx",
+    "xTag: 1\n",
+    "${X:-quay.io/a/b:1}",
+    "ONBUILD ",
 ];
 
 #[test]

@@ -30,7 +30,7 @@ pub struct Mapping(Vec<(Option<Scalar>, Node)>);
 pub struct Scalar {
     pub value: String,
     pub style: Style,
-    /// All of it in the file, with its quotes. Of a block more than that.
+    /// All of it in the file, with its quotes. Of a block it begins with the first character, or with its header.
     pub raw: Range<usize>,
     anchor: usize,
 }
@@ -39,12 +39,20 @@ pub struct Scalar {
 pub enum Style {
     Plain,
     Quoted,
-    Block,
+    /// Behind `|`: what it says is what stands there.
+    Literal,
+    /// Behind `>`, and what is not looked for.
+    Folded,
 }
 
 impl Document {
     /// Parses `masked`, which is `text` but for what is covered. `None` if it is not YAML.
     pub fn parse(text: &str, masked: &str) -> Option<Self> {
+        Self::parse_at(0, text, masked)
+    }
+
+    /// The same for a text that stands at `start` of another one, to which all places belong then.
+    pub fn parse_at(start: usize, text: &str, masked: &str) -> Option<Self> {
         let offsets = Offsets::of(masked);
         let mut document = Self { roots: Vec::new() };
         let mut open: Vec<Open> = Vec::new();
@@ -52,7 +60,9 @@ impl Document {
             let (event, span) = event.ok()?;
             let node = match event {
                 Event::Scalar(value, style, anchor, _) => {
-                    Node::Scalar(Scalar::new(text, masked, value.into_owned(), style, anchor, offsets.range(span)?))
+                    let mut scalar = Scalar::new(text, masked, value.into_owned(), style, anchor, offsets.range(span)?);
+                    scalar.raw = start + scalar.raw.start..start + scalar.raw.end;
+                    Node::Scalar(scalar)
                 }
                 Event::Alias(anchor) => Node::Alias(anchor),
                 Event::SequenceStart(..) | Event::MappingStart(..) if open.len() >= MAX_DEPTH => return None,
@@ -127,15 +137,16 @@ impl Scalar {
             ScalarStyle::DoubleQuoted if rest.starts_with('"') => {
                 (Style::Quoted, span.start..span.start + quoted(rest, '"'))
             }
+            ScalarStyle::Literal => (Style::Literal, span),
             // Also what is kept apart from its anchor or tag by a comment: it is not looked for.
-            _ => (Style::Block, span),
+            _ => (Style::Folded, span),
         };
         // What was covered is shown again, so that names of templates can be told.
         let covered =
             |range: &Range<usize>| text.get(range.clone()).filter(|shown| Some(*shown) != masked.get(range.clone()));
         let inside = if style == Style::Quoted { raw.start + 1..raw.end.max(raw.start + 2) - 1 } else { raw.clone() };
         let value = match covered(&inside) {
-            Some(shown) if style != Style::Block => shown.to_owned(),
+            Some(shown) if matches!(style, Style::Plain | Style::Quoted) => shown.to_owned(),
             _ => value,
         };
         Self { value, style, raw, anchor }
@@ -146,9 +157,28 @@ impl Scalar {
         let range = match self.style {
             Style::Plain => self.raw.clone(),
             Style::Quoted => self.raw.start + 1..self.raw.end.checked_sub(1)?,
-            Style::Block => return None,
+            Style::Literal | Style::Folded => return None,
         };
         (range.len() == self.value.len()).then_some(range)
+    }
+
+    /// The lines of a block in `text`, without its header.
+    pub fn lines(&self, text: &str) -> Range<usize> {
+        let line = text[..self.raw.start].rfind('\n').map_or(0, |newline| newline + 1);
+        if text[line..self.raw.start].trim().is_empty() {
+            return line..self.raw.end;
+        }
+        let header = text[self.raw.clone()].find('\n').map_or(self.raw.len(), |newline| newline + 1);
+        self.raw.start + header..self.raw.end
+    }
+
+    /// Where the only line of a block stands.
+    pub fn only_line(&self, text: &str) -> Option<Range<usize>> {
+        let lines = self.lines(text);
+        let value = self.value.trim();
+        let begin = lines.start + text[lines].find(value)?;
+        let is_block = matches!(self.style, Style::Literal | Style::Folded);
+        (is_block && !value.is_empty() && !value.contains(char::is_whitespace)).then(|| begin..begin + value.len())
     }
 
     /// Whether others may stand for it.
@@ -291,6 +321,26 @@ mod tests {
         }
         assert!(found[5].1.contains("folded") && !found[5].1.contains("# after"), "{:?}", found[5]);
         assert_eq!(found[6], (String::new(), String::new()));
+    }
+
+    #[test]
+    fn the_lines_of_a_block_are_without_its_header() {
+        for (text, lines) in [
+            ("a: |\n  x: 1\n\n  y: 2\nb: 1\n", "  x: 1\n\n  y: 2\n"),
+            ("- &a !!str |- # c\n  é: 1\n# after\n", "  é: 1\n"),
+            ("- |\n  | x |\n", "  | x |\n"),
+            ("- |", ""),
+        ] {
+            let document = Document::parse(text, text).unwrap();
+            let Some(Node::Mapping(Mapping(entries))) = document.roots.first() else {
+                let Some(Node::Sequence(items)) = document.roots.first() else { panic!("{text}") };
+                let Some(Node::Scalar(scalar)) = items.first() else { panic!("{text}") };
+                assert_eq!(&text[scalar.lines(text)], lines, "{text}");
+                continue;
+            };
+            let Node::Scalar(scalar) = &entries[0].1 else { panic!("{text}") };
+            assert_eq!(&text[scalar.lines(text)], lines, "{text}");
+        }
     }
 
     #[test]

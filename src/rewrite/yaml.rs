@@ -5,15 +5,21 @@
 //! | `image`, `...Image`, `..._image`, `...-image` | Kubernetes, Compose, GitLab, charts, many more |
 //! | `image.name`, `services[]`, `services[].name` | GitLab |
 //! | `container` beside `runs-on`, `uses: docker://` | GitHub |
+//! | `value` beside `path: .../image` | JSON patches |
 //! | `images[]` | lists, and kustomize's: see [`super::kustomize`] |
 //! | `registry`, `repository`, `tag`, `digest` | charts: see [`super::group`] |
 //!
 //! In other values only references that need no context count. Keys and comments stay.
 
-use super::group::Surroundings;
+use std::ops::Range;
+
+use super::group::{Scope, Surroundings};
 use super::scan::{Meaning, Scan};
 use super::tree::{Document, Mapping, Node, Scalar, Style};
 use super::{group, kustomize, lines, template};
+
+/// So many files within files are read, one within the other.
+const MAX_DEPTH: usize = 4;
 
 /// What else is known of the file.
 pub struct Setting<'s> {
@@ -25,30 +31,17 @@ pub struct Setting<'s> {
 
 /// Rewrites a YAML file, or a template of one.
 pub fn scan(scan: &mut Scan, setting: &Setting) {
-    let text = scan.text;
-    let document = Document::parse(text, text).or_else(|| Document::parse(text, &template::mask(text)?));
-    match document {
-        Some(document) => {
-            let mut walk =
-                Walk { scan, setting, surroundings: Surroundings { anchors: document.anchors(), global: None } };
-            for root in &document.roots {
-                walk.surroundings.global = global(root);
-                walk.node(None, root);
-            }
-        }
-        None => lines::scan(scan, 0..text.len()),
+    let all = 0..scan.text.len();
+    match parse(scan.text, &all) {
+        Some(document) => Walk::of(scan, setting, &document, 0),
+        None => lines::scan(scan, all),
     }
 }
 
-/// What a chart's values have for all its parts.
-fn global(root: &Node) -> Option<&Mapping> {
-    match root {
-        Node::Mapping(values) => match values.get("global") {
-            Some(Node::Mapping(global)) => Some(global),
-            _ => None,
-        },
-        _ => None,
-    }
+fn parse(text: &str, range: &Range<usize>) -> Option<Document> {
+    let part = &text[range.clone()];
+    Document::parse_at(range.start, part, part)
+        .or_else(|| Document::parse_at(range.start, part, &template::mask(part)?))
 }
 
 /// Whether the value of such a key is an image.
@@ -60,9 +53,17 @@ struct Walk<'s, 'a, 't> {
     scan: &'s mut Scan<'a>,
     setting: &'s Setting<'s>,
     surroundings: Surroundings<'t>,
+    /// In how many blocks, one within the other, it stands.
+    depth: usize,
 }
 
-impl<'t> Walk<'_, '_, 't> {
+impl<'s, 'a, 't> Walk<'s, 'a, 't> {
+    fn of(scan: &'s mut Scan<'a>, setting: &'s Setting<'s>, document: &'t Document, depth: usize) {
+        let surroundings = Surroundings { anchors: document.anchors(), scope: Scope::default() };
+        let mut walk = Walk { scan, setting, surroundings, depth };
+        document.roots.iter().for_each(|root| walk.node(None, root));
+    }
+
     fn node(&mut self, key: Option<&str>, node: &'t Node) {
         match node {
             Node::Scalar(scalar) => self.prose(scalar),
@@ -73,15 +74,20 @@ impl<'t> Walk<'_, '_, 't> {
     }
 
     fn mapping(&mut self, parent: Option<&str>, mapping: &'t Mapping) {
+        let outer = self.surroundings.scope;
+        self.surroundings.scope = outer.inside(mapping);
         let done = group::scan(self.scan, parent, mapping, &self.surroundings);
-        for (key, value) in mapping.entries() {
+        // What kustomize's `images` name may be in patches that stand beside them.
+        let (images, others): (Vec<_>, Vec<_>) =
+            mapping.entries().partition(|(key, _)| key.is_some_and(|key| key.value == "images"));
+        for (key, value) in others.into_iter().chain(images) {
             let key = key.map(|key| key.value.as_str());
             let name = key.unwrap_or_default();
             if done.contains(&name) {
                 continue;
             }
             match value {
-                Node::Sequence(items) if name == "images" => items.iter().for_each(|item| self.one_of_images(item)),
+                Node::Sequence(items) if name == "images" => self.images(mapping, items),
                 Node::Sequence(items) if name == "services" && self.is_gitlab(mapping) => {
                     items.iter().for_each(|item| self.service(item));
                 }
@@ -96,16 +102,20 @@ impl<'t> Walk<'_, '_, 't> {
                 _ => self.node(key, value),
             }
         }
+        self.surroundings.scope = outer;
     }
 
-    fn one_of_images(&mut self, item: &'t Node) {
-        match item {
-            Node::Scalar(scalar) => self.image(scalar),
-            Node::Mapping(mapping) if kustomize::is_entry(mapping) => {
-                kustomize::scan(self.scan, mapping, self.setting.bases);
+    fn images(&mut self, parent: &Mapping, items: &'t [Node]) {
+        let mut entries = Vec::new();
+        for item in items {
+            match item {
+                Node::Scalar(scalar) => self.image(scalar),
+                Node::Mapping(mapping) if kustomize::is_entry(mapping) => entries.push(mapping),
+                _ => self.node(None, item),
             }
-            _ => self.node(None, item),
         }
+        let is_component = parent.scalar("kind").is_some_and(|kind| kind.value == "Component");
+        kustomize::scan(self.scan, &entries, self.setting.bases, is_component);
     }
 
     /// A service of GitLab is reached by the name of its image, so that name is kept as an alias.
@@ -122,11 +132,7 @@ impl<'t> Walk<'_, '_, 't> {
         let Some(range) = scalar.content() else { return self.prose(scalar) };
         let text = self.scan.text;
         let Meaning::Moved(moved) = self.scan.meaning(range.start, &text[range.clone()]) else { return };
-        let name = scalar.value.split('@').next().unwrap_or_default();
-        let name = name
-            .rsplit_once(':')
-            .map_or(name, |(name, tag)| if tag.contains('/') { scalar.value.as_str() } else { name });
-        let alias = name.replace(['/', ':'], "-");
+        let alias = alias(&scalar.value);
         let quotes = &text[scalar.raw.start..range.start];
         let line = text[..scalar.raw.start].rfind('\n').map_or(0, |newline| newline + 1);
         let before = &text[line..scalar.raw.start];
@@ -157,25 +163,64 @@ impl<'t> Walk<'_, '_, 't> {
     }
 
     fn image(&mut self, scalar: &Scalar) {
-        let Some(range) = scalar.content() else { return self.prose(scalar) };
-        match self.scan.meaning(range.start, &self.scan.text[range.clone()]) {
-            Meaning::Moved(text) => scalar.write(self.scan, &text),
-            Meaning::Same => {}
-            Meaning::Other => self.prose(scalar),
+        let content = scalar.content();
+        match content.clone().or_else(|| scalar.only_line(self.scan.text)) {
+            Some(range) if content.is_none() || scalar.value.starts_with('$') => self.scan.image(range),
+            Some(range) => match self.scan.meaning(range.start, &self.scan.text[range]) {
+                Meaning::Moved(text) => scalar.write(self.scan, &text),
+                Meaning::Same => {}
+                Meaning::Other => self.prose(scalar),
+            },
+            None => self.prose(scalar),
+        }
+    }
+
+    /// A file within the file, as a ConfigMap has them, may be YAML itself.
+    fn block(&mut self, scalar: &Scalar) {
+        let range = scalar.lines(self.scan.text);
+        let document = parse(self.scan.text, &range).filter(|document| document.roots.iter().all(is_collection));
+        match document.filter(|_| self.depth < MAX_DEPTH) {
+            Some(document) => {
+                let setting = Setting { bases: None, ..*self.setting };
+                Walk::of(self.scan, &setting, &document, self.depth + 1);
+            }
+            None => lines::scan(self.scan, range),
         }
     }
 
     fn prose(&mut self, scalar: &Scalar) {
         match scalar.style {
-            Style::Block => lines::scan(self.scan, scalar.raw.clone()),
-            _ => self.scan.prose(scalar.raw.clone()),
+            Style::Literal => self.block(scalar),
+            Style::Folded => lines::scan(self.scan, scalar.raw.clone()),
+            Style::Plain | Style::Quoted => {
+                let offset = scalar.content().map_or(scalar.raw.start, |content| content.start);
+                self.scan.unclear(offset, &scalar.value);
+                self.scan.prose(scalar.raw.clone());
+            }
         }
     }
+}
+
+/// What GitLab calls the host of a service: the name of its image without port and tag.
+///
+/// Source: `helpers/container/services` of GitLab Runner. Its other form, with `__`, is no name that DNS allows.
+fn alias(image: &str) -> String {
+    let name = image.split('@').next().unwrap_or_default();
+    let (host, path) = name.split_once('/').map_or(("", name), |(host, path)| (host, path));
+    let host = host.split(':').next().unwrap_or_default();
+    let path = path.split(':').next().unwrap_or_default();
+    [host, path].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/").replace('/', "-")
+}
+
+fn is_collection(node: &Node) -> bool {
+    matches!(node, Node::Mapping(_) | Node::Sequence(_))
 }
 
 fn expects_image(parent: Option<&str>, key: &str, scalar: &Scalar, mapping: &Mapping) -> bool {
     match key {
         "name" => parent == Some("image"),
+        // Of a JSON patch, RFC 6902.
+        "value" => mapping.scalar("path").is_some_and(|path| path.value.ends_with("/image")),
         "container" => mapping.get("runs-on").is_some(),
         "uses" => scalar.value.starts_with("docker://"),
         _ => is_image_key(key),

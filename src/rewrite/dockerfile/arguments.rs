@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use crate::rewrite::mapping::{Destination, Reason};
 use crate::rewrite::scan::Scan;
+use crate::rewrite::variable::variable;
 use crate::rewrite::written::Written;
 
 /// Stands for what the file does not say; see [`Written::is_open`].
@@ -87,26 +88,6 @@ impl Arguments {
     }
 }
 
-/// The name of the variable at the start of `range`, where its own default stands, and where it ends.
-fn variable(text: &str, range: Range<usize>) -> (&str, Option<Range<usize>>, usize) {
-    let rest = &text[range.start + 1..range.end];
-    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    if let Some(braced) = rest.strip_prefix('{') {
-        let Some(length) = braced.find('}') else { return ("", None, range.end) };
-        let start = range.start + "${".len();
-        let inside = &braced[..length];
-        let name = &inside[..inside.find(|c| !is_name(c)).unwrap_or(inside.len())];
-        let rest = &inside[name.len()..];
-        let end = start + length;
-        let default = rest.strip_prefix(":-").or_else(|| rest.strip_prefix('-'));
-        // Other operators cut or replace; then it is not known what comes out.
-        let name = if rest.is_empty() || default.is_some() { name } else { "" };
-        return (name, default.map(|default| end - default.len()..end), end + 1);
-    }
-    let length = rest.find(|c| !is_name(c)).unwrap_or(rest.len());
-    (&rest[..length], None, range.start + 1 + length)
-}
-
 impl Use {
     /// Where its parts stand.
     pub fn ranges(&self) -> impl Iterator<Item = Range<usize>> {
@@ -152,7 +133,7 @@ pub fn apply(scan: &mut Scan, uses: Vec<Use>) {
             continue;
         };
         let changes = scan
-            .find(one.word.start, &text, &written.image())
+            .find(one.word.start, &text, written.name, &written.image())
             .map(|to| (one.changes(&text, &written, &to), written.moved(&text, &to)));
         wanted.push((text, changes));
     }

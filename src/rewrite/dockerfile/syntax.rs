@@ -12,7 +12,7 @@ pub struct Instruction {
 }
 
 impl Instruction {
-    /// What kind of instruction it is, in capitals. Of `ONBUILD x` it is `ONBUILD`.
+    /// What kind of instruction it is, in capitals. Of `ONBUILD x` it is `x`.
     pub fn keyword(&self, text: &str) -> String {
         self.words.first().map(|word| text[word.clone()].to_ascii_uppercase()).unwrap_or_default()
     }
@@ -48,7 +48,10 @@ pub fn instructions(text: &str) -> Vec<Instruction> {
         let content = trimmed.strip_suffix(escape);
         words.extend(split(start, line, content.unwrap_or(trimmed)));
         if content.is_none() && !words.is_empty() {
-            let words = std::mem::take(&mut words);
+            let mut words = std::mem::take(&mut words);
+            if text[words[0].clone()].eq_ignore_ascii_case("ONBUILD") {
+                words.remove(0);
+            }
             let documents = documents(text, &words).iter().filter_map(|end| lines.until(end)).collect();
             instructions.push(Instruction { words, documents });
         }

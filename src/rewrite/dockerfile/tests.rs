@@ -22,6 +22,8 @@ RUN <<EOF
 FROM nginx:1
 echo ⟦quay.io/a/b:2→d.io/m/b:2⟧
 EOF
+ONBUILD COPY --from=⟦quay.io/a/b→d.io/m/b⟧ /x /y
+ONBUILD RUN ⟦quay.io/a/b:1→d.io/m/b:1⟧
 RUN echo $((1<<3)) a<<b
 ENV IMAGE="⟦quay.io/a/b:3→d.io/m/b:3⟧" X=nginx:1
 FROM \
@@ -60,6 +62,14 @@ fn an_argument_that_others_need_as_it_is_stays() {
     );
     let text = "ARG V=15\nFROM postgres:$V\nFROM other:$V\n";
     assert_eq!(assert_changes("Dockerfile", &rules(), text).len(), 1);
+}
+
+#[test]
+fn a_dockerfile_is_known_by_its_name() {
+    for name in ["Dockerfile", "dockerfile-chroot", "Dockerfile_dev", "Containerfile.x", "x.Dockerfile"] {
+        assert_changes(name, &rules(), "FROM ⟦nginx→d.io/web/nginx⟧\n");
+    }
+    assert_changes("Dockerfiles.md", &rules(), "FROM nginx\n");
 }
 
 #[test]

@@ -38,7 +38,6 @@ fn names_follow_the_resources() {
         }
         fs::read_to_string(path("overlay/kustomization.yaml")).unwrap()
     };
-    // One of the images that are called postgres stays what it is called.
     let postgres = |text: &str| {
         text.replace("name: postgres\n  newTag: '16'", "name: postgres\n  newName: d.io/db/pg\n  newTag: '1.16'")
     };
@@ -47,6 +46,8 @@ fn names_follow_the_resources() {
     assert_eq!(run(&["overlay"]), alone);
     write("overlay/kustomization.yaml", overlay);
     let both = postgres(overlay).replace("name: nginx", "name: d.io/web/nginx");
+    // One of the images that are called postgres stays what it is called.
+    let both = both.replace("- name: postgres", "- name: d.io/db/pg\n  newTag: \"1.16\"\n- name: postgres");
     let both = both.replace("name: bitnami/redis", "name: d.io/x/y/redis");
     assert_eq!(run(&["overlay", "base"]), both);
     assert_eq!(run(&["overlay", "base"]), both, "a second time changes nothing");
@@ -62,4 +63,53 @@ fn what_did_not_move_comes_from_where_it_always_came_from() {
     let after = &rewrite.changed.iter().find(|file| file.path == kustomization).unwrap().after;
     let expected = "resources: [pod.yaml]\nimages:\n- name: d.io/db/pg\n  newName: postgres\n  newTag: '17'\n";
     assert_eq!(String::from_utf8_lossy(after), expected);
+}
+
+#[test]
+fn names_follow_the_patches() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    write("a.yaml", "image: nginx:1\n");
+    write("b.yaml", "image: bitnami/redis:6\n");
+    write("c.yaml", "- {op: replace, path: /spec/containers/0/image, value: \"busybox:latest\"}\n");
+    write("values.yaml", "image: {repository: quay.io/a/b, tag: v1}\n");
+    let text = "images:\n- {name: nginx, newTag: '2'}\n- {name: bitnami/redis, newTag: '7'}\n\
+                - {name: busybox, newTag: latest}\n- {name: postgres, newTag: '16'}\n- {name: quay.io/a/b, newTag: v2}\n\
+                patches:\n- path: a.yaml\n- patch: |-\n    - op: add\n      path: /spec/containers/0/image\n      value: postgres:15\npatchesStrategicMerge: [b.yaml]\npatchesJson6902:\n- path: c.yaml\n\
+                helmCharts:\n- valuesFile: values.yaml\n";
+    write("kustomization.yaml", text);
+    let run = || {
+        for file in plan(&collect(&[folder.path().to_owned()], &[]).unwrap().files, &rules()).changed {
+            file.write().unwrap();
+        }
+        fs::read_to_string(folder.path().join("kustomization.yaml")).unwrap()
+    };
+    let after = text.replace("name: nginx", "name: d.io/web/nginx").replace("name: bitnami", "name: d.io/x/y");
+    let after = after.replace("name: busybox, newTag: latest", "name: d.io/m/bb, newTag: stable");
+    let after = after.replace("name: postgres, newTag: '16'", "name: d.io/db/pg, newTag: '1.16'");
+    let after =
+        after.replace("value: postgres:15", "value: d.io/db/pg:1.15").replace("name: quay.io/a", "name: d.io/m");
+    assert_eq!(run(), after);
+    assert_eq!(run(), after, "a second time changes nothing");
+}
+
+#[test]
+fn of_two_names_each_has_its_entry() {
+    let patch = "patchesStrategicMerge: [\"x\"]\npatches:\n- patch: |\n    - image: ⟦postgres:15→d.io/db/pg:1.15⟧\n    \
+                 - image: postgres:17\n";
+    for images in [
+        "images:\n  - ⟦→name: d.io/db/pg\n    newTag: \"1.16\"\n  - ⟧name: postgres⟦→\n    newName: d.io/db/pg⟧\n    newTag: '⟦16→1.16⟧'\n",
+        "images:\n-\n   ⟦→name: d.io/db/pg\n   newTag: \"1.16\"\n-\n   ⟧newTag: '⟦16→1.16⟧'\n   name: postgres⟦→\n   newName: d.io/db/pg⟧\n",
+        "images:\n- {⟦→name: d.io/db/pg, newTag: \"1.16\"}\n- {⟧name: postgres⟦→, newName: d.io/db/pg⟧, newTag: '⟦16→1.16⟧'}\n",
+        "images: [{⟦→name: d.io/db/pg, newName: other, newTag: \"17\"}, {⟧name: postgres, newName: other, newTag: '17'}]\n",
+    ] {
+        let stays = assert_changes("kustomization.yaml", &rules(), &format!("{images}{patch}"));
+        assert_eq!(stays, ["postgres:17: no rule covers it"]);
+    }
+}
+
+#[test]
+fn a_component_finds_an_image_by_either_name() {
+    let text = "kind: Component\nimages:\n- ⟦→name: d.io/web/nginx\n  newTag: \"2\"\n- ⟧name: nginx⟦→\n  newName: d.io/web/nginx⟧\n  newTag: '2'\n";
+    assert_eq!(assert_changes("kustomization.yaml", &rules(), text), [""; 0]);
 }

@@ -86,6 +86,7 @@ fn digests_are_added_from_the_report() {
          - {{repository: ⟦s.io/a→d.io/a⟧, tag: 1, digest: \"⟦→{digest}⟧\"}}\n\
          - repository: ⟦s.io/a→d.io/a⟧\n  tag: 1\n  sha:⟦→ {}⟧\n\
          - {{repository: ⟦s.io/a→d.io/a⟧, tag: 1}}\n- image: s.io/a:2\n\
+         - {{repository: ⟦s.io/a→d.io/a⟧, tag: \"\"}}\n- image: ⟦s.io/a→d.io/a⟧:$X\n\
          - images:\n  - name: s.io/a⟦→\n    newName: d.io/a\n    digest: {digest}⟧\n    newTag: 1\n",
         hex.trim_start_matches("sha256:")
     );
@@ -93,7 +94,9 @@ fn digests_are_added_from_the_report() {
         assert_changes("a.yaml", &rules, &text),
         [
             "s.io/a:1: it is rewritten, but there is no field for its digest",
-            "s.io/a:2: the report has no digest for it"
+            "s.io/a:2: the report has no digest for it",
+            "s.io/a: it is rewritten, but not pinned: its version is not written here",
+            "s.io/a:$X: it is rewritten, but not pinned: its version is not written here",
         ]
     );
 }

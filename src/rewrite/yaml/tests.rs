@@ -28,7 +28,7 @@ data:
     image: ⟦nginx:1→d.io/web/nginx:1⟧
     command: [nginx:1, ⟦quay.io/a/b:1→d.io/m/b:1⟧]
 image: >-
-  nginx
+  ⟦nginx→d.io/web/nginx⟧
 quay.io/a/b:1: a key stays
 "#,
     );
@@ -48,10 +48,17 @@ fn json_is_yaml() {
 fn digests_stay_with_what_they_name() {
     let rules = rules();
     let text = format!(
-        "- image: ⟦quay.io/a/b:1→d.io/m/b:1⟧@{DIGEST}\n- image: ⟦quay.io/g/h→d.io/m/h⟧@{DIGEST}\n- image: \
+        "- image: quay.io/a/b:1@{DIGEST}\n- image: ⟦quay.io/g/h→d.io/m/h⟧@{DIGEST}\n- image: \
          ⟦quay.io/g/h:v1→d.io/m/h:kept⟧@{DIGEST}\n- image: quay.io/a/b@{DIGEST}\n"
     );
-    assert_eq!(assert_changes("a.yaml", &rules, &text), [format!("quay.io/a/b@{DIGEST}: no rule covers it")]);
+    assert_eq!(
+        assert_changes("a.yaml", &rules, &text),
+        [
+            // The tag may have been built anew since.
+            format!("quay.io/a/b:1@{DIGEST}: its tag may name another digest by now; --report tells what was copied"),
+            format!("quay.io/a/b@{DIGEST}: no rule covers it")
+        ]
+    );
 }
 
 #[test]
@@ -124,6 +131,81 @@ fn a_registry_from_elsewhere_in_a_chart_is_written_out_where_it_is_needed() {
 }
 
 #[test]
+fn a_chart_may_put_a_namespace_before_all_names() {
+    let text = "imageRegistry: quay.io\nimageNamespace: a\nimage:\n  name: b\n  repository: \"⟦→d.io/m/b⟧\"\nhook:\n  image: \
+                {name: b, tag: v1, repository:⟦→ d.io/m/b⟧}\nother:\n  image: {name: x, repository: \"\"}\nown: {image: {name: b, \
+                repository: ⟦nginx→d.io/web/nginx⟧}}\nlast:\n  image: {name: b}\n";
+    let stays = assert_changes("values.yaml", &rules(), text);
+    assert_eq!(stays, ["quay.io/a/b: a part of it comes from elsewhere in the file; d.io/m/b is where it is now"]);
+}
+
+#[test]
+fn a_chart_may_have_a_hub_for_all_images() {
+    let text = "_internal:\n  global:\n    hub: quay.io/a\n    tag: v1\n    proxy:\n      image: b\n  pilot:\n    hub: \"⟦→d.io/m⟧\"\n    \
+                tag: \"\"\n    image: b\n  cni: {hub: x.io, image: \"⟦quay.io/a/b:1→d.io/m/b:1⟧\"}\n  own: {hub: ⟦quay.io/a→d.io/m⟧, tag: v1, image: b}\n";
+    let stays = assert_changes("values.yaml", &rules(), text);
+    assert_eq!(stays, ["quay.io/a/b: a part of it comes from elsewhere in the file; d.io/m/b is where it is now"]);
+}
+
+#[test]
+fn fields_may_have_a_prefix() {
+    let text = "defaultRepository: ⟦bitnami/redis→d.io/x/y/redis⟧\ndefaultTag: \"2.7\"\ndefaultDigest: ~\nwebRepository: ⟦postgres→d.io/db/pg⟧\n\
+                webTag: '⟦15→1.15⟧'\nchartRepository: nginx\nimages: {redis: {repository: ~, tag: ~}}\n";
+    assert_eq!(assert_changes("values.yaml", &rules(), text), [""; 0]);
+}
+
+#[test]
+fn a_migrated_repository_is_named_where_nothing_says_that_it_is_an_image() {
+    let text = "image_name: quay.io/a/b\nparameters: [{name: image.repository, value: quay.io/a/b}]\nurl: https://quay.io/a/b\n\
+                new: [d.io/m/b, quay.io/x/y, nginx, bitnami/redis]\n";
+    let stays = assert_changes("values.yaml", &rules(), text);
+    let unclear = "quay.io/a/b: its tag is not written here, and nothing says that it is an image";
+    assert_eq!(stays, [unclear, unclear]);
+}
+
+#[test]
+fn a_repository_of_an_action_is_source_code() {
+    let text = "steps:\n- uses: some/downloader@v1\n  with: {repository: bitnami/redis, tag: v1}\n- with:\n    owner: nginx\n    \
+                repo: nginx\n    tag: v1\n- with: {registry: ⟦docker.io→d.io⟧, repository: ⟦bitnami/redis→x/y/redis⟧, tag: v1}\n";
+    assert_eq!(assert_changes(".github/workflows/a.yml", &rules(), text), [""; 0]);
+}
+
+#[test]
+fn files_within_files_are_read_as_what_they_are() {
+    let stays = assert_changes(
+        "application.yaml",
+        &rules(),
+        r#"values: |
+  image:
+    repository: ⟦bitnami/redis→d.io/x/y/redis⟧ # nginx:1
+    tag: "7"
+  é: {registry: ⟦quay.io→d.io⟧, repository: ⟦a/b→m/b⟧, tag: {{ .x }}}
+  nested.json: |-
+    {"image": "⟦nginx→d.io/web/nginx⟧"}
+items:
+- &a !!str |-  # x
+
+    - image: &i ⟦nginx:1→d.io/web/nginx:1⟧
+    - image: *i
+- |
+  docker run nginx:1 ⟦quay.io/a/b:1→d.io/m/b:1⟧
+    image: ⟦nginx→d.io/web/nginx⟧
+  # image: nginx
+- >
+  repository: nginx
+  tag: 1
+- |
+  a: 1
+  ---
+  repository: bitnami/redis
+  tag: 1
+"#,
+    );
+    let unknown = "what is around it is not YAML, so its other fields are not known";
+    assert_eq!(stays, [format!("nginx: {unknown}"), format!("bitnami/redis: {unknown}")]);
+}
+
+#[test]
 fn anchors_are_followed_to_images_and_parts_that_are_shared_stay() {
     let stays = assert_changes(
         "a.yaml",
@@ -140,7 +222,9 @@ fn files_of_compose() {
         "compose.yaml",
         &rules(),
         "services:\n  web:\n    image: ⟦nginx→d.io/web/nginx⟧:${TAG:-1}\n  nginx:\n    image: ⟦bitnami/redis:7→d.io/x/y/redis:7⟧\n  db:\n    \
-         image: postgres:${PG}\n  other:\n    image: ${REGISTRY}/nginx:1\n",
+         image: postgres:${PG}\n  other:\n    image: ${REGISTRY}/nginx:1\n  \
+         a: {image: \"${A:-⟦bitnami/redis:7→d.io/x/y/redis:7⟧}\"}\n  b:\n    image: ${B-⟦nginx→d.io/web/nginx⟧}\n  \
+         c:\n    image: ${C:-${D:-⟦quay.io/a/b:1→d.io/m/b:1⟧}}\n    command: [\"${E:-⟦quay.io/a/b:1→d.io/m/b:1⟧}\"]\n",
     );
     assert_eq!(stays, ["postgres:${PG}: its tag is not written here, and no rule brings every tag"]);
 }
@@ -165,6 +249,12 @@ fn jobs_of_gitlab() {
                 services:\n    - ⟦\"bitnami/redis:7\"→name: \"d.io/x/y/redis:7\"\n      alias: bitnami-redis⟧ # x\n    - name: \
                 ⟦nginx:1→d.io/web/nginx:1\n      alias: nginx⟧\n      command: [x]\n";
     assert_changes(".gitlab-ci.yml", &rules(), text);
+    // The port of a registry is no part of that name.
+    let port = mapping(r#"{"r.io:5000/shop/db": "d.io/db"}"#, Choice::default());
+    let text = format!(
+        "services: [⟦r.io:5000/shop/db:1→{{name: d.io/db:1, alias: r.io-shop-db}}⟧]\nx: r.io:5000/shop/db@{DIGEST}\n"
+    );
+    assert_changes(".gitlab-ci.yml", &port, &text);
     // Elsewhere services are something else.
     assert_changes("route.yaml", &rules(), "spec:\n  routes:\n  - services:\n    - name: nginx\n      port: 80\n");
 }
@@ -182,6 +272,13 @@ fn templates() {
         "a.tpl",
         &rules(),
         "a: b: c\n  image: ⟦nginx:1→d.io/web/nginx:1⟧\n\t- image: '⟦nginx→d.io/web/nginx⟧'\n# image: nginx\n",
+    );
+    let text = "x:\n\ty: 1\nimage:\n  repository: bitnami/redis\n  tag: 7\nb: {x}\n  registry: quay.io\n  repository: 'a/b' # x\n\
+                repository: redis\n# repository: bitnami/redis\nrepository: {{ .x }}\nrepository: ⟦quay.io/a/b:1→d.io/m/b:1⟧\n";
+    let unknown = "what is around it is not YAML, so its other fields are not known";
+    assert_eq!(
+        assert_changes("values.yaml", &rules(), text),
+        [format!("bitnami/redis: {unknown}"), format!("a/b: {unknown}")]
     );
 }
 
