@@ -19,7 +19,7 @@ use self::list::Listings;
 pub use self::shard::{InvalidShard, Shard};
 
 /// One image to be brought from its source to its destination. Cheap to clone.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Task {
     pub source: Reference,
     pub destination: Reference,

@@ -54,7 +54,6 @@ mod upload;
 
 use std::collections::HashMap;
 use std::num::NonZeroU64;
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -139,8 +138,8 @@ pub struct Client {
     throttle: Option<Arc<pace::Throttle>>,
     referrers_api: referrers::Api,
     modes: upload::Modes,
-    /// Whether the redirect of a blob's HEAD was seen to lead to the blob.
-    redirects_to_blobs: AtomicBool,
+    /// Whether the redirect of a blob's HEAD says that the blob is there, once it has been looked where one leads.
+    redirects_to_blobs: tokio::sync::OnceCell<bool>,
 }
 
 /// One repository, and whether it may be written to. Cheap to clone.
@@ -197,13 +196,13 @@ where
             Ok(result) => return Ok(result),
             Err(error) => error,
         };
-        let pause = pauses.next().filter(|_| error.is_worth_repeating() && began.elapsed() < within);
+        let pause = pauses.next().filter(|_| error.is_worth_repeating());
         match pause.map(|pause| error.retry_after().unwrap_or(pause)).filter(|pause| *pause <= LONGEST_WAIT) {
-            Some(pause) => {
+            Some(pause) if began.elapsed().saturating_add(pause) < within => {
                 warn_again(&error, pause);
                 tokio::time::sleep(pause).await;
             }
-            None => return Err(error),
+            _ => return Err(error),
         }
     }
 }

@@ -77,7 +77,7 @@ pub use stream::read_through;
 
 use crate::digest::Digest;
 use crate::plan::Task;
-use crate::reference::{Reference, Repository};
+use crate::reference::Repository;
 use crate::registry::{Clients, Upload};
 use crate::shared::lock;
 
@@ -142,7 +142,7 @@ pub struct Engine {
     open: Mutex<HashSet<Repository>>,
     digest_tags: DigestTags,
     /// Images that this run has put in their place, but not all that refers to them: with what the tag named before.
-    written: Mutex<HashMap<Reference, Option<Digest>>>,
+    written: Mutex<HashMap<Task, Option<Digest>>>,
     /// Ends with the round: no blob is moved for which nobody waits any more.
     round: Mutex<CancellationToken>,
     flights: TaskTracker,
@@ -216,7 +216,7 @@ impl Engine {
                 let Task { source, destination } = tasks[job].clone();
                 let again = !last && !failure.is_final;
                 if ledger.is_written() {
-                    lock(&self.written).insert(destination.clone(), ledger.facts().digest_before);
+                    lock(&self.written).insert(tasks[job].clone(), ledger.facts().digest_before);
                 }
                 failed.push((job, failure.clone()));
                 self.tell(Event::ImageFailed { source, destination, failure, again, facts: ledger.facts() });
@@ -269,7 +269,7 @@ impl Engine {
         };
         let destination = self.destinations().entry(repository.clone()).or_insert_with(new).clone();
         let source = self.clients.reader(&task.source.repository);
-        let written = lock(&self.written).remove(&task.destination);
+        let written = lock(&self.written).remove(task);
         Image {
             engine: self.clone(),
             task: task.clone(),

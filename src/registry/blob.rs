@@ -1,17 +1,17 @@
 //! Blobs: whether they are there, and their bytes, whole or as a stream (distribution-spec "Pulling blobs").
 
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use reqwest::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, HeaderValue, RANGE};
+use reqwest::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, RANGE};
 use reqwest::{Method, Response, StatusCode};
 use url::Url;
 
 use super::RepositoryClient;
 use super::error::{Error, ErrorKind, unless_encoded};
-use super::exchange::{Call, Kind};
+use super::exchange::{Call, Kind, TIME_LIMIT, with_authorization};
 use super::http::{Answer, is_redirect};
+use super::token::Need;
 use crate::digest::Digest;
 
 /// A transfer in which no byte arrives for this long is broken.
@@ -68,28 +68,27 @@ impl RepositoryClient {
         Ok((answer, stored))
     }
 
-    /// A redirect says that the blob is there; or it leads whoever asks for anything to a page. So the first is followed,
-    /// for one byte, until one has led to a storage that knows what it was asked for.
+    /// What a redirect says: that the blob is there; or it leads whoever asks for anything to a login. That is the same
+    /// for all blobs of a registry, so the first is followed, for one byte.
     async fn behind_redirect(&self, url: &Url) -> Result<Stored, Error> {
-        if self.client.redirects_to_blobs.load(Relaxed) {
-            return Ok(Stored::Unsized);
-        }
-        let headers = HeaderMap::from_iter([(RANGE, HeaderValue::from_static("bytes=0-0"))]);
-        let response = match Box::pin(self.open(url, &headers)).await {
-            Ok(response) => response,
-            // Not known, which means that it is sent.
-            Err(error) if self.push && error.status().is_some() => return Ok(Stored::Absent),
-            Err(error) => return Err(error),
-        };
-        let size = match response.status() {
-            StatusCode::PARTIAL_CONTENT if starts_at(response.headers(), 0) => {
-                self.client.redirects_to_blobs.store(true, Relaxed);
-                let range = response.headers().get(CONTENT_RANGE).and_then(|value| value.to_str().ok());
-                range.and_then(|range| range.rsplit_once('/')?.1.trim().parse().ok())
+        let base = self.client.base().await?;
+        let authorization = self.authorize(url, &self.scope(&Method::GET, None), Need::Request).await?;
+        let look = async || {
+            let headers = HeaderMap::from_iter([(RANGE, HeaderValue::from_static("bytes=0-0"))]);
+            let headers = with_authorization(&headers, authorization.as_ref());
+            let transport = self.client.transport.of_streams();
+            let followed = Box::pin(self.follow(&transport, base, Method::GET, url, headers));
+            match tokio::time::timeout(TIME_LIMIT, followed).await {
+                Ok(Ok(response)) => is_of_a_blob(&response),
+                // Where blobs are cannot be reached from here, which those who push need not: the registry's word stands.
+                _ => true,
             }
-            _ => response.content_length(),
         };
-        Ok(size.map_or(Stored::Unsized, Stored::Sized))
+        match *self.client.redirects_to_blobs.get_or_init(look).await || !self.push {
+            true => Ok(Stored::Unsized),
+            // Not known, which means that it is sent.
+            false => Ok(Stored::Absent),
+        }
     }
 
     /// Reads a small blob whole and verifies it.
@@ -153,6 +152,16 @@ impl RepositoryClient {
 
     pub(super) async fn blob_url(&self, digest: &Digest) -> Result<Url, Error> {
         self.url(&format!("blobs/{digest}")).await
+    }
+}
+
+/// Whether what was asked for one byte is a storage of blobs, and no page for people.
+fn is_of_a_blob(response: &Response) -> bool {
+    let media_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    match response.status() {
+        // An empty blob has no first byte.
+        StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE => true,
+        status => status.is_success() && !media_type.starts_with("text/"),
     }
 }
 

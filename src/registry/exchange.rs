@@ -228,7 +228,7 @@ impl RepositoryClient {
     /// Follows redirects, also to a host that wants a token of its own: of nobody in particular, as registry.k8s.io's
     /// Artifact Registry does. The pages after the first one of a list begin there. Other redirects lead to addresses that
     /// are signed, and want none.
-    async fn follow(
+    pub(super) async fn follow(
         &self,
         transport: &Transport,
         base: &Url,

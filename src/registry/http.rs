@@ -21,7 +21,7 @@ use crate::reference::Registry;
 
 /// How this program calls itself.
 pub(super) const AGENT: &str = concat!("image-migrator/", env!("CARGO_PKG_VERSION"));
-/// Time to connect, TLS included.
+/// Time to connect, TLS included but for streams, of which only the whole opening has a limit.
 pub(super) const CONNECT: Duration = Duration::from_secs(15);
 /// Idle connections are dropped before the balancers in front of registries do it (60 s and more).
 pub(super) const IDLE: Duration = Duration::from_secs(25);

@@ -2,6 +2,7 @@
 //! that it is asked too much, all who need a token of it wait; where it cannot be reached, one tries and all are told.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -42,6 +43,10 @@ pub(super) struct Issuer {
     pub pace: Pace,
     /// How it could not be reached. Nobody tries again before the next round.
     unreachable: Mutex<Option<ErrorKind>>,
+    /// Whether somebody could not reach it, and nobody has since.
+    is_doubted: AtomicBool,
+    /// Held by who finds out whether it can be reached, while the others wait to be told.
+    search: tokio::sync::Mutex<()>,
 }
 
 impl Issuer {
@@ -58,15 +63,26 @@ impl Issuer {
             let method = if form.is_some() { Method::POST } else { Method::GET };
             Error { registry: transport.registry.clone(), request: show(&method, url), kind }
         };
-        // For all tries: those who queue for it are told what came of them, and do not each find out for themselves.
-        let permit = self.pace.permit().await;
+        let search = Mutex::new(None);
         let attempt = || async {
-            if let Some(kind) = self.closed() {
-                return Err(error(kind));
-            }
+            let permit = loop {
+                let permit = self.pace.permit().await;
+                if let Some(kind) = self.closed() {
+                    return Err(error(kind));
+                }
+                if !self.is_doubted.load(Relaxed) || lock(&search).is_some() {
+                    break permit;
+                }
+                drop(permit);
+                let alone = self.search.lock().await;
+                *lock(&search) = Some(alone);
+            };
             let begun = Instant::now();
             let exchange = tokio::time::timeout(TIME_LIMIT, exchange(transport, url, authorization, form)).await;
             let exchange = exchange.unwrap_or(Err(ErrorKind::TimedOut { after: TIME_LIMIT }));
+            if let Err(ErrorKind::Unreachable { .. } | ErrorKind::TimedOut { .. }) = exchange {
+                self.is_doubted.store(true, Relaxed);
+            }
             let answer = exchange.map_err(error)?;
             self.forget_unreachable();
             let refusal = pace::is_refusal(answer.status).then(|| answer.refusal());
@@ -101,6 +117,7 @@ impl Issuer {
     }
 
     fn forget_unreachable(&self) {
+        self.is_doubted.store(false, Relaxed);
         *lock(&self.unreachable) = None;
     }
 }
@@ -137,7 +154,12 @@ impl Issuers {
         let host = format!("{}{port}", url.host_str().unwrap_or_default());
         // In the log it has the name of its host, or of whom it serves.
         let name = host.parse().unwrap_or_else(|_| registry.clone());
-        let new = || Issuer { pace: Pace::new(&name, self.requests), unreachable: Mutex::default() };
+        let new = || Issuer {
+            pace: Pace::new(&name, self.requests),
+            unreachable: Mutex::default(),
+            is_doubted: AtomicBool::new(false),
+            search: Default::default(),
+        };
         lock(&self.known).entry(host).or_insert_with(|| Arc::new(new())).clone()
     }
 
@@ -149,7 +171,7 @@ impl Issuers {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+    use std::sync::atomic::AtomicUsize;
 
     use tokio::net::TcpListener;
 
@@ -185,7 +207,7 @@ mod tests {
                 assert!(matches!(error.kind, ErrorKind::Verdict(_)) && error.is_transient(), "{error}");
             }
             let connections = connections.load(Relaxed);
-            assert!((round..=round * TRIES_IF_KNOWN).contains(&connections), "{connections} in round {round}");
+            assert!((round..=round * (1 + TRIES_IF_KNOWN)).contains(&connections), "{connections} in round {round}");
             issuers.forget_unreachable();
         }
     }

@@ -55,7 +55,7 @@ impl Client {
             throttle: None,
             referrers_api: Default::default(),
             modes: upload::Modes::default(),
-            redirects_to_blobs: AtomicBool::new(false),
+            redirects_to_blobs: Default::default(),
         }
     }
 

@@ -14,7 +14,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Client, Error};
 use hyper_util::client::proxy::matcher::Matcher;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use reqwest::header::{HeaderValue, USER_AGENT};
+use reqwest::header::{ACCEPT, HeaderValue, USER_AGENT};
 use reqwest::{Body, Request, Response, ResponseBuilderExt as _};
 
 use super::error::ErrorKind;
@@ -56,6 +56,7 @@ impl Streams {
         let request = http::Request::try_from(request)?;
         let (mut head, _) = request.into_parts();
         head.headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+        head.headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
         let answer = self.client.request(http::Request::from_parts(head, Empty::new())).await?;
         let (head, body) = answer.into_parts();
         let mut answer = http::Response::builder()

@@ -71,6 +71,8 @@ pub(super) struct Ticket {
     pub work: Work,
     /// The destination of the image that needed it first: to it counts what is done, whatever becomes of the image.
     pub image: Arc<Reference>,
+    /// How often it was postponed.
+    pub postponements: u32,
     place: Place,
     /// Whether a mount is asked for before the other repository has a manifest that names the blob.
     is_early: bool,
@@ -192,6 +194,7 @@ impl Board {
                     job: job.clone(),
                     stage: Stage::Waiting,
                     mount_refused: false,
+                    postponements: 0,
                     upload: None,
                     waiters: vec![sender],
                 });
@@ -279,6 +282,7 @@ impl Board {
         state.release(ticket);
         if let Some(need) = state.need(&ticket.key, &ticket.destination) {
             need.stage = Stage::Postponed(ticket.place.kind);
+            need.postponements += 1;
         }
     }
 
@@ -406,9 +410,9 @@ impl State {
             let home = self.places.home(&key);
             let blob = self.blobs.get_mut(&key);
             match blob.and_then(|blob| blob.take(&destination, kind, home.map(|home| &home.repository))) {
-                Some((work, image)) => {
+                Some((work, image, postponements)) => {
                     let is_early = home.is_none_or(|home| !home.is_sealed);
-                    return Some(Ticket { key, destination, work, image, place, is_early });
+                    return Some(Ticket { key, destination, work, image, postponements, place, is_early });
                 }
                 None => {
                     self.lanes.get(kind).release(&place.pair);

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::Engine;
 use super::board::{BlobKey, Came, Scope, Ticket, Work};
-use super::opening::{Arrival, Opening};
+use super::opening::{Arrival, Opening, may_be_granted_later};
 use super::shown::Shown;
 use super::stream::{LONGEST_PAUSE, Passed, SourceFault, verified};
 use crate::event::{Category, Event, Failure};
@@ -20,6 +20,10 @@ use crate::registry::{BlobReader, Budget, Error, ErrorKind, RepositoryClient, St
 const TRIES: usize = 4;
 /// Tries of a blob whose bytes were wrong: another read may be right, many will not be.
 const TRIES_IF_CORRUPT: usize = 2;
+/// How often one blob may be refused because a registry is asked too much. Others may be served in the meantime.
+const REFUSALS: usize = 8;
+/// How often it may be put off, since a registry wants to be left alone for longer.
+const POSTPONEMENTS: u32 = 12;
 
 /// Ways to send a blob that a registry can make us try one after the other.
 const WAYS: usize = 4;
@@ -51,6 +55,13 @@ fn at_source(error: Error) -> Fault {
 
 fn at_destination(error: Error) -> Fault {
     Fault { side: Side::Destination, error }
+}
+
+impl Ticket {
+    /// How long to leave the registry alone that says so, unless it has said so too often.
+    fn postponed(&self, error: &Error) -> Option<Duration> {
+        error.postponed().filter(|_| self.postponements < POSTPONEMENTS)
+    }
 }
 
 impl Fault {
@@ -161,7 +172,7 @@ impl Engine {
                 Ok(arrival) => return (Ended::Arrived(arrival), reasons),
                 Err(fault) => fault,
             };
-            match fault.error.postponed() {
+            match ticket.postponed(&fault.error) {
                 Some(wait) => postponed = Some(postponed.map_or(wait, |other| other.min(wait))),
                 None => reasons.push((scope(&fault, source), fault.error.to_failure())),
             }
@@ -184,13 +195,14 @@ impl Engine {
         let source = &self.clients.reader(source).within(&budget, LONGEST_PAUSE);
         let destination = &self.clients.writer(&ticket.destination).within(&budget, LONGEST_PAUSE);
         let mut pauses = pauses();
-        let (mut tries, mut ways) = (0, 0);
+        let (mut tries, mut ways, mut refusals) = (0, 0, 0);
         loop {
             let fault = match self.attempt(key, source, destination, &budget, upload.take(), passed).await {
                 Ok(arrival) => return Ok(arrival),
                 Err(fault) => fault,
             };
-            if fault.error.is_overload() && fault.error.is_worth_repeating() && budget.spend() {
+            if fault.error.is_overload() && fault.error.is_worth_repeating() && refusals < REFUSALS && budget.spend() {
+                refusals += 1;
                 // There is a hold on these requests, for which the next try waits; and fewer are tried at once.
                 self.board.overloaded(ticket);
                 continue;
@@ -294,11 +306,11 @@ async fn fly(mut guard: Guard) {
                 }
                 _ => guard.close(|ticket| engine.board.mount_refused(ticket, Some(upload))),
             },
-            Err(error) => match error.postponed() {
+            Err(error) => match ticket.postponed(&error) {
                 Some(wait) => guard.postpone(wait),
                 None => {
                     tracing::debug!(%error, "not mounted");
-                    guard.close(|ticket| match error.is_transient() {
+                    guard.close(|ticket| match may_be_granted_later(&error) {
                         true => engine.board.not_mounted(ticket, None),
                         false => engine.board.mount_refused(ticket, None),
                     });

@@ -32,6 +32,11 @@ pub(super) enum Opening {
     Upload(Upload),
 }
 
+/// Whether an error says nothing of the mounts of a registry: nobody answered, or it was asked too much.
+pub(super) fn may_be_granted_later(error: &Error) -> bool {
+    error.is_overload() || error.is_transient() && error.status().is_none()
+}
+
 impl Engine {
     /// Asks the destination to open an upload, by way of a mount where that can tell that none is needed.
     pub(super) async fn open(
@@ -45,7 +50,7 @@ impl Engine {
         if self.may_mount(source, own) {
             let mounted = destination.mount(digest, source).await;
             if let Err(error) = &mounted
-                && error.is_transient()
+                && may_be_granted_later(error)
             {
                 return Err(error.clone());
             }

@@ -162,6 +162,36 @@ async fn a_redirect_that_led_to_a_blob_is_not_followed_again() {
 }
 
 #[tokio::test]
+async fn mounts_that_a_registry_fails_at_are_given_up_and_blobs_sent() {
+    let registry = Registry::open().await;
+    let mut migration = Migration::new().args(["-w", "1"]);
+    let from_another = Kind::Mount.filter(|mount| mount.from != mount.repository);
+    let failed = registry.on(from_another, Answer::status(500));
+    for seed in 0..6 {
+        registry.put(&format!("team/app{seed}"), "1.0", &large(seed));
+        let to = format!("{}/moved/app{seed}", registry.host());
+        migration = migration.rule(registry.reference(&format!("team/app{seed}"), "1.0"), to);
+    }
+    migration.run().await.assert_success(6);
+    assert_same((&registry, "team/app5", "1.0"), (&registry, "moved/app5", "1.0"));
+    // Five tries each.
+    assert!(failed.hits() <= 3 * 5, "{}", failed.hits());
+}
+
+#[tokio::test]
+async fn a_storage_that_cannot_be_reached_is_no_reason_to_send_what_is_there() {
+    let destination = Registry::builder().mounts(Mounts::Ignored).start().await;
+    let there = Image::new("linux/amd64").layer_of(1, 2 * MIB).layer("more");
+    destination.put("moved/app", "other", &there);
+    let layer = there.layers().remove(0);
+    destination.on(Kind::BlobHead.of(&layer), Answer::status(307).header("location", "http://127.0.0.1:1/blob"));
+    let (source, migration) = image_of(2 * MIB, &destination).await;
+    migration.run().await.assert_success(1);
+    assert_same((&source, "team/app", "1.0"), (&destination, "moved/app", "1.0"));
+    assert_eq!(destination.requests_of(Kind::UploadFinish.of(&layer)).len(), 0);
+}
+
+#[tokio::test]
 async fn a_registry_that_refuses_mounts_from_the_source_is_hardly_asked() {
     let registry = profiles::jfrog().start().await;
     let layers = (0..8).fold(Image::new("linux/amd64"), |image, seed| image.layer_of(seed, 2_000));

@@ -277,8 +277,8 @@ impl RepositoryClient {
         let scope = self.scope(&method, None);
         let turn = (Kind::BlobWrite, method.clone());
         let base = self.client.base().await?;
-        let authorization = self.authorize(url, &scope, Need::Upload).await?;
         self.wait_turn(&turn, url).await?;
+        let authorization = self.authorize(url, &scope, Need::Upload).await?;
         let mut request = Request::new(method.clone(), url.clone());
         *request.headers_mut() = with_authorization(headers, authorization.as_ref());
         *request.body_mut() = body;

@@ -28,6 +28,8 @@ pub(super) struct Need {
     pub job: Job,
     pub stage: Stage,
     pub mount_refused: bool,
+    /// How often it was postponed.
+    pub postponements: u32,
     pub upload: Option<Upload>,
     pub waiters: Vec<oneshot::Sender<Answer>>,
 }
@@ -74,14 +76,14 @@ impl Blob {
         }
     }
 
-    /// The work of a need whose turn it is, and for which image it is done; none if nobody waits for it any more, or if
-    /// this way has been lost while it was queued. Then it waits for another.
+    /// The work of a need whose turn it is, for which image it is done, and how often it was postponed; none if nobody waits
+    /// for it any more, or if this way has been lost while it was queued. Then it waits for another.
     pub fn take(
         &mut self,
         destination: &Repository,
         kind: Kind,
         home: Option<&Repository>,
-    ) -> Option<(Work, Arc<Reference>)> {
+    ) -> Option<(Work, Arc<Reference>, u32)> {
         let at = self.needs.iter().position(|need| need.destination == *destination)?;
         if self.needs[at].is_abandoned() {
             self.needs.swap_remove(at);
@@ -107,7 +109,7 @@ impl Blob {
             }
         };
         need.stage = Stage::Active(kind);
-        Some((work, need.job.image.clone()))
+        Some((work, need.job.image.clone(), need.postponements))
     }
 }
 

@@ -249,3 +249,13 @@ async fn failures_of_chunks_do_not_add_up_while_others_are_taken() {
     assert_eq!(failed.iter().map(|hook| hook.hits()).sum::<u64>(), 8);
     assert_eq!(source.count(Kind::BlobGet), 1 + 3, "it was begun anew");
 }
+
+#[tokio::test]
+async fn a_registry_that_takes_one_chunk_and_no_other_is_given_up() {
+    let destination = profiles::nginx(MIB).start().await;
+    let later = Kind::UploadChunk.filter(|patch| patch.header("content-range").is_some_and(|r| !r.starts_with("0-")));
+    destination.on(later, Answer::status(429));
+    destination.on(Kind::UploadStatus, Answer::status(404));
+    let (_, migration) = image_of(2 * MIB, &destination).await;
+    migration.run().await.assert_failures(1, 1, 0);
+}
