@@ -71,22 +71,7 @@ impl Run {
         for number in 0..self.repositories {
             let (from, to) = (format!("app{number}"), format!("mirror/app{number}"));
             for tag in 0..self.tags {
-                if self.is_first {
-                    let layers = (0..LAYERS).map(|layer| layer_of(&source, &from, &format!("layer {layer} of {tag}")));
-                    let manifest = json!({
-                        "schemaVersion": 2,
-                        "mediaType": MANIFEST,
-                        "config": layer_of(&source, &from, "{}"),
-                        "layers": layers.collect::<Vec<_>>(),
-                    });
-                    source.put_manifest(&from, &format!("v{tag}"), MANIFEST, manifest.to_string());
-                } else {
-                    let manifest =
-                        json!({ "schemaVersion": 2, "mediaType": MANIFEST, "layers": [], "annotations": { "n": tag } });
-                    for (registry, name) in [(&source, &from), (&destination, &to)] {
-                        registry.put_manifest(name, &format!("v{tag}"), MANIFEST, manifest.to_string());
-                    }
-                }
+                self.put(tag, (&source, &from), (&destination, &to));
             }
             rules.insert(format!("{}/{from}", source.host()), format!("{}/{to}", destination.host()).into());
         }
@@ -104,10 +89,27 @@ impl Run {
         );
         Ok(cost)
     }
+
+    /// Puts an image at the source, and at the destination as well unless it is to be copied.
+    fn put(&self, tag: usize, (source, from): (&Registry, &str), (destination, to): (&Registry, &str)) {
+        let name = format!("v{tag}");
+        if self.is_first {
+            let layers: Vec<_> =
+                (0..LAYERS).map(|layer| put_layer(source, from, &format!("layer {layer} of {tag}"))).collect();
+            let config = put_layer(source, from, "{}");
+            let manifest = json!({ "schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers });
+            source.put_manifest(from, &name, MANIFEST, manifest.to_string());
+        } else {
+            let manifest =
+                json!({ "schemaVersion": 2, "mediaType": MANIFEST, "layers": [], "annotations": { "n": tag } });
+            source.put_manifest(from, &name, MANIFEST, manifest.to_string());
+            destination.put_manifest(to, &name, MANIFEST, manifest.to_string());
+        }
+    }
 }
 
-/// Puts a small blob at the source; its descriptor.
-fn layer_of(source: &Registry, repository: &str, content: &str) -> serde_json::Value {
+/// Puts a small blob. Answers its descriptor.
+fn put_layer(source: &Registry, repository: &str, content: &str) -> serde_json::Value {
     let digest = source.put_blob(repository, content.to_owned());
     json!({ "mediaType": LAYER, "digest": digest, "size": content.len() })
 }
