@@ -16,7 +16,7 @@ use crate::support::verdict::{Moved, judge};
 use crate::support::{LARGE, Migration, number};
 
 /// Seeds that are run if nobody says otherwise, and how many at once.
-const SEEDS: u64 = 60;
+const SEEDS: u64 = 200;
 const AT_ONCE: usize = 30;
 
 const USER: &str = "mover";
