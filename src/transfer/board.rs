@@ -8,6 +8,7 @@ mod blob;
 mod places;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::oneshot;
@@ -73,7 +74,7 @@ pub(super) struct Ticket {
     pub image: Arc<Reference>,
     /// How often it was postponed.
     pub postponements: u32,
-    place: Place,
+    pub place: Arc<Place>,
     /// Whether a mount is asked for before the other repository has a manifest that names the blob.
     is_early: bool,
 }
@@ -87,12 +88,22 @@ pub(super) enum Work {
 }
 
 /// The place in a lane that a ticket has.
-#[derive(Debug, Clone)]
-struct Place {
+#[derive(Debug)]
+pub(super) struct Place {
     kind: Kind,
     pair: Pair,
     /// Of the pair's window, when it was taken.
     generation: u64,
+    /// Held while a blob is sent: each who has the place in turn may read before the one before has got its answer.
+    pub turn: Arc<tokio::sync::Mutex<()>>,
+    /// Whether another has it by now. Changed under the board's lock alone.
+    is_handed_on: AtomicBool,
+}
+
+impl Place {
+    pub fn is_handed_on(&self) -> bool {
+        self.is_handed_on.load(Relaxed)
+    }
 }
 
 /// Whom a failure concerns.
@@ -226,7 +237,7 @@ impl Board {
     /// The blob is in the ticket's repository.
     pub fn landed(&self, ticket: &Ticket, came: Came) {
         let mut state = self.lock();
-        let Place { kind, pair, generation } = &ticket.place;
+        let Place { kind, pair, generation, .. } = &*ticket.place;
         state.lanes.get(*kind).went_well(pair, *generation);
         state.release(ticket);
         if let Work::Mount { .. } = ticket.work {
@@ -298,8 +309,27 @@ impl Board {
 
     /// A registry says that what the ticket stands for was one too many at once.
     pub fn overloaded(&self, ticket: &Ticket) {
-        let Place { kind, pair, generation } = &ticket.place;
+        let Place { kind, pair, generation, .. } = &*ticket.place;
         self.lock().lanes.get(*kind).overloaded(pair, *generation);
+    }
+
+    /// All bytes of what has this place are on their way. While the destination checks and stores them, the place goes to
+    /// another of the same pair, if one waits.
+    pub fn sent(&self, place: &Place) -> Option<Ticket> {
+        let mut state = self.lock();
+        if place.is_handed_on.load(Relaxed) {
+            return None;
+        }
+        let Place { kind, pair, turn, .. } = place;
+        let ticket = loop {
+            let (key, destination) = state.lanes.get(*kind).pop_for(pair)?;
+            match state.ticket(key, destination, *kind, pair, turn) {
+                Some(ticket) => break ticket,
+                None => continue,
+            }
+        };
+        place.is_handed_on.store(true, Relaxed);
+        Some(ticket)
     }
 
     /// Nobody knows what came of it: the task that held the ticket panicked or was cancelled.
@@ -406,24 +436,41 @@ impl State {
     fn next(&mut self, kind: Kind) -> Option<Ticket> {
         loop {
             let (pair, key, destination) = self.lanes.get(kind).pop()?;
-            let place = Place { kind, generation: self.lanes.get(kind).generation(&pair), pair };
-            let home = self.places.home(&key);
-            let blob = self.blobs.get_mut(&key);
-            match blob.and_then(|blob| blob.take(&destination, kind, home.map(|home| &home.repository))) {
-                Some((work, image, postponements)) => {
-                    let is_early = home.is_none_or(|home| !home.is_sealed);
-                    return Some(Ticket { key, destination, work, image, postponements, place, is_early });
-                }
-                None => {
-                    self.lanes.get(kind).release(&place.pair);
-                    self.advance(&key);
-                }
+            if let Some(ticket) = self.ticket(key, destination, kind, &pair, &Arc::default()) {
+                return Some(ticket);
             }
+            self.lanes.get(kind).release(&pair);
         }
     }
 
+    /// The ticket for what was queued, if it is still to be done in this way.
+    fn ticket(
+        &mut self,
+        key: BlobKey,
+        destination: Repository,
+        kind: Kind,
+        pair: &Pair,
+        turn: &Arc<tokio::sync::Mutex<()>>,
+    ) -> Option<Ticket> {
+        let home = self.places.home(&key);
+        let blob = self.blobs.get_mut(&key);
+        let Some((work, image, postponements)) =
+            blob.and_then(|blob| blob.take(&destination, kind, home.map(|home| &home.repository)))
+        else {
+            self.advance(&key);
+            return None;
+        };
+        let is_early = home.is_none_or(|home| !home.is_sealed);
+        let generation = self.lanes.get(kind).generation(pair);
+        let place =
+            Place { kind, pair: pair.clone(), generation, turn: turn.clone(), is_handed_on: AtomicBool::new(false) };
+        Some(Ticket { key, destination, work, image, postponements, place: Arc::new(place), is_early })
+    }
+
     fn release(&mut self, ticket: &Ticket) {
-        self.lanes.get(ticket.place.kind).release(&ticket.place.pair);
+        if !ticket.place.is_handed_on() {
+            self.lanes.get(ticket.place.kind).release(&ticket.place.pair);
+        }
     }
 }
 

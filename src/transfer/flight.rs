@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 
 use backon::BackoffBuilder as _;
 use bytes::Bytes;
+use futures_util::TryStreamExt as _;
+use tokio_util::sync::CancellationToken;
 
 use super::Engine;
-use super::board::{BlobKey, Came, Scope, Ticket, Work};
+use super::board::{BlobKey, Came, Place, Scope, Ticket, Work};
 use super::opening::{Arrival, Opening, may_be_granted_later};
 use super::shown::Shown;
 use super::stream::{LONGEST_PAUSE, Passed, SourceFault, verified};
@@ -126,11 +128,24 @@ impl Engine {
         if self.cancel.is_cancelled() {
             return self.give_up();
         }
-        for ticket in self.board.take_ready() {
-            let guard = Guard { engine: self.clone(), ticket: Some(ticket) };
-            let round = round.clone();
-            self.flights.spawn(async move { round.run_until_cancelled(fly(guard)).await });
+        self.board.take_ready().into_iter().for_each(|ticket| self.start(ticket, &round));
+    }
+
+    /// Has the next blob read, while what has the place is stored by the destination.
+    fn hand_on(self: &Arc<Self>, place: &Place) {
+        let round = self.round();
+        if !round.is_cancelled()
+            && !self.cancel.is_cancelled()
+            && let Some(ticket) = self.board.sent(place)
+        {
+            self.start(ticket, &round);
         }
+    }
+
+    fn start(self: &Arc<Self>, ticket: Ticket, round: &CancellationToken) {
+        let guard = Guard { engine: self.clone(), ticket: Some(ticket) };
+        let round = round.clone();
+        self.flights.spawn(async move { round.run_until_cancelled(fly(guard)).await });
     }
 
     /// Fails whatever would start now, and what comes in its place.
@@ -160,7 +175,7 @@ impl Engine {
 
     /// Brings the blob from the first source that has it; and why others would not do.
     async fn bring_from_any(
-        &self,
+        self: &Arc<Self>,
         ticket: &Ticket,
         sources: &[Repository],
         mut upload: Option<Upload>,
@@ -184,7 +199,7 @@ impl Engine {
     }
 
     async fn bring(
-        &self,
+        self: &Arc<Self>,
         ticket: &Ticket,
         source: &Repository,
         mut upload: Option<Upload>,
@@ -197,7 +212,7 @@ impl Engine {
         let mut pauses = pauses();
         let (mut tries, mut ways, mut refusals) = (0, 0, 0);
         loop {
-            let fault = match self.attempt(key, source, destination, &budget, upload.take(), passed).await {
+            let fault = match self.attempt(ticket, source, destination, &budget, upload.take(), passed).await {
                 Ok(arrival) => return Ok(arrival),
                 Err(fault) => fault,
             };
@@ -234,15 +249,18 @@ impl Engine {
 
     /// One try: is it there, or can it be linked; if not, read it and send it.
     async fn attempt(
-        &self,
-        key: &BlobKey,
+        self: &Arc<Self>,
+        ticket: &Ticket,
         source: &RepositoryClient,
         destination: &RepositoryClient,
         budget: &Budget,
         upload: Option<Upload>,
         passed: &Passed,
     ) -> Result<Arrival, Fault> {
-        let BlobKey { digest, size, .. } = key;
+        let place = &ticket.place;
+        // Another has the place if all was sent before, in vain: nothing is read before it is done.
+        let turn = if place.is_handed_on() { Some(place.turn.lock().await) } else { None };
+        let key @ BlobKey { digest, size, .. } = &ticket.key;
         let open = async {
             match upload {
                 Some(upload) => Ok(Opening::Upload(upload)),
@@ -270,7 +288,13 @@ impl Engine {
             match gather(beside, open, read).await? {
                 Gathered::There(arrival) => return Ok(arrival),
                 Gathered::Ready(upload, reader) => {
-                    send(key, (source, reader), budget, destination, upload, passed).await?;
+                    let _turn = match turn {
+                        Some(turn) => turn,
+                        None => place.turn.lock().await,
+                    };
+                    let (engine, place) = (self.clone(), place.clone());
+                    let sent = move || engine.hand_on(&place);
+                    send(key, (source, reader), budget, destination, upload, (passed, sent)).await?;
                 }
             }
         }
@@ -385,11 +409,18 @@ async fn send(
     budget: &Budget,
     destination: &RepositoryClient,
     upload: Upload,
-    passed: &Passed,
+    (passed, sent): (&Passed, impl Fn() + Send + 'static),
 ) -> Result<(), Fault> {
     let fault = SourceFault::default();
+    let mut left = key.size;
     let content =
-        verified(source.clone(), reader, key.digest.clone(), key.size, budget.clone(), fault.clone(), passed.clone());
+        verified(source.clone(), reader, key.digest.clone(), key.size, budget.clone(), fault.clone(), passed.clone())
+            .inspect_ok(move |bytes| {
+                left -= bytes.len() as u64;
+                if left == 0 {
+                    sent();
+                }
+            });
     destination
         .stream_upload(upload, &key.digest, key.size, content)
         .await

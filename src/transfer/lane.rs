@@ -38,6 +38,12 @@ impl Lanes {
         Self { workers: Lane::new(limits.workers), tiny: Lane::new(limits.tiny), mounts: Lane::new(limits.requests) }
     }
 
+    /// Whether nothing is in flight.
+    #[cfg(test)]
+    pub fn are_free(&self) -> bool {
+        [&self.workers, &self.tiny, &self.mounts].iter().all(|lane| lane.free == lane.places)
+    }
+
     /// Forgets what waits.
     pub fn clear(&mut self) {
         for lane in [&mut self.workers, &mut self.tiny, &mut self.mounts] {
@@ -97,6 +103,15 @@ impl Lane {
         queue.in_flight += 1;
         self.free -= 1;
         Some((pair.clone(), entry.key, entry.destination))
+    }
+
+    /// Takes the next entry of a pair for a place that the pair has, unless it has too many or there is only one.
+    pub fn pop_for(&mut self, pair: &Pair) -> Option<(BlobKey, Repository)> {
+        let queue = self.pairs.get_mut(pair).filter(|queue| queue.in_flight <= queue.window.size())?;
+        if self.places == 1 {
+            return None;
+        }
+        queue.waiting.pop().map(|entry| (entry.key, entry.destination))
     }
 
     /// What the calls below want to hear of what starts now.

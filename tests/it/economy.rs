@@ -217,6 +217,27 @@ async fn no_more_blobs_are_in_flight_than_workers() {
 }
 
 #[tokio::test]
+async fn the_next_blob_is_read_while_the_destination_stores_the_last() {
+    let (source, destination) = two_registries().await;
+    for seed in 0..2 {
+        source.put("team/app", &format!("v{seed}"), &all_large(seed));
+    }
+    let gate = Gate::closed();
+    destination.on(Kind::UploadFinish, gate.clone());
+    let migration = Migration::new()
+        .rule(format!("{}/team/app", source.host()), format!("{}/moved/app", destination.host()))
+        .args(["--workers", "2"]);
+    let mut running = migration.start().await;
+    running.until(&destination, Kind::UploadFinish, 2).await;
+    running.until(&source, Kind::BlobGet, 4).await;
+    gate.open();
+    running.finish().await.assert_success(2);
+    assert_eq!(source.count(Kind::BlobGet), 6);
+    assert!(source.peak(Kind::BlobGet) <= 2);
+    assert_eq!(destination.peak(Kind::UploadFinish), 2);
+}
+
+#[tokio::test]
 async fn seven_blobs_are_in_flight_unless_said_otherwise() {
     let (source, destination) = two_registries().await;
     for seed in 0..6 {

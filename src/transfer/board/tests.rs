@@ -338,10 +338,14 @@ fn every_need_ends_in_every_world() {
                 board.resume(&key, &destination);
             }
             flying.extend(board.take_ready());
-            let moving = |small: bool| {
-                flying.iter().filter(|ticket| is_move(ticket) && (ticket.key.size < 100) == small).count()
+            if let Some(ticket) = flying.choose(&mut random).filter(|ticket| is_move(ticket)) {
+                flying.extend(board.sent(&ticket.place));
+            }
+            let reading = |small: bool| {
+                let has_place = |ticket: &&Ticket| !ticket.place.is_handed_on() && is_move(ticket);
+                flying.iter().filter(has_place).filter(|ticket| (ticket.key.size < 100) == small).count()
             };
-            assert!(moving(false) <= workers && moving(true) <= tiny, "seed {seed}");
+            assert!(reading(false) <= workers && reading(true) <= tiny, "seed {seed}");
             if !refusals {
                 let mut keys: Vec<_> = flying.iter().filter(|ticket| is_move(ticket)).map(|t| &t.key).collect();
                 let all = keys.len();
@@ -380,5 +384,48 @@ fn every_need_ends_in_every_world() {
         for mut answer in answers {
             assert!(answer.try_recv().is_ok(), "seed {seed}: somebody waits for ever");
         }
+        assert!(board.lock().lanes.are_free(), "seed {seed}: a place is lost");
     }
+}
+
+#[test]
+fn what_is_sent_hands_its_place_on_within_its_pair() {
+    let board = board(2, 1);
+    let want = |source: &str, n| awaited(board.want(&digest(n), SIZE, &repository(source), &at("d", n), &job(n)));
+    let _answers = [want("s", 0), want("t", 1), want("s", 2)];
+    let flying = board.take_ready();
+    let of = |registry: &str| {
+        flying.iter().find(|ticket| ticket.place.pair.source == *repository(registry).registry()).unwrap()
+    };
+    let (first, other) = (of("s"), of("t"));
+    assert!(board.sent(&other.place).is_none(), "the other pair has nothing more to do");
+    let next = board.sent(&first.place).expect("what waits");
+    assert!(Arc::ptr_eq(&next.place.turn, &first.place.turn), "it is sent in its turn");
+    let _more = want("s", 3);
+    assert!(board.sent(&first.place).is_none(), "it has no place any more");
+    board.landed(first, Came::Moved);
+    assert!(board.take_ready().is_empty(), "nor does it give one back");
+    board.landed(&next, Came::Moved);
+    assert_eq!(board.take_ready().len(), 1);
+}
+
+#[test]
+fn one_worker_does_one_thing_at_a_time() {
+    let board = board(1, 0);
+    let _answers: Vec<_> =
+        (0..2).map(|n| awaited(board.want(&digest(n), SIZE, &repository("s"), &at("d", n), &job(n)))).collect();
+    let first = board.take_ready().remove(0);
+    assert!(board.sent(&first.place).is_none());
+    board.landed(&first, Came::Moved);
+    assert_eq!(board.take_ready().len(), 1);
+}
+
+#[test]
+fn who_has_too_many_places_hands_none_on() {
+    let board = board(4, 0);
+    let _answers: Vec<_> =
+        (0..9).map(|n| awaited(board.want(&digest(n), SIZE, &repository("s"), &at("d", n), &job(n)))).collect();
+    let flying = board.take_ready();
+    board.overloaded(&flying[0]);
+    assert!(board.sent(&flying[1].place).is_none());
 }
