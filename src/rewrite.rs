@@ -35,7 +35,7 @@ use std::path::{Path, PathBuf};
 use crate::file::{self, Access, shown};
 use crate::reference::Repository;
 use content::Content;
-use scan::{Findings, Scan};
+use scan::{Findings, Scan, harmless};
 
 pub use files::{Found as FoundFiles, collect};
 pub use mapping::{Choice, Mapping, Reason, UnknownTarget, listed};
@@ -79,7 +79,8 @@ pub struct Stays {
 
 impl fmt::Display for Stays {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}: {}: {}", shown(&self.path), self.line, self.column, self.name, self.reason)
+        let (name, reason) = (harmless(&self.name), harmless(&self.reason.to_string()));
+        write!(f, "{}:{}:{}: {name}: {reason}", shown(&self.path), self.line, self.column)
     }
 }
 
@@ -152,7 +153,7 @@ fn scan_file(path: &Path, text: &str, mapping: &Mapping, bases: Option<&kustomiz
         Format::Dockerfile => dockerfile::scan(&mut scan),
         Format::Prose => scan.prose(0..text.len()),
     }
-    scan.finish()
+    scan.found
 }
 
 impl Rewrite {
@@ -179,14 +180,16 @@ impl Rewrite {
 }
 
 impl Changed {
-    /// What changes, as `patch` and `git apply` read it.
+    /// What changes, as `patch` and `git apply` read it; but for paths with `..`, which both refuse.
     pub fn diff(&self) -> Vec<u8> {
         let name = shown(&self.path);
         let name = name.trim_start_matches('/');
         let lines = |content| <[u8]>::split_inclusive(content, |byte| *byte == b'\n').collect::<Vec<_>>();
         let (before, after) = (lines(&self.before), lines(&self.after));
         let lines = similar::TextDiff::configure().newline_terminated(true).diff_slices(&before, &after);
-        let mut diff = format!("--- a/{name}\n+++ b/{name}\n").into_bytes();
+        // Where else would `patch` take the name to end?
+        let end = if name.contains(' ') { "\t" } else { "" };
+        let mut diff = format!("--- a/{name}{end}\n+++ b/{name}{end}\n").into_bytes();
         // Hunk by hunk, since only so bytes stay what they are. Writing to memory cannot fail.
         lines.unified_diff().iter_hunks().for_each(|hunk| _ = hunk.to_writer(&mut diff));
         diff

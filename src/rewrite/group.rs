@@ -379,16 +379,8 @@ impl<'t> Group<'t> {
         let place = key.raw.start;
         let quote = if key.style == Style::Quoted { "\"" } else { "" };
         let field = format!("{quote}registry{quote}: {quote}{registry}{quote}");
-        let text = scan.text;
-        let line = text[..place].rfind('\n').map_or(0, |newline| newline + 1);
-        let before = &text[line..place];
-        let separator = if before.contains(|c: char| c != ' ' && c != '-') {
-            ", ".to_owned()
-        } else {
-            let ending = scan.line_ending(place);
-            let comma = if quote.is_empty() { "" } else { "," };
-            format!("{comma}{ending}{}", before.replace('-', " "))
-        };
+        let comma = if quote.is_empty() { "" } else { "," };
+        let separator = scan.new_line(place).map_or(", ".to_owned(), |line| format!("{comma}{line}"));
         scan.replace(place..place, format!("{field}{separator}"));
     }
 }

@@ -95,7 +95,7 @@ pub fn is_entry(mapping: &Mapping) -> bool {
 /// Rewrites the entries of a list. What else is in the file was read before: it may hold patches. A component changes
 /// also what it is put into, which may be called either way.
 pub fn scan(scan: &mut Scan, entries: &[&Mapping], bases: Option<&Bases>, is_component: bool) {
-    let own = scan.names.iter().map(|(_, then)| then);
+    let own = scan.found.names.iter().map(|(_, then)| then);
     let names: BTreeSet<String> = bases.iter().flat_map(|bases| bases.0.iter().chain(own.clone())).cloned().collect();
     let is_named = |name: &str| is_component || names.contains(name);
     for entry in entries {
@@ -180,13 +180,12 @@ fn destination(scan: &mut Scan, name: &Scalar, tag: Option<&Scalar>, digest: Opt
 /// Adds an entry before `entry`. Whether there is room for it.
 fn insert_entry(scan: &mut Scan, entry: &Mapping, fields: &[String]) -> bool {
     let Some(place) = entry.entries().filter_map(|(key, _)| Some(key?.raw.start)).min() else { return false };
-    let start_of_line = |end: usize| scan.text[..end].rfind('\n').map_or(0, |newline| newline + 1);
     let opener = scan.text[..place].trim_end();
-    let before = &scan.text[start_of_line(opener.len())..place];
+    let before = &scan.text[scan.line_start(opener.len())..place];
     let ending = scan.line_ending(opener.len());
     let is_own_line = before.trim_start().starts_with('-');
     let (between, end) = match opener.chars().next_back() {
-        Some('-') => (format!("{ending}{}", " ".repeat(place - start_of_line(place))), format!("{ending}{before}")),
+        Some('-') => (format!("{ending}{}", " ".repeat(place - scan.line_start(place))), format!("{ending}{before}")),
         Some('{') if is_own_line => (", ".to_owned(), format!("}}{ending}{before}")),
         Some('{') => (", ".to_owned(), "}, {".to_owned()),
         _ => return false,
@@ -201,17 +200,12 @@ fn insert(scan: &mut Scan, key: &Scalar, name: &Scalar, fields: &[String]) {
         return;
     }
     let text = scan.text;
-    let line = text[..key.raw.start].rfind('\n').map_or(0, |newline| newline + 1);
-    let before = &text[line..key.raw.start];
-    if before.contains(|c: char| c != ' ' && c != '-') {
+    let Some(line) = scan.new_line(key.raw.start) else {
         let fields = format!(", {}", fields.join(", "));
         return scan.replace(name.raw.end..name.raw.end, fields);
-    }
-    let end = text[name.raw.end..].find('\n').map_or(text.len(), |length| name.raw.end + length);
-    let ending = scan.line_ending(name.raw.end);
-    let end = if ending == "\r\n" { end - 1 } else { end };
-    let indent = before.replace('-', " ");
-    let fields: String = fields.iter().map(|field| format!("{ending}{indent}{field}")).collect();
+    };
+    let end = text[name.raw.end..].find(['\r', '\n']).map_or(text.len(), |length| name.raw.end + length);
+    let fields: String = fields.iter().map(|field| format!("{line}{field}")).collect();
     scan.replace(end..end, fields);
 }
 

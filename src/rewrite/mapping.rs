@@ -100,6 +100,8 @@ pub enum Reason {
     NoRoom(String),
     #[error("a part of it comes from elsewhere in the file; {0} is where it is now")]
     Shared(String),
+    #[error("it is written with escapes; {0} is where it is now")]
+    Escaped(String),
 }
 
 impl Mapping {

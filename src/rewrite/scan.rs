@@ -13,21 +13,19 @@ use crate::reference::Repository;
 pub struct Scan<'a> {
     pub mapping: &'a Mapping,
     pub text: &'a str,
-    /// Replacements, by what they replace. They do not overlap.
-    edits: BTreeMap<(usize, usize), String>,
-    /// What stays, by where it stands.
-    stays: BTreeMap<usize, (String, Reason)>,
-    /// What went to several places, by its name in the file.
-    several: BTreeMap<String, BTreeSet<Repository>>,
-    /// Images by their names without tags: as they stand in the file, and as they will.
-    pub names: BTreeSet<(String, String)>,
+    pub found: Findings,
 }
 
 /// What a scan came to.
+#[derive(Default)]
 pub struct Findings {
+    /// Replacements, by what they replace. They do not overlap.
     pub edits: BTreeMap<(usize, usize), String>,
+    /// What stays, by where it stands.
     pub stays: BTreeMap<usize, (String, Reason)>,
+    /// What went to several places, by its name in the file.
     pub several: BTreeMap<String, BTreeSet<Repository>>,
+    /// Images by their names without tags: as they stand in the file, and as they will.
     pub names: BTreeSet<(String, String)>,
 }
 
@@ -49,26 +47,35 @@ const SCHEMES: [&str; 3] = ["docker://", "docker-image://", "oci://"];
 
 impl<'a> Scan<'a> {
     pub fn new(mapping: &'a Mapping, text: &'a str) -> Self {
-        let (edits, stays, several, names) = Default::default();
-        Self { mapping, text, edits, stays, several, names }
-    }
-
-    pub fn finish(self) -> Findings {
-        Findings { edits: self.edits, stays: self.stays, several: self.several, names: self.names }
+        Self { mapping, text, found: Findings::default() }
     }
 
     /// Replaces `range`, unless it is changed already.
     pub fn replace(&mut self, range: Range<usize>, text: impl Into<String>) {
         let text = text.into();
         if self.text.get(range.clone()) != Some(text.as_str()) && !self.touches(&range) {
-            self.edits.insert((range.start, range.end), text);
+            self.found.edits.insert((range.start, range.end), text);
         }
     }
 
     fn touches(&self, range: &Range<usize>) -> bool {
         // What does not overlap ends in the order in which it begins.
-        let before = self.edits.range(..(range.end, 0)).next_back();
-        self.edits.contains_key(&(range.start, range.end)) || before.is_some_and(|((_, end), _)| *end > range.start)
+        let before = self.found.edits.range(..(range.end, 0)).next_back();
+        self.found.edits.contains_key(&(range.start, range.end))
+            || before.is_some_and(|((_, end), _)| *end > range.start)
+    }
+
+    /// Where the line of `offset` begins.
+    pub fn line_start(&self, offset: usize) -> usize {
+        line_start(self.text, offset)
+    }
+
+    /// What makes a new line beneath that of `offset`, indented as what stands there. None where that does not begin the
+    /// line, but for dashes.
+    pub fn new_line(&self, offset: usize) -> Option<String> {
+        let before = &self.text[self.line_start(offset)..offset];
+        let is_begin = before.trim_start_matches([' ', '-']).is_empty();
+        is_begin.then(|| format!("{}{}", self.line_ending(offset), before.replace('-', " ")))
     }
 
     /// How the line of `offset` ends.
@@ -79,7 +86,7 @@ impl<'a> Scan<'a> {
 
     /// Reports that `name`, which stands at `offset`, stays. What is said last of it is what became of it.
     pub fn stays(&mut self, offset: usize, name: impl Into<String>, reason: Reason) {
-        self.stays.insert(offset, (shown(&name.into()), reason));
+        self.found.stays.insert(offset, (name.into(), reason));
     }
 
     /// Where `image`, which stands at `offset` as `text` and is called `name`, is now. Reports it where it cannot be
@@ -97,13 +104,13 @@ impl<'a> Scan<'a> {
                 None
             }
             Found::Several(places) => {
-                self.several.entry(shown(text)).or_default().extend(places);
+                self.found.several.entry(harmless(text)).or_default().extend(places);
                 None
             }
             Found::Foreign => None,
         };
         let then = destination.as_ref().map_or(name.to_owned(), |destination| destination.repository.to_string());
-        self.names.insert((name.to_owned(), then));
+        self.found.names.insert((name.to_owned(), then));
         destination
     }
 
@@ -116,6 +123,21 @@ impl<'a> Scan<'a> {
             Some(destination) => Meaning::Moved(format!("{scheme}{}", written.moved(reference, &destination))),
             None => Meaning::Same,
         }
+    }
+
+    /// Reports the image `text` if it was migrated: at `offset` it does not stand letter by letter. Whether it is one.
+    pub fn escaped(&mut self, offset: usize, text: &str) -> bool {
+        let reference = without_scheme(text);
+        let Some(written) = Written::parse(reference, self.mapping.hosts()) else { return false };
+        match self.mapping.find(&written.image()) {
+            Found::Moved(destination) => {
+                self.stays(offset, text, Reason::Escaped(written.moved(reference, &destination)));
+            }
+            Found::Stays(reason) => self.stays(offset, text, reason),
+            Found::Several(places) => self.found.several.entry(harmless(text)).or_default().extend(places),
+            Found::Foreign => {}
+        }
+        true
     }
 
     /// Rewrites `range`, where an image is expected. What is none may hold some.
@@ -194,6 +216,16 @@ impl<'a> Scan<'a> {
     }
 }
 
+/// Where the line of `offset` begins.
+pub fn line_start(text: &str, offset: usize) -> usize {
+    text[..offset].rfind('\n').map_or(0, |newline| newline + 1)
+}
+
+/// A name as messages show it: in a template it may hold anything.
+pub fn harmless(name: &str) -> String {
+    name.replace(is_obeyed, "\u{fffd}")
+}
+
 fn without_scheme(text: &str) -> &str {
     SCHEMES.iter().find_map(|scheme| text.strip_prefix(scheme)).unwrap_or(text)
 }
@@ -215,23 +247,10 @@ fn default_in(text: &str, range: Range<usize>) -> Option<&str> {
     (is_alone && !behind.is_some_and(|byte| is_part(byte) || *byte == b'$')).then_some(default)
 }
 
-/// A name as messages show it: in a template it may hold anything.
-fn shown(name: &str) -> String {
-    name.replace(is_obeyed, "\u{fffd}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::mapping::Choice;
     use super::*;
-
-    #[test]
-    fn a_name_moves_nothing_on_a_terminal() {
-        let mapping = Mapping::new(Vec::new(), Choice::default()).unwrap();
-        let mut scan = Scan::new(&mapping, "");
-        scan.stays(0, "quay.io/a:{\u{1b}[2J\u{202e}", Reason::NoRule);
-        assert_eq!(scan.stays[&0].0, "quay.io/a:{\u{fffd}[2J\u{fffd}");
-    }
 
     #[test]
     fn what_is_changed_already_is_not_changed_again() {
@@ -240,13 +259,13 @@ mod tests {
         for (range, text) in [(2..4, "a"), (6..8, "b"), (4..4, "c"), (8..8, "d")] {
             scan.replace(range, text);
         }
-        let edits = scan.edits.clone();
+        let edits = scan.found.edits.clone();
         assert_eq!(edits.len(), 4, "{edits:?}");
         for range in [2..4, 3..6, 3..7, 3..8, 0..3, 7..9, 0..10, 3..3, 4..4] {
             scan.replace(range.clone(), "x");
-            assert_eq!(scan.edits, edits, "{range:?}");
+            assert_eq!(scan.found.edits, edits, "{range:?}");
         }
         scan.replace(4..6, "45");
-        assert_eq!(scan.edits, edits, "it is there already");
+        assert_eq!(scan.found.edits, edits, "it is there already");
     }
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 
-use super::scan::Scan;
+use super::scan::{Scan, line_start};
 
 /// Deeper nesting is no configuration, and would need as much stack to walk.
 const MAX_DEPTH: usize = 128;
@@ -164,7 +164,7 @@ impl Scalar {
 
     /// The lines of a block in `text`, without its header.
     pub fn lines(&self, text: &str) -> Range<usize> {
-        let line = text[..self.raw.start].rfind('\n').map_or(0, |newline| newline + 1);
+        let line = line_start(text, self.raw.start);
         if text[line..self.raw.start].trim().is_empty() {
             return line..self.raw.end;
         }

@@ -134,21 +134,15 @@ impl<'s, 'a, 't> Walk<'s, 'a, 't> {
         let Meaning::Moved(moved) = self.scan.meaning(range.start, &text[range.clone()]) else { return };
         let alias = alias(&scalar.value);
         let quotes = &text[scalar.raw.start..range.start];
-        let line = text[..scalar.raw.start].rfind('\n').map_or(0, |newline| newline + 1);
-        let before = &text[line..scalar.raw.start];
-        let (open, name, separator, close) = match (is_alone, before.trim_start_matches([' ', '-']).is_empty()) {
-            (true, true) => {
-                ("", "name: ", format!("{}{}", self.scan.line_ending(range.end), before.replace('-', " ")), "")
-            }
-            (true, false) => ("{", "name: ", ", ".to_owned(), "}"),
+        let start = scalar.raw.start;
+        let (open, name, separator, close) = match (is_alone, self.scan.new_line(start)) {
+            (true, Some(line)) => ("", "name: ", line, ""),
+            (true, None) => ("{", "name: ", ", ".to_owned(), "}"),
             // Behind `name: `, which stays.
             (false, _) => {
-                let indent = before
-                    .trim_end()
-                    .strip_suffix("name:")
-                    .filter(|indent| indent.trim_start_matches([' ', '-']).is_empty());
-                let ending = self.scan.line_ending(range.end);
-                ("", "", indent.map_or(", ".to_owned(), |indent| format!("{ending}{}", indent.replace('-', " "))), "")
+                let key = text[..start].trim_end().strip_suffix("name:").map(str::len);
+                let line = key.and_then(|key| self.scan.new_line(key));
+                ("", "", line.unwrap_or_else(|| ", ".to_owned()), "")
             }
         };
         self.scan.replace(
@@ -171,6 +165,8 @@ impl<'s, 'a, 't> Walk<'s, 'a, 't> {
                 Meaning::Same => {}
                 Meaning::Other => self.prose(scalar),
             },
+            None if matches!(scalar.style, Style::Plain | Style::Quoted)
+                && self.scan.escaped(scalar.raw.start, &scalar.value) => {}
             None => self.prose(scalar),
         }
     }

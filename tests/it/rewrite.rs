@@ -4,6 +4,7 @@ use std::process::Command;
 
 use serde_json::json;
 
+use crate::support::docker_registry::is_installed;
 use crate::support::{Migration, small, two_registries};
 
 const POD: &str = "spec:\n  containers:\n  - image: nginx:1.25 # the web\n  - image: quay.io/a/b:1\n";
@@ -41,12 +42,19 @@ async fn a_diff_is_printed_and_nothing_is_changed() {
 async fn the_diff_is_one_that_patch_applies() {
     let before = "\u{feff}image: nginx:1\r\n\rx\r\n\n\n\n\n\n\n\n- image: quay.io/a/b:1";
     let run = rewrite(&["--registry", "d.io", "--namespace", "m", "."]).rule("docker.io/library/nginx", "");
-    let run = run.rule("quay.io/a/b", "d.io/m/x").file("a.yaml", before);
+    let run = run.rule("quay.io/a/b", "d.io/m/x").file("a b.yaml", before);
     let diff = run.run().await.stdout;
     std::fs::write(run.path("x.diff"), &diff).unwrap();
-    let patch = Command::new("git").args(["apply", "x.diff"]).current_dir(run.path(".")).output().unwrap();
-    assert!(patch.status.success(), "{}\n{diff}", String::from_utf8_lossy(&patch.stderr));
-    assert_eq!(read(&run, "a.yaml"), before.replace("nginx", "d.io/m/nginx").replace("quay.io/a/b", "d.io/m/x"));
+    for (program, arguments) in [("git", "apply"), ("patch", "--binary -p1 -i")] {
+        if !is_installed(&[program]) {
+            continue;
+        }
+        std::fs::write(run.path("a b.yaml"), before).unwrap();
+        let arguments = arguments.split(' ').chain(["x.diff"]);
+        let patch = Command::new(program).args(arguments).current_dir(run.path(".")).output().unwrap();
+        assert!(patch.status.success(), "{}\n{diff}", String::from_utf8_lossy(&patch.stdout));
+        assert_eq!(read(&run, "a b.yaml"), before.replace("nginx", "d.io/m/nginx").replace("quay.io/a/b", "d.io/m/x"));
+    }
 }
 
 #[tokio::test]

@@ -45,6 +45,18 @@ fn json_is_yaml() {
 }
 
 #[test]
+fn an_image_that_is_written_with_escapes_is_told() {
+    let text = r#"[{"image":"quay.io\/a\/b:1"}, {"image": "quay.io/a/b:1\x31"}, {"image": "quay.io\/other:1"}]"#;
+    assert_eq!(
+        assert_changes("a.json", &rules(), text),
+        [
+            "quay.io/a/b:1: it is written with escapes; d.io/m/b:1 is where it is now",
+            "quay.io/a/b:11: it is written with escapes; d.io/m/b:11 is where it is now",
+        ]
+    );
+}
+
+#[test]
 fn digests_stay_with_what_they_name() {
     let rules = rules();
     let text = format!(
