@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use backon::BackoffBuilder as _;
 use bytes::Bytes;
@@ -159,7 +159,7 @@ impl Engine {
         }
     }
 
-    fn tell_arrival(&self, ticket: &Ticket, arrival: &Arrival, began: Instant) {
+    fn tell_arrival(&self, ticket: &Ticket, arrival: &Arrival, elapsed: Duration) {
         let Ticket { key, destination: repository, image, .. } = ticket;
         if let (Arrival::Present, Some(destination)) = (arrival, self.destinations().get(repository)) {
             destination.note_blob_found();
@@ -167,10 +167,21 @@ impl Engine {
         let (repository, digest, bytes) = (repository.clone(), key.digest.clone(), key.size);
         let image = Reference::clone(image);
         self.tell(match arrival {
-            Arrival::Sent => Event::BlobMoved { image, repository, digest, bytes, elapsed: began.elapsed() },
+            Arrival::Sent => Event::BlobMoved { image, repository, digest, bytes, elapsed },
             Arrival::Mounted(from) => Event::BlobMounted { image, repository, digest, bytes, from: from.clone() },
             Arrival::Present => Event::BlobPresent { repository, digest, bytes },
         });
+    }
+
+    /// Shows the blob to those who watch, from when its bytes have a place of their own on the way.
+    fn show(&self, ticket: &Ticket, source: &RepositoryClient, shown: &mut Option<Shown>) -> Passed {
+        let BlobKey { digest, size, .. } = &ticket.key;
+        let start = || {
+            let number = self.flights_started.fetch_add(1, Relaxed);
+            let way = (source.repository(), Some(&ticket.destination));
+            Shown::start(&self.listener, number, way, (digest, *size))
+        };
+        shown.get_or_insert_with(start).passed.clone()
     }
 
     /// Brings the blob from the first source that has it; and why others would not do.
@@ -179,11 +190,11 @@ impl Engine {
         ticket: &Ticket,
         sources: &[Repository],
         mut upload: Option<Upload>,
-        passed: &Passed,
+        shown: &mut Option<Shown>,
     ) -> (Ended, Vec<(Scope, Failure)>) {
         let (mut reasons, mut postponed) = (Vec::new(), None::<Duration>);
         for source in sources {
-            let fault = match self.bring(ticket, source, upload.take(), passed).await {
+            let fault = match self.bring(ticket, source, upload.take(), shown).await {
                 Ok(arrival) => return (Ended::Arrived(arrival), reasons),
                 Err(fault) => fault,
             };
@@ -203,7 +214,7 @@ impl Engine {
         ticket: &Ticket,
         source: &Repository,
         mut upload: Option<Upload>,
-        passed: &Passed,
+        shown: &mut Option<Shown>,
     ) -> Result<Arrival, Fault> {
         let (key, budget) = (&ticket.key, Budget::default());
         // What lasts longer than an upload may be silent gives the place back.
@@ -212,7 +223,7 @@ impl Engine {
         let mut pauses = pauses();
         let (mut tries, mut ways, mut refusals) = (0, 0, 0);
         loop {
-            let fault = match self.attempt(ticket, source, destination, &budget, upload.take(), passed).await {
+            let fault = match self.attempt(ticket, source, destination, &budget, upload.take(), shown).await {
                 Ok(arrival) => return Ok(arrival),
                 Err(fault) => fault,
             };
@@ -255,7 +266,7 @@ impl Engine {
         destination: &RepositoryClient,
         budget: &Budget,
         upload: Option<Upload>,
-        passed: &Passed,
+        shown: &mut Option<Shown>,
     ) -> Result<Arrival, Fault> {
         let place = &ticket.place;
         // Another has the place if all was sent before, in vain: nothing is read before it is done.
@@ -276,6 +287,7 @@ impl Engine {
         let beside = self.seems_empty(own) && !self.may_mount(source.repository(), own);
         // An empty blob is no stream: nobody asks for a body without bytes, and so nobody would verify it.
         if *size == 0 || *size < self.limits.streamed_from {
+            self.show(ticket, source, shown);
             let read = async { source.small_blob(digest, *size).await.map_err(at_source) };
             match gather(beside, open, read).await? {
                 Gathered::There(arrival) => return Ok(arrival),
@@ -292,6 +304,7 @@ impl Engine {
                         Some(turn) => turn,
                         None => place.turn.lock().await,
                     };
+                    let passed = self.show(ticket, source, shown);
                     let (engine, place) = (self.clone(), place.clone());
                     let sent = move || engine.hand_on(&place);
                     send(key, (source, reader), budget, destination, upload, (passed, sent)).await?;
@@ -319,13 +332,13 @@ async fn fly(mut guard: Guard) {
         }
         Work::Mount { from } => match destination.mount(&key.digest, from).await {
             Ok(Started::Mounted) => {
-                engine.tell_arrival(ticket, &Arrival::Mounted(from.clone()), Instant::now());
+                engine.tell_arrival(ticket, &Arrival::Mounted(from.clone()), Duration::ZERO);
                 guard.close(|ticket| engine.board.landed(ticket, Came::Mounted));
             }
             // It says nothing of what was there before.
             Ok(Started::Upload(upload)) => match engine.is_there(&destination, &key).await {
                 Ok(true) => {
-                    engine.tell_arrival(ticket, &Arrival::Present, Instant::now());
+                    engine.tell_arrival(ticket, &Arrival::Present, Duration::ZERO);
                     guard.close(|ticket| engine.board.landed(ticket, Came::Present));
                 }
                 _ => guard.close(|ticket| engine.board.mount_refused(ticket, Some(upload))),
@@ -342,16 +355,13 @@ async fn fly(mut guard: Guard) {
             },
         },
         Work::Move { sources, .. } => {
-            let began = Instant::now();
-            let number = engine.flights_started.fetch_add(1, Relaxed);
-            let way = (&sources[0], Some(&ticket.destination));
-            let shown = Shown::start(&engine.listener, number, way, (&key.digest, key.size));
-            let (ended, reasons) = engine.bring_from_any(ticket, sources, upload, &shown.passed).await;
-            drop(shown);
+            let mut shown = None;
+            let (ended, reasons) = engine.bring_from_any(ticket, sources, upload, &mut shown).await;
+            let elapsed = shown.map(|shown| shown.began.elapsed()).unwrap_or_default();
             engine.board.note(ticket, &reasons);
             match ended {
                 Ended::Arrived(arrival) => {
-                    engine.tell_arrival(ticket, &arrival, began);
+                    engine.tell_arrival(ticket, &arrival, elapsed);
                     guard.close(|ticket| engine.board.landed(ticket, arrival.came()));
                 }
                 Ended::Failed => guard.close(|ticket| engine.board.failed(ticket)),
@@ -409,18 +419,17 @@ async fn send(
     budget: &Budget,
     destination: &RepositoryClient,
     upload: Upload,
-    (passed, sent): (&Passed, impl Fn() + Send + 'static),
+    (passed, sent): (Passed, impl Fn() + Send + 'static),
 ) -> Result<(), Fault> {
     let fault = SourceFault::default();
     let mut left = key.size;
-    let content =
-        verified(source.clone(), reader, key.digest.clone(), key.size, budget.clone(), fault.clone(), passed.clone())
-            .inspect_ok(move |bytes| {
-                left -= bytes.len() as u64;
-                if left == 0 {
-                    sent();
-                }
-            });
+    let content = verified(source.clone(), reader, key.digest.clone(), key.size, budget.clone(), fault.clone(), passed)
+        .inspect_ok(move |bytes| {
+            left -= bytes.len() as u64;
+            if left == 0 {
+                sent();
+            }
+        });
     destination
         .stream_upload(upload, &key.digest, key.size, content)
         .await

@@ -1,6 +1,7 @@
 //! Blobs on their way, as those see them who watch the run.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::stream::Passed;
 use crate::digest::Digest;
@@ -11,6 +12,7 @@ use crate::reference::Repository;
 pub struct Shown {
     listener: Arc<dyn Listener>,
     number: u64,
+    pub began: Instant,
     /// Bytes that have passed.
     pub passed: Passed,
 }
@@ -33,7 +35,7 @@ impl Shown {
             bytes,
             passed: passed.clone(),
         }));
-        Self { listener: listener.clone(), number, passed }
+        Self { listener: listener.clone(), number, began: Instant::now(), passed }
     }
 }
 
