@@ -1,6 +1,6 @@
 //! Where the blobs of a run are: what has landed is known to its end, so it is held in few bytes.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::BlobKey;
 use crate::digest::Digest;
@@ -8,8 +8,9 @@ use crate::reference::{Registry, Repository};
 
 #[derive(Default)]
 pub(super) struct Places {
-    /// Of each blob one repository that has it.
-    homes: HashMap<Registry, HashMap<Digest, Home>>,
+    /// Of each blob one repository that has it. A tree: it grows with the blobs, where a hash table would have twice the
+    /// room, and thrice while it grows.
+    homes: HashMap<Registry, BTreeMap<Digest, Home>>,
     /// The repositories that have work, with what else each is known to have.
     open: HashMap<Repository, HashMap<Digest, u64>>,
 }
