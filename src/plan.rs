@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Images, Pair, Rule};
 use crate::event::{Category, Event, Failure, Listener};
-use crate::reference::{Identifier, Reference, Repository};
+use crate::reference::{Identifier, Reference, Registry, Repository};
 use crate::registry::Clients;
 
 use self::list::Listings;
@@ -81,6 +81,16 @@ impl<'a> Planner<'a> {
             matches!(rule.images, Images::Listed { .. }) && self.is_own(*index) && !self.failures.contains_key(index)
         };
         self.rules.iter().enumerate().filter(whole).map(|(_, rule)| rule)
+    }
+
+    /// Where the images go that have to be listed first.
+    pub fn destinations(&self) -> HashSet<&'a Registry> {
+        let own = self.rules.iter().enumerate().filter(|(index, _)| self.is_own(*index));
+        let listed = own.filter_map(|(_, rule)| match &rule.images {
+            Images::Listed { destination, .. } => Some(destination.registry()),
+            Images::Fixed(_) => None,
+        });
+        listed.collect()
     }
 
     fn is_own(&self, index: usize) -> bool {

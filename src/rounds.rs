@@ -62,6 +62,11 @@ impl Rounds<'_> {
         let tell = |phase| listener.hear(&Event::Phase(phase));
         let mut planner = Planner::new(rules, shard, clients.clone(), listener.clone(), cancel.clone());
 
+        // Destinations are met while the sources list their tags.
+        for registry in planner.destinations() {
+            let client = clients.get(registry);
+            tokio::spawn(async move { client.meet().await });
+        }
         tell(Phase::Generate);
         let tasks = planner.generate(retries == 0).await;
         let mut images = tasks.len();

@@ -89,6 +89,11 @@ impl Client {
         }
     }
 
+    /// Makes the first contact ahead of the first request, which is told what comes of it.
+    pub async fn meet(&self) {
+        let _ = self.base().await;
+    }
+
     fn undoubted(&self) -> Option<&Url> {
         self.probe.base.get().filter(|_| !self.probe.is_doubted.load(Relaxed))
     }

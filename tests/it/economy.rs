@@ -217,6 +217,21 @@ async fn no_more_blobs_are_in_flight_than_workers() {
 }
 
 #[tokio::test]
+async fn destinations_are_met_while_sources_list_their_tags() {
+    let (source, destination) = two_registries().await;
+    source.put("team/app", "v1", &small(1));
+    let gate = Gate::closed();
+    source.on(Kind::TagList, gate.clone());
+    let migration =
+        Migration::new().rule(format!("{}/team/app", source.host()), format!("{}/moved/app", destination.host()));
+    let mut running = migration.start().await;
+    running.until(&destination, Kind::Ping, 1).await;
+    gate.open();
+    running.finish().await.assert_success(1);
+    assert_eq!(destination.count(Kind::Ping), 1);
+}
+
+#[tokio::test]
 async fn the_next_blob_is_read_while_the_destination_stores_the_last() {
     let (source, destination) = two_registries().await;
     for seed in 0..2 {
