@@ -140,7 +140,7 @@ pub fn load_recorded(
     report: &Path,
     files: &Files,
     environment: Environment,
-) -> Result<(Configuration, HashMap<Reference, Digest>), ConfigError> {
+) -> Result<(Configuration, HashMap<Reference, Option<Digest>>), ConfigError> {
     let auth = match files {
         Files::Separate { auth, auth_required, .. } => read_auth(auth, *auth_required, environment)?,
         Files::Combined(path) => read_combined(path, environment)?.0,

@@ -33,7 +33,6 @@ use super::{Limits, Policy};
 use crate::digest::Digest;
 use crate::event::{Category, Event, Facts, Failure, Listener, Prospect};
 use crate::plan::Task;
-use crate::reference::Identifier;
 use crate::registry::{Clients, RepositoryClient};
 use crate::shared::lock;
 use crate::survey::{Repositories, begin};
@@ -211,8 +210,7 @@ impl Look {
             }
         };
         if by_digest && !conversion.is_none() {
-            let place = Identifier::from(wanted.root.clone());
-            there = self.ground.digest(&place).await.map_err(|error| error.to_failure())?;
+            there = self.ground.digest(&self.task.place(&wanted.root)).await.map_err(|error| error.to_failure())?;
         }
         self.ledger.before(there.as_ref());
         self.ledger.source(&wanted.source);

@@ -25,7 +25,6 @@ use super::ledger::Ledger;
 use crate::digest::Digest;
 use crate::event::{Category, Event, Failure, Success};
 use crate::plan::Task;
-use crate::reference::Identifier;
 use crate::registry::{Descriptor, Error, Manifest, RepositoryClient};
 
 /// Indexes within indexes, at most: real ones have two levels.
@@ -128,7 +127,7 @@ impl Image {
         let Tree { root, parts, changes } = &tree;
         self.ledger.root(root);
         if !conversion.is_none() {
-            let place = self.place_of(root);
+            let place = self.task.place(&root.digest);
             if is_placed_later {
                 let asked = self.or_say_why(|| self.destination.client.digest(&place)).await;
                 there = asked.map_err(|error| error.to_failure())?;
@@ -148,14 +147,6 @@ impl Image {
             self.engine.tell(Event::ManifestConverted { source: self.task.source.clone(), change: change.clone() });
         }
         Ok(Brought { success: Success::Copied, tree: Some(tree) })
-    }
-
-    /// Where the root goes: an image without a tag has its digest for a name, whichever that has become.
-    fn place_of(&self, root: &Manifest) -> Identifier {
-        match &self.task.destination.identifier {
-            Identifier::Digest(_) => Identifier::from(root.digest.clone()),
-            tag => tag.clone(),
-        }
     }
 
     /// The manifest to be copied: by its digest, if that is known.

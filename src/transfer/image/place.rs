@@ -22,7 +22,7 @@ impl Image {
     /// Puts the manifest in its place when all it names is there. Another tag of a manifest that is there already
     /// costs just this one request.
     pub(super) async fn place(&self, manifest: &Manifest) -> Result<(), Failure> {
-        let place = &self.place_of(manifest);
+        let place = &self.task.place(&manifest.digest);
         let (mut tried, mut placed) = (false, false);
         let bytes = loop {
             let settle = async || {
