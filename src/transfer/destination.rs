@@ -72,12 +72,6 @@ impl From<Failure> for Unsettled {
     }
 }
 
-impl From<Unsettled> for Failure {
-    fn from(unsettled: Unsettled) -> Self {
-        unsettled.failure
-    }
-}
-
 /// What is known of the tags.
 enum Tags {
     /// The first one asked for was there, so that more probably are; each has to be asked for.
@@ -255,25 +249,36 @@ impl Destination {
     }
 
     /// Sees to it by `settle` that the manifest with this digest is there, once for all. Answers the bytes of all that it
-    /// names, if it was read.
-    pub async fn settled<F>(&self, digest: &Digest, source: &Repository, settle: F) -> Result<Option<u64>, Unsettled>
+    /// names, if it was read. That it was refused under the tag of one image is no answer for another: who hears so of
+    /// somebody else tries.
+    pub async fn settled<F>(&self, digest: &Digest, source: &Repository, settle: F) -> Result<Option<u64>, Failure>
     where
         F: AsyncFnOnce() -> Result<Option<u64>, Unsettled>,
     {
         let key = (digest.clone(), source.clone());
-        let shared = match self.manifests().entry(key.clone()).or_insert_with(|| Settled::Under(Arc::default())) {
-            Settled::Done(bytes) => return Ok(*bytes),
-            Settled::Under(shared) => shared.clone(),
-        };
-        let result = shared.get(|_| true, settle).await;
-        // Unless it was forgotten meanwhile.
-        if let Ok(bytes) = &result
-            && let Some(settled) = self.manifests().get_mut(&key)
-            && matches!(settled, Settled::Under(current) if Arc::ptr_eq(current, &shared))
-        {
-            *settled = Settled::Done(*bytes);
+        let mut settle = Some(settle);
+        loop {
+            let shared = match self.manifests().entry(key.clone()).or_insert_with(|| Settled::Under(Arc::default())) {
+                Settled::Done(bytes) => return Ok(*bytes),
+                Settled::Under(shared) => shared.clone(),
+            };
+            let attempt = async || match settle.take() {
+                Some(settle) => settle().await,
+                None => Err(Failure::internal("manifest").into()),
+            };
+            let bytes = match shared.get(|_| true, attempt).await {
+                Ok(bytes) => bytes,
+                Err(Unsettled { of_tag: true, .. }) if settle.is_some() => continue,
+                Err(Unsettled { failure, .. }) => return Err(failure),
+            };
+            // Unless it was forgotten meanwhile.
+            if let Some(settled) = self.manifests().get_mut(&key)
+                && matches!(settled, Settled::Under(current) if Arc::ptr_eq(current, &shared))
+            {
+                *settled = Settled::Done(bytes);
+            }
+            return Ok(bytes);
         }
-        result
     }
 
     /// The place where the referrers of the manifest with this digest are settled, once for all.

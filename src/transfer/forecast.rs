@@ -274,8 +274,8 @@ impl Look {
         for blob in blobs.iter().chain(companions.coming.iter().flat_map(|companion| &companion.blobs)) {
             let way = self.forecast.claims().claim(blob, source, destination);
             match way {
-                Way::Present => self.ledger.blob(Came::Present, blob.size),
-                Way::Mount => self.ledger.blob(Came::Mounted, blob.size),
+                Way::Present => self.ledger.blob(&blob.digest, blob.size, Came::Present),
+                Way::Mount => self.ledger.blob(&blob.digest, blob.size, Came::Mounted),
                 Way::Unclear => {}
             }
             claimed.push((blob.clone(), way));
@@ -286,7 +286,7 @@ impl Look {
             let asked = stream::iter(unclear).map(|(blob, _)| async move {
                 let is_there =
                     look.ground.has_blob(&blob.digest, blob.size).await.map_err(|error| error.to_failure())?;
-                look.ledger.blob(if is_there { Came::Present } else { Came::Moved }, blob.size);
+                look.ledger.blob(&blob.digest, blob.size, if is_there { Came::Present } else { Came::Moved });
                 Ok(())
             });
             if let Err(failure) = asked.buffer_unordered(CHILDREN).try_collect::<()>().await {

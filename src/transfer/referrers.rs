@@ -78,10 +78,7 @@ impl Image {
         let image =
             Self { task: of_tag(&self.task, tag), ledger: Arc::default(), parts: Arc::default(), ..self.clone() };
         let copied = image.copy_as_it_is().await;
-        // What is its own is among what belongs to its image.
-        let facts = image.ledger.facts();
-        self.ledger.blobs(&facts.blobs);
-        self.ledger.skipped_layers(&facts.layers_skipped);
+        self.ledger.add(&image.ledger);
         if copied? == Success::Copied {
             self.tell_referrer(&Identifier::Tag(tag.clone()), "cosign");
         }
@@ -132,7 +129,7 @@ impl Image {
         if subject_of.as_ref() != Some(subject) {
             tracing::warn!(digest = %referrer.digest, %subject, "it is listed as a referrer, but refers to something else");
         }
-        self.commit(&manifest, &by_digest, 1).await?;
+        self.commit(&manifest, &by_digest, 1).await.map_err(|unsettled| unsettled.failure)?;
         self.tell_skipped(&manifest);
         Ok(manifest)
     }

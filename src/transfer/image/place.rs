@@ -23,21 +23,18 @@ impl Image {
     /// costs just this one request.
     pub(super) async fn place(&self, manifest: &Manifest) -> Result<(), Failure> {
         let place = &self.task.place(&manifest.digest);
-        let (mut tried, mut placed) = (false, false);
-        let bytes = loop {
-            let settle = async || {
-                tried = true;
-                if self.is_there(&Identifier::from(manifest.digest.clone())).await? {
-                    return Ok(None);
-                }
-                placed = true;
-                self.commit(manifest, place, 0).await
-            };
-            match self.destination.settled(&manifest.digest, self.source.repository(), settle).await {
-                Err(Unsettled { of_tag: true, .. }) if !tried => {}
-                settled => break settled?,
+        let mut placed = false;
+        let settle = async || {
+            // Who has no tag is here because its digest is not there.
+            if let Identifier::Tag(_) = place
+                && self.is_there(&manifest.digest.clone().into()).await?
+            {
+                return Ok(None);
             }
+            placed = true;
+            self.commit(manifest, place, 0).await
         };
+        let bytes = self.destination.settled(&manifest.digest, self.source.repository(), settle).await?;
         self.ledger.size(bytes);
         if !placed {
             self.check_clobber(&manifest.digest).await?;
@@ -46,7 +43,7 @@ impl Image {
                 // The manifest is there, but not all that it names any more.
                 Err(error) if parts_are_missing(&error) => {
                     self.forget_parts(manifest);
-                    self.commit(manifest, place, 0).await?;
+                    self.commit(manifest, place, 0).await.map_err(|unsettled| unsettled.failure)?;
                 }
                 Err(error) => return Err(self.refused(&error, manifest, 0)),
             }
@@ -74,7 +71,7 @@ impl Image {
             }
             self.commit(&manifest, &by_digest, depth).await
         };
-        Ok(self.destination.settled(&child.digest, self.source.repository(), settle).await?)
+        self.destination.settled(&child.digest, self.source.repository(), settle).await
     }
 
     /// A manifest below the root.
@@ -91,7 +88,7 @@ impl Image {
     /// Whether a manifest is at the destination from an earlier run, with all that it names: registries take no
     /// manifest whose parts they lack. Where nothing was before, it is not asked.
     async fn is_there(&self, by_digest: &Identifier) -> Result<bool, Failure> {
-        if self.destination.has_no_tags() || self.engine.policy.force {
+        if self.destination.seems_empty() || self.engine.policy.force {
             return Ok(false);
         }
         let there = self.destination.client.digest(by_digest).await.map_err(|error| error.to_failure())?;
@@ -216,20 +213,20 @@ impl Image {
         for blob in blobs.iter().filter(|blob| !blob.is_foreign && seen.insert(&blob.digest)) {
             bytes = bytes.saturating_add(blob.size);
             match self.engine.board.want(&blob.digest, blob.size, self.source.repository(), repository, &self.job) {
-                Wanted::Here => self.ledger.blob(Came::Present, blob.size),
+                Wanted::Here => self.ledger.blob(&blob.digest, blob.size, Came::Present),
                 Wanted::Failed(failure) => return Err(failure),
                 Wanted::Await { answer, is_first } => {
                     if is_first {
                         self.engine.tell(Event::BlobWanted { bytes: blob.size });
                     }
-                    awaited.push((answer, blob.size));
+                    awaited.push((answer, blob));
                 }
             }
         }
         self.engine.dispatch();
-        for (answer, size) in awaited {
+        for (answer, blob) in awaited {
             let came = answer.await.unwrap_or_else(|_| Err(Failure::internal("blob")))?;
-            self.ledger.blob(came, size);
+            self.ledger.blob(&blob.digest, blob.size, came);
         }
         Ok(bytes)
     }
