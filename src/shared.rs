@@ -4,7 +4,10 @@
 //! `tokio::sync::OnceCell` has each of the waiters try in turn: with an unreachable host and a time limit of a minute,
 //! a hundred of them take hours to learn the same thing.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// What `mutex` holds. A panic elsewhere must not fail all that comes later: what is behind a lock here is whole at every
@@ -64,6 +67,38 @@ impl<T: Clone, E: Clone> Shared<T, E> {
 impl<T, E> Default for Shared<T, E> {
     fn default() -> Self {
         Self { value: Mutex::default(), making: tokio::sync::Mutex::new(None) }
+    }
+}
+
+/// A value for each key, made once for all who want it.
+#[derive(Debug)]
+pub struct Keyed<K, T, E>(Mutex<HashMap<K, Arc<Shared<T, E>>>>);
+
+impl<K: Eq + Hash, T: Clone, E: Clone> Keyed<K, T, E> {
+    /// The value of `key`, made by `make` if there is none.
+    pub async fn get<F>(&self, key: K, make: F) -> Result<T, E>
+    where
+        F: AsyncFnOnce() -> Result<T, E>,
+    {
+        let value = lock(&self.0).entry(key).or_default().clone();
+        value.get(|_| true, make).await
+    }
+
+    /// Makes room for the value of `key`, which will be wanted. Answers whether there was none.
+    pub fn announce(&self, key: K) -> bool {
+        match lock(&self.0).entry(key) {
+            Entry::Vacant(room) => {
+                room.insert(Arc::default());
+                true
+            }
+            Entry::Occupied(_) => false,
+        }
+    }
+}
+
+impl<K, T, E> Default for Keyed<K, T, E> {
+    fn default() -> Self {
+        Self(Mutex::default())
     }
 }
 

@@ -129,7 +129,7 @@ impl Image {
         if !conversion.is_none() {
             let place = self.task.place(&root.digest);
             if is_placed_later {
-                let asked = self.or_say_why(|| self.destination.client.digest(&place)).await;
+                let asked = self.or_say_why(|| self.destination.digest(&place)).await;
                 there = asked.map_err(|error| error.to_failure())?;
                 self.ledger.before(there.as_ref());
                 if there.is_none() {

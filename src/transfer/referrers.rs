@@ -3,7 +3,7 @@
 //! Found in three ways: by the registry's own list, by the index under a tag made of the subject's digest, and by the tags
 //! that cosign makes of it. Each subject once in a round for a destination repository, whoever names it.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use super::image::{Image, MAX_DEPTH};
@@ -13,7 +13,7 @@ use crate::event::{Category, Change, Event, Failure, Success};
 use crate::plan::Task;
 use crate::reference::{Identifier, Reference, Repository, Tag};
 use crate::registry::{Content, Error, Manifest, Referrer, RepositoryClient, referrers_tag};
-use crate::shared::Shared;
+use crate::shared::Keyed;
 
 /// What cosign adds to the tag of a subject.
 const COSIGN: [&str; 3] = ["sig", "att", "sbom"];
@@ -30,7 +30,7 @@ impl Image {
             tracing::warn!(source = %self.task.source, "referrers of referrers, more than {MAX_DEPTH} deep, are left");
         }
         // A signature of what was is none of what it has become. Told when the image is done, so that it is told once.
-        for (subject, referrers) in left_behind(&self.source, changes, &tags).await? {
+        for (subject, referrers) in self.engine.digest_tags.left_behind(&self.source, changes, &tags).await? {
             self.engine.tell(Event::ReferrersLeft { source: self.task.source.clone(), subject, referrers });
         }
         Ok(())
@@ -70,7 +70,7 @@ impl Image {
             self.bring_listed(subject, &referrers).await?;
             Ok(referrers.into_iter().map(|referrer| referrer.digest).collect())
         };
-        self.destination.referrers_of(subject, self.source.repository()).get(|_| true, bring).await
+        self.destination.referrers.get((subject.clone(), self.source.repository().clone()), bring).await
     }
 
     /// Brings a tag of the same repository, as it is.
@@ -203,21 +203,6 @@ pub(super) async fn find(source: &RepositoryClient, subject: &Digest, tags: &Has
     Ok(Found { referrers: referrers.collect(), tags: cosign.filter(|tag| tags.contains(tag)).collect() })
 }
 
-/// The manifests that were converted and have referrers, and how many.
-pub(super) async fn left_behind(
-    source: &RepositoryClient,
-    changes: &[Change],
-    tags: &HashSet<Tag>,
-) -> Result<Vec<(Digest, usize)>, Failure> {
-    let mut left = Vec::new();
-    for change in changes {
-        let Found { referrers, tags } = find(source, &change.from, tags).await.map_err(|error| error.to_failure())?;
-        left.push((change.from.clone(), referrers.len() + tags.len()));
-    }
-    left.retain(|(_, referrers)| *referrers > 0);
-    Ok(left)
-}
-
 /// A tag beside that of the image, on its way between the same repositories.
 pub(super) fn of_tag(Task { source, destination }: &Task, tag: &Tag) -> Task {
     Task { source: source.repository.tagged(tag.clone()), destination: destination.repository.tagged(tag.clone()) }
@@ -258,12 +243,12 @@ pub(super) fn may_list(
 #[derive(Default)]
 pub(super) struct DigestTags {
     /// Those that sources have.
-    listed: Mutex<HashMap<Repository, Listed>>,
+    listed: Keyed<Repository, Arc<HashSet<Tag>>, Error>,
+    /// How much refers to a manifest of a source that was converted, and so is left.
+    left: Keyed<(Repository, Digest), usize, Error>,
     /// Those that the rules want at destinations.
     planned: Mutex<HashSet<Reference>>,
 }
-
-type Listed = Arc<Shared<Arc<HashSet<Tag>>, Error>>;
 
 impl DigestTags {
     /// Notes what a round brings by itself.
@@ -281,15 +266,32 @@ impl DigestTags {
 
     /// Listed once in a run, which is less than asking for each.
     pub async fn of(&self, source: &RepositoryClient) -> Result<Arc<HashSet<Tag>>, Error> {
-        let listed = {
-            let mut all = lock(&self.listed);
-            all.entry(source.repository().clone()).or_default().clone()
-        };
         let list = async || {
             let tags = source.tags().await?;
             Ok(Arc::new(tags.into_iter().filter(|tag| tag.as_str().starts_with("sha")).collect()))
         };
-        listed.get(|_| true, list).await
+        self.listed.get(source.repository().clone(), list).await
+    }
+
+    /// The manifests that were converted and have referrers, and how many. Each is asked for once in a run; `tags` are
+    /// those of the source.
+    pub async fn left_behind(
+        &self,
+        source: &RepositoryClient,
+        changes: &[Change],
+        tags: &HashSet<Tag>,
+    ) -> Result<Vec<(Digest, usize)>, Failure> {
+        let mut left = Vec::new();
+        for subject in changes.iter().map(|change| &change.from) {
+            let count = async || {
+                let Found { referrers, tags } = find(source, subject, tags).await?;
+                Ok(referrers.len() + tags.len())
+            };
+            let counted = self.left.get((source.repository().clone(), subject.clone()), count).await;
+            left.push((subject.clone(), counted.map_err(|error| error.to_failure())?));
+        }
+        left.retain(|(_, referrers)| *referrers > 0);
+        Ok(left)
     }
 }
 

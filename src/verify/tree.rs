@@ -1,7 +1,6 @@
 //! All that a tag names, looked at in one destination repository: each manifest and each blob once.
 
-use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
@@ -13,7 +12,7 @@ use crate::digest::Digest;
 use crate::event::{Defect, Event, Listener, Part, Wrong};
 use crate::reference::Identifier;
 use crate::registry::{Content, Descriptor, Error, ErrorKind, Manifest, RepositoryClient, Stored, patiently};
-use crate::shared::{Shared, lock};
+use crate::shared::{Keyed, lock};
 use crate::transfer::{Shown, read_through};
 
 /// Indexes within indexes, at most: real ones have two levels.
@@ -35,8 +34,6 @@ impl Readers {
     }
 }
 
-type Looks<K, T> = Mutex<HashMap<K, Arc<Shared<T, Error>>>>;
-
 /// What a look at a manifest showed.
 #[derive(Clone)]
 enum Seen {
@@ -54,13 +51,13 @@ pub(super) struct Tree {
     /// Given where the content of blobs is to be read.
     readers: Option<Arc<Readers>>,
     listener: Arc<dyn Listener>,
-    manifests: Looks<Digest, Seen>,
-    blobs: Looks<(Digest, u64), Option<Wrong>>,
+    manifests: Keyed<Digest, Seen, Error>,
+    blobs: Keyed<(Digest, u64), Option<Wrong>, Error>,
 }
 
 impl Tree {
     pub fn new(client: RepositoryClient, readers: Option<Arc<Readers>>, listener: Arc<dyn Listener>) -> Self {
-        Self { client, readers, listener, manifests: Mutex::default(), blobs: Mutex::default() }
+        Self { client, readers, listener, manifests: Keyed::default(), blobs: Keyed::default() }
     }
 
     /// What is wrong with the manifest of this digest and all that it names. Boxed, because children may be indexes and
@@ -72,8 +69,7 @@ impl Tree {
         depth: usize,
     ) -> BoxFuture<'static, Result<Arc<[Defect]>, Error>> {
         Box::pin(async move {
-            let look = entry(&self.manifests, digest.clone());
-            let wrong = match look.get(|_| true, async || self.look(&digest, depth).await).await? {
+            let wrong = match self.manifests.get(digest.clone(), async || self.look(&digest, depth).await).await? {
                 Seen::Wrong(wrong) => wrong,
                 Seen::Right { bytes, .. } if size.is_some_and(|size| size != bytes) => Wrong::Size(bytes),
                 Seen::Right { below, .. } => return Ok(below),
@@ -119,10 +115,8 @@ impl Tree {
 
     /// Tells of the blobs that will be looked at and were not known of before.
     fn announce(&self, blobs: &[Descriptor]) {
-        let mut known = lock(&self.blobs);
         for Descriptor { digest, size, .. } in blobs {
-            if let Entry::Vacant(new) = known.entry((digest.clone(), *size)) {
-                new.insert(Arc::default());
+            if self.blobs.announce((digest.clone(), *size)) {
                 self.listener.hear(&Event::BlobWanted { bytes: *size });
             }
         }
@@ -130,19 +124,15 @@ impl Tree {
 
     /// What is wrong with a blob.
     async fn blob(&self, Descriptor { digest, size, .. }: Descriptor) -> Result<Option<Defect>, Error> {
-        let look = entry(&self.blobs, (digest.clone(), size));
-        let wrong = look.get(
-            |_| true,
-            async || {
-                let wrong = match &self.readers {
-                    Some(readers) => self.read(readers, &digest, size).await?,
-                    None => self.measure(&digest, size).await?,
-                };
-                let (repository, digest) = (self.client.repository().clone(), digest.clone());
-                self.listener.hear(&Event::BlobVerified { repository, digest, bytes: size });
-                Ok(wrong)
-            },
-        );
+        let wrong = self.blobs.get((digest.clone(), size), async || {
+            let wrong = match &self.readers {
+                Some(readers) => self.read(readers, &digest, size).await?,
+                None => self.measure(&digest, size).await?,
+            };
+            let (repository, digest) = (self.client.repository().clone(), digest.clone());
+            self.listener.hear(&Event::BlobVerified { repository, digest, bytes: size });
+            Ok(wrong)
+        });
         Ok(wrong.await?.map(|wrong| Defect { part: Part::Blob, digest, size: Some(size), wrong }))
     }
 
@@ -193,8 +183,4 @@ fn distinct(mut descriptors: Vec<Descriptor>) -> Vec<Descriptor> {
     let mut seen = HashSet::new();
     descriptors.retain(|descriptor| seen.insert((descriptor.digest.clone(), descriptor.size)));
     descriptors
-}
-
-fn entry<K: std::hash::Hash + Eq, T: Clone>(looks: &Looks<K, T>, key: K) -> Arc<Shared<T, Error>> {
-    lock(looks).entry(key).or_default().clone()
 }

@@ -1,12 +1,12 @@
 //! What the manifests of the sources name, each read once in a run. Only what a plan needs of it is kept.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
 use crate::digest::Digest;
 use crate::reference::Repository;
 use crate::registry::{Content, Descriptor, Error, Manifest, RepositoryClient};
-use crate::shared::{Shared, lock};
+use crate::shared::{Keyed, lock};
 use crate::transfer::expected::ExpectedImage;
 
 /// A blob, once for all manifests that name it.
@@ -32,12 +32,10 @@ pub(super) struct Child {
     pub is_index: bool,
 }
 
-type Known = Arc<Shared<Arc<Node>, Error>>;
-
 /// The manifests that were read, by where they come from, since what one source lacks another may have.
 #[derive(Default)]
 pub(super) struct Nodes {
-    known: Mutex<HashMap<(Repository, Digest), Known>>,
+    known: Keyed<(Repository, Digest), Arc<Node>, Error>,
     blobs: Mutex<HashSet<Arc<Blob>>>,
 }
 
@@ -49,8 +47,7 @@ impl Nodes {
         digest: &Digest,
     ) -> Result<Arc<Node>, Error> {
         let key = (source.repository().clone(), digest.clone());
-        let known = lock(&self.known).entry(key).or_default().clone();
-        known.get(|_| true, async || Ok(Arc::new(self.read(image.manifest(source, digest).await?)))).await
+        self.known.get(key, async || Ok(Arc::new(self.read(image.manifest(source, digest).await?)))).await
     }
 
     fn read(&self, manifest: Manifest) -> Node {

@@ -30,10 +30,9 @@ impl Image {
         let converts = !self.conversion.is_none();
         let there = async {
             match &destination.identifier {
-                Identifier::Tag(tag) => self.destination.digest(tag).await,
                 // Which digest it is will be known when it is converted.
                 Identifier::Digest(_) if converts => Ok(None),
-                by_digest => self.destination.client.digest(by_digest).await,
+                place => self.destination.digest(place).await,
             }
         };
         if let Some(digest) = source.identifier.digest() {
