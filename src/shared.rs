@@ -1,5 +1,5 @@
 //! What tasks share: locks that no panic of another task closes; and a value that is made once for all who wait for it,
-//! with one failure for all who waited where making it fails.
+//! with one failure for all who waited where making it fails; alone, or one for each key.
 //!
 //! `tokio::sync::OnceCell` has each of the waiters try in turn: with an unreachable host and a time limit of a minute,
 //! a hundred of them take hours to learn the same thing.
@@ -146,6 +146,16 @@ mod tests {
         let shared = Arc::default();
         assert_eq!(ten(&shared, Err("down".into())).await, (vec![Err("down".into()); 10], 1));
         assert_eq!(ten(&shared, Ok(1)).await, (vec![Ok(1); 10], 1));
+    }
+
+    #[tokio::test]
+    async fn each_key_has_a_value_of_its_own() {
+        let keyed = Keyed::<_, _, String>::default();
+        assert!(keyed.announce("a") && !keyed.announce("a"));
+        for (key, made, value) in [("a", 1, 1), ("a", 2, 1), ("b", 3, 3)] {
+            assert_eq!(keyed.get(key, async || Ok(made)).await, Ok(value));
+        }
+        assert!(!keyed.announce("b"), "it was made");
     }
 
     #[tokio::test]
