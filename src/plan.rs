@@ -298,18 +298,11 @@ fn unknown(earlier: &Rule, failure: &Failure) -> Failure {
 }
 
 fn clash(clashes: &[String]) -> Failure {
-    Failure {
-        category: Category::Config,
-        registry: None,
-        reason: format!(
-            "another rule brings a different image to {}; give one of them another destination",
-            clashes.join(", ")
-        )
-        .into(),
-        transient: false,
-        is_final: true,
-        remedy: None,
-    }
+    let reason = format!(
+        "another rule brings a different image to {}; give one of them another destination",
+        clashes.join(", ")
+    );
+    Failure::for_good(Category::Config, None, reason)
 }
 
 #[cfg(test)]

@@ -159,12 +159,6 @@ async fn named(destination: &RepositoryClient, place: &Identifier) -> Result<Opt
 
 /// There is nothing to compare this image with.
 fn unrecorded(task: &Task) -> Failure {
-    Failure {
-        category: Category::Config,
-        registry: Some(task.destination.repository.registry().clone()),
-        reason: "the report has no digest to compare it with, since it was not migrated in that run".into(),
-        transient: false,
-        is_final: true,
-        remedy: None,
-    }
+    let reason = "the report has no digest to compare it with, since it was not migrated in that run";
+    Failure::for_good(Category::Config, Some(task.destination.repository.registry()), reason)
 }

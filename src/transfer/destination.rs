@@ -10,7 +10,7 @@ use tokio::sync::{OnceCell, OwnedMutexGuard};
 use crate::digest::Digest;
 use crate::event::Failure;
 use crate::reference::{Identifier, Registry, Repository, Tag};
-use crate::registry::{Content, Error, Manifest, RepositoryClient, Upload};
+use crate::registry::{Error, Manifest, RepositoryClient, Upload};
 use crate::shared::{Keyed, Shared, lock};
 
 /// As many HEADs are worth a page of a tag list.
@@ -272,14 +272,9 @@ impl Destination {
     /// Notes which layers a manifest names that are left where they are, after those below it. Answers them.
     pub fn skip_layers(&self, manifest: &Manifest) -> Vec<Digest> {
         let mut all = lock(&self.skipped);
-        let mut skipped: Vec<Digest> = match &manifest.content {
-            Content::Blobs(blobs) => {
-                blobs.iter().filter(|blob| blob.is_foreign).map(|blob| blob.digest.clone()).collect()
-            }
-            Content::Index { manifests, .. } => {
-                manifests.iter().filter_map(|child| all.get(&child.digest)).flatten().cloned().collect()
-            }
-        };
+        let own = manifest.content.blobs().iter().filter(|blob| blob.is_foreign).map(|blob| &blob.digest);
+        let below = manifest.content.children().iter().filter_map(|child| all.get(&child.digest)).flatten();
+        let mut skipped: Vec<Digest> = own.chain(below).cloned().collect();
         skipped.sort_unstable();
         skipped.dedup();
         if !skipped.is_empty() {

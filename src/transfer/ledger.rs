@@ -8,7 +8,7 @@ use super::board::Came;
 use crate::digest::Digest;
 use crate::event::{BlobCounts, Facts};
 use crate::platform::Platform;
-use crate::registry::{Content, Manifest};
+use crate::registry::Manifest;
 use crate::shared::lock;
 
 /// The facts of one image in one round, gathered while its parts are in work side by side.
@@ -58,6 +58,11 @@ impl Ledger {
         self.lock().source_digest = Some(digest.clone());
     }
 
+    /// What the source names, if that is known.
+    pub fn source_digest(&self) -> Option<Digest> {
+        self.lock().source_digest.clone()
+    }
+
     /// What the destination named when it was asked. That was before, unless the image was put there since.
     pub fn before(&self, digest: Option<&Digest>) {
         if !self.is_written() {
@@ -74,9 +79,7 @@ impl Ledger {
     pub fn root(&self, manifest: &Manifest) {
         let mut facts = self.lock();
         facts.media_type = Some(manifest.media_type.clone());
-        if let Content::Index { manifests, .. } = &manifest.content {
-            facts.platforms = manifests.iter().filter_map(|child| child.platform.clone()).collect();
-        }
+        facts.platforms = manifest.content.children().iter().filter_map(|child| child.platform.clone()).collect();
     }
 
     /// The image is for this platform alone, which is not wanted.

@@ -12,7 +12,7 @@ use crate::digest::Digest;
 use crate::event::{Category, Change, Event, Failure, Success};
 use crate::plan::Task;
 use crate::reference::{Identifier, Reference, Repository, Tag};
-use crate::registry::{Content, Error, Manifest, Referrer, RepositoryClient, referrers_tag};
+use crate::registry::{Error, Manifest, Referrer, RepositoryClient, referrers_tag};
 use crate::shared::Keyed;
 
 /// What cosign adds to the tag of a subject.
@@ -42,8 +42,7 @@ impl Image {
         let mut seen = HashSet::from([root.digest.clone()]);
         let mut open = vec![(root.clone(), 0)];
         while let Some((manifest, depth)) = open.pop() {
-            let Content::Index { manifests, .. } = &manifest.content else { continue };
-            for child in manifests {
+            for child in manifest.content.children() {
                 if !seen.insert(child.digest.clone()) {
                     continue;
                 }
@@ -229,14 +228,7 @@ pub(super) fn may_list(
         }
         _ => return Ok(()),
     };
-    Err(Failure {
-        category: Category::Refused,
-        registry: Some(task.destination.repository.registry().clone()),
-        reason: reason.into(),
-        transient: false,
-        is_final: true,
-        remedy: None,
-    })
+    Err(Failure::for_good(Category::Refused, Some(task.destination.repository.registry()), reason))
 }
 
 /// Tags that are made of digests: those of signatures and of lists of referrers.

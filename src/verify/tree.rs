@@ -13,10 +13,8 @@ use crate::event::{Defect, Event, Listener, Part, Wrong};
 use crate::reference::Identifier;
 use crate::registry::{Content, Descriptor, Error, ErrorKind, Manifest, RepositoryClient, Stored, patiently};
 use crate::shared::{Keyed, lock};
-use crate::transfer::{Shown, read_through};
+use crate::transfer::{MAX_DEPTH, Shown, read_through, too_deep};
 
-/// Indexes within indexes, at most: real ones have two levels.
-const MAX_DEPTH: usize = 8;
 /// Parts of one manifest that are looked at at once.
 const PARTS: usize = 16;
 
@@ -81,10 +79,10 @@ impl Tree {
     async fn look(self: &Arc<Self>, digest: &Digest, depth: usize) -> Result<Seen, Error> {
         let wrong = match self.client.manifest(&Identifier::from(digest.clone())).await {
             Ok(Manifest { content: Content::Index { .. }, .. }) if depth == MAX_DEPTH => {
-                Wrong::Unreadable(format!("indexes are nested more than {MAX_DEPTH} deep").into())
+                Wrong::Unreadable(too_deep().into())
             }
             Ok(manifest) => {
-                let below = self.look_below(manifest.content, depth).await?.into();
+                let below = self.look_below(&manifest.content, depth).await?.into();
                 return Ok(Seen::Right { bytes: manifest.bytes.len() as u64, below });
             }
             Err(error) if error.is_not_found() => Wrong::Missing,
@@ -97,15 +95,11 @@ impl Tree {
         Ok(Seen::Wrong(wrong))
     }
 
-    async fn look_below(self: &Arc<Self>, content: Content, depth: usize) -> Result<Vec<Defect>, Error> {
-        let (children, blobs) = match content {
-            Content::Blobs(blobs) => (Vec::new(), blobs),
-            Content::Index { manifests, blobs } => (manifests, blobs),
-        };
-        let children = distinct(children).into_iter();
+    async fn look_below(self: &Arc<Self>, content: &Content, depth: usize) -> Result<Vec<Defect>, Error> {
+        let children = distinct(content.children()).into_iter();
         let children = children.map(|child| self.clone().defects(child.digest, Some(child.size), depth + 1));
         let below: Vec<_> = stream::iter(children).buffered(PARTS).try_collect().await?;
-        let mut blobs = distinct(blobs);
+        let mut blobs = distinct(content.blobs());
         blobs.retain(|blob| !blob.is_foreign);
         self.announce(&blobs);
         let blobs = blobs.into_iter().map(|blob| self.blob(blob));
@@ -179,8 +173,7 @@ fn wrong(error: Error) -> Result<Wrong, Error> {
     }
 }
 
-fn distinct(mut descriptors: Vec<Descriptor>) -> Vec<Descriptor> {
+fn distinct(descriptors: &[Descriptor]) -> Vec<Descriptor> {
     let mut seen = HashSet::new();
-    descriptors.retain(|descriptor| seen.insert((descriptor.digest.clone(), descriptor.size)));
-    descriptors
+    descriptors.iter().filter(|descriptor| seen.insert((&descriptor.digest, descriptor.size))).cloned().collect()
 }

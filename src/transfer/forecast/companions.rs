@@ -10,7 +10,7 @@ use crate::event::Failure;
 use crate::reference::{Identifier, Tag};
 use crate::registry::{Referrer, referrers_tag};
 use crate::transfer::expected::{ExpectedImage, named};
-use crate::transfer::image::{MAX_DEPTH, clobbered};
+use crate::transfer::image::MAX_DEPTH;
 use crate::transfer::referrers::{Circles, find, may_list, of_tag};
 
 /// Something that refers to an image, or to a manifest of it, and is not at the destination.
@@ -112,13 +112,8 @@ impl Look {
         let there = self.ground.digest(&identifier);
         let (root, there) =
             tokio::try_join!(named(&self.source, &identifier), there).map_err(|error| error.to_failure())?;
-        let policy = &self.forecast.policy;
-        match there {
-            Some(there) if there == root && !policy.force => return Ok(None),
-            Some(there) if there != root && policy.no_clobber => {
-                return Err(clobbered(&task, Some(&root), &there, &root));
-            }
-            _ => {}
+        if self.forecast.policy.is_done(&task, Some(&root), there.as_ref(), &root)? {
+            return Ok(None);
         }
         let look = Self { task, ..self.clone() };
         let blobs = look.lacking(&ExpectedImage::unchanged(root.clone()), root, None, 0).await?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
-use super::{CHILDREN, Image, MAX_DEPTH};
+use super::{CHILDREN, Image, MAX_DEPTH, corrupt, of_another_size, too_deep};
 use crate::event::{Event, Failure};
 use crate::reference::Identifier;
 use crate::registry::{Content, Descriptor, Error, Format, Manifest};
@@ -60,14 +60,9 @@ impl Image {
                 return Ok(None);
             }
             let manifest = self.manifest_of(child).await?;
-            if manifest.bytes.len() as u64 != child.size {
-                let reason = format!(
-                    "manifest {} has {} bytes, but the index that names it says {}",
-                    child.digest,
-                    manifest.bytes.len(),
-                    child.size
-                );
-                return Err(self.corrupt(reason).into());
+            let bytes = manifest.bytes.len() as u64;
+            if bytes != child.size {
+                return Err(of_another_size(&self.task, &child.digest, bytes, child.size).into());
             }
             self.commit(&manifest, &by_digest, depth).await
         };
@@ -138,9 +133,9 @@ impl Image {
 
     /// Notes that the manifest is there, so that its blobs can be mounted even where that needs one.
     fn note_sealed(&self, manifest: &Manifest) {
-        let (Content::Blobs(blobs) | Content::Index { blobs, .. }) = &manifest.content;
+        let blobs = manifest.content.blobs().iter();
         let repository = self.destination.client.repository();
-        self.engine.board.sealed(repository, blobs.iter().map(|blob| (&blob.digest, blob.size)));
+        self.engine.board.sealed(repository, blobs.map(|blob| (&blob.digest, blob.size)));
     }
 
     /// Names the layers of the image that were left where they are.
@@ -153,27 +148,18 @@ impl Image {
     }
 
     fn forget_parts(&self, manifest: &Manifest) {
-        let (blobs, children) = match &manifest.content {
-            Content::Blobs(blobs) => (blobs, [].as_slice()),
-            Content::Index { manifests, blobs } => (blobs, manifests.as_slice()),
-        };
         let repository = self.destination.client.repository();
-        self.engine.board.forget(repository, blobs.iter().map(|blob| &blob.digest));
-        self.destination.forget(children.iter().map(|child| &child.digest));
+        self.engine.board.forget(repository, manifest.content.blobs().iter().map(|blob| &blob.digest));
+        self.destination.forget(manifest.content.children().iter().map(|child| &child.digest));
     }
 
     async fn bring_parts(&self, manifest: &Manifest, depth: usize) -> Result<Option<u64>, Failure> {
-        match &manifest.content {
-            Content::Blobs(blobs) => self.bring_blobs(blobs).await.map(Some),
-            Content::Index { manifests, blobs } => {
-                if depth == MAX_DEPTH {
-                    return Err(self.corrupt(format!("indexes are nested more than {MAX_DEPTH} deep")));
-                }
-                let children = self.bring_children(manifests, depth + 1).await?;
-                let blobs = self.bring_blobs(blobs).await?;
-                Ok(children.map(|children| children.saturating_add(blobs)))
-            }
+        if depth == MAX_DEPTH && matches!(manifest.content, Content::Index { .. }) {
+            return Err(corrupt(&self.task, too_deep()));
         }
+        let children = self.bring_children(manifest.content.children(), depth + 1).await?;
+        let blobs = self.bring_blobs(manifest.content.blobs()).await?;
+        Ok(children.map(|children| children.saturating_add(blobs)))
     }
 
     async fn bring_children(&self, children: &[Descriptor], depth: usize) -> Result<Option<u64>, Failure> {
