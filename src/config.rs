@@ -110,21 +110,22 @@ fn lines(variables: &[UnsetVariable]) -> String {
     variables.iter().map(UnsetVariable::to_string).collect::<Vec<_>>().join("\n")
 }
 
+/// Where the images come from that are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    Rules,
+    /// The report of an earlier migration: their sources are not asked.
+    Report,
+}
+
 /// Reads and checks the configuration.
 pub fn load(sources: &Sources, environment: Environment) -> Result<Configuration, ConfigError> {
     let (auth, written) = read(sources, environment)?;
-    let exposed = exposed(&auth, &sources.files);
     let (rules, invalid) = check(written, &auth.hosts, sources);
-    let repositories = rules.iter().flat_map(|rule| rule.images.repositories());
-    let (used, unused) = auth.unset.split_by_use(repositories);
-    if !used.is_empty() {
-        return Err(ConfigError::Unset(used));
-    }
-    let unused = unused.iter().map(|variable| format!("{variable}; no rule uses this entry"));
     let remarks = rules.iter().filter_map(Rule::warning).chain(misspelt::warnings(&rules, &auth.hosts));
-    let warnings = exposed.into_iter().chain(unused).chain(remarks).collect();
-    let mut keyring = auth.keyring;
-    keyring.set_store(Box::new(docker::UserStore::new(environment)));
+    let remarks: Vec<String> = remarks.collect();
+    let (keyring, mut warnings) = credentials(auth, &sources.files, &rules, Origin::Rules, environment)?;
+    warnings.extend(remarks);
     Ok(Configuration { keyring, rules, invalid, warnings })
 }
 
@@ -139,26 +140,44 @@ pub fn load_recorded(
     report: &Path,
     files: &Files,
     environment: Environment,
-) -> Result<(Configuration, HashMap<Reference, Digest>), ConfigError> {
+) -> Result<(Configuration, HashMap<Reference, Option<Digest>>), ConfigError> {
     let auth = match files {
         Files::Separate { auth, auth_required, .. } => read_auth(auth, *auth_required, environment)?,
         Files::Combined(path) => read_combined(path, environment)?.0,
     };
-    let exposed = exposed(&auth, files);
     let document = Document::parse(&shown(report), file::read(report, "--against names the report")?)?;
     let Recorded { rules, digests, not_generated, shards } = recorded::read(document.root(), &auth.hosts)?;
-    // The sources are not asked.
-    let destinations = rules.iter().filter_map(|rule| rule.images.repositories().last());
-    let (used, unused) = auth.unset.split_by_use(destinations);
-    if !used.is_empty() {
-        return Err(ConfigError::Unset(used));
-    }
-    let unused = unused.iter().map(|variable| format!("{variable}; no image of the report uses this entry"));
     let part = (!shards.is_empty()).then(|| {
         format!("{} is of shard {} alone: no image of the others is looked at", shown(report), shards.join(", "))
     });
-    let warnings = exposed.into_iter().chain(part).chain(unused).collect();
-    Ok((Configuration { keyring: auth.keyring, rules, invalid: not_generated, warnings }, digests))
+    let (keyring, mut warnings) = credentials(auth, files, &rules, Origin::Report, environment)?;
+    warnings.extend(part);
+    Ok((Configuration { keyring, rules, invalid: not_generated, warnings }, digests))
+}
+
+/// The credentials, if they have all that these rules need of them, and what is to be said of them.
+fn credentials(
+    auth: Auth,
+    files: &Files,
+    rules: &[Rule],
+    origin: Origin,
+    environment: Environment,
+) -> Result<(Keyring, Vec<String>), ConfigError> {
+    let exposed = exposed(&auth, files);
+    let sources = rules.iter().filter(|_| origin == Origin::Rules).filter_map(|rule| rule.images.source());
+    let destinations = rules.iter().filter_map(|rule| rule.images.destination());
+    let (used, unused) = auth.unset.split_by_use(sources.chain(destinations));
+    if !used.is_empty() {
+        return Err(ConfigError::Unset(used));
+    }
+    let nobody = match origin {
+        Origin::Rules => "no rule",
+        Origin::Report => "no image of the report",
+    };
+    let unused = unused.iter().map(|variable| format!("{variable}; {nobody} uses this entry"));
+    let mut keyring = auth.keyring;
+    keyring.set_store(Box::new(docker::UserStore::new(environment)));
+    Ok((keyring, exposed.into_iter().chain(unused).collect()))
 }
 
 /// Reads and checks the rules alone, for who talks to no registry: of the credentials only the hosts matter.

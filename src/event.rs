@@ -66,28 +66,22 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// Something that no waiting and no other try will mend.
+    pub fn for_good(category: Category, registry: Option<&Registry>, reason: impl Into<Arc<str>>) -> Self {
+        let (registry, reason) = (registry.cloned(), reason.into());
+        Self { category, registry, reason, transient: false, is_final: true, remedy: None }
+    }
+
     /// The run was interrupted before this was done.
     pub fn cancelled() -> Self {
-        Self {
-            category: Category::Cancelled,
-            registry: None,
-            reason: "interrupted before it was done; run the same command again to finish it".into(),
-            transient: false,
-            is_final: true,
-            remedy: None,
-        }
+        let reason = "interrupted before it was done; run the same command again to finish it";
+        Self::for_good(Category::Cancelled, None, reason)
     }
 
     /// A defect of this program: what it was about, and what it said.
     pub fn internal(about: &str) -> Self {
-        Self {
-            category: Category::Refused,
-            registry: None,
-            reason: format!("internal error ({about}); please report it with the log").into(),
-            transient: false,
-            is_final: false,
-            remedy: None,
-        }
+        let reason = format!("internal error ({about}); please report it with the log");
+        Self { is_final: false, ..Self::for_good(Category::Refused, None, reason) }
     }
 }
 

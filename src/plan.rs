@@ -11,6 +11,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Images, Pair, Rule};
+use crate::digest::Digest;
 use crate::event::{Category, Event, Failure, Listener};
 use crate::reference::{Identifier, Reference, Registry, Repository};
 use crate::registry::Clients;
@@ -23,6 +24,17 @@ pub use self::shard::{InvalidShard, Shard};
 pub struct Task {
     pub source: Reference,
     pub destination: Reference,
+}
+
+impl Task {
+    /// What the image is called at its destination when it is `root` there: without a tag it has its digest for a name,
+    /// whichever that has become.
+    pub fn place(&self, root: &Digest) -> Identifier {
+        match &self.destination.identifier {
+            Identifier::Digest(_) => root.clone().into(),
+            tag => tag.clone(),
+        }
+    }
 }
 
 /// Turns rules into tasks, each image once and no destination tag twice, over all the rounds of a run.
@@ -296,18 +308,11 @@ fn unknown(earlier: &Rule, failure: &Failure) -> Failure {
 }
 
 fn clash(clashes: &[String]) -> Failure {
-    Failure {
-        category: Category::Config,
-        registry: None,
-        reason: format!(
-            "another rule brings a different image to {}; give one of them another destination",
-            clashes.join(", ")
-        )
-        .into(),
-        transient: false,
-        is_final: true,
-        remedy: None,
-    }
+    let reason = format!(
+        "another rule brings a different image to {}; give one of them another destination",
+        clashes.join(", ")
+    );
+    Failure::for_good(Category::Config, None, reason)
 }
 
 #[cfg(test)]

@@ -1,10 +1,13 @@
 //! What tasks share: locks that no panic of another task closes; and a value that is made once for all who wait for it,
-//! with one failure for all who waited where making it fails.
+//! with one failure for all who waited where making it fails; alone, or one for each key.
 //!
 //! `tokio::sync::OnceCell` has each of the waiters try in turn: with an unreachable host and a time limit of a minute,
 //! a hundred of them take hours to learn the same thing.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// What `mutex` holds. A panic elsewhere must not fail all that comes later: what is behind a lock here is whole at every
@@ -67,6 +70,38 @@ impl<T, E> Default for Shared<T, E> {
     }
 }
 
+/// A value for each key, made once for all who want it.
+#[derive(Debug)]
+pub struct Keyed<K, T, E>(Mutex<HashMap<K, Arc<Shared<T, E>>>>);
+
+impl<K: Eq + Hash, T: Clone, E: Clone> Keyed<K, T, E> {
+    /// The value of `key`, made by `make` if there is none.
+    pub async fn get<F>(&self, key: K, make: F) -> Result<T, E>
+    where
+        F: AsyncFnOnce() -> Result<T, E>,
+    {
+        let value = lock(&self.0).entry(key).or_default().clone();
+        value.get(|_| true, make).await
+    }
+
+    /// Makes room for the value of `key`, which will be wanted. Answers whether there was none.
+    pub fn announce(&self, key: K) -> bool {
+        match lock(&self.0).entry(key) {
+            Entry::Vacant(room) => {
+                room.insert(Arc::default());
+                true
+            }
+            Entry::Occupied(_) => false,
+        }
+    }
+}
+
+impl<K, T, E> Default for Keyed<K, T, E> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -111,6 +146,16 @@ mod tests {
         let shared = Arc::default();
         assert_eq!(ten(&shared, Err("down".into())).await, (vec![Err("down".into()); 10], 1));
         assert_eq!(ten(&shared, Ok(1)).await, (vec![Ok(1); 10], 1));
+    }
+
+    #[tokio::test]
+    async fn each_key_has_a_value_of_its_own() {
+        let keyed = Keyed::<_, _, String>::default();
+        assert!(keyed.announce("a") && !keyed.announce("a"));
+        for (key, made, value) in [("a", 1, 1), ("a", 2, 1), ("b", 3, 3)] {
+            assert_eq!(keyed.get(key, async || Ok(made)).await, Ok(value));
+        }
+        assert!(!keyed.announce("b"), "it was made");
     }
 
     #[tokio::test]

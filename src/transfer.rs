@@ -72,6 +72,7 @@ use crate::event::{Event, Failure, Listener};
 
 pub use expected::{Expected, expected};
 pub use forecast::Forecast;
+pub use image::{MAX_DEPTH, too_deep};
 pub use shown::Shown;
 pub use stream::read_through;
 

@@ -38,11 +38,12 @@ pub enum Depth {
 pub enum Standard {
     /// What the sources name now.
     Sources,
-    /// What was recorded for each destination when it was migrated. The sources are not asked.
-    Recorded(HashMap<Reference, Digest>),
+    /// What was recorded for each destination when it was migrated; `None` where nothing was wanted. The sources are not
+    /// asked.
+    Recorded(HashMap<Reference, Option<Digest>>),
 }
 
-/// Compares. What it has learnt in one round it does not ask again in the next, but for what stood under a repository.
+/// Compares. What it learns of a repository it keeps while that has images to be looked at in the same round.
 pub struct Verification {
     clients: Arc<Clients>,
     listener: Arc<dyn Listener>,
@@ -108,29 +109,30 @@ impl Verification {
     ) -> Result<(Verdict, Facts), Failure> {
         let (from, to) = (task.source.clone(), task.destination.clone());
         self.listener.hear(&Event::LookStarted { source: from, destination: to });
-        let found = async {
-            let found = destination.digest(&task.destination.identifier).await;
-            found.map_err(|error| error.to_failure())
-        };
+        let skipped = Ok((Verdict::Skipped, Facts::default()));
         let (source, expected, found) = match &self.standard {
             Standard::Sources => {
                 let source = self.clients.reader(&task.source.repository);
                 let expected = expected(&self.conversion, &source, &task.source.identifier);
-                match tokio::try_join!(expected, found)? {
-                    (Expected::Nothing(_), _) => return Ok((Verdict::Skipped, Facts::default())),
-                    (Expected::Image(image), mut found) => {
-                        if task.destination.identifier.digest().is_some_and(|digest| *digest != image.root) {
-                            // Without a tag it is there under what it has become.
-                            let place = Identifier::from(image.root.clone());
-                            found = destination.digest(&place).await.map_err(|error| error.to_failure())?;
-                        }
-                        (Some(image.source), image.root, found)
+                let tagged = async {
+                    match &task.destination.identifier {
+                        tag @ Identifier::Tag(_) => named(&destination, tag).await.map(Some),
+                        // Which digest it is will be known when it is converted.
+                        Identifier::Digest(_) => Ok(None),
                     }
-                }
+                };
+                let (expected, tagged) = tokio::try_join!(expected, tagged)?;
+                let Expected::Image(image) = expected else { return skipped };
+                let found = match tagged {
+                    Some(found) => found,
+                    None => named(&destination, &task.place(&image.root)).await?,
+                };
+                (Some(image.source), image.root, found)
             }
             Standard::Recorded(digests) => {
-                let expected = digests.get(&task.destination).ok_or_else(|| unrecorded(&task))?.clone();
-                (None, expected, found.await?)
+                let recorded = digests.get(&task.destination).ok_or_else(|| unrecorded(&task))?;
+                let Some(expected) = recorded else { return skipped };
+                (None, expected.clone(), named(&destination, &task.place(expected)).await?)
             }
         };
         let verdict = match &found {
@@ -150,14 +152,13 @@ impl Verification {
     }
 }
 
+/// What the destination names.
+async fn named(destination: &RepositoryClient, place: &Identifier) -> Result<Option<Digest>, Failure> {
+    destination.digest(place).await.map_err(|error| error.to_failure())
+}
+
 /// There is nothing to compare this image with.
 fn unrecorded(task: &Task) -> Failure {
-    Failure {
-        category: Category::Config,
-        registry: Some(task.destination.repository.registry().clone()),
-        reason: "the report has no destinationDigest for it, since it was not migrated in that run".into(),
-        transient: false,
-        is_final: true,
-        remedy: None,
-    }
+    let reason = "the report has no digest to compare it with, since it was not migrated in that run";
+    Failure::for_good(Category::Config, Some(task.destination.repository.registry()), reason)
 }

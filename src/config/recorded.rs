@@ -21,8 +21,9 @@ pub const SCHEMA: &str = "image-migrator/report/v1";
 pub struct Recorded {
     /// One for each image, in the order of the report.
     pub rules: Vec<Rule>,
-    /// What each destination named after the migration, if that is what it should name: it is missing for what failed.
-    pub digests: HashMap<Reference, Digest>,
+    /// What each destination named after the migration, if that is what it should name: it is missing for what failed, or
+    /// was only planned. `None` for what was skipped: nothing is to be there.
+    pub digests: HashMap<Reference, Option<Digest>>,
     /// The rules of which some or all images are not among these.
     pub not_generated: Vec<InvalidRule>,
     /// The parts of the work that these are, if not all: `0/2`.
@@ -89,16 +90,19 @@ pub fn read(root: Value, hosts: &HashSet<Registry>) -> Result<Recorded, Recorded
         };
         let (written_source, source) = reference("source", "an image with a \"source\"")?;
         let (written_destination, destination) = reference("destination", "an image with a \"destination\"")?;
-        // Of what failed it is what happened to be there.
-        let is_good = matches!(
-            text(&members, "result", "a result, which is a string")?.as_deref(),
-            Some("copied" | "planned" | "up-to-date")
-        );
-        let digest = field(&members, "destinationDigest").filter(|value| is_good && value.kind() != Kind::Null);
-        if let Some(value) = digest {
-            let digest = value.string("a digest or null")?;
-            let digest = digest.parse().map_err(|error| value.place().at(error))?;
-            recorded.digests.insert(destination.clone(), digest);
+        let result = text(&members, "result", "a result, which is a string")?;
+        let digest = field(&members, "destinationDigest").filter(|value| value.kind() != Kind::Null);
+        match (result.as_deref(), digest) {
+            (Some("skipped"), _) => {
+                recorded.digests.insert(destination.clone(), None);
+            }
+            (Some("copied" | "up-to-date"), Some(value)) => {
+                let digest = value.string("a digest or null")?;
+                let digest = digest.parse().map_err(|error| value.place().at(error))?;
+                recorded.digests.insert(destination.clone(), Some(digest));
+            }
+            // Of what failed it is what happened to be there.
+            _ => {}
         }
         recorded.rules.push(Rule {
             place: image.place(),
@@ -149,14 +153,21 @@ mod tests {
             r#"{{"source": "s.io/a:1", "destination": "d.io/a:1", "destinationDigest": "{EMPTY}", "x": {{}},
                  "result": "copied"}},
                {{"source": "s.io/a@{EMPTY}", "destination": "d.io/a:2", "destinationDigest": null, "result": "failed"}},
-               {{"source": "s.io/a:3", "destination": "d.io/a:3", "destinationDigest": "{EMPTY}", "result": "failed"}}"#
+               {{"source": "s.io/a:3", "destination": "d.io/a:3", "destinationDigest": "{EMPTY}", "result": "failed"}},
+               {{"source": "s.io/a:4", "destination": "d.io/a:4", "destinationDigest": "{EMPTY}", "result": "planned"}},
+               {{"source": "s.io/a:5", "destination": "d.io/a:5", "destinationDigest": null, "result": "skipped"}}"#
         ))
         .unwrap();
         let rules: Vec<String> = recorded.rules.iter().map(Rule::to_string).collect();
         assert_eq!(rules[0], r#"report.json:2:1: "s.io/a:1" -> "d.io/a:1""#);
-        assert_eq!(rules.len(), 3);
-        let digests: Vec<String> = recorded.digests.iter().map(|(at, digest)| format!("{at} {digest}")).collect();
-        assert_eq!(digests, [format!("d.io/a:1 {EMPTY}")], "what failed may have had any other");
+        assert_eq!(rules.len(), 5);
+        let told = |(at, digest): (&Reference, &Option<Digest>)| {
+            (at.to_string(), digest.as_ref().map(ToString::to_string).unwrap_or_default())
+        };
+        let mut digests: Vec<_> = recorded.digests.iter().map(told).collect();
+        digests.sort();
+        let expected = [("d.io/a:1".to_owned(), EMPTY.to_owned()), ("d.io/a:5".to_owned(), String::new())];
+        assert_eq!(digests, expected, "what failed may have had any other");
         assert!(recorded.not_generated.is_empty() && recorded.shards.is_empty());
     }
 

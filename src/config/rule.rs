@@ -117,16 +117,6 @@ impl Images {
             _ => Vec::new(),
         }
     }
-
-    /// The repositories that are read or written.
-    pub fn repositories(&self) -> impl Iterator<Item = &Repository> {
-        let (pairs, listed) = match self {
-            Self::Fixed(pairs) => (pairs.as_slice(), None),
-            Self::Listed { source, destination, .. } => (&[][..], Some([source, destination])),
-        };
-        let fixed = pairs.iter().flat_map(|pair| [&pair.source.repository, &pair.destination.repository]);
-        fixed.chain(listed.into_iter().flatten())
-    }
 }
 
 impl Rule {

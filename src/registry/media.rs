@@ -58,6 +58,22 @@ pub enum Content {
     Index { manifests: Vec<Descriptor>, blobs: Vec<Descriptor> },
 }
 
+impl Content {
+    /// The manifests that an index names.
+    pub fn children(&self) -> &[Descriptor] {
+        match self {
+            Self::Blobs(_) => &[],
+            Self::Index { manifests, .. } => manifests,
+        }
+    }
+
+    /// The blobs that are named directly.
+    pub fn blobs(&self) -> &[Descriptor] {
+        let (Self::Blobs(blobs) | Self::Index { blobs, .. }) = self;
+        blobs
+    }
+}
+
 /// Names some content, with its size in bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "RawDescriptor")]

@@ -111,8 +111,8 @@ impl Place {
 pub(super) enum Scope {
     /// Those who would read from this repository.
     Source(Repository),
-    /// Those who would write to the same repository.
-    Destination,
+    /// Those who would write to this repository.
+    Destination(Repository),
 }
 
 pub(super) struct Board(Mutex<State>);
@@ -272,7 +272,7 @@ impl Board {
         let mut state = self.lock();
         let blob = state.blobs.entry(ticket.key.clone()).or_default();
         for (scope, failure) in reasons {
-            blob.failures.note(scope.clone(), ticket.destination.clone(), failure.clone());
+            blob.failures.note(scope.clone(), failure.clone());
         }
     }
 

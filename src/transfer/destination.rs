@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use tokio::sync::OwnedMutexGuard;
+use tokio::sync::{OnceCell, OwnedMutexGuard};
 
 use crate::digest::Digest;
 use crate::event::Failure;
 use crate::reference::{Identifier, Registry, Repository, Tag};
-use crate::registry::{Content, Error, Manifest, RepositoryClient, Upload};
-use crate::shared::{Shared, lock};
+use crate::registry::{Error, Manifest, RepositoryClient, Upload};
+use crate::shared::{Keyed, Shared, lock};
 
 /// As many HEADs are worth a page of a tag list.
 const TAGS_A_PAGE: usize = 100;
@@ -24,13 +24,13 @@ pub(super) struct Destination {
     pub client: RepositoryClient,
     /// Images of this round that are to come here.
     images: usize,
-    tags: Shared<Arc<Tags>, Error>,
+    tags: OnceCell<Tags>,
     /// Nothing here is believed to be whole.
     force: bool,
     /// It took something in an earlier round.
     known_open: bool,
     /// Whether it takes what is sent, where that is not known from its tags.
-    probed: Shared<Option<Error>, Error>,
+    probed: OnceCell<Option<Error>>,
     opening: tokio::sync::Mutex<()>,
     /// The upload by which that was found out, until a blob is sent into it.
     first_upload: Mutex<Option<Upload>>,
@@ -38,16 +38,13 @@ pub(super) struct Destination {
     /// Manifests that are there, or are being brought there: once for all images that name them. By where they come from,
     /// since what one source lacks another may have.
     manifests: Mutex<HashMap<(Digest, Repository), Settled>>,
-    /// Manifests whose referrers are here, or are being brought here, in the same way.
-    referrers: Mutex<HashMap<(Digest, Repository), Referred>>,
+    /// What refers to a manifest, when all of that is here; in the same way.
+    pub referrers: Keyed<(Digest, Repository), Arc<[Digest]>, Failure>,
     /// Held by whoever adds to the list of what refers to a manifest, wherever that comes from.
     lists: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
     /// By manifest, the layers that it names, or that are named below it, and that are left where they are. Few have any.
     skipped: Mutex<HashMap<Digest, Vec<Digest>>>,
 }
-
-/// Filled when all that refers to a manifest is there: with what that is.
-pub(super) type Referred = Arc<Shared<Arc<[Digest]>, Failure>>;
 
 /// A manifest at the destination.
 enum Settled {
@@ -72,12 +69,6 @@ impl From<Failure> for Unsettled {
     }
 }
 
-impl From<Unsettled> for Failure {
-    fn from(unsettled: Unsettled) -> Self {
-        unsettled.failure
-    }
-}
-
 /// What is known of the tags.
 enum Tags {
     /// The first one asked for was there, so that more probably are; each has to be asked for.
@@ -96,13 +87,13 @@ impl Destination {
             images,
             force,
             known_open,
-            tags: Shared::default(),
-            probed: Shared::default(),
+            tags: OnceCell::new(),
+            probed: OnceCell::new(),
             opening: tokio::sync::Mutex::default(),
             first_upload: Mutex::default(),
             blob_found: AtomicBool::new(false),
             manifests: Mutex::default(),
-            referrers: Mutex::default(),
+            referrers: Keyed::default(),
             lists: Mutex::default(),
             skipped: Mutex::default(),
         }
@@ -112,34 +103,27 @@ impl Destination {
         self.client.repository().registry()
     }
 
-    /// What the tag names, if it is there.
+    /// What is named here, if it is there.
     ///
     /// The first tag is asked for by itself. If it is there, this is probably a repeated run, in which a list would save
     /// nothing. If it is not, the list tells at once which others are not either, and whether there is anything.
-    pub async fn digest(&self, tag: &Tag) -> Result<Option<Digest>, Error> {
-        let identifier = Identifier::Tag(tag.clone());
+    pub async fn digest(&self, identifier: &Identifier) -> Result<Option<Digest>, Error> {
+        let Identifier::Tag(tag) = identifier else { return self.client.digest(identifier).await };
         let mut asked = None;
-        let tags = match self.tags.peek() {
-            Some(tags) => tags,
-            None => {
-                let first = async || {
-                    Ok(Arc::new(match &*asked.insert(self.client.digest(&identifier).await) {
-                        Ok(Some(_)) => Tags::SomeThere,
-                        Ok(None) => self.list().await,
-                        Err(error) if error.is_refused_repository() => Tags::Refused(error.clone()),
-                        // This tag's failure is not that of the others.
-                        Err(_) => Tags::Unlisted,
-                    }))
-                };
-                self.tags.get(|_| true, first).await?
-            }
+        let first = async || match &*asked.insert(self.client.digest(identifier).await) {
+            Ok(Some(_)) => Tags::SomeThere,
+            Ok(None) => self.list().await,
+            Err(error) if error.is_refused_repository() => Tags::Refused(error.clone()),
+            // This tag's failure is not that of the others.
+            Err(_) => Tags::Unlisted,
         };
-        match (asked, &*tags) {
+        let tags = self.tags.get_or_init(first).await;
+        match (asked, tags) {
             (Some(digest), _) => digest,
             (None, Tags::Listed(tags)) if !tags.contains(tag) => Ok(None),
             // It is seen first whether the repository is open; if it is, each tag is asked for.
-            (None, Tags::Refused(error)) if self.probed.peek().is_none() => Err(error.clone()),
-            (None, _) => self.client.digest(&identifier).await,
+            (None, Tags::Refused(error)) if self.probed.get().is_none() => Err(error.clone()),
+            (None, _) => self.client.digest(identifier).await,
         }
     }
 
@@ -150,8 +134,8 @@ impl Destination {
         if self.may_be_closed() {
             // Nor do they wait for long: what keeps the first may be its own trouble.
             let _first = tokio::time::timeout(FIRST, self.opening.lock()).await;
-            if let Some(Some(error)) = self.probed.peek() {
-                return Err(error);
+            if let Some(Some(error)) = self.probed.get() {
+                return Err(error.clone());
             }
             if self.may_be_closed() {
                 let value = read.await?;
@@ -163,12 +147,12 @@ impl Destination {
     }
 
     fn may_be_closed(&self) -> bool {
-        let seen = match self.tags.peek().as_deref() {
+        let seen = match self.tags.get() {
             Some(Tags::SomeThere) => true,
             Some(Tags::Listed(tags)) => !tags.is_empty(),
             _ => false,
         };
-        !seen && !self.known_open && !matches!(self.probed.peek(), Some(None))
+        !seen && !self.known_open && !matches!(self.probed.get(), Some(None))
     }
 
     /// Sees to it that what is not there yet can come to be there. Some registries make no repository with the first push:
@@ -177,29 +161,27 @@ impl Destination {
         if !self.may_be_closed() {
             return Ok(());
         }
-        let probe = async || {
-            Ok(match self.client.start_upload().await {
-                Ok(upload) => {
-                    *lock(&self.first_upload) = Some(upload);
-                    None
-                }
-                Err(error) if error.is_refused_repository() => Some(error),
-                // It is seen with the blobs whether that lasts.
-                Err(error) => {
-                    tracing::debug!(%error, "it is not known whether the destination takes anything");
-                    None
-                }
-            })
+        let probe = async || match self.client.start_upload().await {
+            Ok(upload) => {
+                *lock(&self.first_upload) = Some(upload);
+                None
+            }
+            Err(error) if error.is_refused_repository() => Some(error),
+            // It is seen with the blobs whether that lasts.
+            Err(error) => {
+                tracing::debug!(%error, "it is not known whether the destination takes anything");
+                None
+            }
         };
-        match self.probed.get(|_| true, probe).await? {
-            Some(error) => Err(error),
+        match self.probed.get_or_init(probe).await {
+            Some(error) => Err(error.clone()),
             None => Ok(()),
         }
     }
 
     /// Whether it is known to take what is sent.
     pub fn is_open(&self) -> bool {
-        self.known_open || matches!(self.probed.peek(), Some(None))
+        self.known_open || matches!(self.probed.get(), Some(None))
     }
 
     /// The upload that was opened to see whether the repository takes any, for the first who wants it.
@@ -222,7 +204,7 @@ impl Destination {
 
     /// Whether the tags are known, and this is not among them.
     pub fn lists_without(&self, identifier: &Identifier) -> bool {
-        match (self.tags.peek().as_deref(), identifier) {
+        match (self.tags.get(), identifier) {
             (Some(Tags::Listed(tags)), Identifier::Tag(tag)) => !tags.contains(tag),
             _ => false,
         }
@@ -230,7 +212,7 @@ impl Destination {
 
     /// Whether there is no tag, and so hardly a manifest.
     pub fn has_no_tags(&self) -> bool {
-        matches!(self.tags.peek().as_deref(), Some(Tags::Listed(tags)) if tags.is_empty())
+        matches!(self.tags.get(), Some(Tags::Listed(tags)) if tags.is_empty())
     }
 
     /// Whether it is likely that there are no blobs. An interrupted run may have left some where there is no tag yet;
@@ -251,48 +233,48 @@ impl Destination {
 
     /// Whether it is likely that the images are here already.
     pub fn seems_done(&self) -> bool {
-        matches!(self.tags.peek().as_deref(), Some(Tags::SomeThere))
+        matches!(self.tags.get(), Some(Tags::SomeThere))
     }
 
     /// Sees to it by `settle` that the manifest with this digest is there, once for all. Answers the bytes of all that it
-    /// names, if it was read.
-    pub async fn settled<F>(&self, digest: &Digest, source: &Repository, settle: F) -> Result<Option<u64>, Unsettled>
+    /// names, if it was read. That it was refused under the tag of one image is no answer for another: who hears so of
+    /// somebody else tries.
+    pub async fn settled<F>(&self, digest: &Digest, source: &Repository, settle: F) -> Result<Option<u64>, Failure>
     where
         F: AsyncFnOnce() -> Result<Option<u64>, Unsettled>,
     {
         let key = (digest.clone(), source.clone());
-        let shared = match self.manifests().entry(key.clone()).or_insert_with(|| Settled::Under(Arc::default())) {
-            Settled::Done(bytes) => return Ok(*bytes),
-            Settled::Under(shared) => shared.clone(),
-        };
-        let result = shared.get(|_| true, settle).await;
-        // Unless it was forgotten meanwhile.
-        if let Ok(bytes) = &result
-            && let Some(settled) = self.manifests().get_mut(&key)
-            && matches!(settled, Settled::Under(current) if Arc::ptr_eq(current, &shared))
-        {
-            *settled = Settled::Done(*bytes);
+        let mut settle = Some(settle);
+        loop {
+            let shared = match self.manifests().entry(key.clone()).or_insert_with(|| Settled::Under(Arc::default())) {
+                Settled::Done(bytes) => return Ok(*bytes),
+                Settled::Under(shared) => shared.clone(),
+            };
+            let attempt = async || match settle.take() {
+                Some(settle) => settle().await,
+                None => Err(Failure::internal("manifest").into()),
+            };
+            let bytes = match shared.get(|_| true, attempt).await {
+                Ok(bytes) => bytes,
+                Err(Unsettled { of_tag: true, .. }) if settle.is_some() => continue,
+                Err(Unsettled { failure, .. }) => return Err(failure),
+            };
+            // Unless it was forgotten meanwhile.
+            if let Some(settled) = self.manifests().get_mut(&key)
+                && matches!(settled, Settled::Under(current) if Arc::ptr_eq(current, &shared))
+            {
+                *settled = Settled::Done(bytes);
+            }
+            return Ok(bytes);
         }
-        result
-    }
-
-    /// The place where the referrers of the manifest with this digest are settled, once for all.
-    pub fn referrers_of(&self, subject: &Digest, source: &Repository) -> Referred {
-        let mut referrers = lock(&self.referrers);
-        referrers.entry((subject.clone(), source.clone())).or_default().clone()
     }
 
     /// Notes which layers a manifest names that are left where they are, after those below it. Answers them.
     pub fn skip_layers(&self, manifest: &Manifest) -> Vec<Digest> {
         let mut all = lock(&self.skipped);
-        let mut skipped: Vec<Digest> = match &manifest.content {
-            Content::Blobs(blobs) => {
-                blobs.iter().filter(|blob| blob.is_foreign).map(|blob| blob.digest.clone()).collect()
-            }
-            Content::Index { manifests, .. } => {
-                manifests.iter().filter_map(|child| all.get(&child.digest)).flatten().cloned().collect()
-            }
-        };
+        let own = manifest.content.blobs().iter().filter(|blob| blob.is_foreign).map(|blob| &blob.digest);
+        let below = manifest.content.children().iter().filter_map(|child| all.get(&child.digest)).flatten();
+        let mut skipped: Vec<Digest> = own.chain(below).cloned().collect();
         skipped.sort_unstable();
         skipped.dedup();
         if !skipped.is_empty() {

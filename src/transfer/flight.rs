@@ -200,7 +200,7 @@ impl Engine {
             };
             match ticket.postponed(&fault.error) {
                 Some(wait) => postponed = Some(postponed.map_or(wait, |other| other.min(wait))),
-                None => reasons.push((scope(&fault, source), fault.error.to_failure())),
+                None => reasons.push((scope(&fault, source, &ticket.destination), fault.error.to_failure())),
             }
             if fault.side == Side::Destination {
                 break;
@@ -436,11 +436,11 @@ async fn send(
         .map_err(|error| fault.take().map_or_else(|| at_destination(error), at_source))
 }
 
-/// Whom it concerns that a blob could not be brought from `source`.
-fn scope(fault: &Fault, source: &Repository) -> Scope {
+/// Whom it concerns that a blob could not be brought from `source` to `destination`.
+fn scope(fault: &Fault, source: &Repository, destination: &Repository) -> Scope {
     match fault.side {
         Side::Source => Scope::Source(source.clone()),
-        Side::Destination => Scope::Destination,
+        Side::Destination => Scope::Destination(destination.clone()),
     }
 }
 

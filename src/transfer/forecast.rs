@@ -26,14 +26,13 @@ use self::ground::Ground;
 use self::nodes::{Blob, Child, Nodes};
 use super::board::Came;
 use super::expected::{Expected, ExpectedImage, expected};
-use super::image::{CHILDREN, MAX_DEPTH, clobbered, corrupt};
+use super::image::{CHILDREN, MAX_DEPTH, corrupt, of_another_size, too_deep};
 use super::ledger::Ledger;
 use super::referrers::DigestTags;
 use super::{Limits, Policy};
 use crate::digest::Digest;
 use crate::event::{Category, Event, Facts, Failure, Listener, Prospect};
 use crate::plan::Task;
-use crate::reference::Identifier;
 use crate::registry::{Clients, RepositoryClient};
 use crate::shared::lock;
 use crate::survey::{Repositories, begin};
@@ -191,8 +190,8 @@ impl Look {
     /// What is to be at the destination, and the blobs that it lacks for that, unless the image is there; nothing if it is
     /// not wanted.
     async fn compare_image(&self) -> Result<Option<(ExpectedImage, Option<Vec<Arc<Blob>>>)>, Failure> {
-        let Policy { force, no_clobber, conversion, .. } = &self.forecast.policy;
-        let Task { source, destination } = &self.task;
+        let policy = &self.forecast.policy;
+        let (conversion, Task { source, destination }) = (&policy.conversion, &self.task);
         let by_digest = destination.identifier.digest().is_some();
         let there = async {
             match by_digest && !conversion.is_none() {
@@ -211,20 +210,13 @@ impl Look {
             }
         };
         if by_digest && !conversion.is_none() {
-            let place = Identifier::from(wanted.root.clone());
-            there = self.ground.digest(&place).await.map_err(|error| error.to_failure())?;
+            there = self.ground.digest(&self.task.place(&wanted.root)).await.map_err(|error| error.to_failure())?;
         }
         self.ledger.before(there.as_ref());
         self.ledger.source(&wanted.source);
-        match &there {
-            Some(there) if *there == wanted.root && !force => {
-                self.ledger.placed(&wanted.root);
-                return Ok(Some((wanted, None)));
-            }
-            Some(there) if *there != wanted.root && *no_clobber => {
-                return Err(clobbered(&self.task, Some(&wanted.source), there, &wanted.root));
-            }
-            _ => {}
+        if policy.is_done(&self.task, Some(&wanted.source), there.as_ref(), &wanted.root)? {
+            self.ledger.placed(&wanted.root);
+            return Ok(Some((wanted, None)));
         }
         let mut lacking = self.lacking(&wanted, wanted.root.clone(), None, 0).await?;
         let mut seen = HashSet::new();
@@ -250,12 +242,10 @@ impl Look {
             let nodes = &look.forecast.nodes;
             let node = nodes.get(&look.source, &wanted, &digest).await.map_err(|error| error.to_failure())?;
             if let Some(size) = size.filter(|&size| size != node.bytes) {
-                let bytes = node.bytes;
-                let reason = format!("manifest {digest} has {bytes} bytes, but the index that names it says {size}");
-                return Err(corrupt(&look.task, reason));
+                return Err(of_another_size(&look.task, &digest, node.bytes, size));
             }
             if depth == MAX_DEPTH && !node.children.is_empty() {
-                return Err(corrupt(&look.task, format!("indexes are nested more than {MAX_DEPTH} deep")));
+                return Err(corrupt(&look.task, too_deep()));
             }
             let is_new = |child: &Child| lock(&look.walked).insert(child.clone());
             let children: Vec<_> = node.children.iter().filter(|child| is_new(child)).cloned().collect();
@@ -276,8 +266,8 @@ impl Look {
         for blob in blobs.iter().chain(companions.coming.iter().flat_map(|companion| &companion.blobs)) {
             let way = self.forecast.claims().claim(blob, source, destination);
             match way {
-                Way::Present => self.ledger.blob(Came::Present, blob.size),
-                Way::Mount => self.ledger.blob(Came::Mounted, blob.size),
+                Way::Present => self.ledger.blob(&blob.digest, blob.size, Came::Present),
+                Way::Mount => self.ledger.blob(&blob.digest, blob.size, Came::Mounted),
                 Way::Unclear => {}
             }
             claimed.push((blob.clone(), way));
@@ -288,7 +278,7 @@ impl Look {
             let asked = stream::iter(unclear).map(|(blob, _)| async move {
                 let is_there =
                     look.ground.has_blob(&blob.digest, blob.size).await.map_err(|error| error.to_failure())?;
-                look.ledger.blob(if is_there { Came::Present } else { Came::Moved }, blob.size);
+                look.ledger.blob(&blob.digest, blob.size, if is_there { Came::Present } else { Came::Moved });
                 Ok(())
             });
             if let Err(failure) = asked.buffer_unordered(CHILDREN).try_collect::<()>().await {

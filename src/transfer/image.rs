@@ -16,7 +16,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-pub(super) use self::compare::clobbered;
 use super::Engine;
 use super::board::Job;
 use super::convert::{Conversion, Source, Target, Tree};
@@ -25,11 +24,10 @@ use super::ledger::Ledger;
 use crate::digest::Digest;
 use crate::event::{Category, Event, Failure, Success};
 use crate::plan::Task;
-use crate::reference::Identifier;
 use crate::registry::{Descriptor, Error, Manifest, RepositoryClient};
 
 /// Indexes within indexes, at most: real ones have two levels.
-pub(super) const MAX_DEPTH: usize = 8;
+pub const MAX_DEPTH: usize = 8;
 /// Children of one index in work at once.
 pub(super) const CHILDREN: usize = 16;
 
@@ -90,7 +88,7 @@ impl Image {
 
     /// The source's manifest, when only its digest was asked for before.
     async fn read_root(&self) -> Result<Manifest, Failure> {
-        let read = match &self.ledger.facts().source_digest {
+        let read = match &self.ledger.source_digest() {
             Some(digest) => self.engine.pulls.read(&self.source, digest).await,
             None => self.read(None).await,
         };
@@ -128,9 +126,9 @@ impl Image {
         let Tree { root, parts, changes } = &tree;
         self.ledger.root(root);
         if !conversion.is_none() {
-            let place = self.place_of(root);
+            let place = self.task.place(&root.digest);
             if is_placed_later {
-                let asked = self.or_say_why(|| self.destination.client.digest(&place)).await;
+                let asked = self.or_say_why(|| self.destination.digest(&place)).await;
                 there = asked.map_err(|error| error.to_failure())?;
                 self.ledger.before(there.as_ref());
                 if there.is_none() {
@@ -150,14 +148,6 @@ impl Image {
         Ok(Brought { success: Success::Copied, tree: Some(tree) })
     }
 
-    /// Where the root goes: an image without a tag has its digest for a name, whichever that has become.
-    fn place_of(&self, root: &Manifest) -> Identifier {
-        match &self.task.destination.identifier {
-            Identifier::Digest(_) => Identifier::from(root.digest.clone()),
-            tag => tag.clone(),
-        }
-    }
-
     /// The manifest to be copied: by its digest, if that is known.
     async fn read(&self, wanted: Option<&Digest>) -> Result<Arc<Manifest>, Error> {
         let identifier = &self.task.source.identifier;
@@ -169,10 +159,6 @@ impl Image {
             }
         }
         self.source.manifest(identifier).await.map(Arc::new)
-    }
-
-    fn corrupt(&self, reason: String) -> Failure {
-        corrupt(&self.task, reason)
     }
 }
 
@@ -189,12 +175,16 @@ impl Source for Image {
 
 /// The source's parts do not fit together.
 pub(super) fn corrupt(task: &Task, reason: String) -> Failure {
-    Failure {
-        category: Category::Corrupt,
-        registry: Some(task.source.repository.registry().clone()),
-        reason: reason.into(),
-        transient: false,
-        is_final: false,
-        remedy: None,
-    }
+    let registry = Some(task.source.repository.registry());
+    Failure { is_final: false, ..Failure::for_good(Category::Corrupt, registry, reason) }
+}
+
+/// An index says of a manifest that it has another size than it has.
+pub(super) fn of_another_size(task: &Task, digest: &Digest, bytes: u64, said: u64) -> Failure {
+    corrupt(task, format!("manifest {digest} has {bytes} bytes, but the index that names it says {said}"))
+}
+
+/// Indexes are nested more than [`MAX_DEPTH`] deep.
+pub fn too_deep() -> String {
+    format!("indexes are nested more than {MAX_DEPTH} deep")
 }

@@ -1,5 +1,6 @@
 //! What is learnt of one image on its way, kept for those who report.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard};
 
@@ -7,13 +8,15 @@ use super::board::Came;
 use crate::digest::Digest;
 use crate::event::{BlobCounts, Facts};
 use crate::platform::Platform;
-use crate::registry::{Content, Manifest};
+use crate::registry::Manifest;
 use crate::shared::lock;
 
 /// The facts of one image in one round, gathered while its parts are in work side by side.
 #[derive(Default)]
 pub(super) struct Ledger {
     facts: Mutex<Facts>,
+    /// What became of each blob that the image waited for, and its bytes. They are counted when that is asked for.
+    blobs: Mutex<HashMap<Digest, (Came, u64)>>,
     /// Whether the image was put in its place, in this round or an earlier one.
     is_written: AtomicBool,
 }
@@ -22,7 +25,7 @@ impl Ledger {
     /// Of an image that an earlier round has put in its place, where there was something else before, or nothing.
     pub fn of_written(digest_before: Option<Digest>) -> Self {
         let facts = Mutex::new(Facts { digest_before, ..Facts::default() });
-        Self { facts, is_written: AtomicBool::new(true) }
+        Self { facts, is_written: AtomicBool::new(true), ..Self::default() }
     }
 
     /// The image is in its place, since it was put there.
@@ -36,12 +39,28 @@ impl Ledger {
     }
 
     pub fn facts(&self) -> Facts {
-        self.lock().clone()
+        let mut blobs = BlobCounts::default();
+        for (came, bytes) in lock(&self.blobs).values() {
+            match came {
+                Came::Moved => {
+                    blobs.moved += 1;
+                    blobs.bytes_moved = blobs.bytes_moved.saturating_add(*bytes);
+                }
+                Came::Mounted => blobs.mounted += 1,
+                Came::Present => blobs.present += 1,
+            }
+        }
+        Facts { blobs, ..self.lock().clone() }
     }
 
     /// What the source names.
     pub fn source(&self, digest: &Digest) {
         self.lock().source_digest = Some(digest.clone());
+    }
+
+    /// What the source names, if that is known.
+    pub fn source_digest(&self) -> Option<Digest> {
+        self.lock().source_digest.clone()
     }
 
     /// What the destination named when it was asked. That was before, unless the image was put there since.
@@ -60,9 +79,7 @@ impl Ledger {
     pub fn root(&self, manifest: &Manifest) {
         let mut facts = self.lock();
         facts.media_type = Some(manifest.media_type.clone());
-        if let Content::Index { manifests, .. } = &manifest.content {
-            facts.platforms = manifests.iter().filter_map(|child| child.platform.clone()).collect();
-        }
+        facts.platforms = manifest.content.children().iter().filter_map(|child| child.platform.clone()).collect();
     }
 
     /// The image is for this platform alone, which is not wanted.
@@ -80,26 +97,24 @@ impl Ledger {
         self.lock().size = bytes;
     }
 
-    /// A blob of so many bytes is where the image needs it.
-    pub fn blob(&self, came: Came, bytes: u64) {
-        let BlobCounts { moved, bytes_moved, mounted, present } = &mut self.lock().blobs;
-        match came {
-            Came::Moved => {
-                *moved += 1;
-                *bytes_moved = bytes_moved.saturating_add(bytes);
+    /// A blob of so many bytes is where the image needs it. What was brought for one part of it is there for the others.
+    pub fn blob(&self, digest: &Digest, bytes: u64, came: Came) {
+        let mut blobs = lock(&self.blobs);
+        match blobs.get_mut(digest) {
+            Some((Came::Moved | Came::Mounted, _)) if came == Came::Present => {}
+            Some(known) => *known = (came, bytes),
+            None => {
+                blobs.insert(digest.clone(), (came, bytes));
             }
-            Came::Mounted => *mounted += 1,
-            Came::Present => *present += 1,
         }
     }
 
-    /// These blobs are where what belongs to the image needs them.
-    pub fn blobs(&self, more: &BlobCounts) {
-        let BlobCounts { moved, bytes_moved, mounted, present } = &mut self.lock().blobs;
-        *moved += more.moved;
-        *bytes_moved = bytes_moved.saturating_add(more.bytes_moved);
-        *mounted += more.mounted;
-        *present += more.present;
+    /// Adds what was learnt of something that belongs to the image.
+    pub fn add(&self, other: &Self) {
+        for (digest, (came, bytes)) in &*lock(&other.blobs) {
+            self.blob(digest, *bytes, *came);
+        }
+        self.skipped_layers(&other.lock().layers_skipped);
     }
 
     fn lock(&self) -> MutexGuard<'_, Facts> {

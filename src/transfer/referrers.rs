@@ -3,7 +3,7 @@
 //! Found in three ways: by the registry's own list, by the index under a tag made of the subject's digest, and by the tags
 //! that cosign makes of it. Each subject once in a round for a destination repository, whoever names it.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use super::image::{Image, MAX_DEPTH};
@@ -12,8 +12,8 @@ use crate::digest::Digest;
 use crate::event::{Category, Change, Event, Failure, Success};
 use crate::plan::Task;
 use crate::reference::{Identifier, Reference, Repository, Tag};
-use crate::registry::{Content, Error, Manifest, Referrer, RepositoryClient, referrers_tag};
-use crate::shared::Shared;
+use crate::registry::{Error, Manifest, Referrer, RepositoryClient, referrers_tag};
+use crate::shared::Keyed;
 
 /// What cosign adds to the tag of a subject.
 const COSIGN: [&str; 3] = ["sig", "att", "sbom"];
@@ -30,7 +30,7 @@ impl Image {
             tracing::warn!(source = %self.task.source, "referrers of referrers, more than {MAX_DEPTH} deep, are left");
         }
         // A signature of what was is none of what it has become. Told when the image is done, so that it is told once.
-        for (subject, referrers) in left_behind(&self.source, changes, &tags).await? {
+        for (subject, referrers) in self.engine.digest_tags.left_behind(&self.source, changes, &tags).await? {
             self.engine.tell(Event::ReferrersLeft { source: self.task.source.clone(), subject, referrers });
         }
         Ok(())
@@ -42,8 +42,7 @@ impl Image {
         let mut seen = HashSet::from([root.digest.clone()]);
         let mut open = vec![(root.clone(), 0)];
         while let Some((manifest, depth)) = open.pop() {
-            let Content::Index { manifests, .. } = &manifest.content else { continue };
-            for child in manifests {
+            for child in manifest.content.children() {
                 if !seen.insert(child.digest.clone()) {
                     continue;
                 }
@@ -70,7 +69,7 @@ impl Image {
             self.bring_listed(subject, &referrers).await?;
             Ok(referrers.into_iter().map(|referrer| referrer.digest).collect())
         };
-        self.destination.referrers_of(subject, self.source.repository()).get(|_| true, bring).await
+        self.destination.referrers.get((subject.clone(), self.source.repository().clone()), bring).await
     }
 
     /// Brings a tag of the same repository, as it is.
@@ -78,10 +77,7 @@ impl Image {
         let image =
             Self { task: of_tag(&self.task, tag), ledger: Arc::default(), parts: Arc::default(), ..self.clone() };
         let copied = image.copy_as_it_is().await;
-        // What is its own is among what belongs to its image.
-        let facts = image.ledger.facts();
-        self.ledger.blobs(&facts.blobs);
-        self.ledger.skipped_layers(&facts.layers_skipped);
+        self.ledger.add(&image.ledger);
         if copied? == Success::Copied {
             self.tell_referrer(&Identifier::Tag(tag.clone()), "cosign");
         }
@@ -132,7 +128,7 @@ impl Image {
         if subject_of.as_ref() != Some(subject) {
             tracing::warn!(digest = %referrer.digest, %subject, "it is listed as a referrer, but refers to something else");
         }
-        self.commit(&manifest, &by_digest, 1).await?;
+        self.commit(&manifest, &by_digest, 1).await.map_err(|unsettled| unsettled.failure)?;
         self.tell_skipped(&manifest);
         Ok(manifest)
     }
@@ -206,21 +202,6 @@ pub(super) async fn find(source: &RepositoryClient, subject: &Digest, tags: &Has
     Ok(Found { referrers: referrers.collect(), tags: cosign.filter(|tag| tags.contains(tag)).collect() })
 }
 
-/// The manifests that were converted and have referrers, and how many.
-pub(super) async fn left_behind(
-    source: &RepositoryClient,
-    changes: &[Change],
-    tags: &HashSet<Tag>,
-) -> Result<Vec<(Digest, usize)>, Failure> {
-    let mut left = Vec::new();
-    for change in changes {
-        let Found { referrers, tags } = find(source, &change.from, tags).await.map_err(|error| error.to_failure())?;
-        left.push((change.from.clone(), referrers.len() + tags.len()));
-    }
-    left.retain(|(_, referrers)| *referrers > 0);
-    Ok(left)
-}
-
 /// A tag beside that of the image, on its way between the same repositories.
 pub(super) fn of_tag(Task { source, destination }: &Task, tag: &Tag) -> Task {
     Task { source: source.repository.tagged(tag.clone()), destination: destination.repository.tagged(tag.clone()) }
@@ -247,26 +228,19 @@ pub(super) fn may_list(
         }
         _ => return Ok(()),
     };
-    Err(Failure {
-        category: Category::Refused,
-        registry: Some(task.destination.repository.registry().clone()),
-        reason: reason.into(),
-        transient: false,
-        is_final: true,
-        remedy: None,
-    })
+    Err(Failure::for_good(Category::Refused, Some(task.destination.repository.registry()), reason))
 }
 
 /// Tags that are made of digests: those of signatures and of lists of referrers.
 #[derive(Default)]
 pub(super) struct DigestTags {
     /// Those that sources have.
-    listed: Mutex<HashMap<Repository, Listed>>,
+    listed: Keyed<Repository, Arc<HashSet<Tag>>, Error>,
+    /// How much refers to a manifest of a source that was converted, and so is left.
+    left: Keyed<(Repository, Digest), usize, Error>,
     /// Those that the rules want at destinations.
     planned: Mutex<HashSet<Reference>>,
 }
-
-type Listed = Arc<Shared<Arc<HashSet<Tag>>, Error>>;
 
 impl DigestTags {
     /// Notes what a round brings by itself.
@@ -284,15 +258,32 @@ impl DigestTags {
 
     /// Listed once in a run, which is less than asking for each.
     pub async fn of(&self, source: &RepositoryClient) -> Result<Arc<HashSet<Tag>>, Error> {
-        let listed = {
-            let mut all = lock(&self.listed);
-            all.entry(source.repository().clone()).or_default().clone()
-        };
         let list = async || {
             let tags = source.tags().await?;
             Ok(Arc::new(tags.into_iter().filter(|tag| tag.as_str().starts_with("sha")).collect()))
         };
-        listed.get(|_| true, list).await
+        self.listed.get(source.repository().clone(), list).await
+    }
+
+    /// The manifests that were converted and have referrers, and how many. Each is asked for once in a run; `tags` are
+    /// those of the source.
+    pub async fn left_behind(
+        &self,
+        source: &RepositoryClient,
+        changes: &[Change],
+        tags: &HashSet<Tag>,
+    ) -> Result<Vec<(Digest, usize)>, Failure> {
+        let mut left = Vec::new();
+        for subject in changes.iter().map(|change| &change.from) {
+            let count = async || {
+                let Found { referrers, tags } = find(source, subject, tags).await?;
+                Ok(referrers.len() + tags.len())
+            };
+            let counted = self.left.get((source.repository().clone(), subject.clone()), count).await;
+            left.push((subject.clone(), counted.map_err(|error| error.to_failure())?));
+        }
+        left.retain(|(_, referrers)| *referrers > 0);
+        Ok(left)
     }
 }
 

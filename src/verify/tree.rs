@@ -1,7 +1,6 @@
 //! All that a tag names, looked at in one destination repository: each manifest and each blob once.
 
-use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
@@ -13,11 +12,9 @@ use crate::digest::Digest;
 use crate::event::{Defect, Event, Listener, Part, Wrong};
 use crate::reference::Identifier;
 use crate::registry::{Content, Descriptor, Error, ErrorKind, Manifest, RepositoryClient, Stored, patiently};
-use crate::shared::{Shared, lock};
-use crate::transfer::{Shown, read_through};
+use crate::shared::{Keyed, lock};
+use crate::transfer::{MAX_DEPTH, Shown, read_through, too_deep};
 
-/// Indexes within indexes, at most: real ones have two levels.
-const MAX_DEPTH: usize = 8;
 /// Parts of one manifest that are looked at at once.
 const PARTS: usize = 16;
 
@@ -34,8 +31,6 @@ impl Readers {
         Self { places: Semaphore::new(count), begun: AtomicU64::new(0) }
     }
 }
-
-type Looks<K, T> = Mutex<HashMap<K, Arc<Shared<T, Error>>>>;
 
 /// What a look at a manifest showed.
 #[derive(Clone)]
@@ -54,13 +49,13 @@ pub(super) struct Tree {
     /// Given where the content of blobs is to be read.
     readers: Option<Arc<Readers>>,
     listener: Arc<dyn Listener>,
-    manifests: Looks<Digest, Seen>,
-    blobs: Looks<(Digest, u64), Option<Wrong>>,
+    manifests: Keyed<Digest, Seen, Error>,
+    blobs: Keyed<(Digest, u64), Option<Wrong>, Error>,
 }
 
 impl Tree {
     pub fn new(client: RepositoryClient, readers: Option<Arc<Readers>>, listener: Arc<dyn Listener>) -> Self {
-        Self { client, readers, listener, manifests: Mutex::default(), blobs: Mutex::default() }
+        Self { client, readers, listener, manifests: Keyed::default(), blobs: Keyed::default() }
     }
 
     /// What is wrong with the manifest of this digest and all that it names. Boxed, because children may be indexes and
@@ -72,8 +67,7 @@ impl Tree {
         depth: usize,
     ) -> BoxFuture<'static, Result<Arc<[Defect]>, Error>> {
         Box::pin(async move {
-            let look = entry(&self.manifests, digest.clone());
-            let wrong = match look.get(|_| true, async || self.look(&digest, depth).await).await? {
+            let wrong = match self.manifests.get(digest.clone(), async || self.look(&digest, depth).await).await? {
                 Seen::Wrong(wrong) => wrong,
                 Seen::Right { bytes, .. } if size.is_some_and(|size| size != bytes) => Wrong::Size(bytes),
                 Seen::Right { below, .. } => return Ok(below),
@@ -85,10 +79,10 @@ impl Tree {
     async fn look(self: &Arc<Self>, digest: &Digest, depth: usize) -> Result<Seen, Error> {
         let wrong = match self.client.manifest(&Identifier::from(digest.clone())).await {
             Ok(Manifest { content: Content::Index { .. }, .. }) if depth == MAX_DEPTH => {
-                Wrong::Unreadable(format!("indexes are nested more than {MAX_DEPTH} deep").into())
+                Wrong::Unreadable(too_deep().into())
             }
             Ok(manifest) => {
-                let below = self.look_below(manifest.content, depth).await?.into();
+                let below = self.look_below(&manifest.content, depth).await?.into();
                 return Ok(Seen::Right { bytes: manifest.bytes.len() as u64, below });
             }
             Err(error) if error.is_not_found() => Wrong::Missing,
@@ -101,15 +95,11 @@ impl Tree {
         Ok(Seen::Wrong(wrong))
     }
 
-    async fn look_below(self: &Arc<Self>, content: Content, depth: usize) -> Result<Vec<Defect>, Error> {
-        let (children, blobs) = match content {
-            Content::Blobs(blobs) => (Vec::new(), blobs),
-            Content::Index { manifests, blobs } => (manifests, blobs),
-        };
-        let children = distinct(children).into_iter();
+    async fn look_below(self: &Arc<Self>, content: &Content, depth: usize) -> Result<Vec<Defect>, Error> {
+        let children = distinct(content.children()).into_iter();
         let children = children.map(|child| self.clone().defects(child.digest, Some(child.size), depth + 1));
         let below: Vec<_> = stream::iter(children).buffered(PARTS).try_collect().await?;
-        let mut blobs = distinct(blobs);
+        let mut blobs = distinct(content.blobs());
         blobs.retain(|blob| !blob.is_foreign);
         self.announce(&blobs);
         let blobs = blobs.into_iter().map(|blob| self.blob(blob));
@@ -119,10 +109,8 @@ impl Tree {
 
     /// Tells of the blobs that will be looked at and were not known of before.
     fn announce(&self, blobs: &[Descriptor]) {
-        let mut known = lock(&self.blobs);
         for Descriptor { digest, size, .. } in blobs {
-            if let Entry::Vacant(new) = known.entry((digest.clone(), *size)) {
-                new.insert(Arc::default());
+            if self.blobs.announce((digest.clone(), *size)) {
                 self.listener.hear(&Event::BlobWanted { bytes: *size });
             }
         }
@@ -130,19 +118,15 @@ impl Tree {
 
     /// What is wrong with a blob.
     async fn blob(&self, Descriptor { digest, size, .. }: Descriptor) -> Result<Option<Defect>, Error> {
-        let look = entry(&self.blobs, (digest.clone(), size));
-        let wrong = look.get(
-            |_| true,
-            async || {
-                let wrong = match &self.readers {
-                    Some(readers) => self.read(readers, &digest, size).await?,
-                    None => self.measure(&digest, size).await?,
-                };
-                let (repository, digest) = (self.client.repository().clone(), digest.clone());
-                self.listener.hear(&Event::BlobVerified { repository, digest, bytes: size });
-                Ok(wrong)
-            },
-        );
+        let wrong = self.blobs.get((digest.clone(), size), async || {
+            let wrong = match &self.readers {
+                Some(readers) => self.read(readers, &digest, size).await?,
+                None => self.measure(&digest, size).await?,
+            };
+            let (repository, digest) = (self.client.repository().clone(), digest.clone());
+            self.listener.hear(&Event::BlobVerified { repository, digest, bytes: size });
+            Ok(wrong)
+        });
         Ok(wrong.await?.map(|wrong| Defect { part: Part::Blob, digest, size: Some(size), wrong }))
     }
 
@@ -189,12 +173,7 @@ fn wrong(error: Error) -> Result<Wrong, Error> {
     }
 }
 
-fn distinct(mut descriptors: Vec<Descriptor>) -> Vec<Descriptor> {
+fn distinct(descriptors: &[Descriptor]) -> Vec<Descriptor> {
     let mut seen = HashSet::new();
-    descriptors.retain(|descriptor| seen.insert((descriptor.digest.clone(), descriptor.size)));
-    descriptors
-}
-
-fn entry<K: std::hash::Hash + Eq, T: Clone>(looks: &Looks<K, T>, key: K) -> Arc<Shared<T, Error>> {
-    lock(looks).entry(key).or_default().clone()
+    descriptors.iter().filter(|descriptor| seen.insert((&descriptor.digest, descriptor.size))).cloned().collect()
 }

@@ -50,6 +50,34 @@ async fn a_second_run_sends_nothing_where_heads_tell_little() {
 }
 
 #[tokio::test]
+async fn what_goes_by_digest_is_asked_for_once() {
+    for flags in [&[][..], &["--dry-run"], &["--format", "docker"], &["--format", "docker", "--dry-run"]] {
+        let (source, destination) = two_registries().await;
+        let digest = source.put("team/app", "1", &small(1).oci());
+        destination.put("moved/app", "other", &small(2));
+        let rule = source.reference("team/app", &digest);
+        let migration = Migration::new().rule(rule, format!("{}/moved/app", destination.host()));
+        let outcome = migration.args(flags.iter().copied()).run().await;
+        assert_eq!(outcome.code, Some(0), "{outcome}");
+        assert_eq!(destination.count(Kind::ManifestHead), 1, "{flags:?}");
+    }
+}
+
+#[tokio::test]
+async fn children_that_a_round_brought_are_not_brought_again_by_the_next() {
+    let (source, destination) = two_registries().await;
+    source.put("team/app", "1", &Index::new().image(&small(1)).image(&small(2)));
+    destination.on(Kind::ManifestPut.of("1").once(), Answer::status(400));
+    let outcome = Migration::with_default_retries()
+        .rule(source.reference("team/app", "1"), format!("{}/moved/app", destination.host()))
+        .args(["--retries", "1"])
+        .run()
+        .await;
+    assert_eq!(outcome.code, Some(0), "{outcome}");
+    assert_eq!(destination.count(Kind::ManifestPut), 4, "two children, and twice the tag");
+}
+
+#[tokio::test]
 async fn a_repository_is_listed_once_for_all_its_rules() {
     let (source, destination) = two_registries().await;
     source.put("team/app", "1.0", &small(1));

@@ -8,7 +8,7 @@ mod portions;
 
 use std::time::Duration;
 
-use scriptable_registry::{Action, Answer, Image, Kind, Mounts, Registry, Tags, profiles};
+use scriptable_registry::{Action, Answer, Image, Index, Kind, Mounts, Registry, Tags, profiles};
 
 use crate::support::{Migration, assert_same, large, small, two_registries};
 
@@ -63,6 +63,24 @@ async fn an_immutable_tag_keeps_no_other_tag_of_the_image_from_being_written() {
     for tag in &tags[1..] {
         assert_same((&source, "team/app", tag), (&destination, "moved/app", tag));
     }
+}
+
+#[tokio::test]
+async fn an_immutable_tag_keeps_no_index_that_names_the_image_from_being_written() {
+    let destination = Registry::builder().tags(Tags::ImmutableAsQuay).start().await;
+    destination.put("moved/app", "amd64", &small(9));
+    let source = Registry::open().await;
+    source.put("team/app", "amd64", &large(1));
+    source.put("team/app", "latest", &Index::new().image(&large(1)));
+    // The index waits for what the tag of its child brings.
+    source.on(Kind::ManifestGet.of("latest"), Action::Delay(Duration::from_millis(100)));
+    source.on(Kind::BlobGet, Action::Delay(Duration::from_millis(400)));
+    let rule = source.reference("team/app", "amd64,latest");
+    let outcome = Migration::new().rule(rule, format!("{}/moved/app", destination.host())).run().await;
+    outcome.assert_failures(2, 1, 0);
+    let to = format!("{}/moved/app:amd64", destination.host());
+    outcome.assert_failed(&source.reference("team/app", "amd64"), &to, &["the tag amd64 is immutable"]);
+    assert_same((&source, "team/app", "latest"), (&destination, "moved/app", "latest"));
 }
 
 #[tokio::test]

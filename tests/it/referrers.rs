@@ -200,6 +200,25 @@ async fn what_refers_to_a_manifest_that_was_converted_is_named_and_left() {
 }
 
 #[tokio::test]
+async fn what_is_left_of_a_manifest_is_counted_once_for_all_who_name_it() {
+    for flags in [&[][..], &["--dry-run"]] {
+        let (source, destination) = (registry(true).await, registry(true).await);
+        let arm = Image::new("linux/arm64").layer_of(2, 1000);
+        let subject = source.put("app", "1", &Index::new().image(&small(1)).image(&arm));
+        attach(&source, "text/signature", &subject, "of the whole index");
+        source.retag("app", "1", "2");
+        let outcome = Migration::new()
+            .rule(source.reference("app", "1,2"), format!("{}/app", destination.host()))
+            .args(["--referrers", "--platform", "linux/amd64"])
+            .args(flags.iter().copied())
+            .run()
+            .await;
+        assert_eq!(outcome.code, Some(0), "{outcome}");
+        assert_eq!(source.requests_of(Kind::Referrers.of(&subject)).len(), 1, "{flags:?}");
+    }
+}
+
+#[tokio::test]
 async fn what_was_converted_and_what_was_left_is_told_once_however_often_it_is_tried() {
     // The tag cannot be written at first, or what refers to a child.
     for of_tag in [true, false] {

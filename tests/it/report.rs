@@ -4,7 +4,7 @@ mod merging;
 
 use std::path::Path;
 
-use scriptable_registry::{Answer, Gate, Image, Index, Kind};
+use scriptable_registry::{Answer, Gate, Image, Index, Kind, Manifest as _};
 use serde_json::{Value, json};
 
 use crate::support::{GENERATE, HANDLE, LARGE, Migration, large, small, summary, two_registries};
@@ -97,6 +97,32 @@ async fn each_image_is_a_record_with_all_that_was_learnt() {
     #[cfg(unix)]
     for name in ["report.json", "report.csv"] {
         assert_eq!(mode(&migration.path(name)), 0o600);
+    }
+}
+
+#[tokio::test]
+async fn a_layer_of_several_platforms_is_one_blob_of_the_image() {
+    let (source, destination) = two_registries().await;
+    let [amd64, arm64] = ["linux/amd64", "linux/arm64"].map(|platform| Image::new(platform).layer("shared"));
+    source.put("app", "1", &Index::new().image(&amd64).image(&arm64));
+    destination.put("app", "other", &small(1));
+    let migration = Migration::new()
+        .rule(source.reference("app", "1"), destination.reference("app", "1"))
+        .args(["--report", "report.json"]);
+    // The registry lacks a part of it for a moment: all are looked for again.
+    let lacking = Answer::error(404, "MANIFEST_BLOB_UNKNOWN", "blob unknown to registry");
+    for lacks in [false, true] {
+        if lacks {
+            for manifest in ["1", &amd64.digest(), &arm64.digest()] {
+                destination.remove_manifest("app", manifest);
+            }
+            destination.on(Kind::ManifestPut.of("1").once(), lacking.clone());
+        }
+        migration.run().await.assert_success(1);
+        let report = report(&migration, "report.json");
+        let image = &report["images"][0];
+        let counts = ["blobsMoved", "blobsPresent"].map(|name| image[name].as_u64().unwrap());
+        assert_eq!(counts, if lacks { [0, 3] } else { [3, 0] }, "{image}");
     }
 }
 

@@ -59,6 +59,19 @@ async fn who_has_logged_in_with_docker_needs_no_auth_json() {
 }
 
 #[tokio::test]
+async fn a_login_is_good_for_what_a_report_names_too() {
+    let (source, destination) = (guarded(true).await, guarded(true).await);
+    let logins = json!({ "auths": { source.host(): auth(USER, PASSWORD), destination.host(): auth(USER, PASSWORD) } });
+    let migration = docker(migration(&source, &destination), &logins).args(["--report", "report.json"]);
+    migration.run().await.assert_success(1);
+    let report = std::fs::read(migration.path("report.json")).unwrap();
+    let against = Migration::with_default_retries().file("report.json", report);
+    let against = docker(against, &logins).args(["verify", "--retries", "0", "--against", "report.json"]);
+    let outcome = against.run().await;
+    assert_eq!(outcome.code, Some(0), "{outcome}");
+}
+
+#[tokio::test]
 async fn every_place_of_a_login_is_found() {
     let (source, destination) = (guarded(true).await, Registry::open().await);
     let config = json!({ "auths": { source.host(): auth(USER, PASSWORD) } }).to_string();

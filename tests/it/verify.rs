@@ -254,6 +254,9 @@ async fn no_right_to_push_is_asked_for() {
     assert_only_read(&[&source, &destination]);
 }
 
+/// Why an image cannot be compared with a report.
+const UNRECORDED: &str = "the report has no digest to compare it with, since it was not migrated in that run";
+
 /// A report as a migration writes it.
 fn report(images: &[(String, String, Option<String>)]) -> String {
     let images: Vec<_> = images
@@ -291,14 +294,56 @@ async fn a_source_that_is_gone_is_replaced_by_the_report_of_the_migration() {
         &[
             format!("{}: it names {found}, expected {two}", line("differs", &source, &destination, "2")),
             line("missing", &source, &destination, "3"),
-            format!(
-                "{}: the report has no destinationDigest for it, since it was not migrated in that run",
-                line("failed", &source, &destination, "4")
-            ),
+            format!("{}: {UNRECORDED}", line("failed", &source, &destination, "4")),
             tally([4, 1, 1, 1, 0, 1]),
         ],
     );
     assert_eq!(source.count_all(), 0, "the source is not asked");
+}
+
+/// What the report of a run with these flags says is right, after the source is gone.
+async fn against_the_report_of(migration: Migration, flags: &[&str]) -> Outcome {
+    let migration = migration.args(flags.iter().copied()).args(["--retries", "0", "--report", "report.json"]);
+    let outcome = migration.run().await;
+    assert_eq!(outcome.code, Some(0), "{outcome}");
+    let report = std::fs::read(migration.path("report.json")).unwrap();
+    let again = Migration::with_default_retries().file("report.json", report);
+    again.args(["verify", "--retries", "0", "--depth", "tree", "--against", "report.json"]).run().await
+}
+
+#[tokio::test]
+async fn what_was_put_by_digest_is_looked_for_as_what_it_became() {
+    let (source, destination) = two_registries().await;
+    let index = Index::new().image(&small(1)).image(&Image::new("linux/arm64").layer("arm"));
+    let digest = source.put("app", "1", &index);
+    for flags in [["--platform", "linux/arm64"], ["--format", "docker"]] {
+        let migration = Migration::with_default_retries()
+            .rule(source.reference("app", &digest), format!("{}/app", destination.host()));
+        let outcome = against_the_report_of(migration, &flags).await;
+        assert_lines(&outcome, 0, &[tally([1, 1, 0, 0, 0, 0])]);
+    }
+}
+
+#[tokio::test]
+async fn what_was_skipped_is_none_of_what_should_be_there() {
+    let (source, destination) = migrated(&[("1", &small(1)), ("2", &small(2))]).await;
+    source.put("app", "3", &Image::new("linux/arm64").layer("arm"));
+    let migration =
+        Migration::with_default_retries().rule(format!("{}/app", source.host()), format!("{}/app", destination.host()));
+    let outcome = against_the_report_of(migration, &["--platform", "linux/amd64"]).await;
+    assert_lines(&outcome, 0, &[tally([3, 2, 0, 0, 0, 0]).replace("2 equal,", "2 equal, 1 skipped,")]);
+}
+
+/// What would come is no more there than what failed.
+#[tokio::test]
+async fn what_was_only_planned_is_no_standard() {
+    let (source, destination) = migrated(&[("1", &small(1))]).await;
+    source.put("app", "2", &small(2));
+    let migration =
+        Migration::with_default_retries().rule(format!("{}/app", source.host()), format!("{}/app", destination.host()));
+    let outcome = against_the_report_of(migration, &["--dry-run"]).await;
+    let failed = format!("{}: {UNRECORDED}", line("failed", &source, &destination, "2"));
+    assert_lines(&outcome, 1, &[failed, tally([2, 1, 0, 0, 0, 1])]);
 }
 
 /// Other images stand in the place of those that failed: what they are called in the report is not what is right.
@@ -310,10 +355,7 @@ async fn the_report_of_a_failed_verification_makes_nothing_right() {
     assert_eq!(looked.run().await.code, Some(1));
     let text = std::fs::read_to_string(looked.path("v.json")).unwrap();
     let again = Migration::with_default_retries().file("v.json", text).args(["verify", "--against", "v.json"]);
-    let failed = format!(
-        "{}: the report has no destinationDigest for it, since it was not migrated in that run",
-        line("failed", &source, &destination, "2")
-    );
+    let failed = format!("{}: {UNRECORDED}", line("failed", &source, &destination, "2"));
     assert_lines(&again.run().await, 1, &[failed, tally([2, 1, 0, 0, 0, 1])]);
 }
 

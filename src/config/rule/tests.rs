@@ -227,9 +227,9 @@ fn rules_are_shown_as_written_without_control_characters() {
 
 #[test]
 fn the_repositories_of_a_rule_are_known() {
-    let repositories = |source| -> Vec<String> {
-        check(source, "x.io/c").unwrap().images.repositories().map(Repository::to_string).collect()
-    };
-    assert_eq!(repositories("quay.io/a"), ["quay.io/a", "x.io/c"]);
-    assert_eq!(repositories("quay.io/a:1"), ["quay.io/a", "x.io/c"]);
+    for source in ["quay.io/a", "quay.io/a:1"] {
+        let images = check(source, "x.io/c").unwrap().images;
+        let repositories = [images.source(), images.destination()].map(|repository| repository.unwrap().to_string());
+        assert_eq!(repositories, ["quay.io/a", "x.io/c"]);
+    }
 }

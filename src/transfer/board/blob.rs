@@ -18,7 +18,7 @@ pub(super) struct Blob {
 
 /// What failed in this round, so that nobody repeats it.
 #[derive(Default)]
-pub(super) struct Failures(Vec<(Scope, Repository, Failure)>);
+pub(super) struct Failures(Vec<(Scope, Failure)>);
 
 pub(super) struct Need {
     pub destination: Repository,
@@ -114,14 +114,15 @@ impl Blob {
 }
 
 impl Failures {
-    pub fn note(&mut self, scope: Scope, destination: Repository, failure: Failure) {
-        self.0.push((scope, destination, failure));
+    pub fn note(&mut self, scope: Scope, failure: Failure) {
+        self.0.push((scope, failure));
     }
 
     /// Why `destination` does not take it.
     pub fn at(&self, destination: &Repository) -> Option<&Failure> {
-        let found = self.0.iter().find(|(scope, at, _)| *scope == Scope::Destination && at == destination);
-        found.map(|(.., failure)| failure)
+        let found =
+            self.0.iter().find(|(scope, _)| matches!(scope, Scope::Destination(failed) if failed == destination));
+        found.map(|(_, failure)| failure)
     }
 
     /// Why it cannot be had from any of `sources`.
@@ -131,8 +132,8 @@ impl Failures {
     }
 
     fn of_source(&self, source: &Repository) -> Option<&Failure> {
-        let found = self.0.iter().find(|(scope, ..)| matches!(scope, Scope::Source(failed) if failed == source));
-        found.map(|(.., failure)| failure)
+        let found = self.0.iter().find(|(scope, _)| matches!(scope, Scope::Source(failed) if failed == source));
+        found.map(|(_, failure)| failure)
     }
 }
 

@@ -115,7 +115,7 @@ fn a_failure_concerns_those_in_its_scope_for_the_round() {
     assert!(matches!(want(&board, "s", 3), Wanted::Failed(_)));
     let next = board.take_ready();
     assert_eq!(next[0].destination, at("d", 2));
-    fail(&board, &next[0], Scope::Destination);
+    fail(&board, &next[0], Scope::Destination(next[0].destination.clone()));
     assert!(matches!(want(&board, "u", 2), Wanted::Failed(_)));
     board.begin_round();
     assert!(matches!(want(&board, "s", 0), Wanted::Await { .. }));
@@ -264,7 +264,8 @@ fn a_destination_that_refuses_does_not_stop_another() {
     let board = board(7, 1);
     let mut refused = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), &job(0)));
     let mut other = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 1), &job(1)));
-    fail(&board, &board.take_ready()[0], Scope::Destination);
+    let ticket = &board.take_ready()[0];
+    fail(&board, ticket, Scope::Destination(ticket.destination.clone()));
     assert!(refused.try_recv().is_ok());
     board.landed(&board.take_ready()[0], Came::Moved);
     assert_eq!(other.try_recv(), Ok(Ok(Came::Moved)));
@@ -376,7 +377,7 @@ fn every_need_ends_in_every_world() {
                         board.note(&ticket, &reasons.collect::<Vec<_>>());
                         board.failed(&ticket);
                     }
-                    1 => fail(&board, &ticket, Scope::Destination),
+                    1 => fail(&board, &ticket, Scope::Destination(ticket.destination.clone())),
                     _ => board.aborted(&ticket, &failure()),
                 },
             }

@@ -14,7 +14,7 @@ use crate::digest::Digest;
 use crate::event::{Change, Dropped};
 use crate::platform::Platform;
 use crate::registry::{Content, Descriptor, Format, Manifest};
-use crate::transfer::image::{CHILDREN, MAX_DEPTH};
+use crate::transfer::image::{CHILDREN, MAX_DEPTH, too_deep};
 
 /// What BuildKit says an attestation is about: it stands beside the images of an index as if it were one.
 const ATTESTS: &str = "vnd.docker.reference.digest";
@@ -57,8 +57,7 @@ impl Conversion {
     ) -> Boxed<'a, Part> {
         Box::pin(async move {
             if depth == MAX_DEPTH {
-                let reason = format!("indexes are nested more than {MAX_DEPTH} deep");
-                return Err(Refusal::malformed(&index.digest, reason));
+                return Err(Refusal::malformed(&index.digest, too_deep()));
             }
             let becomes_docker =
                 self.format == Some(Format::Docker) && Format::of_manifest(&index.media_type) != self.format;

@@ -40,14 +40,7 @@ impl Refusal {
             Self::Format { .. } => Category::Refused,
             Self::Malformed { .. } => Category::Corrupt,
         };
-        Failure {
-            category,
-            registry: Some(source.clone()),
-            reason: self.to_string().into(),
-            transient: false,
-            is_final: true,
-            remedy: None,
-        }
+        Failure::for_good(category, Some(source), self.to_string())
     }
 }
 

@@ -10,8 +10,8 @@ use crate::event::Failure;
 use crate::reference::{Identifier, Tag};
 use crate::registry::{Referrer, referrers_tag};
 use crate::transfer::expected::{ExpectedImage, named};
-use crate::transfer::image::{MAX_DEPTH, clobbered};
-use crate::transfer::referrers::{Circles, find, left_behind, may_list, of_tag};
+use crate::transfer::image::MAX_DEPTH;
+use crate::transfer::referrers::{Circles, find, may_list, of_tag};
 
 /// Something that refers to an image, or to a manifest of it, and is not at the destination.
 #[derive(Clone)]
@@ -42,12 +42,13 @@ pub(super) struct Companions {
 impl Look {
     pub(super) async fn companions(&self, wanted: &ExpectedImage) -> Result<Companions, Failure> {
         let tags = self.forecast.digest_tags.of(&self.source).await.map_err(|error| error.to_failure())?;
-        let left = left_behind(&self.source, &wanted.changes, &tags).await?;
+        let left = self.forecast.digest_tags.left_behind(&self.source, &wanted.changes, &tags).await?;
         let mut companions = Companions { coming: Vec::new(), left };
         let mut circles = Circles::around(self.manifests_of(wanted).await?, &wanted.changes);
         while let Some(subject) = circles.next() {
-            let known = self.ground.referrers_of(&subject, self.source.repository());
-            let circle = known.get(|_| true, async || self.circle(&subject, &tags).await.map(Arc::new)).await?;
+            let key = (subject.clone(), self.source.repository().clone());
+            let look = async || self.circle(&subject, &tags).await.map(Arc::new);
+            let circle = self.ground.circles.get(key, look).await?;
             circles.add(&circle.referrers);
             companions.coming.extend(circle.coming.iter().cloned());
         }
@@ -111,13 +112,8 @@ impl Look {
         let there = self.ground.digest(&identifier);
         let (root, there) =
             tokio::try_join!(named(&self.source, &identifier), there).map_err(|error| error.to_failure())?;
-        let policy = &self.forecast.policy;
-        match there {
-            Some(there) if there == root && !policy.force => return Ok(None),
-            Some(there) if there != root && policy.no_clobber => {
-                return Err(clobbered(&task, Some(&root), &there, &root));
-            }
-            _ => {}
+        if self.forecast.policy.is_done(&task, Some(&root), there.as_ref(), &root)? {
+            return Ok(None);
         }
         let look = Self { task, ..self.clone() };
         let blobs = look.lacking(&ExpectedImage::unchanged(root.clone()), root, None, 0).await?;

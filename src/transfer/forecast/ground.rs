@@ -3,16 +3,15 @@
 //! Many registries hide what is absent from those who may only read: what an account with the right to push is told is
 //! not there, is forbidden to others. What may not be looked at is taken for absent, and that is said once.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
 
 use super::companions::Circle;
 use crate::digest::Digest;
 use crate::event::Failure;
 use crate::reference::{Identifier, Repository};
 use crate::registry::{Error, ErrorKind, Referrer, RepositoryClient};
-use crate::shared::{Shared, lock};
+use crate::shared::Keyed;
 use crate::transfer::destination::Destination;
 
 pub(super) struct Ground {
@@ -21,12 +20,11 @@ pub(super) struct Ground {
     force: bool,
     /// It may not be looked at.
     is_hidden: AtomicBool,
-    manifests: Mutex<HashMap<Digest, Arc<Shared<bool, Error>>>>,
-    referrers: Mutex<HashMap<(Digest, Repository), Referred>>,
+    /// Whether they are there.
+    manifests: Keyed<Digest, bool, Error>,
+    /// What refers to a manifest of a source and would come here, looked at once for all images that have it.
+    pub circles: Keyed<(Digest, Repository), Arc<Circle>, Failure>,
 }
-
-/// Filled when it is known what refers to a manifest and would come here.
-type Referred = Arc<Shared<Arc<Circle>, Failure>>;
 
 impl Ground {
     /// A repository to which `images` images of this round go.
@@ -35,42 +33,36 @@ impl Ground {
             destination: Destination::new(client, images, force, false),
             force,
             is_hidden: AtomicBool::new(false),
-            manifests: Mutex::default(),
-            referrers: Mutex::default(),
+            manifests: Keyed::default(),
+            circles: Keyed::default(),
         }
     }
 
     /// What is named there.
     pub async fn digest(&self, identifier: &Identifier) -> Result<Option<Digest>, Error> {
-        let digest = async {
-            match identifier {
-                Identifier::Tag(tag) => self.destination.digest(tag).await,
-                by_digest => self.destination.client.digest(by_digest).await,
-            }
+        let digest = match identifier {
+            Identifier::Tag(_) => self.unless_hidden(self.destination.digest(identifier)).await.map(Option::flatten),
+            Identifier::Digest(digest) => self.holds(digest).await.map(|holds| holds.then(|| (**digest).clone())),
         };
-        match self.unless_hidden(digest).await {
+        match digest {
             // What would be replaced need not be readable.
             Err(Error { kind: ErrorKind::Malformed { .. } | ErrorKind::Unsupported { .. }, .. }) => Ok(None),
-            digest => Ok(digest?.flatten()),
+            digest => digest,
         }
     }
 
-    /// Whether a manifest is there, with all that it names. Asked once for all images that have it.
+    /// Whether a manifest is there, with all that it names. Where nothing was before, it is not asked.
     pub async fn has_manifest(&self, digest: &Digest) -> Result<bool, Error> {
-        if self.force || self.destination.has_no_tags() {
-            return Ok(false);
-        }
-        let known = lock(&self.manifests).entry(digest.clone()).or_default().clone();
+        Ok(!self.force && !self.destination.has_no_tags() && self.holds(digest).await?)
+    }
+
+    /// Whether a manifest is there. Asked once for all images that have it.
+    async fn holds(&self, digest: &Digest) -> Result<bool, Error> {
         let ask = async || {
             let by_digest = Identifier::from(digest.clone());
             Ok(self.unless_hidden(self.destination.client.digest(&by_digest)).await?.flatten().is_some())
         };
-        known.get(|_| true, ask).await
-    }
-
-    /// The place for what refers to a manifest of a source, looked at once for all images that have it.
-    pub fn referrers_of(&self, subject: &Digest, source: &Repository) -> Referred {
-        lock(&self.referrers).entry((subject.clone(), source.clone())).or_default().clone()
+        self.manifests.get(digest.clone(), ask).await
     }
 
     /// What is listed here as referring to `subject`, if there is a list, and whether the registry itself keeps it.

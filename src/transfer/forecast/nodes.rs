@@ -1,12 +1,12 @@
 //! What the manifests of the sources name, each read once in a run. Only what a plan needs of it is kept.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
 use crate::digest::Digest;
 use crate::reference::Repository;
-use crate::registry::{Content, Descriptor, Error, Manifest, RepositoryClient};
-use crate::shared::{Shared, lock};
+use crate::registry::{Descriptor, Error, Manifest, RepositoryClient};
+use crate::shared::{Keyed, lock};
 use crate::transfer::expected::ExpectedImage;
 
 /// A blob, once for all manifests that name it.
@@ -32,12 +32,16 @@ pub(super) struct Child {
     pub is_index: bool,
 }
 
-type Known = Arc<Shared<Arc<Node>, Error>>;
+impl Child {
+    fn new(child: &Descriptor) -> Self {
+        Self { digest: child.digest.clone(), size: child.size, is_index: child.is_index() }
+    }
+}
 
 /// The manifests that were read, by where they come from, since what one source lacks another may have.
 #[derive(Default)]
 pub(super) struct Nodes {
-    known: Mutex<HashMap<(Repository, Digest), Known>>,
+    known: Keyed<(Repository, Digest), Arc<Node>, Error>,
     blobs: Mutex<HashSet<Arc<Blob>>>,
 }
 
@@ -49,29 +53,22 @@ impl Nodes {
         digest: &Digest,
     ) -> Result<Arc<Node>, Error> {
         let key = (source.repository().clone(), digest.clone());
-        let known = lock(&self.known).entry(key).or_default().clone();
-        known.get(|_| true, async || Ok(Arc::new(self.read(image.manifest(source, digest).await?)))).await
+        self.known.get(key, async || Ok(Arc::new(self.read(&image.manifest(source, digest).await?)))).await
     }
 
-    fn read(&self, manifest: Manifest) -> Node {
-        let (blobs, children) = match manifest.content {
-            Content::Blobs(blobs) => (blobs, Vec::new()),
-            Content::Index { manifests, blobs } => (blobs, manifests),
-        };
-        let mut seen = HashSet::new();
+    fn read(&self, manifest: &Manifest) -> Node {
+        let (content, mut seen) = (&manifest.content, HashSet::new());
+        let is_own = |blob: &&Descriptor| !blob.is_foreign;
+        let is_new = |child: &&Descriptor| seen.insert(child.digest.clone());
         Node {
             bytes: manifest.bytes.len() as u64,
-            blobs: blobs.into_iter().filter(|blob| !blob.is_foreign).map(|blob| self.blob(blob)).collect(),
-            children: children
-                .into_iter()
-                .filter(|child| seen.insert(child.digest.clone()))
-                .map(|child| Child { is_index: child.is_index(), digest: child.digest, size: child.size })
-                .collect(),
+            blobs: content.blobs().iter().filter(is_own).map(|blob| self.blob(blob)).collect(),
+            children: content.children().iter().filter(is_new).map(Child::new).collect(),
         }
     }
 
-    fn blob(&self, Descriptor { digest, size, .. }: Descriptor) -> Arc<Blob> {
-        let blob = Blob { digest, size };
+    fn blob(&self, Descriptor { digest, size, .. }: &Descriptor) -> Arc<Blob> {
+        let blob = Blob { digest: digest.clone(), size: *size };
         let mut blobs = lock(&self.blobs);
         match blobs.get(&blob) {
             Some(known) => known.clone(),

@@ -6,6 +6,7 @@ use crate::event::{Category, Failure};
 use crate::plan::Task;
 use crate::reference::Identifier;
 use crate::registry::Error;
+use crate::transfer::Policy;
 
 impl Image {
     /// Asks the destination. Where it cannot be asked, an upload may tell why.
@@ -30,10 +31,9 @@ impl Image {
         let converts = !self.conversion.is_none();
         let there = async {
             match &destination.identifier {
-                Identifier::Tag(tag) => self.destination.digest(tag).await,
                 // Which digest it is will be known when it is converted.
                 Identifier::Digest(_) if converts => Ok(None),
-                by_digest => self.destination.client.digest(by_digest).await,
+                place => self.destination.digest(place).await,
             }
         };
         if let Some(digest) = source.identifier.digest() {
@@ -51,14 +51,12 @@ impl Image {
 
     /// Whether nothing is to be done, or must not be, since this is what the destination names.
     pub(super) fn is_up_to_date(&self, there: Option<&Digest>, wanted: &Digest) -> Result<bool, Failure> {
-        match there {
-            Some(there) if there != wanted && self.engine.policy.no_clobber => Err(self.clobbered(there, wanted)),
-            Some(there) if there == wanted && !self.engine.policy.force => {
-                self.ledger.placed(there);
-                Ok(true)
-            }
-            _ => Ok(false),
+        let source = self.ledger.source_digest();
+        let is_done = self.engine.policy.is_done(&self.task, source.as_ref(), there, wanted)?;
+        if is_done {
+            self.ledger.placed(wanted);
         }
+        Ok(is_done)
     }
 
     /// Asks once more what the tag names, just before it is written: what was learnt before is old by now. A digest names
@@ -71,7 +69,9 @@ impl Image {
         let there = self.named_there(identifier).await?;
         self.ledger.before(there.as_ref());
         match there {
-            Some(there) if there != *digest => Err(self.clobbered(&there, digest)),
+            Some(there) if there != *digest => {
+                Err(clobbered(&self.task, self.ledger.source_digest().as_ref(), &there, digest))
+            }
             _ => Ok(()),
         }
     }
@@ -85,24 +85,31 @@ impl Image {
             there => there.map_err(|error| error.to_failure()),
         }
     }
+}
 
-    fn clobbered(&self, there: &Digest, wanted: &Digest) -> Failure {
-        clobbered(&self.task, self.ledger.facts().source_digest.as_ref(), there, wanted)
+impl Policy {
+    /// Whether nothing is to be done, or must not be, where the destination names `there`, and is to name `wanted`, which
+    /// is what `source` has become.
+    pub(in crate::transfer) fn is_done(
+        &self,
+        task: &Task,
+        source: Option<&Digest>,
+        there: Option<&Digest>,
+        wanted: &Digest,
+    ) -> Result<bool, Failure> {
+        match there {
+            Some(there) if there != wanted && self.no_clobber => Err(clobbered(task, source, there, wanted)),
+            there => Ok(there == Some(wanted) && !self.force),
+        }
     }
 }
 
 /// The destination names something else, and is to be left so.
-pub(in crate::transfer) fn clobbered(task: &Task, source: Option<&Digest>, there: &Digest, wanted: &Digest) -> Failure {
+fn clobbered(task: &Task, source: Option<&Digest>, there: &Digest, wanted: &Digest) -> Failure {
     let whose = match source {
         Some(source) if source != wanted => format!("the source {source}, converted {wanted}"),
         _ => format!("the source {wanted}"),
     };
-    Failure {
-        category: Category::Refused,
-        registry: Some(task.destination.repository.registry().clone()),
-        reason: format!("the destination names {there} already, {whose}; --no-clobber leaves it so").into(),
-        transient: false,
-        is_final: true,
-        remedy: None,
-    }
+    let reason = format!("the destination names {there} already, {whose}; --no-clobber leaves it so");
+    Failure::for_good(Category::Refused, Some(task.destination.repository.registry()), reason)
 }

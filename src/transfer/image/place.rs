@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
-use super::{CHILDREN, Image, MAX_DEPTH};
+use super::{CHILDREN, Image, MAX_DEPTH, corrupt, of_another_size, too_deep};
 use crate::event::{Event, Failure};
 use crate::reference::Identifier;
 use crate::registry::{Content, Descriptor, Error, Format, Manifest};
@@ -22,22 +22,19 @@ impl Image {
     /// Puts the manifest in its place when all it names is there. Another tag of a manifest that is there already
     /// costs just this one request.
     pub(super) async fn place(&self, manifest: &Manifest) -> Result<(), Failure> {
-        let place = &self.place_of(manifest);
-        let (mut tried, mut placed) = (false, false);
-        let bytes = loop {
-            let settle = async || {
-                tried = true;
-                if self.is_there(&Identifier::from(manifest.digest.clone())).await? {
-                    return Ok(None);
-                }
-                placed = true;
-                self.commit(manifest, place, 0).await
-            };
-            match self.destination.settled(&manifest.digest, self.source.repository(), settle).await {
-                Err(Unsettled { of_tag: true, .. }) if !tried => {}
-                settled => break settled?,
+        let place = &self.task.place(&manifest.digest);
+        let mut placed = false;
+        let settle = async || {
+            // Who has no tag is here because its digest is not there.
+            if let Identifier::Tag(_) = place
+                && self.is_there(&manifest.digest.clone().into()).await?
+            {
+                return Ok(None);
             }
+            placed = true;
+            self.commit(manifest, place, 0).await
         };
+        let bytes = self.destination.settled(&manifest.digest, self.source.repository(), settle).await?;
         self.ledger.size(bytes);
         if !placed {
             self.check_clobber(&manifest.digest).await?;
@@ -46,7 +43,7 @@ impl Image {
                 // The manifest is there, but not all that it names any more.
                 Err(error) if parts_are_missing(&error) => {
                     self.forget_parts(manifest);
-                    self.commit(manifest, place, 0).await?;
+                    self.commit(manifest, place, 0).await.map_err(|unsettled| unsettled.failure)?;
                 }
                 Err(error) => return Err(self.refused(&error, manifest, 0)),
             }
@@ -63,18 +60,13 @@ impl Image {
                 return Ok(None);
             }
             let manifest = self.manifest_of(child).await?;
-            if manifest.bytes.len() as u64 != child.size {
-                let reason = format!(
-                    "manifest {} has {} bytes, but the index that names it says {}",
-                    child.digest,
-                    manifest.bytes.len(),
-                    child.size
-                );
-                return Err(self.corrupt(reason).into());
+            let bytes = manifest.bytes.len() as u64;
+            if bytes != child.size {
+                return Err(of_another_size(&self.task, &child.digest, bytes, child.size).into());
             }
             self.commit(&manifest, &by_digest, depth).await
         };
-        Ok(self.destination.settled(&child.digest, self.source.repository(), settle).await?)
+        self.destination.settled(&child.digest, self.source.repository(), settle).await
     }
 
     /// A manifest below the root.
@@ -91,7 +83,7 @@ impl Image {
     /// Whether a manifest is at the destination from an earlier run, with all that it names: registries take no
     /// manifest whose parts they lack. Where nothing was before, it is not asked.
     async fn is_there(&self, by_digest: &Identifier) -> Result<bool, Failure> {
-        if self.destination.has_no_tags() || self.engine.policy.force {
+        if self.destination.seems_empty() || self.engine.policy.force {
             return Ok(false);
         }
         let there = self.destination.client.digest(by_digest).await.map_err(|error| error.to_failure())?;
@@ -141,9 +133,9 @@ impl Image {
 
     /// Notes that the manifest is there, so that its blobs can be mounted even where that needs one.
     fn note_sealed(&self, manifest: &Manifest) {
-        let (Content::Blobs(blobs) | Content::Index { blobs, .. }) = &manifest.content;
+        let blobs = manifest.content.blobs().iter();
         let repository = self.destination.client.repository();
-        self.engine.board.sealed(repository, blobs.iter().map(|blob| (&blob.digest, blob.size)));
+        self.engine.board.sealed(repository, blobs.map(|blob| (&blob.digest, blob.size)));
     }
 
     /// Names the layers of the image that were left where they are.
@@ -156,27 +148,18 @@ impl Image {
     }
 
     fn forget_parts(&self, manifest: &Manifest) {
-        let (blobs, children) = match &manifest.content {
-            Content::Blobs(blobs) => (blobs, [].as_slice()),
-            Content::Index { manifests, blobs } => (blobs, manifests.as_slice()),
-        };
         let repository = self.destination.client.repository();
-        self.engine.board.forget(repository, blobs.iter().map(|blob| &blob.digest));
-        self.destination.forget(children.iter().map(|child| &child.digest));
+        self.engine.board.forget(repository, manifest.content.blobs().iter().map(|blob| &blob.digest));
+        self.destination.forget(manifest.content.children().iter().map(|child| &child.digest));
     }
 
     async fn bring_parts(&self, manifest: &Manifest, depth: usize) -> Result<Option<u64>, Failure> {
-        match &manifest.content {
-            Content::Blobs(blobs) => self.bring_blobs(blobs).await.map(Some),
-            Content::Index { manifests, blobs } => {
-                if depth == MAX_DEPTH {
-                    return Err(self.corrupt(format!("indexes are nested more than {MAX_DEPTH} deep")));
-                }
-                let children = self.bring_children(manifests, depth + 1).await?;
-                let blobs = self.bring_blobs(blobs).await?;
-                Ok(children.map(|children| children.saturating_add(blobs)))
-            }
+        if depth == MAX_DEPTH && matches!(manifest.content, Content::Index { .. }) {
+            return Err(corrupt(&self.task, too_deep()));
         }
+        let children = self.bring_children(manifest.content.children(), depth + 1).await?;
+        let blobs = self.bring_blobs(manifest.content.blobs()).await?;
+        Ok(children.map(|children| children.saturating_add(blobs)))
     }
 
     async fn bring_children(&self, children: &[Descriptor], depth: usize) -> Result<Option<u64>, Failure> {
@@ -216,20 +199,20 @@ impl Image {
         for blob in blobs.iter().filter(|blob| !blob.is_foreign && seen.insert(&blob.digest)) {
             bytes = bytes.saturating_add(blob.size);
             match self.engine.board.want(&blob.digest, blob.size, self.source.repository(), repository, &self.job) {
-                Wanted::Here => self.ledger.blob(Came::Present, blob.size),
+                Wanted::Here => self.ledger.blob(&blob.digest, blob.size, Came::Present),
                 Wanted::Failed(failure) => return Err(failure),
                 Wanted::Await { answer, is_first } => {
                     if is_first {
                         self.engine.tell(Event::BlobWanted { bytes: blob.size });
                     }
-                    awaited.push((answer, blob.size));
+                    awaited.push((answer, blob));
                 }
             }
         }
         self.engine.dispatch();
-        for (answer, size) in awaited {
+        for (answer, blob) in awaited {
             let came = answer.await.unwrap_or_else(|_| Err(Failure::internal("blob")))?;
-            self.ledger.blob(came, size);
+            self.ledger.blob(&blob.digest, blob.size, came);
         }
         Ok(bytes)
     }
