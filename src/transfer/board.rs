@@ -5,6 +5,7 @@
 //! wait as entries, not as permits, so that waiting never uses up what the mover needs.
 
 mod blob;
+mod mounts;
 mod places;
 
 use std::collections::HashMap;
@@ -14,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
 use self::blob::{Blob, Need, Stage};
+use self::mounts::Mounts;
 use self::places::Places;
 use super::Limits;
 use super::lane::{Kind, Lanes, Pair};
@@ -22,9 +24,6 @@ use crate::event::Failure;
 use crate::reference::{Reference, Registry, Repository};
 use crate::registry::Upload;
 use crate::shared::lock;
-
-/// Refused mounts after which a registry that never granted one is not asked again.
-const REFUSALS: u32 = 3;
 
 /// A blob at a destination registry. The size is part of it, so that a manifest with a wrong one fails alone.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -124,43 +123,6 @@ struct State {
     mounts: HashMap<Registry, Mounts>,
     lanes: Lanes,
     streamed_from: u64,
-}
-
-/// What came of the mounts that a registry was asked for. Some grant them only once the other repository has a manifest
-/// that names the blob (ECR, JFrog): those asked for before that are counted apart.
-#[derive(Default)]
-struct Mounts {
-    early: Asked,
-    late: Asked,
-}
-
-#[derive(Default)]
-struct Asked {
-    granted: bool,
-    refused: u32,
-}
-
-impl Asked {
-    fn is_worth_asking(&self) -> bool {
-        self.granted || self.refused < REFUSALS
-    }
-}
-
-impl Mounts {
-    fn are_worth_asking(&self, early: bool) -> bool {
-        match early {
-            true => self.early.is_worth_asking(),
-            false => self.early.granted || self.late.is_worth_asking(),
-        }
-    }
-
-    fn told(&mut self, early: bool, granted: bool) {
-        let asked = if early { &mut self.early } else { &mut self.late };
-        match granted {
-            true => asked.granted = true,
-            false => asked.refused += 1,
-        }
-    }
 }
 
 impl Board {

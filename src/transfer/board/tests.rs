@@ -1,5 +1,6 @@
 //! The board alone: single cases by name, and many random worlds in which everything must end.
 
+use super::mounts::REFUSALS;
 use super::*;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
