@@ -216,3 +216,27 @@ fn backoff(tries: usize) -> impl Iterator<Item = Duration> {
         .with_jitter()
         .build()
 }
+
+#[cfg(test)]
+mod tests {
+    use reqwest::StatusCode;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_for_no_time_at_all_is_not_asked_again_at_once() {
+        let down = Error {
+            registry: "r.example.com".parse().unwrap(),
+            request: String::new(),
+            kind: ErrorKind::Status {
+                status: StatusCode::SERVICE_UNAVAILABLE,
+                codes: Vec::new(),
+                message: String::new(),
+                retry_after: Some(Duration::ZERO),
+            },
+        };
+        let up_again = tokio::time::Instant::now() + Duration::from_secs(4);
+        let attempt = async || if tokio::time::Instant::now() < up_again { Err(down.clone()) } else { Ok(()) };
+        assert!(patiently(attempt).await.is_ok());
+    }
+}

@@ -226,19 +226,26 @@ impl Authenticator {
         let Grant { scope, session, .. } = *grant;
         if !scope.push {
             let writing = Scope { push: true, ..scope.clone() };
-            if let Some(token) = session.slot(&writing).peek().filter(|token| token.lasts(need)) {
+            if let Some(token) = session.token(&writing).filter(|token| token.lasts(need)) {
                 return Ok(token);
             }
         }
+        let mut own = None;
         if session.login.is_some() {
             let attempt = async || match self.token(grant, need).await {
-                // What is said of this scope is not said of the password, nor to those who want another.
                 Err(error) if error.is_rejection() || is_held_back(&error) => Err(error),
-                _ => Ok(()),
+                // What is said of this scope is not said of the password, nor to those who want another.
+                result => {
+                    own = Some(result);
+                    Ok(())
+                }
             };
             session.prove(attempt).await?;
         }
-        self.token(grant, need).await
+        match own {
+            Some(result) => result,
+            None => self.token(grant, need).await,
+        }
     }
 
     /// The token for a scope, fetched if there is none that lasts.

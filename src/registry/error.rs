@@ -126,7 +126,7 @@ impl Error {
     pub fn category(&self) -> Category {
         match self.facts() {
             ErrorKind::Status { status: StatusCode::FORBIDDEN, .. } if self.may_be_of_media_type() => Category::Refused,
-            ErrorKind::Status { status, message, .. } if tells_of_quota(*status, message) => Category::Refused,
+            ErrorKind::Status { status, message, .. } if lacks_room(*status, message) => Category::Refused,
             ErrorKind::Status { status, .. } => match *status {
                 StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Category::Auth,
                 StatusCode::NOT_FOUND => Category::NotFound,
@@ -218,10 +218,10 @@ impl Error {
             || words.iter().any(|words| message.contains(words))
     }
 
-    /// How long the registry asked to be left alone.
+    /// How long the registry asked to be left alone. Some ask for no time at all, which is no reason to ask again at once.
     pub fn retry_after(&self) -> Option<Duration> {
         match &self.kind {
-            ErrorKind::Status { retry_after, .. } => *retry_after,
+            ErrorKind::Status { retry_after, .. } => retry_after.filter(|pause| !pause.is_zero()),
             _ => None,
         }
     }
@@ -276,7 +276,7 @@ impl Error {
             ErrorKind::ImmutableTag { .. } => {
                 "delete the tag there, allow it to be moved, or give the image another tag".to_owned()
             }
-            ErrorKind::Status { status, message, .. } if tells_of_quota(*status, message) => {
+            ErrorKind::Status { status, message, .. } if lacks_room(*status, message) => {
                 "free space there, or have the quota raised".to_owned()
             }
             ErrorKind::Status { status, .. } if status.is_redirection() => {
@@ -371,10 +371,15 @@ pub(super) fn unless_encoded(headers: &HeaderMap, wrong: ErrorKind) -> ErrorKind
     }
 }
 
-/// Whether what the registry says is that there is no room, not that there are too many requests.
-fn tells_of_quota(status: StatusCode, message: &str) -> bool {
+/// Whether a push was refused since there is no room, and not since there are too many requests.
+fn lacks_room(status: StatusCode, message: &str) -> bool {
+    matches!(status.as_u16(), 400 | 403 | 412 | 413) && tells_of_room(message)
+}
+
+/// Whether what a registry says is about how much it holds, which no other request, repository or account changes.
+pub(super) fn tells_of_room(message: &str) -> bool {
     let message = message.to_ascii_lowercase();
-    matches!(status.as_u16(), 400 | 403 | 412 | 413) && (message.contains("quota") || message.contains("storage limit"))
+    ["quota", "storage limit", "limitexceeded"].iter().any(|words| message.contains(words))
 }
 
 /// 408, 429 and what servers say when they or those behind them are down; also with the numbers of nginx and Cloudflare.

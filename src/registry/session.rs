@@ -125,6 +125,11 @@ impl Session {
         renewable
     }
 
+    /// The token of a scope, if there is one.
+    pub fn token(&self, scope: &Scope) -> Option<Token> {
+        lock(&self.tokens).get(scope)?.peek()
+    }
+
     /// The place for the token of a scope.
     pub fn slot(&self, scope: &Scope) -> Slot {
         slot(&self.tokens, scope)
