@@ -12,7 +12,7 @@ use reqwest::{Body, Method, Request, Response, StatusCode};
 use tokio::time::Instant;
 use url::Url;
 
-use super::auth::{Verdict, show};
+use super::auth::Verdict;
 use super::error::{Error, ErrorKind};
 use super::http::{Answer, SHORT, Transport};
 use super::pace::{self, Permit, Turn};
@@ -72,7 +72,7 @@ impl RepositoryClient {
     }
 
     pub(super) fn error(&self, method: &Method, url: &Url, kind: ErrorKind) -> Error {
-        Error { registry: self.client.registry.clone(), request: show(method, url), kind }
+        Error::new(&self.client.registry, method, url, kind)
     }
 
     /// What requests of this method need: one that changes nothing asks for no more than it needs, also here.

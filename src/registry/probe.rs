@@ -10,7 +10,6 @@ use std::time::Duration;
 use reqwest::{Method, Request, StatusCode};
 use url::Url;
 
-use super::auth::show;
 use super::error::{Error, ErrorKind, is_refused_or_not_tls, is_transient};
 use super::http::{Answer, Http, Transport};
 use super::issuers::Issuers;
@@ -47,7 +46,7 @@ impl Client {
         let transport = Transport::new(http.clone(), registry.clone());
         Self {
             registry: registry.clone(),
-            auth: auth::Authenticator::new(registry.clone(), keyring.clone(), issuers.clone(), transport.clone()),
+            auth: auth::Authenticator::new(keyring.clone(), issuers.clone(), transport.clone()),
             plain_http_allowed: declared_insecure || registry.is_loopback(),
             transport,
             probe: Probe::default(),
@@ -100,9 +99,8 @@ impl Client {
 
     /// Whether it answers, whatever it says.
     async fn find_again(&self, base: &Url) -> Result<(), Error> {
-        let answer = self.ping(base).await.map_err(|unanswered| unanswered.kind);
-        let request = || show(&Method::GET, base);
-        answer.map(drop).map_err(|kind| Error { registry: self.registry.clone(), request: request(), kind })
+        let answer = self.ping(base).await;
+        answer.map(drop).map_err(|unanswered| Error::new(&self.registry, &Method::GET, base, unanswered.kind))
     }
 
     /// Lets the next request probe again where the last probe failed.
@@ -133,14 +131,13 @@ impl Client {
                 _ => {}
             }
         }
-        Err(Error { registry: self.registry.clone(), request: show(&Method::GET, &https), kind: over_tls.kind })
+        Err(Error::new(&self.registry, &Method::GET, &https, over_tls.kind))
     }
 
     /// Takes any answer that does not say that the registry is down: that of `/v2/` itself does not matter.
     fn accept(&self, base: Url, answer: Answer) -> Result<Url, Error> {
         if is_transient(answer.status) {
-            let request = show(&Method::GET, &base);
-            return Err(Error { registry: self.registry.clone(), request, kind: answer.refusal() });
+            return Err(Error::new(&self.registry, &Method::GET, &base, answer.refusal()));
         }
         self.auth.learn(&answer.headers, &answer.url);
         tracing::debug!(registry = %self.registry, %base, status = %answer.status, "registry found");
