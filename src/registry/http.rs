@@ -12,7 +12,7 @@ use url::Url;
 
 use super::Keyring;
 use super::error::{self, ErrorKind};
-use super::pace::{RateLimit, until};
+use super::pace::{LONGEST_HOLD, RateLimit, until};
 use super::probe::base;
 use super::reach::{self, Reach, authority};
 use super::streams::{Proxies, Streams};
@@ -28,8 +28,6 @@ pub(super) const IDLE: Duration = Duration::from_secs(25);
 const MAX_REDIRECTS: usize = 10;
 /// Most bytes of an answer whose body says nothing of use, or why not.
 pub(super) const SHORT: usize = 64 << 10;
-/// Longest pause that is believed of a `Retry-After`.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
 
 /// The ways in which a run speaks HTTP. Connections are shared by all registries that need no certificates of their own.
 pub(super) struct Http {
@@ -263,7 +261,7 @@ impl Answer {
     /// How long the registry wants to be left alone: as it says, or until what is used up comes again.
     fn retry_after(&self) -> Option<Duration> {
         let reset = || RateLimit::read(&self.headers).filter(|limit| limit.remaining == Some(0))?.reset;
-        retry_after(&self.headers).or_else(|| Some(reset()?.min(MAX_RETRY_AFTER)))
+        retry_after(&self.headers).or_else(|| Some(reset()?.min(LONGEST_HOLD)))
     }
 }
 
@@ -274,7 +272,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
         Ok(seconds) => until(seconds),
         Err(_) => httpdate::parse_http_date(text).ok()?.duration_since(std::time::SystemTime::now()).ok()?,
     };
-    Some(pause.min(MAX_RETRY_AFTER))
+    Some(pause.min(LONGEST_HOLD))
 }
 
 /// A header whose value is kept out of debug output.
@@ -321,12 +319,12 @@ mod tests {
             retry_after(&headers)
         };
         assert_eq!(read("7"), Some(Duration::from_secs(7)));
-        assert_eq!(read("999999"), Some(MAX_RETRY_AFTER));
+        assert_eq!(read("999999"), Some(LONGEST_HOLD));
         let soon = std::time::SystemTime::now() + Duration::from_secs(100);
         let soon = soon.duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap().as_secs();
         assert!(read(&soon.to_string()).unwrap() <= Duration::from_secs(100));
         assert_eq!(read("1000000001"), Some(Duration::ZERO));
-        assert_eq!(read("Fri, 31 Dec 2100 23:59:59 GMT"), Some(MAX_RETRY_AFTER));
+        assert_eq!(read("Fri, 31 Dec 2100 23:59:59 GMT"), Some(LONGEST_HOLD));
         assert_eq!(read("Fri, 31 Dec 1999 23:59:59 GMT"), None);
         assert_eq!(read("soon"), None);
     }

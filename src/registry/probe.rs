@@ -3,21 +3,19 @@
 //! It is made once a run. Where it fails, all who need the registry get that answer without trying for themselves. So it is
 //! with a registry that was reached and is not any more: one asks, the others wait for its verdict.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use reqwest::{Method, Request, StatusCode};
 use url::Url;
 
 use super::error::{Error, ErrorKind, is_refused_or_not_tls, is_transient};
-use super::http::{Answer, Http, Transport};
-use super::issuers::Issuers;
-use super::{Client, Keyring, auth, pace, patiently, patiently_for, upload};
+use super::http::{Answer, SHORT};
+use super::{Client, patiently, patiently_for};
 use crate::reference::Registry;
 
 const TIME_LIMIT: Duration = Duration::from_secs(30);
-const MAX_ANSWER: usize = 64 << 10;
 /// Tries to reach a registry that was there before: it may just be started again.
 pub(super) const TRIES_IF_KNOWN: usize = 6;
 /// No try begins so long after the first one: one that does not answer takes its time with each.
@@ -35,29 +33,6 @@ pub(super) struct Probe {
 }
 
 impl Client {
-    pub(super) fn new(
-        registry: &Registry,
-        http: &Arc<Http>,
-        keyring: &Arc<Keyring>,
-        issuers: &Arc<Issuers>,
-        requests: usize,
-    ) -> Self {
-        let declared_insecure = keyring.is_insecure(registry);
-        let transport = Transport::new(http.clone(), registry.clone());
-        Self {
-            registry: registry.clone(),
-            auth: auth::Authenticator::new(keyring.clone(), issuers.clone(), transport.clone()),
-            plain_http_allowed: declared_insecure || registry.is_loopback(),
-            transport,
-            probe: Probe::default(),
-            pace: pace::Pace::new(registry, requests),
-            throttle: None,
-            referrers_api: Default::default(),
-            modes: upload::Modes::default(),
-            redirects_to_blobs: Default::default(),
-        }
-    }
-
     /// `https://host/v2/`, or http where that is allowed and https is not spoken.
     pub(super) async fn base(&self) -> Result<&Url, Error> {
         if let Some(base) = self.undoubted() {
@@ -152,7 +127,7 @@ impl Client {
                 .execute(request)
                 .await
                 .map_err(|error| Unanswered { not_tls: is_refused_or_not_tls(&error), kind: error.into() })?;
-            Answer::read(response, MAX_ANSWER).await.map_err(|kind| Unanswered { not_tls: false, kind })
+            Answer::read(response, SHORT).await.map_err(|kind| Unanswered { not_tls: false, kind })
         };
         let late = |_| Unanswered { not_tls: false, kind: ErrorKind::TimedOut { after: TIME_LIMIT } };
         tokio::time::timeout(TIME_LIMIT, exchange).await.map_err(late)?

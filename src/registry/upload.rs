@@ -80,8 +80,8 @@ impl RepositoryClient {
     pub async fn mount(&self, digest: &Digest, from: &Repository) -> Result<Started, Error> {
         let mut url = self.url("blobs/uploads/").await?;
         url.query_pairs_mut().append_pair("mount", &digest.to_string()).append_pair("from", from.path());
-        let scope = self.scope(&Method::POST, Some(from).filter(|from| **from != self.repository));
-        let answer = self.call_within(&Call::new(Kind::BlobWrite, Method::POST, url.clone()), &scope).await?;
+        let mut scope = self.scope(&Method::POST, Some(from).filter(|from| **from != self.repository));
+        let answer = self.call_within(&Call::new(Kind::BlobWrite, Method::POST, url.clone()), &mut scope).await?;
         match answer.status {
             StatusCode::CREATED => Ok(Started::Mounted),
             status if status.is_success() => Ok(Started::Upload(self.upload(&url, &answer)?)),

@@ -12,7 +12,7 @@ use std::time::Duration;
 use reqwest::StatusCode;
 use tokio::time::Instant;
 
-use super::{LONGEST_WAIT, Turn};
+use super::Turn;
 use crate::shared::lock;
 
 /// Refusals in a row, each after a hold, from which on nobody waits for another.
@@ -22,7 +22,7 @@ const LONGEST_ROW: Duration = Duration::from_secs(600);
 const FIRST_PAUSE: Duration = Duration::from_millis(300);
 const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 /// Longest time that is believed of a registry: a day.
-const LONGEST_HOLD: Duration = Duration::from_secs(24 * 3600);
+pub const LONGEST_HOLD: Duration = Duration::from_secs(24 * 3600);
 
 /// What a registry said when it refused.
 #[derive(Debug)]
@@ -129,7 +129,7 @@ impl Holds {
         let mut state = self.lock();
         self.any.store(true, Relaxed);
         let now = Instant::now();
-        let hold = Hold { until: now + pause.min(LONGEST_WAIT), is_hopeless: false, why: "the rate is used up".into() };
+        let hold = Hold { until: now + pause, is_hopeless: false, why: "the rate is used up".into() };
         let before = state.kinds.get(turn).map_or(now, |row| row.hold.until);
         if before < hold.until {
             state.kinds.insert(turn.clone(), Row { began: now, strikes: 0, hold });
