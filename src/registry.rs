@@ -1,8 +1,8 @@
 //! A client of Registry v2 endpoints: what the distribution specification offers, as typed calls with typed errors.
 //!
-//! It knows nothing of plans and tasks; only what an error advises is told to whoever runs this program, by the names of
-//! its files and flags. [`Clients`] gives one [`Client`] a registry, which holds what its repositories
-//! share: how to connect, tokens, limits. [`RepositoryClient`] is one repository, as it may be used.
+//! It knows nothing of plans and tasks; but what its errors advise is said to whoever runs this program, by the names of
+//! its files and flags. [`Clients`] gives one [`Client`] a registry, which holds what its repositories share: how to
+//! connect, tokens, limits. [`RepositoryClient`] is one repository, as it may be used.
 //!
 //! | file | holds |
 //! | --- | --- |
