@@ -42,7 +42,8 @@ impl Digest {
         hasher.finish()
     }
 
-    fn parts(&self) -> (&'static str, &[u8]) {
+    /// The name of the algorithm, and what it gave.
+    pub fn parts(&self) -> (&'static str, &[u8]) {
         match &self.0 {
             Value::Sha256(bytes) => ("sha256", bytes.as_slice()),
             Value::Sha512(bytes) => ("sha512", bytes.as_slice()),

@@ -49,18 +49,9 @@ impl Registry {
         &*self.0 == DOCKER_HUB
     }
 
-    /// The host without its port; an IPv6 address without its brackets.
-    pub fn host(&self) -> &str {
-        let host = match self.0.rsplit_once(':') {
-            Some((host, port)) if !port.ends_with(']') => host,
-            _ => &self.0,
-        };
-        host.trim_start_matches('[').trim_end_matches(']')
-    }
-
     /// Whether the host is this machine: `localhost` or a loopback address.
     pub fn is_loopback(&self) -> bool {
-        let host = self.host();
+        let host = host_and_port(&self.0).0.trim_start_matches('[').trim_end_matches(']');
         host == "localhost"
             || host.ends_with(".localhost")
             || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
@@ -72,10 +63,7 @@ impl FromStr for Registry {
 
     fn from_str(text: &str) -> Result<Self, InvalidReference> {
         let invalid = || InvalidReference::Registry(text.to_owned());
-        let (host, port) = match text.rsplit_once(':') {
-            Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
-            _ => (text, None),
-        };
+        let (host, port) = host_and_port(text);
         if port.is_some_and(|port| port.parse::<u16>().map_or(true, |port| port == 0) || port.starts_with('+')) {
             return Err(invalid());
         }
@@ -91,6 +79,14 @@ impl FromStr for Registry {
             return Ok(Self(DOCKER_HUB.into()));
         }
         Ok(Self(name.into()))
+    }
+}
+
+/// The host, with the brackets of an IPv6 address, and what follows it as its port.
+fn host_and_port(text: &str) -> (&str, Option<&str>) {
+    match text.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (text, None),
     }
 }
 
@@ -185,6 +181,13 @@ impl fmt::Debug for Repository {
 pub struct Tag(Arc<str>);
 
 impl Tag {
+    /// The tag that stands for a digest (distribution-spec "Referrers Tag Schema"). A tag has no colon, and no room for all
+    /// of SHA-512.
+    pub fn of_digest(digest: &Digest) -> Self {
+        let (algorithm, bytes) = digest.parts();
+        Self(format!("{algorithm}-{}", hex::encode(&bytes[..bytes.len().min(32)])).into())
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -336,6 +339,15 @@ mod tests {
         for tag in ["", ".a", "-a", "a b", "a/b", "a:b", "ä", "a\u{1b}[0m", &"t".repeat(129)] {
             assert!(tag.parse::<Tag>().is_err(), "{tag}");
         }
+    }
+
+    #[test]
+    fn a_digest_has_a_tag() {
+        let expected = "sha256-e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        assert_eq!(Tag::of_digest(&Digest::of(b"")), expected.parse().unwrap());
+        // As long as the specification allows: SHA-512 is cut.
+        let long: Digest = format!("sha512:{}", "ab".repeat(64)).parse().unwrap();
+        assert_eq!(Tag::of_digest(&long), format!("sha512-{}", "ab".repeat(32)).parse().unwrap());
     }
 
     #[test]

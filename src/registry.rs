@@ -1,7 +1,8 @@
 //! A client of Registry v2 endpoints: what the distribution specification offers, as typed calls with typed errors.
 //!
-//! It knows nothing of migrations. [`Clients`] gives one [`Client`] a registry, which holds what its repositories
-//! share: how to connect, tokens, limits. [`RepositoryClient`] is one repository, as it may be used.
+//! It knows nothing of plans and tasks; but what its errors advise is said to whoever runs this program, by the names of
+//! its files and flags. [`Clients`] gives one [`Client`] a registry, which holds what its repositories share: how to
+//! connect, tokens, limits. [`RepositoryClient`] is one repository, as it may be used.
 //!
 //! | file | holds |
 //! | --- | --- |
@@ -54,6 +55,7 @@ mod upload;
 
 use std::collections::HashMap;
 use std::num::NonZeroU64;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -65,10 +67,11 @@ pub use error::{Error, ErrorKind};
 pub use helper::Helper;
 pub use http::SetupError;
 pub use media::{Content, Defect, Descriptor, Format, Manifest};
-pub use pace::{Budget, LONGEST_WAIT, Window};
-pub use referrers::{Referrer, referrers_tag};
+pub use pace::{Budget, Window};
+pub use referrers::Referrer;
 pub use upload::{Started, Upload};
 
+use self::pace::LONGEST_WAIT;
 use crate::foreign;
 use crate::reference::{Registry, Repository};
 use crate::shared::lock;
@@ -100,11 +103,7 @@ impl Clients {
     /// The client of `registry`: one for all who ask.
     pub fn get(&self, registry: &Registry) -> Arc<Client> {
         let mut clients = lock(&self.clients);
-        let new = || Client {
-            throttle: self.throttle.clone(),
-            ..Client::new(registry, &self.http, &self.keyring, &self.issuers, self.requests)
-        };
-        clients.entry(registry.clone()).or_insert_with(|| Arc::new(new())).clone()
+        clients.entry(registry.clone()).or_insert_with(|| Arc::new(Client::new(registry, self))).clone()
     }
 
     /// A repository of which nothing is changed.
@@ -136,10 +135,29 @@ pub struct Client {
     plain_http_allowed: bool,
     pace: pace::Pace,
     throttle: Option<Arc<pace::Throttle>>,
-    referrers_api: referrers::Api,
+    /// Whether it was found to keep no lists of referrers.
+    no_referrers_api: AtomicBool,
     modes: upload::Modes,
     /// Whether the redirect of a blob's HEAD says that the blob is there, once it has been looked where one leads.
     redirects_to_blobs: tokio::sync::OnceCell<bool>,
+}
+
+impl Client {
+    fn new(registry: &Registry, run: &Clients) -> Self {
+        let transport = http::Transport::new(run.http.clone(), registry.clone());
+        Self {
+            registry: registry.clone(),
+            auth: auth::Authenticator::new(run.keyring.clone(), run.issuers.clone(), transport.clone()),
+            transport,
+            probe: probe::Probe::default(),
+            plain_http_allowed: run.keyring.is_insecure(registry) || registry.is_loopback(),
+            pace: pace::Pace::new(registry, run.requests),
+            throttle: run.throttle.clone(),
+            no_referrers_api: AtomicBool::new(false),
+            modes: upload::Modes::default(),
+            redirects_to_blobs: Default::default(),
+        }
+    }
 }
 
 /// One repository, and whether it may be written to. Cheap to clone.
@@ -215,4 +233,28 @@ fn backoff(tries: usize) -> impl Iterator<Item = Duration> {
         .with_max_times(tries.saturating_sub(1))
         .with_jitter()
         .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::StatusCode;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_for_no_time_at_all_is_not_asked_again_at_once() {
+        let down = Error {
+            registry: "r.example.com".parse().unwrap(),
+            request: String::new(),
+            kind: ErrorKind::Status {
+                status: StatusCode::SERVICE_UNAVAILABLE,
+                codes: Vec::new(),
+                message: String::new(),
+                retry_after: Some(Duration::ZERO),
+            },
+        };
+        let up_again = tokio::time::Instant::now() + Duration::from_secs(4);
+        let attempt = async || if tokio::time::Instant::now() < up_again { Err(down.clone()) } else { Ok(()) };
+        assert!(patiently(attempt).await.is_ok());
+    }
 }

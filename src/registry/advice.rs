@@ -5,7 +5,7 @@
 
 use crate::reference::Repository;
 
-use super::error::ErrorKind;
+use super::error::{ErrorKind, tells_of_room};
 
 /// How a repository comes to be at a registry, or what it is in.
 #[derive(Debug, PartialEq, Eq)]
@@ -51,7 +51,6 @@ fn is_missing(repository: &Repository, status: u16, codes: &[String], message: &
     let has = |wanted: &[&str]| codes.iter().any(|code| wanted.contains(&code.as_str()));
     let text = message.to_ascii_lowercase();
     let says_so = || ["not found", "not exist", "no such", "unknown"].iter().any(|words| text.contains(words));
-    let says_it_is_full = || text.contains("quota");
     match status {
         404 => true,
         // Artifact Registry calls a name with too few parts invalid, and others one whose first part they do not know.
@@ -59,7 +58,7 @@ fn is_missing(repository: &Repository, status: u16, codes: &[String], message: &
         // Harbor answers so for a project that does not exist.
         401 if text.contains("project") && says_so() => true,
         // What is not there and what is not shown look the same here; a place that must be made first is likelier.
-        401 | 403 => says_so() || Service::of(repository, &text).hides_what_is_missing() && !says_it_is_full(),
+        401 | 403 => says_so() || Service::of(repository, &text).hides_what_is_missing() && !tells_of_room(message),
         _ => false,
     }
 }
@@ -246,7 +245,9 @@ mod tests {
         assert!(is("docker.io/team/app", 403, "DENIED", "requested access to the resource is denied"));
         assert!(!is(own, 401, "UNAUTHORIZED", "authentication required"));
         assert!(!is(own, 403, "DENIED", "requested access to the resource is denied"));
-        assert!(!is("quay.io/team/app", 403, "DENIED", "Quota has been exceeded on namespace"));
+        for full in ["Quota has been exceeded on namespace", "storage limit exceeded", "LimitExceededException: full"] {
+            assert!(!is("quay.io/team/app", 403, "DENIED", full), "{full}");
+        }
         assert!(!is(own, 405, "UNSUPPORTED", "read-only"));
     }
 }

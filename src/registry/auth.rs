@@ -3,7 +3,6 @@
 //! Sources: distribution `docs/content/spec/auth/token.md`, `oauth.md`, `scope.md`. A token is fetched outside of the
 //! registry's request limits, before the request that needs it queues for its permit; its server has limits of its own.
 
-use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
@@ -45,7 +44,6 @@ struct Grant<'a> {
 }
 
 pub(super) struct Authenticator {
-    registry: Registry,
     keyring: Arc<Keyring>,
     issuers: Arc<Issuers>,
     transport: Transport,
@@ -60,9 +58,8 @@ pub(super) struct Authenticator {
 }
 
 impl Authenticator {
-    pub fn new(registry: Registry, keyring: Arc<Keyring>, issuers: Arc<Issuers>, transport: Transport) -> Self {
+    pub fn new(keyring: Arc<Keyring>, issuers: Arc<Issuers>, transport: Transport) -> Self {
         Self {
-            registry,
             keyring,
             issuers,
             transport,
@@ -72,6 +69,10 @@ impl Authenticator {
             one_scope: AtomicBool::new(false),
             guests: Mutex::default(),
         }
+    }
+
+    fn registry(&self) -> &Registry {
+        &self.transport.registry
     }
 
     /// Learns from an answer how the registry wants to be spoken to. Bearer, once offered, stays: Harbor says
@@ -107,7 +108,7 @@ impl Authenticator {
         let party = self.party(scope);
         let mut renewals = 0;
         loop {
-            let session = party.session(&self.registry, |kind| self.error_at(base, kind)).await?;
+            let session = party.session(self.registry(), |kind| self.error_at(base, kind)).await?;
             match self.authorize_as(&session, &challenge, scope, need, base, patience).await {
                 Err(error) if error.is_rejection() && session.is_replaceable() && renewals < RENEWALS => renewals += 1,
                 result => return result,
@@ -217,7 +218,7 @@ impl Authenticator {
             tracing::debug!(%error, "a token is waited for");
             // Here and not where it is fetched: those who are told what one of them was told have other patience.
             let realm = &grant.bearer.realm;
-            let issuer = self.issuers.of(realm, &self.registry);
+            let issuer = self.issuers.of(realm, self.registry());
             issuer.pace.wait(&TOKENS, patience).await.map_err(|kind| self.error_at(realm, kind))?;
         }
     }
@@ -226,19 +227,26 @@ impl Authenticator {
         let Grant { scope, session, .. } = *grant;
         if !scope.push {
             let writing = Scope { push: true, ..scope.clone() };
-            if let Some(token) = session.slot(&writing).peek().filter(|token| token.lasts(need)) {
+            if let Some(token) = session.token(&writing).filter(|token| token.lasts(need)) {
                 return Ok(token);
             }
         }
+        let mut own = None;
         if session.login.is_some() {
             let attempt = async || match self.token(grant, need).await {
-                // What is said of this scope is not said of the password, nor to those who want another.
                 Err(error) if error.is_rejection() || is_held_back(&error) => Err(error),
-                _ => Ok(()),
+                // What is said of this scope is not said of the password, nor to those who want another.
+                result => {
+                    own = Some(result);
+                    Ok(())
+                }
             };
             session.prove(attempt).await?;
         }
-        self.token(grant, need).await
+        match own {
+            Some(result) => result,
+            None => self.token(grant, need).await,
+        }
     }
 
     /// The token for a scope, fetched if there is none that lasts.
@@ -333,7 +341,7 @@ impl Authenticator {
         authorization: Option<&HeaderValue>,
         form: Option<&SecretString>,
     ) -> Result<Answer, Error> {
-        self.issuers.of(url, &self.registry).ask(&self.transport, url, authorization, form).await
+        self.issuers.of(url, self.registry()).ask(&self.transport, url, authorization, form).await
     }
 
     /// Notes that the registry refused these credentials.
@@ -352,7 +360,7 @@ impl Authenticator {
     }
 
     fn error(&self, method: &Method, url: &Url, kind: ErrorKind) -> Error {
-        Error { registry: self.registry.clone(), request: show(method, url), kind }
+        Error::new(self.registry(), method, url, kind)
     }
 }
 
@@ -366,27 +374,4 @@ fn is_held_back(error: &Error) -> bool {
 fn is_invalid_grant(answer: &Answer) -> bool {
     let body: Option<serde_json::Value> = serde_json::from_slice(&answer.body).ok();
     answer.status == StatusCode::BAD_REQUEST && body.is_some_and(|body| body["error"] == "invalid_grant")
-}
-
-/// A request as it stands in messages: without query, which may hold a signature, and without user and password.
-pub(super) fn show(method: &Method, url: &Url) -> String {
-    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
-    format!("{method} {}://{}{port}{}", url.scheme(), url.host_str().unwrap_or_default(), url.path())
-}
-
-impl fmt::Debug for Authenticator {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Authenticator({})", self.registry)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn messages_show_no_query_and_no_password() {
-        let url = "https://user:secret@r.example.com:1/v2/x?_state=secret".parse().unwrap();
-        assert_eq!(show(&Method::GET, &url), "GET https://r.example.com:1/v2/x");
-    }
 }

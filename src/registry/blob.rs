@@ -8,9 +8,9 @@ use reqwest::{Method, Response, StatusCode};
 use url::Url;
 
 use super::RepositoryClient;
-use super::error::{Error, ErrorKind, unless_encoded};
+use super::error::{Error, ErrorKind, is_transient, unless_encoded};
 use super::exchange::{Call, Kind, TIME_LIMIT, with_authorization};
-use super::http::{Answer, is_redirect};
+use super::http::is_redirect;
 use super::token::Need;
 use crate::digest::Digest;
 
@@ -31,29 +31,23 @@ pub enum Stored {
 impl RepositoryClient {
     /// Whether the repository holds the blob, and not something of another size in its place.
     pub async fn has_blob(&self, digest: &Digest, size: u64) -> Result<bool, Error> {
-        let (answer, stored) = self.stored(digest).await?;
-        match stored {
-            Stored::Absent => Ok(false),
-            Stored::Unsized => Ok(true),
-            Stored::Sized(found) => {
-                if found != size {
-                    tracing::warn!(url = %answer.url, size, found, "a blob there has another size, and is not used");
-                }
-                Ok(found == size)
-            }
+        let found = match self.stored(digest).await? {
+            Stored::Absent => return Ok(false),
+            Stored::Unsized => return Ok(true),
+            Stored::Sized(found) => found,
+        };
+        if found != size {
+            let repository = &self.repository;
+            tracing::warn!(%repository, %digest, size, found, "the blob there has another size, and is not used");
         }
+        Ok(found == size)
     }
 
     /// What the registry says that it has of a blob.
-    pub async fn blob(&self, digest: &Digest) -> Result<Stored, Error> {
-        Ok(self.stored(digest).await?.1)
-    }
-
-    /// What a HEAD tells of a blob.
-    pub(super) async fn stored(&self, digest: &Digest) -> Result<(Answer, Stored), Error> {
+    pub async fn stored(&self, digest: &Digest) -> Result<Stored, Error> {
         let url = self.blob_url(digest).await?;
         let answer = self.call(&Call::new(Kind::BlobRead, Method::HEAD, url.clone())).await?;
-        let stored = match answer.status {
+        Ok(match answer.status {
             StatusCode::NOT_FOUND => Stored::Absent,
             // Not known, which means that it is sent.
             StatusCode::METHOD_NOT_ALLOWED | StatusCode::FORBIDDEN if self.push => Stored::Absent,
@@ -62,33 +56,46 @@ impl RepositoryClient {
                 length.map_or(Stored::Unsized, Stored::Sized)
             }
             status if status.is_success() => Stored::Unsized,
-            status if is_redirect(status) => self.behind_redirect(&url).await?,
+            status if is_redirect(status) => self.behind_redirect(&url).await,
             _ => return Err(self.error(&Method::HEAD, &url, answer.refusal())),
-        };
-        Ok((answer, stored))
+        })
     }
 
     /// What a redirect says: that the blob is there; or it leads whoever asks for anything to a login. That is the same
-    /// for all blobs of a registry, so the first is followed, for one byte.
-    async fn behind_redirect(&self, url: &Url) -> Result<Stored, Error> {
+    /// for all blobs of a registry, so the first is followed. Whoever only reads finds out by reading.
+    async fn behind_redirect(&self, url: &Url) -> Stored {
+        if !self.push {
+            return Stored::Unsized;
+        }
+        let look = || Box::pin(self.leads_to_blob(url));
+        match self.client.redirects_to_blobs.get_or_try_init(look).await {
+            Ok(true) => Stored::Unsized,
+            // Not known, which means that it is sent.
+            Ok(false) => Stored::Absent,
+            // The registry's word stands for this one, and behind the next it is looked again.
+            Err(error) => {
+                tracing::debug!(%error, "where a redirect leads is not known yet");
+                Stored::Unsized
+            }
+        }
+    }
+
+    /// Follows the redirect of a blob for one byte. What passes by itself tells nothing and is a failure.
+    async fn leads_to_blob(&self, url: &Url) -> Result<bool, Error> {
         let base = self.client.base().await?;
         let authorization = self.authorize(url, &self.scope(&Method::GET, None), Need::Request).await?;
-        let look = async || {
-            let headers = HeaderMap::from_iter([(RANGE, HeaderValue::from_static("bytes=0-0"))]);
-            let headers = with_authorization(&headers, authorization.as_ref());
-            let transport = self.client.transport.of_streams();
-            let followed = Box::pin(self.follow(&transport, base, Method::GET, url, headers));
-            match tokio::time::timeout(TIME_LIMIT, followed).await {
-                Ok(Ok(response)) => is_of_a_blob(&response),
-                // Where blobs are cannot be reached from here, which those who push need not: the registry's word stands.
-                _ => true,
-            }
-        };
-        match *self.client.redirects_to_blobs.get_or_init(look).await || !self.push {
-            true => Ok(Stored::Unsized),
-            // Not known, which means that it is sent.
-            false => Ok(Stored::Absent),
+        let headers = HeaderMap::from_iter([(RANGE, HeaderValue::from_static("bytes=0-0"))]);
+        let headers = with_authorization(&headers, authorization.as_ref());
+        let transport = self.client.transport.of_streams();
+        let followed = self.follow(&transport, base, Method::GET, url, headers);
+        // Where blobs are cannot be reached from here, which those who push need not: the registry's word stands.
+        let Ok(Ok(response)) = tokio::time::timeout(TIME_LIMIT, followed).await else { return Ok(true) };
+        if is_transient(response.status()) {
+            let host = response.url().host_str().unwrap_or_default().to_owned();
+            let kind = ErrorKind::RefusedElsewhere { host, status: response.status() };
+            return Err(self.error(&Method::GET, url, kind));
         }
+        Ok(is_of_a_blob(&response))
     }
 
     /// Reads a small blob whole and verifies it.

@@ -19,11 +19,13 @@ use super::advice;
 use super::foreign::one_line;
 use super::pace::{LONGEST_WAIT, is_refusal};
 use super::probe::base;
+use super::reach::authority;
 use crate::digest::Digest;
 use crate::event::{Category, Failure};
 use crate::reference::{Registry, Repository};
-use reqwest::StatusCode;
 use reqwest::header::{CONTENT_ENCODING, HeaderMap};
+use reqwest::{Method, StatusCode};
+use url::Url;
 
 /// A request that did not give what was asked. Cheap to clone, since many may wait for one answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,6 +85,11 @@ pub enum ErrorKind {
 }
 
 impl Error {
+    /// The failure of a request, whose URL may be one that `registry` gave.
+    pub(super) fn new(registry: &Registry, method: &Method, url: &Url, kind: ErrorKind) -> Self {
+        Self { registry: registry.clone(), request: show(method, url), kind }
+    }
+
     /// Whether the same request may succeed a little later.
     pub fn is_transient(&self) -> bool {
         self.kind.is_transient()
@@ -126,7 +133,7 @@ impl Error {
     pub fn category(&self) -> Category {
         match self.facts() {
             ErrorKind::Status { status: StatusCode::FORBIDDEN, .. } if self.may_be_of_media_type() => Category::Refused,
-            ErrorKind::Status { status, message, .. } if tells_of_quota(*status, message) => Category::Refused,
+            ErrorKind::Status { status, message, .. } if lacks_room(*status, message) => Category::Refused,
             ErrorKind::Status { status, .. } => match *status {
                 StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Category::Auth,
                 StatusCode::NOT_FOUND => Category::NotFound,
@@ -188,6 +195,11 @@ impl Error {
         of_bytes && (matches!(status, Some(404 | 416)) || of_session())
     }
 
+    /// Whether a manifest was refused since the registry lacks what it names.
+    pub fn parts_are_missing(&self) -> bool {
+        ["MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN"].iter().any(|code| self.has_code(code))
+    }
+
     /// Whether the registry says that there is no such thing.
     pub fn is_not_found(&self) -> bool {
         self.status() == Some(StatusCode::NOT_FOUND)
@@ -218,10 +230,10 @@ impl Error {
             || words.iter().any(|words| message.contains(words))
     }
 
-    /// How long the registry asked to be left alone.
+    /// How long the registry asked to be left alone. Some ask for no time at all, which is no reason to ask again at once.
     pub fn retry_after(&self) -> Option<Duration> {
         match &self.kind {
-            ErrorKind::Status { retry_after, .. } => *retry_after,
+            ErrorKind::Status { retry_after, .. } => retry_after.filter(|pause| !pause.is_zero()),
             _ => None,
         }
     }
@@ -249,18 +261,15 @@ impl Error {
 
     /// The host that was asked: not always the registry, but also its token server.
     fn host(&self) -> String {
-        let url = self.request.split(' ').nth(1).and_then(|url| url.parse::<url::Url>().ok());
-        let host = url.filter(|_| !self.registry.is_docker_hub()).and_then(|url| {
-            let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
-            Some(format!("{}{port}", url.host_str()?))
-        });
-        host.unwrap_or_else(|| self.registry.to_string())
+        let url = self.request.split(' ').nth(1).and_then(|url| url.parse::<Url>().ok());
+        let url = url.filter(|_| !self.registry.is_docker_hub());
+        url.map_or_else(|| self.registry.to_string(), |url| authority(&url).to_owned())
     }
 
     /// Whether this came to the bytes of an upload that the registry has sent to another origin than its own.
     fn is_of_upload_elsewhere(&self) -> bool {
         let Some((method, url)) = self.request.split_once(' ') else { return false };
-        let Ok(url) = url.parse::<url::Url>() else { return false };
+        let Ok(url) = url.parse::<Url>() else { return false };
         let own = base(&self.registry, url.scheme());
         matches!(method, "PUT" | "PATCH") && own.is_some_and(|own| own.origin() != url.origin())
     }
@@ -276,7 +285,7 @@ impl Error {
             ErrorKind::ImmutableTag { .. } => {
                 "delete the tag there, allow it to be moved, or give the image another tag".to_owned()
             }
-            ErrorKind::Status { status, message, .. } if tells_of_quota(*status, message) => {
+            ErrorKind::Status { status, message, .. } if lacks_room(*status, message) => {
                 "free space there, or have the quota raised".to_owned()
             }
             ErrorKind::Status { status, .. } if status.is_redirection() => {
@@ -357,6 +366,11 @@ impl ErrorKind {
 
 impl std::error::Error for Error {}
 
+/// A request as it stands in messages: without query, which may hold a signature, and without user and password.
+fn show(method: &Method, url: &Url) -> String {
+    format!("{method} {}://{}{}", url.scheme(), authority(url), url.path())
+}
+
 /// What is wrong with some content; unless it came encoded, though that was not asked for, which is what is wrong then.
 pub(super) fn unless_encoded(headers: &HeaderMap, wrong: ErrorKind) -> ErrorKind {
     let encoding = headers.get(CONTENT_ENCODING).and_then(|value| value.to_str().ok());
@@ -371,10 +385,15 @@ pub(super) fn unless_encoded(headers: &HeaderMap, wrong: ErrorKind) -> ErrorKind
     }
 }
 
-/// Whether what the registry says is that there is no room, not that there are too many requests.
-fn tells_of_quota(status: StatusCode, message: &str) -> bool {
+/// Whether a push was refused since there is no room, and not since there are too many requests.
+fn lacks_room(status: StatusCode, message: &str) -> bool {
+    matches!(status.as_u16(), 400 | 403 | 412 | 413) && tells_of_room(message)
+}
+
+/// Whether what a registry says is about how much it holds, which no other request, repository or account changes.
+pub(super) fn tells_of_room(message: &str) -> bool {
     let message = message.to_ascii_lowercase();
-    matches!(status.as_u16(), 400 | 403 | 412 | 413) && (message.contains("quota") || message.contains("storage limit"))
+    ["quota", "storage limit", "limitexceeded"].iter().any(|words| message.contains(words))
 }
 
 /// 408, 429 and what servers say when they or those behind them are down; also with the numbers of nginx and Cloudflare.
@@ -385,6 +404,12 @@ pub(super) fn is_transient(status: StatusCode) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn messages_show_no_query_and_no_password() {
+        let url = "https://user:secret@r.example.com:1/v2/x?_state=secret".parse().unwrap();
+        assert_eq!(show(&Method::GET, &url), "GET https://r.example.com:1/v2/x");
+    }
 
     #[test]
     fn it_is_not_the_entry_that_is_wrong_where_credentials_are_not_shown() {

@@ -12,7 +12,7 @@ use reqwest::{Body, Method, Request, Response, StatusCode};
 use tokio::time::Instant;
 use url::Url;
 
-use super::auth::{Verdict, show};
+use super::auth::Verdict;
 use super::error::{Error, ErrorKind};
 use super::http::{Answer, SHORT, Transport};
 use super::pace::{self, Permit, Turn};
@@ -72,7 +72,7 @@ impl RepositoryClient {
     }
 
     pub(super) fn error(&self, method: &Method, url: &Url, kind: ErrorKind) -> Error {
-        Error { registry: self.client.registry.clone(), request: show(method, url), kind }
+        Error::new(&self.client.registry, method, url, kind)
     }
 
     /// What requests of this method need: one that changes nothing asks for no more than it needs, also here.
@@ -83,15 +83,11 @@ impl RepositoryClient {
 
     /// Sends `call` until there is an answer that another try would not change. Any such answer is given, also a refusal.
     pub(super) async fn call(&self, call: &Call) -> Result<Answer, Error> {
-        self.call_within(call, &self.scope(&call.method, None)).await
+        self.call_within(call, &mut self.scope(&call.method, None)).await
     }
 
-    pub(super) async fn call_within(&self, call: &Call, scope: &Scope) -> Result<Answer, Error> {
-        self.call_learning(call, &mut scope.clone()).await
-    }
-
-    /// As `call_within`. Where the registry asks for more than `scope` to read the repository, that is what it is then.
-    pub(super) async fn call_learning(&self, call: &Call, scope: &mut Scope) -> Result<Answer, Error> {
+    /// As `call`, with a token for `scope`. Where the registry asks for more to read the repository, that is what it is then.
+    pub(super) async fn call_within(&self, call: &Call, scope: &mut Scope) -> Result<Answer, Error> {
         let turn = (call.kind, call.method.clone());
         let (mut pauses, mut refusals, mut renewals) = (backoff(TRIES), 0, 0);
         loop {
@@ -322,9 +318,9 @@ mod tests {
         let clients = Clients::new(Arc::new(Keyring::default()), 1).unwrap();
         let client = clients.reader(&"r.example.com/a".parse().unwrap());
         let call = Call::new(Kind::Tags, Method::GET, "https://r.example.com/".parse().unwrap());
-        let scope = client.scope(&Method::GET, None);
+        let mut scope = client.scope(&Method::GET, None);
         // What is rare is boxed. Before it was, a request took 17 KB, and one blob's flight the stack of a thread.
-        assert!(size_of_val(&client.call_within(&call, &scope)) <= 4 << 10);
+        assert!(size_of_val(&client.call_within(&call, &mut scope)) <= 4 << 10);
     }
 
     /// Answers three connections: TLS is not spoken, `/v2/` is there, and of a refusal the end never comes.

@@ -14,7 +14,7 @@ use super::credentials::Credential;
 use super::foreign::one_line;
 
 /// A helper may wait for a person who is not there.
-pub(super) const TIME_LIMIT: Duration = Duration::from_secs(30);
+const TIME_LIMIT: Duration = Duration::from_secs(30);
 /// The user name with which a helper says that its secret is an identity token.
 const IDENTITY_TOKEN: &str = "<token>";
 
@@ -42,15 +42,15 @@ impl Helper {
     }
 
     /// What the helper has for the server, if it has anything. Fails with what it did instead of answering.
-    pub(super) async fn get(&self, limit: Duration) -> Result<Option<Credential>, String> {
+    pub(super) async fn get(&self) -> Result<Option<Credential>, String> {
         let program = self.program();
-        match tokio::time::timeout(limit, self.run()).await {
+        match tokio::time::timeout(TIME_LIMIT, self.run()).await {
             Ok(Ok(output)) => read(&output).map_err(|defect| format!("{program} {defect}")),
             Ok(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => {
                 Err(format!("{program} is not installed, or not in PATH"))
             }
             Ok(Err(error)) => Err(format!("{program} cannot be run: {error}")),
-            Err(_) => Err(format!("{program} gave no answer for {}", humantime::format_duration(limit))),
+            Err(_) => Err(format!("{program} gave no answer for {}", humantime::format_duration(TIME_LIMIT))),
         }
     }
 
@@ -130,7 +130,7 @@ mod tests {
     #[tokio::test]
     async fn a_helper_that_is_not_there_is_said_so() {
         let helper = Helper::new("of-nobody", "r.example.com".to_owned()).unwrap();
-        let reason = helper.get(TIME_LIMIT).await.unwrap_err();
+        let reason = helper.get().await.unwrap_err();
         assert_eq!(reason, "docker-credential-of-nobody is not installed, or not in PATH");
     }
 }

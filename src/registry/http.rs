@@ -12,9 +12,9 @@ use url::Url;
 
 use super::Keyring;
 use super::error::{self, ErrorKind};
-use super::pace::{RateLimit, until};
+use super::pace::{LONGEST_HOLD, RateLimit, until};
 use super::probe::base;
-use super::reach::{self, Reach};
+use super::reach::{self, Reach, authority};
 use super::streams::{Proxies, Streams};
 use super::tls::{self, Tls, Trust};
 use crate::reference::Registry;
@@ -28,15 +28,13 @@ pub(super) const IDLE: Duration = Duration::from_secs(25);
 const MAX_REDIRECTS: usize = 10;
 /// Most bytes of an answer whose body says nothing of use, or why not.
 pub(super) const SHORT: usize = 64 << 10;
-/// Longest pause that is believed of a `Retry-After`.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
 
 /// The ways in which a run speaks HTTP. Connections are shared by all registries that need no certificates of their own.
 pub(super) struct Http {
     strict: Clients,
     /// To hosts of which auth.json says how they are known, by their name and port in URLs. Also token servers may be
     /// among them. Our certificate is shown to its host and nobody else.
-    hosts: HashMap<(String, Option<u16>), Clients>,
+    hosts: HashMap<String, Clients>,
     /// From registries that have an authority of their own to where they lead: it often vouches for their token server
     /// and storage as well.
     led: HashMap<Registry, Clients>,
@@ -62,7 +60,7 @@ impl Http {
         let usual = Tls::default();
         let strict = clients(&usual, Trust::Vouched)?;
         let (mut hosts, mut led) = (HashMap::new(), HashMap::new());
-        let key = |registry| base(registry, "https").as_ref().and_then(host_and_port);
+        let key = |registry| base(registry, "https").map(|url| authority(&url).to_owned());
         if !keyring.insecure().is_empty() {
             let lax = clients(&usual, Trust::Any)?;
             hosts.extend(keyring.insecure().iter().filter_map(key).map(|key| (key, lax.clone())));
@@ -78,7 +76,7 @@ impl Http {
     }
 
     fn clients(&self, registry: &Registry, url: &Url) -> &Clients {
-        let own = host_and_port(url).and_then(|key| self.hosts.get(&key));
+        let own = self.hosts.get(authority(url));
         own.or_else(|| self.led.get(registry)).unwrap_or(&self.strict)
     }
 }
@@ -86,11 +84,6 @@ impl Http {
 /// Whether it leads to this machine, to which no proxy is asked.
 fn is_here(url: &Url) -> bool {
     reach::reach(url) == Reach::Machine
-}
-
-/// What a URL says of the host it leads to.
-fn host_and_port(url: &Url) -> Option<(String, Option<u16>)> {
-    Some((url.host_str()?.to_owned(), url.port()))
 }
 
 /// Why no client could be made.
@@ -185,14 +178,9 @@ pub(super) fn redirect_target(from: &Url, headers: &HeaderMap) -> Result<Url, Er
     let next = location
         .and_then(|location| from.join(location).ok())
         .ok_or_else(|| ErrorKind::Malformed { reason: "a redirect without a usable Location".to_owned() })?;
-    let refused = |why: String| Err(ErrorKind::Malformed { reason: format!("a redirect {why}, not followed") });
-    match (from.scheme(), next.scheme()) {
-        (_, "https") | ("http", "http") => match reach::check(from, &next) {
-            Ok(()) => Ok(next),
-            Err(reason) => refused(format!("to {}, {reason}", next.host_str().unwrap_or_default())),
-        },
-        (from, to) => refused(format!("from {from} to {to}")),
-    }
+    reach::check(from, &next)
+        .map_err(|reason| ErrorKind::Malformed { reason: format!("a redirect {reason}, not followed") })?;
+    Ok(next)
 }
 
 /// What the registry at `answered` calls `named`, as it is reached from here: a proxy that ends TLS lets the registry behind
@@ -269,13 +257,11 @@ impl Answer {
         };
         ErrorKind::Status { status: self.status, codes, message, retry_after: self.retry_after() }
     }
-}
 
-impl Answer {
     /// How long the registry wants to be left alone: as it says, or until what is used up comes again.
     fn retry_after(&self) -> Option<Duration> {
         let reset = || RateLimit::read(&self.headers).filter(|limit| limit.remaining == Some(0))?.reset;
-        retry_after(&self.headers).or_else(|| Some(reset()?.min(MAX_RETRY_AFTER)))
+        retry_after(&self.headers).or_else(|| Some(reset()?.min(LONGEST_HOLD)))
     }
 }
 
@@ -286,7 +272,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
         Ok(seconds) => until(seconds),
         Err(_) => httpdate::parse_http_date(text).ok()?.duration_since(std::time::SystemTime::now()).ok()?,
     };
-    Some(pause.min(MAX_RETRY_AFTER))
+    Some(pause.min(LONGEST_HOLD))
 }
 
 /// A header whose value is kept out of debug output.
@@ -333,12 +319,12 @@ mod tests {
             retry_after(&headers)
         };
         assert_eq!(read("7"), Some(Duration::from_secs(7)));
-        assert_eq!(read("999999"), Some(MAX_RETRY_AFTER));
+        assert_eq!(read("999999"), Some(LONGEST_HOLD));
         let soon = std::time::SystemTime::now() + Duration::from_secs(100);
         let soon = soon.duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap().as_secs();
         assert!(read(&soon.to_string()).unwrap() <= Duration::from_secs(100));
         assert_eq!(read("1000000001"), Some(Duration::ZERO));
-        assert_eq!(read("Fri, 31 Dec 2100 23:59:59 GMT"), Some(MAX_RETRY_AFTER));
+        assert_eq!(read("Fri, 31 Dec 2100 23:59:59 GMT"), Some(LONGEST_HOLD));
         assert_eq!(read("Fri, 31 Dec 1999 23:59:59 GMT"), None);
         assert_eq!(read("soon"), None);
     }

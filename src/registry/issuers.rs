@@ -12,13 +12,13 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 use url::Url;
 
-use super::auth::show;
 use super::error::{Error, ErrorKind, is_transient};
-use super::exchange::Kind;
+use super::exchange::{Kind, TIME_LIMIT};
 use super::http::{Answer, Transport};
 use super::pace::{self, Pace, Turn};
 use super::patiently_for;
 use super::probe::TRIES_IF_KNOWN;
+use super::reach::authority;
 use crate::reference::Registry;
 use crate::shared::lock;
 
@@ -26,7 +26,6 @@ use crate::shared::lock;
 pub(super) const TOKENS: Turn = (Kind::Token, Method::GET);
 
 const MAX_ANSWER: usize = 1 << 20;
-const TIME_LIMIT: Duration = Duration::from_secs(60);
 /// No try begins so long after the first one: a server that never answers takes its time with each.
 const LONGEST_SEARCH: Duration = Duration::from_secs(90);
 
@@ -61,7 +60,7 @@ impl Issuer {
     ) -> Result<Answer, Error> {
         let error = |kind| {
             let method = if form.is_some() { Method::POST } else { Method::GET };
-            Error { registry: transport.registry.clone(), request: show(&method, url), kind }
+            Error::new(&transport.registry, &method, url, kind)
         };
         let search = Mutex::new(None);
         let attempt = || async {
@@ -150,8 +149,7 @@ impl Issuers {
 
     /// The server at `url`, which gives tokens for `registry`.
     pub fn of(&self, url: &Url, registry: &Registry) -> Arc<Issuer> {
-        let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
-        let host = format!("{}{port}", url.host_str().unwrap_or_default());
+        let host = authority(url).to_owned();
         // In the log it has the name of its host, or of whom it serves.
         let name = host.parse().unwrap_or_else(|_| registry.clone());
         let new = || Issuer {

@@ -110,7 +110,7 @@ impl RepositoryClient {
             }
             _ => false,
         };
-        if !may_be_there || error.has_code("MANIFEST_BLOB_UNKNOWN") {
+        if !may_be_there || error.parts_are_missing() {
             return Err(error);
         }
         match (Box::pin(self.digest(identifier)).await, identifier, &error.kind) {

@@ -137,11 +137,6 @@ impl Descriptor {
         is_index(&self.media_type)
     }
 
-    /// Whether it names a manifest for sure: media types nobody knows are taken for manifests too.
-    pub fn is_known_manifest(&self) -> bool {
-        is_manifest(&self.media_type)
-    }
-
     /// Whether an index names a blob with it.
     pub fn is_blob(&self) -> bool {
         is_blob(&self.media_type)

@@ -25,7 +25,7 @@ use reqwest::{Method, StatusCode};
 use tokio::time::Instant;
 
 pub(super) use headers::{RateLimit, until};
-pub(super) use holds::Hold;
+pub(super) use holds::{Hold, LONGEST_HOLD};
 pub use patience::Budget;
 pub(super) use patience::Patience;
 pub(super) use permits::Permit;

@@ -3,22 +3,19 @@
 //! It is made once a run. Where it fails, all who need the registry get that answer without trying for themselves. So it is
 //! with a registry that was reached and is not any more: one asks, the others wait for its verdict.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use reqwest::{Method, Request, StatusCode};
 use url::Url;
 
-use super::auth::show;
 use super::error::{Error, ErrorKind, is_refused_or_not_tls, is_transient};
-use super::http::{Answer, Http, Transport};
-use super::issuers::Issuers;
-use super::{Client, Keyring, auth, pace, patiently, patiently_for, upload};
+use super::http::{Answer, SHORT};
+use super::{Client, patiently, patiently_for};
 use crate::reference::Registry;
 
 const TIME_LIMIT: Duration = Duration::from_secs(30);
-const MAX_ANSWER: usize = 64 << 10;
 /// Tries to reach a registry that was there before: it may just be started again.
 pub(super) const TRIES_IF_KNOWN: usize = 6;
 /// No try begins so long after the first one: one that does not answer takes its time with each.
@@ -36,29 +33,6 @@ pub(super) struct Probe {
 }
 
 impl Client {
-    pub(super) fn new(
-        registry: &Registry,
-        http: &Arc<Http>,
-        keyring: &Arc<Keyring>,
-        issuers: &Arc<Issuers>,
-        requests: usize,
-    ) -> Self {
-        let declared_insecure = keyring.is_insecure(registry);
-        let transport = Transport::new(http.clone(), registry.clone());
-        Self {
-            registry: registry.clone(),
-            auth: auth::Authenticator::new(registry.clone(), keyring.clone(), issuers.clone(), transport.clone()),
-            plain_http_allowed: declared_insecure || registry.is_loopback(),
-            transport,
-            probe: Probe::default(),
-            pace: pace::Pace::new(registry, requests),
-            throttle: None,
-            referrers_api: Default::default(),
-            modes: upload::Modes::default(),
-            redirects_to_blobs: Default::default(),
-        }
-    }
-
     /// `https://host/v2/`, or http where that is allowed and https is not spoken.
     pub(super) async fn base(&self) -> Result<&Url, Error> {
         if let Some(base) = self.undoubted() {
@@ -105,9 +79,8 @@ impl Client {
 
     /// Whether it answers, whatever it says.
     async fn find_again(&self, base: &Url) -> Result<(), Error> {
-        let answer = self.ping(base).await.map_err(|unanswered| unanswered.kind);
-        let request = || show(&Method::GET, base);
-        answer.map(drop).map_err(|kind| Error { registry: self.registry.clone(), request: request(), kind })
+        let answer = self.ping(base).await;
+        answer.map(drop).map_err(|unanswered| Error::new(&self.registry, &Method::GET, base, unanswered.kind))
     }
 
     /// Lets the next request probe again where the last probe failed.
@@ -138,14 +111,13 @@ impl Client {
                 _ => {}
             }
         }
-        Err(Error { registry: self.registry.clone(), request: show(&Method::GET, &https), kind: over_tls.kind })
+        Err(Error::new(&self.registry, &Method::GET, &https, over_tls.kind))
     }
 
     /// Takes any answer that does not say that the registry is down: that of `/v2/` itself does not matter.
     fn accept(&self, base: Url, answer: Answer) -> Result<Url, Error> {
         if is_transient(answer.status) {
-            let request = show(&Method::GET, &base);
-            return Err(Error { registry: self.registry.clone(), request, kind: answer.refusal() });
+            return Err(Error::new(&self.registry, &Method::GET, &base, answer.refusal()));
         }
         self.auth.learn(&answer.headers, &answer.url);
         tracing::debug!(registry = %self.registry, %base, status = %answer.status, "registry found");
@@ -160,7 +132,7 @@ impl Client {
                 .execute(request)
                 .await
                 .map_err(|error| Unanswered { not_tls: is_refused_or_not_tls(&error), kind: error.into() })?;
-            Answer::read(response, MAX_ANSWER).await.map_err(|kind| Unanswered { not_tls: false, kind })
+            Answer::read(response, SHORT).await.map_err(|kind| Unanswered { not_tls: false, kind })
         };
         let late = |_| Unanswered { not_tls: false, kind: ErrorKind::TimedOut { after: TIME_LIMIT } };
         tokio::time::timeout(TIME_LIMIT, exchange).await.map_err(late)?

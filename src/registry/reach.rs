@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use url::{Host, Url};
+use url::{Host, Position, Url};
 
 /// From where an address can be reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +21,16 @@ pub(super) enum Reach {
 /// Where a cloud keeps the credentials of machines, if not in the link-local network: Alibaba, and AWS for IPv6.
 const METADATA: [IpAddr; 2] =
     [IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)), IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254))];
+
+/// The host of a URL, and its port if that is not the usual one.
+pub(super) fn authority(url: &Url) -> &str {
+    &url[Position::BeforeHost..Position::AfterPort]
+}
+
+/// Whether what goes `to` is no easier to read on its way than what goes to `from`, which names it.
+pub(super) fn is_no_weaker(from: &Url, to: &Url) -> bool {
+    matches!((from.scheme(), to.scheme()), (_, "https") | ("http", "http"))
+}
 
 /// The reach of `to`, if that is closer than `from`, an address of the registry's, or on our own link.
 pub(super) fn closer(from: &Url, to: &Url) -> Option<Reach> {
@@ -71,12 +81,14 @@ fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
 
 /// Whether it is followed where `from`, an address of the registry's, sends us for content: to `to`; if not, why. Private
 /// networks are where the storage of many registries is.
-pub(super) fn check(from: &Url, to: &Url) -> Result<(), &'static str> {
-    match closer(from, to) {
-        None | Some(Reach::Everywhere | Reach::Site) => Ok(()),
-        Some(Reach::Machine) => Err("which is this machine"),
-        Some(Reach::Link) => Err("a link-local address, or where a cloud keeps credentials"),
-    }
+pub(super) fn check(from: &Url, to: &Url) -> Result<(), String> {
+    let why = match closer(from, to) {
+        _ if !is_no_weaker(from, to) => &format!("over {} where {} was spoken", to.scheme(), from.scheme()),
+        None | Some(Reach::Everywhere | Reach::Site) => return Ok(()),
+        Some(Reach::Machine) => "which is this machine",
+        Some(Reach::Link) => "a link-local address, or where a cloud keeps credentials",
+    };
+    Err(format!("to {}, {why}", to.host_str().unwrap_or_default()))
 }
 
 #[cfg(test)]

@@ -3,26 +3,19 @@
 
 use url::Url;
 
-use super::reach::{Reach, closer};
+use super::reach::{Reach, authority, closer, is_no_weaker};
 
 /// Whether tokens may be asked for at `realm`, which was named at `url`; if not, why.
 pub(super) fn check(realm: &Url, url: &Url) -> Result<(), String> {
-    let shown = || {
-        let port = realm.port().map(|port| format!(":{port}")).unwrap_or_default();
-        format!("its token server {}://{}{port} is not used", realm.scheme(), realm.host_str().unwrap_or_default())
-    };
-    match (url.scheme(), realm.scheme()) {
-        (_, "https") | ("http", "http") => {}
-        // Whoever can read http could read the password that is sent to it.
-        (from, to) => return Err(format!("{}: it speaks {to}, and the registry {from}", shown())),
-    }
     let why = match closer(url, realm) {
+        // Whoever can read http could read the password that is sent to it.
+        _ if !is_no_weaker(url, realm) => &format!("it speaks {}, and the registry {}", realm.scheme(), url.scheme()),
         None | Some(Reach::Everywhere) => return Ok(()),
         Some(Reach::Machine) => "it is this machine, and the registry is not",
         Some(Reach::Site) => "it is a private address, and the registry's is none; let it name its host",
         Some(Reach::Link) => "it is a link-local address, or where a cloud keeps credentials",
     };
-    Err(format!("{}: {why}", shown()))
+    Err(format!("its token server {}://{} is not used: {why}", realm.scheme(), authority(realm)))
 }
 
 #[cfg(test)]

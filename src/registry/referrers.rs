@@ -4,7 +4,7 @@
 //! A registry with the API keeps the list itself. Elsewhere the list is an index under a tag that is made of the subject's
 //! digest, which whoever pushes a referrer has to keep.
 
-use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
 use reqwest::header::{ACCEPT, HeaderMap, HeaderValue};
@@ -34,27 +34,10 @@ pub struct Referrer {
     entry: Map<String, Value>,
 }
 
-/// Whether a registry has the API, as far as is known.
-#[derive(Debug, Default)]
-pub(super) struct Api(AtomicU8);
-
-const UNKNOWN: u8 = 0;
-const ABSENT: u8 = 1;
-
-impl Api {
-    fn may_be_there(&self) -> bool {
-        self.0.load(Relaxed) == UNKNOWN
-    }
-
-    fn is_absent(&self) {
-        self.0.store(ABSENT, Relaxed);
-    }
-}
-
 impl RepositoryClient {
     /// The referrers of `subject` as the registry's own list has them; `None` if it keeps none.
     pub async fn referrers(&self, subject: &Digest) -> Result<Option<Vec<Referrer>>, Error> {
-        if !self.client.referrers_api.may_be_there() {
+        if self.client.no_referrers_api.load(Relaxed) {
             return Ok(None);
         }
         let mut url = self.url(&format!("referrers/{subject}")).await?;
@@ -79,7 +62,7 @@ impl RepositoryClient {
                 let of_repository = matches!(answer.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
                     || self.error(&Method::GET, &url, answer.refusal()).has_code("NAME_UNKNOWN");
                 if !of_repository {
-                    self.client.referrers_api.is_absent();
+                    self.client.no_referrers_api.store(true, Relaxed);
                 }
                 return Ok(None);
             };
@@ -97,8 +80,7 @@ impl RepositoryClient {
 
     /// The referrers of `subject` as the index under its tag has them, with the index; `None` if there is no such index.
     pub async fn tagged_referrers(&self, subject: &Digest) -> Result<Option<Vec<Referrer>>, Error> {
-        let Some(tag) = referrers_tag(subject) else { return Ok(None) };
-        match self.manifest(&Identifier::Tag(tag)).await {
+        match self.manifest(&Identifier::Tag(Tag::of_digest(subject))).await {
             // GitLab has the image itself there.
             Ok(manifest) if manifest.digest == *subject || manifest.media_type != OCI_INDEX => Ok(None),
             Ok(manifest) => Ok(entries(&manifest.bytes)),
@@ -110,12 +92,11 @@ impl RepositoryClient {
 
     /// Writes the index that lists the referrers of `subject` under its tag.
     pub async fn put_tagged_referrers(&self, subject: &Digest, referrers: &[Referrer]) -> Result<(), Error> {
-        let Some(tag) = referrers_tag(subject) else { return Ok(()) };
         let manifests: Vec<&Map<String, Value>> = referrers.iter().map(|referrer| &referrer.entry).collect();
         let index = json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests });
         let bytes = Bytes::from(index.to_string());
         let digest = Digest::of(&bytes);
-        let place = Identifier::Tag(tag);
+        let place = Identifier::Tag(Tag::of_digest(subject));
         match Manifest::parse(bytes, digest, OCI_INDEX) {
             Ok(manifest) => self.put_manifest(&place, &manifest).await,
             Err(_) => {
@@ -125,13 +106,6 @@ impl RepositoryClient {
             }
         }
     }
-}
-
-/// The tag of the index that lists what refers to `subject`.
-pub fn referrers_tag(subject: &Digest) -> Option<Tag> {
-    let text = subject.to_string();
-    let (algorithm, hex) = text.split_once(':')?;
-    format!("{}-{}", &algorithm[..algorithm.len().min(32)], &hex[..hex.len().min(64)]).parse().ok()
 }
 
 fn read(answer: &Answer) -> Option<Vec<Referrer>> {
@@ -161,16 +135,6 @@ impl Referrer {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_tag_is_made_of_the_digest() {
-        let digest = Digest::of(b"");
-        let expected = "sha256-e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-        assert_eq!(referrers_tag(&digest).unwrap().to_string(), expected);
-        // As long as the specification allows: SHA-512 is cut.
-        let long: Digest = format!("sha512:{}", "ab".repeat(64)).parse().unwrap();
-        assert_eq!(referrers_tag(&long).unwrap().to_string(), format!("sha512-{}", "ab".repeat(32)));
-    }
 
     #[test]
     fn what_is_no_list_is_not_read_as_one() {

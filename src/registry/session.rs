@@ -13,7 +13,6 @@ use reqwest::header::HeaderValue;
 
 use super::credentials::{Account, Credential, Holds, Source};
 use super::error::{Error, ErrorKind};
-use super::helper::TIME_LIMIT;
 use super::token::{Need, Scope, Token};
 use crate::reference::Registry;
 use crate::shared::{Shared, lock};
@@ -125,6 +124,11 @@ impl Session {
         renewable
     }
 
+    /// The token of a scope, if there is one.
+    pub fn token(&self, scope: &Scope) -> Option<Token> {
+        lock(&self.tokens).get(scope)?.peek()
+    }
+
     /// The place for the token of a scope.
     pub fn slot(&self, scope: &Scope) -> Slot {
         slot(&self.tokens, scope)
@@ -194,7 +198,7 @@ impl Party {
         for source in self.account.iter().flat_map(|account| &account.sources) {
             let found = match &source.holds {
                 Holds::Credential(credential) => Some(credential.clone()),
-                Holds::Helper(helper) => helper.get(TIME_LIMIT).await.map_err(|reason| (source, reason))?,
+                Holds::Helper(helper) => helper.get().await.map_err(|reason| (source, reason))?,
                 Holds::Nothing(reason) => return Err((source, reason.clone())),
             };
             if let Some(credential) = found {

@@ -45,7 +45,7 @@ impl RepositoryClient {
         let mut scope = self.scope(&Method::GET, None);
         loop {
             let call = Call { limit: MAX_BYTES, ..Call::new(Kind::Tags, Method::GET, url.clone()) };
-            let answer = self.call_learning(&call, &mut scope).await?;
+            let answer = self.call_within(&call, &mut scope).await?;
             let refused_size = matches!(answer.status, StatusCode::BAD_REQUEST | StatusCode::METHOD_NOT_ALLOWED);
             match answer.status {
                 StatusCode::OK => {}

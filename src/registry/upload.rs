@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use reqwest::header::{HeaderMap, LOCATION, RANGE};
 use reqwest::{Method, Request, StatusCode};
-use url::{Position, Url};
+use url::Url;
 
 pub(super) use self::modes::Modes;
 use super::RepositoryClient;
@@ -26,7 +26,7 @@ use super::advice;
 use super::error::{Error, ErrorKind};
 use super::exchange::{Call, Kind, with_authorization};
 use super::http::{Answer, over_tls};
-use super::reach;
+use super::reach::{self, authority};
 use super::token::Need;
 use crate::digest::Digest;
 use crate::reference::Repository;
@@ -80,8 +80,8 @@ impl RepositoryClient {
     pub async fn mount(&self, digest: &Digest, from: &Repository) -> Result<Started, Error> {
         let mut url = self.url("blobs/uploads/").await?;
         url.query_pairs_mut().append_pair("mount", &digest.to_string()).append_pair("from", from.path());
-        let scope = self.scope(&Method::POST, Some(from).filter(|from| **from != self.repository));
-        let answer = self.call_within(&Call::new(Kind::BlobWrite, Method::POST, url.clone()), &scope).await?;
+        let mut scope = self.scope(&Method::POST, Some(from).filter(|from| **from != self.repository));
+        let answer = self.call_within(&Call::new(Kind::BlobWrite, Method::POST, url.clone()), &mut scope).await?;
         match answer.status {
             StatusCode::CREATED => Ok(Started::Mounted),
             status if status.is_success() => Ok(Started::Upload(self.upload(&url, &answer)?)),
@@ -113,18 +113,10 @@ pub(super) fn location(answer: &Answer) -> Result<Url, String> {
     let text = answer.headers.get(LOCATION).and_then(|value| value.to_str().ok());
     let url = text
         .and_then(|text| answer.url.join(&with_scheme(text, &answer.url)).ok())
-        .ok_or_else(|| "an upload was started without a usable Location".to_owned())?;
+        .ok_or_else(|| "where the upload goes on is no usable Location".to_owned())?;
     let url = over_tls(&answer.url, url);
-    if answer.url.scheme() == "https" && url.scheme() == "http" {
-        return Err(format!("its upload is to go over plain http to {}", url.host_str().unwrap_or_default()));
-    }
-    match url.scheme() {
-        "http" | "https" => match reach::check(&answer.url, &url) {
-            Ok(()) => Ok(url),
-            Err(reason) => Err(format!("its upload is to go to {}, {reason}", url.host_str().unwrap_or_default())),
-        },
-        scheme => Err(format!("its upload is to go to a {scheme} address")),
-    }
+    reach::check(&answer.url, &url).map_err(|reason| format!("its upload is to go {reason}"))?;
+    Ok(url)
 }
 
 /// How many bytes an upload has, by the answer to the question. `Range: 0-0` is nothing, or one byte, which no chunk is.
@@ -136,8 +128,7 @@ pub(super) fn received(answer: &Answer) -> Option<u64> {
 
 /// Some name the host without a scheme, which would be taken for a folder.
 fn with_scheme<'a>(text: &'a str, answered: &Url) -> Cow<'a, str> {
-    let host = &answered[Position::BeforeHost..Position::AfterPort];
-    match text.strip_prefix(host).is_some_and(|rest| rest.starts_with('/')) {
+    match text.strip_prefix(authority(answered)).is_some_and(|rest| rest.starts_with('/')) {
         true => format!("{}://{text}", answered.scheme()).into(),
         false => text.into(),
     }

@@ -12,7 +12,7 @@ use crate::digest::Digest;
 use crate::event::{Category, Change, Event, Failure, Success};
 use crate::plan::Task;
 use crate::reference::{Identifier, Reference, Repository, Tag};
-use crate::registry::{Error, Manifest, Referrer, RepositoryClient, referrers_tag};
+use crate::registry::{Error, Manifest, Referrer, RepositoryClient};
 use crate::shared::Keyed;
 
 /// What cosign adds to the tag of a subject.
@@ -107,9 +107,10 @@ impl Image {
             self.tell_referrer(&Identifier::from(referrer.digest.clone()), &referrer.artifact_type);
         }
         // With the API the registry has put them on its list itself. Else what others listed stays listed.
-        let Some(tag) = referrers_tag(subject).filter(|tag| !has_api && all != listed && !self.is_planned(tag)) else {
+        let tag = Tag::of_digest(subject);
+        if has_api || all == listed || self.is_planned(&tag) {
             return Ok(());
-        };
+        }
         let no_clobber = self.engine.policy.no_clobber;
         if found.is_none() || no_clobber {
             let there = self.named_there(&Identifier::Tag(tag)).await?;
@@ -190,15 +191,15 @@ impl Circles {
 /// What refers directly to `subject`; `tags` are those of the source that are made of digests.
 pub(super) async fn find(source: &RepositoryClient, subject: &Digest, tags: &HashSet<Tag>) -> Result<Found, Error> {
     let by_api = source.referrers(subject).await?.unwrap_or_default();
-    let own_tag = referrers_tag(subject);
-    let by_tag = match own_tag.as_ref().filter(|tag| tags.contains(*tag)) {
-        Some(_) => source.tagged_referrers(subject).await?.unwrap_or_default(),
-        None => Vec::new(),
+    let own_tag = Tag::of_digest(subject);
+    let by_tag = match tags.contains(&own_tag) {
+        true => source.tagged_referrers(subject).await?.unwrap_or_default(),
+        false => Vec::new(),
     };
     let mut seen = HashSet::new();
     let all = by_api.into_iter().chain(by_tag);
     let referrers = all.filter(|referrer| referrer.digest != *subject && seen.insert(referrer.digest.clone()));
-    let cosign = COSIGN.iter().filter_map(|suffix| format!("{}.{suffix}", own_tag.as_ref()?).parse().ok());
+    let cosign = COSIGN.iter().filter_map(|suffix| format!("{own_tag}.{suffix}").parse().ok());
     Ok(Found { referrers: referrers.collect(), tags: cosign.filter(|tag| tags.contains(tag)).collect() })
 }
 

@@ -133,7 +133,7 @@ impl Tree {
     /// Whether the blob is there and has its size, asked by HEAD. A wrong size is believed where a GET says it as well: some
     /// proxies answer a HEAD with the length of nothing.
     async fn measure(&self, digest: &Digest, size: u64) -> Result<Option<Wrong>, Error> {
-        match self.client.blob(digest).await? {
+        match self.client.stored(digest).await? {
             Stored::Absent => return Ok(Some(Wrong::Missing)),
             Stored::Sized(found) if found != size => {}
             Stored::Sized(_) | Stored::Unsized => return Ok(None),

@@ -298,14 +298,9 @@ async fn a_scope_that_the_token_server_refuses_concerns_its_repository_alone() {
         source.put(&name, "1", &small(index));
         migration = migration.rule(source.reference(&name, "1"), format!("{}/moved/app{index}", destination.host()));
     }
-    // Whoever asks first is refused, and so is whoever asks for the same again. The answer is held until the others wait.
-    let (refused, gate) = (std::sync::OnceLock::new(), Gate::closed());
-    let held = gate.clone();
-    source.on_each(Kind::Token, move |request| {
-        let first = refused.get_or_init(|| request.query.clone());
-        let refusal = Answer::error(403, "DENIED", "no such scope for you");
-        (*first == request.query).then(|| refusal.and(held.clone()))
-    });
+    // Whoever asks first is refused, and does not ask again. The answer is held until the others wait.
+    let gate = Gate::closed();
+    source.on(Kind::Token.once(), Answer::error(403, "DENIED", "no such scope for you").and(gate.clone()));
     let mut running = migration.start().await;
     running.until(&source, Kind::Token, 1).await;
     running.until(&destination, Kind::TagList, REPOSITORIES).await;
@@ -317,7 +312,7 @@ async fn a_scope_that_the_token_server_refuses_concerns_its_repository_alone() {
     for word in ["rejected", "password"] {
         assert!(!outcome.everything().contains(word), "{word}\n{outcome}");
     }
-    assert_eq!(destination.repositories().len() as u64, REPOSITORIES - 1);
+    assert_eq!((destination.repositories().len() as u64, source.count(Kind::Token)), (REPOSITORIES - 1, REPOSITORIES));
 }
 
 #[tokio::test]

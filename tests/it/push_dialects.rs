@@ -160,9 +160,8 @@ async fn a_redirect_to_a_login_is_no_blob() {
     assert_same((&source, "team/app", "1.0"), (&destination, "moved/app", "1.0"));
 }
 
-#[tokio::test]
-async fn a_redirect_that_led_to_a_blob_is_not_followed_again() {
-    let destination = Registry::builder().mounts(Mounts::Ignored).redirect_blob_heads().start().await;
+/// Copies an image of which the destination has all blobs, and says so by redirects to its storage.
+async fn copy_what_is_behind_redirects(destination: &Registry) {
     let image = (0..4).fold(Image::new("linux/amd64"), |image, seed| image.layer_of(seed, MIB));
     destination.put("moved/app", "other", &image);
     let source = Registry::open().await;
@@ -176,7 +175,23 @@ async fn a_redirect_that_led_to_a_blob_is_not_followed_again() {
         .await
         .assert_success(1);
     assert_eq!((destination.count(Kind::BlobHead), destination.count(Kind::UploadFinish)), (5, 0));
+}
+
+#[tokio::test]
+async fn a_redirect_that_led_to_a_blob_is_not_followed_again() {
+    let destination = Registry::builder().mounts(Mounts::Ignored).redirect_blob_heads().start().await;
+    copy_what_is_behind_redirects(&destination).await;
     assert_eq!(destination.count(Kind::RedirectedGet), 1);
+}
+
+#[tokio::test]
+async fn a_storage_that_is_unwell_once_does_not_make_blobs_absent() {
+    for status in [429, 500, 503] {
+        let destination = Registry::builder().mounts(Mounts::Ignored).redirect_blob_heads().start().await;
+        let unwell = destination.on(Kind::RedirectedGet.once(), Answer::status(status));
+        copy_what_is_behind_redirects(&destination).await;
+        assert_eq!((unwell.hits(), destination.count(Kind::RedirectedGet)), (1, 2), "{status}");
+    }
 }
 
 #[tokio::test]

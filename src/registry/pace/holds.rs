@@ -5,14 +5,13 @@
 //! does not speak of rates may be unwell in one repository only: there, others are not kept from asking, but ask once.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use reqwest::StatusCode;
 use tokio::time::Instant;
 
-use super::{LONGEST_WAIT, Turn};
+use super::Turn;
 use crate::shared::lock;
 
 /// Refusals in a row, each after a hold, from which on nobody waits for another.
@@ -22,7 +21,7 @@ const LONGEST_ROW: Duration = Duration::from_secs(600);
 const FIRST_PAUSE: Duration = Duration::from_millis(300);
 const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 /// Longest time that is believed of a registry: a day.
-const LONGEST_HOLD: Duration = Duration::from_secs(24 * 3600);
+pub const LONGEST_HOLD: Duration = Duration::from_secs(24 * 3600);
 
 /// What a registry said when it refused.
 #[derive(Debug)]
@@ -59,11 +58,7 @@ pub struct Hold {
 }
 
 #[derive(Default)]
-pub struct Holds {
-    /// Whether there is anything to look up. Seldom true: the usual request costs no lock.
-    any: AtomicBool,
-    state: Mutex<State>,
-}
+pub struct Holds(Mutex<State>);
 
 #[derive(Default)]
 struct State {
@@ -81,9 +76,6 @@ struct Row {
 impl Holds {
     /// The hold on requests of this kind, if there is one now: the one that lasts longer of theirs and the host's.
     pub fn current(&self, turn: &Turn) -> Option<Hold> {
-        if !self.any.load(Relaxed) {
-            return None;
-        }
         let (state, now) = (self.lock(), Instant::now());
         let holds = state.kinds.get(turn).into_iter().chain(&state.host).map(|row| &row.hold);
         holds.filter(|hold| hold.until > now).max_by_key(|hold| hold.until).cloned()
@@ -92,7 +84,6 @@ impl Holds {
     /// A request that was sent at `begun` was refused. Answers the length of the hold if this is where it begins.
     pub fn refused(&self, turn: &Turn, begun: Instant, refusal: &Refusal) -> Option<Duration> {
         let mut state = self.lock();
-        self.any.store(true, Relaxed);
         let now = Instant::now();
         let before = if refusal.is_of_host { state.host.take() } else { state.kinds.remove(turn) };
         let (began, strikes) = match &before {
@@ -127,9 +118,8 @@ impl Holds {
     /// A request was served, and said that it was the last for some time. Answers whether that was not known.
     pub fn spent(&self, turn: &Turn, pause: Duration) -> bool {
         let mut state = self.lock();
-        self.any.store(true, Relaxed);
         let now = Instant::now();
-        let hold = Hold { until: now + pause.min(LONGEST_WAIT), is_hopeless: false, why: "the rate is used up".into() };
+        let hold = Hold { until: now + pause, is_hopeless: false, why: "the rate is used up".into() };
         let before = state.kinds.get(turn).map_or(now, |row| row.hold.until);
         if before < hold.until {
             state.kinds.insert(turn.clone(), Row { began: now, strikes: 0, hold });
@@ -139,21 +129,16 @@ impl Holds {
 
     /// A request that was sent at `begun` was served: the row of refusals before it has ended.
     pub fn went_well(&self, turn: &Turn, begun: Instant) {
-        if !self.any.load(Relaxed) {
-            return;
-        }
         let mut state = self.lock();
         let goes_on = |row: &Row| begun < row.hold.until;
         if state.kinds.get(turn).is_some_and(|row| !goes_on(row)) {
             state.kinds.remove(turn);
         }
         state.host.take_if(|row| !goes_on(row));
-        self.any.store(!state.kinds.is_empty() || state.host.is_some(), Relaxed);
     }
 
-    /// What is behind the lock is whole between any two calls.
     fn lock(&self) -> MutexGuard<'_, State> {
-        lock(&self.state)
+        lock(&self.0)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Permits for small requests, as many as the registry bears.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -14,9 +14,6 @@ pub struct Permits {
     window: Mutex<Window>,
     /// Permits to be taken away when they are given back.
     owed: AtomicUsize,
-    /// As in the window, to be read without its lock.
-    generation: AtomicU64,
-    is_narrowed: AtomicBool,
 }
 
 /// Room for one request. Covers exactly one exchange.
@@ -29,28 +26,17 @@ pub struct Permit<'a> {
 impl Permits {
     pub fn new(most: usize) -> Self {
         let most = most.max(1);
-        Self {
-            semaphore: Semaphore::new(most),
-            window: Mutex::new(Window::new(most)),
-            owed: AtomicUsize::new(0),
-            generation: AtomicU64::new(0),
-            is_narrowed: AtomicBool::new(false),
-        }
+        Self { semaphore: Semaphore::new(most), window: Mutex::new(Window::new(most)), owed: AtomicUsize::new(0) }
     }
 
     pub async fn acquire(&self) -> Permit<'_> {
         // The semaphore is never closed.
         let permit = self.semaphore.acquire().await.ok();
-        Permit { permit, permits: self, generation: self.generation.load(Relaxed) }
+        Permit { permit, permits: self, generation: self.window().generation() }
     }
 
     fn window(&self) -> MutexGuard<'_, Window> {
         lock(&self.window)
-    }
-
-    fn note(&self, window: &Window) {
-        self.generation.store(window.generation(), Relaxed);
-        self.is_narrowed.store(!window.is_full(), Relaxed);
     }
 
     /// Takes one of those that are owed, if any is.
@@ -67,21 +53,15 @@ impl Permit<'_> {
         let fewer = window.overloaded(self.generation);
         // What is not free is taken away when it is given back.
         permits.owed.fetch_add(fewer - permits.semaphore.forget_permits(fewer), Relaxed);
-        permits.note(&window);
     }
 
     /// The registry served this request.
     pub fn went_well(&self) {
         let permits = self.permits;
-        // The usual case costs no lock.
-        if !permits.is_narrowed.load(Relaxed) {
-            return;
-        }
         let mut window = permits.window();
         if window.went_well(self.generation) && !permits.settle() {
             permits.semaphore.add_permits(1);
         }
-        permits.note(&window);
     }
 }
 

@@ -23,7 +23,7 @@ impl Window {
         self.size
     }
 
-    pub fn is_full(&self) -> bool {
+    fn is_full(&self) -> bool {
         self.size >= self.most
     }
 

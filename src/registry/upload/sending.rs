@@ -19,7 +19,7 @@ use super::{Upload, received};
 use crate::digest::Digest;
 use crate::registry::auth::Verdict;
 use crate::registry::blob::Stored;
-use crate::registry::error::{Error, ErrorKind};
+use crate::registry::error::{Error, ErrorKind, tells_of_room};
 use crate::registry::exchange::{Call, Kind, with_authorization};
 use crate::registry::http::{Answer, SHORT};
 use crate::registry::pace::Turn;
@@ -111,7 +111,8 @@ impl RepositoryClient {
         let headers = HeaderMap::from_iter([(CONTENT_TYPE, OCTETS)]);
         let body = Some(Body::wrap_stream(content));
         let answer = self.part(Method::PATCH, &upload.url, &headers, body, &progress).await?;
-        if matches!(answer.status.as_u16(), 400 | 405 | 411 | 413 | 415 | 416 | 501) {
+        let is_of_stream = matches!(answer.status.as_u16(), 400 | 405 | 411 | 413 | 415 | 416 | 501);
+        if is_of_stream && !tells_of_room(&answer.refusal().to_string()) {
             self.client.modes.refused_stream();
             return Err(self.other_portions(&Method::PATCH, &upload.url, &answer));
         }
@@ -342,7 +343,7 @@ impl RepositoryClient {
     /// Registries were seen to keep nothing but the last chunk, under the whole blob's digest. Then that is no way here.
     async fn check_stored(&self, digest: &Digest, size: u64, no_way: impl Fn(&Modes)) -> Result<(), Error> {
         match self.stored(digest).await {
-            Ok((_, Stored::Sized(found))) if found != size => {
+            Ok(Stored::Sized(found)) if found != size => {
                 no_way(&self.client.modes);
                 let url = self.blob_url(digest).await?;
                 let kind = ErrorKind::WrongSize { expected: size, found };
@@ -366,8 +367,8 @@ fn complaint(status: StatusCode, message: &str) -> Option<Complaint> {
     const SMALL: [&str; 4] = ["too small", "toosmall", "at least", "minimum"];
     let text = message.to_ascii_lowercase();
     match status.as_u16() {
-        // Some say so of what exceeds a quota, which no portion changes.
-        _ if text.contains("quota") || text.contains("limitexceeded") => None,
+        // Some say so of what there is no room for, which no portion changes.
+        _ if tells_of_room(&text) => None,
         413 => Some(Complaint::TooLarge),
         400 | 416 => {
             let says = |words: [&str; 4]| words.iter().any(|word| text.contains(word));
@@ -437,6 +438,7 @@ mod tests {
         let of_ecr = "InvalidLayerPart: Layer parts must be at least 5242880 bytes";
         assert_eq!(judge(400, of_ecr), Some(Complaint::TooSmall));
         assert_eq!((judge(403, "quota exceeded"), judge(413, "Quota exceeded")), (None, None));
+        assert_eq!(judge(413, "storage limit reached"), None);
         assert_eq!(judge(400, "LimitExceededException: the storage would exceed its maximum"), None);
     }
 }

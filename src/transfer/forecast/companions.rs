@@ -8,7 +8,7 @@ use super::nodes::Blob;
 use crate::digest::Digest;
 use crate::event::Failure;
 use crate::reference::{Identifier, Tag};
-use crate::registry::{Referrer, referrers_tag};
+use crate::registry::Referrer;
 use crate::transfer::expected::{ExpectedImage, named};
 use crate::transfer::image::MAX_DEPTH;
 use crate::transfer::referrers::{Circles, find, may_list, of_tag};
@@ -90,7 +90,8 @@ impl Look {
         let (listed, by_api) = self.ground.listed(subject).await.map_err(|error| error.to_failure())?;
         let is_listed = |referrer: &Referrer| listed.iter().flatten().any(|listed| listed.digest == referrer.digest);
         let is_longer = !by_api && !found.referrers.iter().all(is_listed);
-        if let Some(tag) = referrers_tag(subject).filter(|tag| is_longer && !self.is_planned(tag)) {
+        let tag = Tag::of_digest(subject);
+        if is_longer && !self.is_planned(&tag) {
             let there = self.ground.digest(&Identifier::Tag(tag)).await.map_err(|error| error.to_failure())?;
             may_list(&self.task, subject, listed.is_some(), there.as_ref(), no_clobber)?;
         }

@@ -41,7 +41,7 @@ impl Image {
             match self.destination.client.put_manifest(place, manifest).await {
                 Ok(()) => {}
                 // The manifest is there, but not all that it names any more.
-                Err(error) if parts_are_missing(&error) => {
+                Err(error) if error.parts_are_missing() => {
                     self.forget_parts(manifest);
                     self.commit(manifest, place, 0).await.map_err(|unsettled| unsettled.failure)?;
                 }
@@ -112,7 +112,7 @@ impl Image {
                 }
                 Err(error) => error,
             };
-            let are_missing = parts_are_missing(&error);
+            let are_missing = error.parts_are_missing();
             if are_missing {
                 self.forget_parts(manifest);
             }
@@ -248,9 +248,4 @@ fn absent_child(child: &Descriptor, error: &Error) -> Failure {
         child.digest
     );
     Failure { reason: reason.into(), ..failure }
-}
-
-/// Whether a manifest was refused because the registry lacks what it names.
-fn parts_are_missing(error: &Error) -> bool {
-    ["MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN"].iter().any(|code| error.has_code(code))
 }

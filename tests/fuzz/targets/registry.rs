@@ -18,6 +18,7 @@ use super::token::{Need, Token};
 use super::{advice, blob, foreign, links, pace, realm, referrers, upload};
 use crate::digest::Digest;
 use crate::fuzz::{assert_one_line, now};
+use crate::reference::Tag;
 
 /// Where the answers come from: over TLS, in the clear, and from this machine.
 const BASES: [&str; 3] = ["https://r.example.com/v2/", "http://r.example.com:8080/v2/", "http://127.0.0.1:5000/v2/"];
@@ -222,7 +223,7 @@ pub fn manifest(data: &[u8]) -> Vec<Manifest> {
         }
     }
     for referrer in referrers::entries(data).into_iter().flatten() {
-        assert!(referrers::referrers_tag(&referrer.digest).is_some());
+        assert!(Tag::of_digest(&referrer.digest).as_str().parse::<Tag>().is_ok());
         if !referrer.artifact_type.is_empty() {
             assert_one_line(&referrer.artifact_type);
         }

@@ -219,6 +219,18 @@ async fn a_stream_that_fails_is_not_committed() {
 }
 
 #[tokio::test]
+async fn a_stream_for_which_there_is_no_room_is_not_sent_in_another_way() {
+    let destination = profiles::length_checking_front(MIB).start().await;
+    destination.on(Kind::UploadChunk, Answer::error(413, "DENIED", "storage limit reached"));
+    let (source, migration) = image_of(3 * MIB, &destination).await;
+    let outcome = migration.run().await;
+    outcome.assert_failures(1, 1, 0);
+    let to = format!("{}/moved/app:1.0", destination.host());
+    outcome.assert_failed(&source.reference("team/app", "1.0"), &to, &["storage limit reached", "free space there"]);
+    assert_eq!((destination.count(Kind::UploadChunk), source.count(Kind::BlobGet)), (1, 1 + 2));
+}
+
+#[tokio::test]
 async fn what_has_all_bytes_is_not_sent_again_because_its_end_comes_too_fast() {
     let destination = profiles::length_checking_front(MIB).start().await;
     let end = Kind::UploadFinish.filter(|put| put.header("content-length") == Some("0"));
