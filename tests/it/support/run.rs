@@ -32,7 +32,27 @@ pub struct Migration {
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
     stdin: Option<String>,
-    stdout: Option<PathBuf>,
+    stdout: Stdout,
+}
+
+/// Where standard output goes.
+#[derive(Debug)]
+enum Stdout {
+    /// To the test.
+    Kept,
+    File(PathBuf),
+    /// To nobody: the other end of the pipe is closed.
+    Closed,
+}
+
+impl From<&Stdout> for Stdio {
+    fn from(stdout: &Stdout) -> Self {
+        match stdout {
+            Stdout::Kept => Stdio::piped(),
+            Stdout::File(path) => std::fs::File::create(path).unwrap().into(),
+            Stdout::Closed => std::io::pipe().unwrap().1.into(),
+        }
+    }
 }
 
 impl Migration {
@@ -49,7 +69,7 @@ impl Migration {
             arguments: Vec::new(),
             environment: Vec::new(),
             stdin: None,
-            stdout: None,
+            stdout: Stdout::Kept,
         }
     }
 
@@ -102,7 +122,13 @@ impl Migration {
 
     /// Has standard output go to a file instead, as a shell's `>` does.
     pub fn stdout_to(mut self, name: &str) -> Self {
-        self.stdout = Some(self.path(name));
+        self.stdout = Stdout::File(self.path(name));
+        self
+    }
+
+    /// Has standard output go to a pipe of which nobody reads anything, as `| true` does in a shell.
+    pub fn stdout_to_nobody(mut self) -> Self {
+        self.stdout = Stdout::Closed;
         self
     }
 
@@ -135,8 +161,7 @@ impl Migration {
         }
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         let stdin = if self.stdin.is_some() { Stdio::piped() } else { Stdio::null() };
-        let stdout = self.stdout.as_ref().map_or_else(Stdio::piped, |path| std::fs::File::create(path).unwrap().into());
-        command.stdin(stdin).stdout(stdout).stderr(Stdio::piped()).kill_on_drop(true);
+        command.stdin(stdin).stdout(&self.stdout).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().unwrap();
         if let (Some(text), Some(mut stdin)) = (&self.stdin, child.stdin.take()) {
             stdin.write_all(text.as_bytes()).await.unwrap();
