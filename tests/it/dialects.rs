@@ -7,10 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use scriptable_registry::{Accounts, Action, Answer, Kind, Matcher, Mounts, Origin, Registry, Request};
 use serde_json::{Value, json};
 
-use crate::support::{Migration, assert_same, http_client, large, small, when};
+use crate::support::{Migration, PASSWORD, USER, assert_same, http_client, large, small, when};
 
-const USER: &str = "mover";
-const PASSWORD: &str = "s3cret";
 const IDENTITY: &str = "identity-s3cret";
 
 async fn guarded() -> Registry {

@@ -7,10 +7,7 @@ use serde_json::json;
 
 use crate::support::fault::{EVERY_FAULT, Fault};
 use crate::support::verdict::{Moved, judge};
-use crate::support::{LARGE, Migration, small};
-
-const USER: &str = "mover";
-const PASSWORD: &str = "s3cret";
+use crate::support::{LARGE, Migration, PASSWORD, USER, small};
 
 /// Runs at once: they wait for most of their time.
 const AT_ONCE: usize = 24;

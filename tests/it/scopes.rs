@@ -7,10 +7,7 @@ use std::time::Duration;
 use scriptable_registry::{Answer, Kind, Registry, Request};
 use serde_json::json;
 
-use crate::support::{Migration, small};
-
-const USER: &str = "mover";
-const PASSWORD: &str = "s3cret";
+use crate::support::{Migration, PASSWORD, USER, small};
 
 #[tokio::test]
 async fn credentials_that_gave_a_token_are_not_rejected_for_a_scope() {
