@@ -32,7 +32,7 @@ fn migration(source: &Registry, destination: &Registry, password: &str) -> Migra
     let entry = json!({ "username": USER, "password": password });
     Migration::with_default_retries()
         .auth(&json!({ source.host(): entry.clone(), destination.host(): entry }))
-        .rule(source.reference("team/app", "v0,v1,v2"), format!("{}/moved/app", destination.host()))
+        .app_tags(source, "v0,v1,v2", destination)
 }
 
 #[tokio::test]
@@ -130,7 +130,7 @@ async fn a_token_that_is_revoked_is_renewed_at_every_kind_of_request() {
     let entry = json!({ "username": USER, "password": PASSWORD });
     let migration = Migration::new()
         .auth(&json!({ source.host(): entry.clone(), destination.host(): entry }))
-        .rule(format!("{}/team/app", source.host()), format!("{}/moved/app", destination.host()));
+        .app(&source, &destination);
     migration.run().await.assert_success(1);
     assert_same((&source, "team/app", "v0"), (&destination, "moved/app", "v0"));
     assert!(revocations.iter().all(|hook| hook.hits() == 1), "{revocations:?}");
@@ -205,7 +205,7 @@ async fn nothing_is_inherited_from_a_shorter_key() {
     let host = source.host();
     let migration = Migration::new()
         .auth(&json!({ host.clone(): { "username": USER, "password": PASSWORD }, format!("{host}/team"): {} }))
-        .rule(source.reference("team/app", "1"), format!("{}/moved/app", destination.host()));
+        .app_tags(&source, "1", &destination);
     migration.run().await.assert_failures(1, 1, 0);
     let with_credentials = source.requests_of(Kind::ManifestGet.within("team/app"));
     assert!(with_credentials.iter().all(|request| request.header("authorization").is_none()));
@@ -323,7 +323,7 @@ async fn rejected_credentials_of_one_entry_do_not_stop_another() {
             format!("{host}/other"): { "username": USER, "password": "wr0ng" },
         }))
         .rule(source.reference("other/app", "1"), format!("{}/moved/other", destination.host()))
-        .rule(source.reference("team/app", "1"), format!("{}/moved/app", destination.host()))
+        .app_tags(&source, "1", &destination)
         .run()
         .await;
     outcome.assert_failures(2, 1, 0);
@@ -347,7 +347,7 @@ async fn a_forbidden_repository_concerns_itself_alone() {
         let outcome = Migration::new()
             .auth(&json!({ source.host(): { "username": USER, "password": PASSWORD } }))
             .rule(source.reference("secret/app", "1"), format!("{}/moved/secret", destination.host()))
-            .rule(source.reference("team/app", "1"), format!("{}/moved/app", destination.host()))
+            .app_tags(&source, "1", &destination)
             .run()
             .await;
         outcome.assert_failures(2, 1, 0);
@@ -380,10 +380,7 @@ async fn a_registry_that_wants_a_login_is_said_so() {
     let source = Registry::builder().basic((USER, PASSWORD)).start().await;
     let destination = Registry::open().await;
     source.put("team/app", "1", &small(1));
-    let outcome = Migration::new()
-        .rule(source.reference("team/app", "1"), format!("{}/moved/app", destination.host()))
-        .run()
-        .await;
+    let outcome = Migration::new().app_tags(&source, "1", &destination).run().await;
     outcome.assert_failures(1, 1, 0);
     let to = format!("{}/moved/app:1", destination.host());
     outcome.assert_failed(&source.reference("team/app", "1"), &to, &["auth.json", &source.host()]);

@@ -100,7 +100,7 @@ impl Case {
         };
         let migration = migration
             .auth(&json!({ source.host(): login, destination.host(): login }))
-            .rule(format!("{}/team/app", source.host()), format!("{}/moved/app", destination.host()))
+            .app(&source, &destination)
             .rule(format!("{}/team/other", source.host()), format!("{}/moved/other", destination.host()));
         let outcome = migration.run().await;
         let judged = judge(&source, &destination, &images, &outcome);

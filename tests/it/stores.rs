@@ -17,7 +17,7 @@ async fn guarded(bearer: bool) -> Registry {
 }
 
 fn migration(source: &Registry, destination: &Registry) -> Migration {
-    Migration::new().rule(source.reference("team/app", "1"), format!("{}/moved/app", destination.host()))
+    Migration::new().app_tags(source, "1", destination)
 }
 
 fn auth(user: &str, password: &str) -> Value {

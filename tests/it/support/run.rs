@@ -85,6 +85,16 @@ impl Migration {
         self.images(&text)
     }
 
+    /// Adds the rule by which all of `team/app` goes to `moved/app`.
+    pub fn app(self, source: &Registry, destination: &Registry) -> Self {
+        self.rule(format!("{}/team/app", source.host()), format!("{}/moved/app", destination.host()))
+    }
+
+    /// Adds the rule by which these tags of `team/app` go to `moved/app`.
+    pub fn app_tags(self, source: &Registry, tags: &str, destination: &Registry) -> Self {
+        self.rule(source.reference("team/app", tags), format!("{}/moved/app", destination.host()))
+    }
+
     /// Writes images.json.
     pub fn images(self, text: &str) -> Self {
         self.file("images.json", text)
