@@ -48,7 +48,7 @@ async fn migrate(cli: &Cli, configuration: Configuration, console: Console, outp
     report.configuration(&warnings, &invalid);
     let progress = progress_style(cli.progress, &cli.log)
         .map(|style| Arc::new(Progress::start(console.clone(), style, Work::Migration)));
-    let recorder = outputs.want_records().then(|| Arc::new(Recorder::new(limits.workers, limits.streamed_from)));
+    let recorder = outputs.want_records().then(|| Arc::new(Recorder::new(limits.streamed_from)));
     let others = others(&recorder, &progress);
     let policy = Policy {
         force: cli.force,

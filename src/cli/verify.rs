@@ -129,7 +129,7 @@ async fn verify(
     let style = progress_style(flags.progress, &flags.log);
     let progress = style.map(|style| Arc::new(Progress::start(console.clone(), style, work)));
     let report = Arc::new(VerificationReport::new(report));
-    let recorder = outputs.want_records().then(|| Arc::new(Recorder::new(limits.workers, limits.streamed_from)));
+    let recorder = outputs.want_records().then(|| Arc::new(Recorder::new(limits.streamed_from)));
     let listener = heard_by(report.clone(), others(&recorder, &progress));
     let verification =
         Verification::new(clients.clone(), limits, standard, conversion, depth, listener.clone(), cancel.clone());

@@ -14,9 +14,7 @@ use crate::shared::lock;
 pub struct Recorder {
     started: SystemTime,
     began: Instant,
-    /// The most workers there are.
-    workers: usize,
-    /// Bytes from which a blob is moved by one.
+    /// Bytes from which a blob is moved by a worker.
     streamed_from: u64,
     state: Mutex<State>,
 }
@@ -30,8 +28,8 @@ struct State {
     traffic: Traffic,
     /// By number.
     flights: HashMap<u64, Flying>,
-    /// How many blobs each worker has: it may read the next one while the destination stores the last.
-    workers: Vec<usize>,
+    /// Whether each worker is at work.
+    workers: Vec<bool>,
 }
 
 struct Entry {
@@ -50,9 +48,9 @@ struct Flying {
 }
 
 impl Recorder {
-    /// `streamed_from` is the size from which a blob is moved by one of the `workers`.
-    pub fn new(workers: usize, streamed_from: u64) -> Self {
-        Self { started: SystemTime::now(), began: Instant::now(), workers, streamed_from, state: Mutex::default() }
+    /// `streamed_from` is the size from which a blob is moved by a worker.
+    pub fn new(streamed_from: u64) -> Self {
+        Self { started: SystemTime::now(), began: Instant::now(), streamed_from, state: Mutex::default() }
     }
 
     /// What became of it all. `invalid` are the rules that could not be used.
@@ -154,7 +152,7 @@ impl Listener for Recorder {
             Event::FlightStarted(flight @ Flight { destination: Some(destination), .. })
                 if flight.bytes >= self.streamed_from =>
             {
-                self.lock().took_off(flight, destination, now, self.workers);
+                self.lock().took_off(flight, destination, now);
             }
             Event::FlightEnded(number) => self.lock().landed(*number, now),
             Event::BlobMoved { image, bytes, elapsed, .. } => {
@@ -201,22 +199,19 @@ impl State {
         end(&mut entry.image);
     }
 
-    /// Shows a blob with the first worker that has the fewest; no more than `most` there are.
-    fn took_off(&mut self, flight: &Flight, destination: &Repository, now: Duration, most: usize) {
-        if self.workers.len() < most && !self.workers.contains(&0) {
-            self.workers.push(0);
+    fn took_off(&mut self, flight: &Flight, destination: &Repository, now: Duration) {
+        let worker = self.workers.iter().position(|works| !works).unwrap_or(self.workers.len());
+        if worker == self.workers.len() {
+            self.workers.push(true);
         }
-        let Some((worker, blobs)) = self.workers.iter_mut().enumerate().min_by_key(|(_, blobs)| **blobs) else {
-            return;
-        };
-        *blobs += 1;
+        self.workers[worker] = true;
         let (flight, destination) = (flight.clone(), destination.clone());
         self.flights.insert(flight.number, Flying { worker, began: now, flight, destination });
     }
 
     fn landed(&mut self, number: u64, now: Duration) {
         let Some(Flying { worker, began, flight, destination }) = self.flights.remove(&number) else { return };
-        self.workers[worker] -= 1;
+        self.workers[worker] = false;
         self.traffic.flown(traffic::Flight {
             worker,
             start: record::seconds(began),
