@@ -15,6 +15,7 @@ use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use bytesize::ByteSize;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
@@ -199,10 +200,7 @@ pub fn run() -> ExitCode {
     let ended = match cli.command.take() {
         Some(Command::Config(flags)) => config::run(flags),
         Some(Command::Verify(flags)) => verify::run(flags),
-        Some(Command::Completions(flags)) => match completions::run(&flags) {
-            Ok(()) => Ok(0),
-            Err(error) => Err(migrate::Stopped { cause: error.into(), code: exit::FAILED }),
-        },
+        Some(Command::Completions(flags)) => completions::run(&flags).map(|()| 0).map_err(Stopped::failed),
         Some(Command::Report(flags)) => report::run(flags),
         Some(Command::Rewrite(flags)) => rewrite::run(flags),
         None => migrate::run(cli),
@@ -210,17 +208,52 @@ pub fn run() -> ExitCode {
     match ended {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            migrate::say(&format!("error: {:#}", error.cause));
+            say(&format!("error: {:#}", error.cause));
             ExitCode::from(error.code)
         }
     }
 }
 
+/// Why nothing was done, and the exit code that says so.
+struct Stopped {
+    cause: anyhow::Error,
+    code: u8,
+}
+
+impl Stopped {
+    fn usage(cause: impl Into<anyhow::Error>) -> Self {
+        Self { cause: cause.into(), code: exit::USAGE }
+    }
+
+    fn failed(cause: impl Into<anyhow::Error>) -> Self {
+        Self { cause: cause.into(), code: exit::FAILED }
+    }
+}
+
+/// Runs a task to its end.
+fn block_on<T>(task: impl Future<Output = T>) -> Result<T, Stopped> {
+    let runtime = tokio::runtime::Runtime::new().context("the runtime cannot be started").map_err(Stopped::failed)?;
+    let output = runtime.block_on(task);
+    // Requests that were cancelled are not waited for.
+    runtime.shutdown_background();
+    Ok(output)
+}
+
+/// Says something on stderr.
+fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
 /// Writes to standard output what a person or a program asked for there.
-fn print(text: &str) -> io::Result<()> {
+fn print(bytes: &[u8]) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
-    stdout.write_all(text.as_bytes())?;
-    stdout.flush()
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+        // Who closed the pipe has read what he wanted.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).context("standard output cannot be written")
+        }
+        _ => Ok(()),
+    }
 }
 
 /// `1 file`, `2 files`.

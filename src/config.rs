@@ -33,7 +33,7 @@ pub use name::InvalidName;
 pub use place::{At, Place};
 pub use recorded::{NotOneImage, Recorded, RecordedError, SCHEMA as REPORT_SCHEMA};
 pub use rule::{Filter, Images, InvalidReason, InvalidRule, MissingDefault, Pair, Rule};
-pub use target::Target;
+pub use target::{InvalidTarget, Target};
 
 use crate::digest::Digest;
 use crate::file::shown;

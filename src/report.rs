@@ -34,7 +34,7 @@ pub use progress::{Progress, Style, Work};
 pub use recorder::Recorder;
 pub use verification::VerificationReport;
 
-use crate::event::{Ending, Event, Listener, Success};
+use crate::event::{Ending, Event, FailedImage, FailedRule, Listener, Success};
 
 /// Listens to a migration and tells of it.
 pub struct Report {
@@ -65,42 +65,39 @@ impl Report {
     /// Tells what was found in the configuration, before anything is done.
     pub fn configuration(&self, warnings: &[String], invalid: &[impl Display]) {
         for warning in warnings {
-            self.warning(warning);
+            tracing::warn!("{warning}");
         }
-        self.invalid(invalid);
-    }
-
-    /// Names the rules that cannot be used.
-    fn invalid(&self, rules: &[impl Display]) {
-        for rule in rules {
+        for rule in invalid {
             let line = format!("INVALID {rule}");
-            log::invalid(&line);
+            log::wrong(&line);
             self.console.err(&line);
         }
-    }
-
-    /// A remark on the configuration.
-    fn warning(&self, text: &str) {
-        tracing::warn!("{text}");
     }
 
     /// Names what failed, once each, then what to create before the next run, then the totals, then the summary, which is
     /// the last line of output and log.
     pub fn finish(&self, ending: &Ending, invalid: usize) {
-        for (line, category) in text::failures(&ending.failed_rules, &ending.failed_images) {
+        self.failures(&ending.failed_rules, &ending.failed_images);
+        let totals = self.totals.to_line(self.began.elapsed());
+        for line in text::remedies(ending).into_iter().chain([totals]) {
+            log::remark(&line);
+            self.console.err(&line);
+        }
+        self.end(&text::summary(ending, invalid));
+    }
+
+    /// Names what failed, once each.
+    fn failures(&self, rules: &[FailedRule], images: &[FailedImage]) {
+        for (line, category) in text::failures(rules, images) {
             log::failed(&line, category);
             self.console.err(&line);
         }
-        for line in text::remedies(ending) {
-            log::remedy(&line);
-            self.console.err(&line);
-        }
-        let totals = self.totals.to_line(self.began.elapsed());
-        log::totals(&totals);
-        self.console.err(&totals);
-        let summary = text::summary(ending, invalid);
-        log::summary(&summary);
-        self.console.out(&summary);
+    }
+
+    /// The last line of output and log.
+    fn end(&self, summary: &str) {
+        log::summary(summary);
+        self.console.out(summary);
     }
 }
 

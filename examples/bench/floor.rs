@@ -9,6 +9,7 @@ use anyhow::{Context as _, ensure};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use image_migrator::digest::{Digest, Hasher};
+use image_migrator::transfer::Limits;
 use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
 use reqwest::{Body, Client, RequestBuilder, Response, StatusCode};
 use tokio::task::JoinSet;
@@ -16,12 +17,10 @@ use tokio::task::JoinSet;
 use crate::tool::PREFIX;
 use crate::workload::Workload;
 
-/// Streams at once.
-const STREAMS: usize = 7;
-/// Small requests at once, and blobs that are no more than that.
-const SMALL: usize = 28;
-/// Bytes from which a blob is a stream.
-const STREAMED_FROM: u64 = 128 << 10;
+/// As much at once as this program does unless it is told otherwise.
+pub fn limits() -> Limits {
+    Limits::for_workers(7)
+}
 
 /// What the floor costs in requests: exactly what [`run`] sends.
 #[derive(Clone, Copy, Debug)]
@@ -73,10 +72,11 @@ pub fn run(workload: &Path, source: &str, destination: &str, hashing: bool) -> a
 }
 
 async fn copy(floor: Arc<Floor>, workload: Workload) -> anyhow::Result<()> {
+    let Limits { workers, requests, tiny: at_once, streamed_from, .. } = limits();
     let blobs = blobs(&workload);
     let names = workload.repositories.iter().map(|repository| repository.name.clone());
     let lists = [String::new()].into_iter().chain(names.map(|name| format!("{name}/tags/list")));
-    each(lists, SMALL, |list| floor.clone().list(list)).await?;
+    each(lists, requests, |list| floor.clone().list(list)).await?;
 
     let manifests = workload.repositories.iter().flat_map(|repository| {
         repository.manifests.iter().map(|manifest| {
@@ -84,24 +84,24 @@ async fn copy(floor: Arc<Floor>, workload: Workload) -> anyhow::Result<()> {
             (format!("{}/manifests/{reference}", repository.name), manifest.media_type.clone())
         })
     });
-    let manifests = each(manifests, SMALL, |(path, media_type)| floor.clone().read(path, media_type)).await?;
+    let manifests = each(manifests, requests, |(path, media_type)| floor.clone().read(path, media_type)).await?;
 
     let mounts = blobs.iter().flat_map(|blob| {
         let query = format!("blobs/uploads/?mount={}&from={PREFIX}/{}", blob.digest, blob.home);
         blob.elsewhere.iter().map(move |name| format!("{PREFIX}/{name}/{query}")).collect::<Vec<_>>()
     });
     let mounts: Vec<String> = mounts.collect();
-    let (large, tiny): (Vec<_>, Vec<_>) = blobs.into_iter().partition(|blob| blob.size >= STREAMED_FROM);
-    let large = each(large.into_iter(), STREAMS, |blob| floor.clone().bring(blob));
-    let tiny = each(tiny.into_iter(), SMALL, |blob| floor.clone().bring(blob));
+    let (large, tiny): (Vec<_>, Vec<_>) = blobs.into_iter().partition(|blob| blob.size >= streamed_from);
+    let large = each(large.into_iter(), workers, |blob| floor.clone().bring(blob));
+    let tiny = each(tiny.into_iter(), at_once, |blob| floor.clone().bring(blob));
     tokio::try_join!(large, tiny)?;
-    each(mounts.into_iter(), SMALL, |mount| floor.clone().mount(mount)).await?;
+    each(mounts.into_iter(), requests, |mount| floor.clone().mount(mount)).await?;
 
     // An index can be written once its children are there.
     let (images, indexes): (Vec<_>, Vec<_>) =
         manifests.into_iter().partition(|manifest| manifest.media_type.contains("manifest"));
     for manifests in [images, indexes] {
-        each(manifests.into_iter(), SMALL, |manifest| floor.clone().write(manifest)).await?;
+        each(manifests.into_iter(), requests, |manifest| floor.clone().write(manifest)).await?;
     }
     Ok(())
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use serde_json::Value;
 
-/// Smaller blobs are not streamed, so no worker is needed for them.
-const STREAMED_FROM: u64 = 128 << 10;
+use crate::floor;
+
 /// Parts into which a run is divided.
 const PARTS: usize = 10;
 
@@ -39,7 +39,8 @@ pub fn of(log: &Path) -> anyhow::Result<Option<Trace>> {
 fn read(line: &str) -> Option<(Duration, Option<Duration>)> {
     let line: Value = serde_json::from_str(line).ok()?;
     let time = humantime::parse_rfc3339(line["timestamp"].as_str()?).ok()?;
-    let is_layer = line["message"] == "blob moved" && line["bytes"].as_u64() >= Some(STREAMED_FROM);
+    // Smaller blobs are not streamed, so no worker is needed for them.
+    let is_layer = line["message"] == "blob moved" && line["bytes"].as_u64() >= Some(floor::limits().streamed_from);
     let took = line["seconds"].as_f64().filter(|_| is_layer).map(Duration::from_secs_f64);
     Some((time.duration_since(std::time::UNIX_EPOCH).ok()?, took))
 }

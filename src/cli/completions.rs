@@ -47,7 +47,7 @@ impl Kind {
     }
 }
 
-pub(super) fn run(flags: &CompletionsFlags) -> io::Result<()> {
+pub(super) fn run(flags: &CompletionsFlags) -> anyhow::Result<()> {
     let mut command = Cli::command();
     let name = command.get_name().to_owned();
     let mut text = Vec::new();
@@ -55,7 +55,7 @@ pub(super) fn run(flags: &CompletionsFlags) -> io::Result<()> {
         Some(shell) => clap_complete::generate(shell, &mut command, name, &mut text),
         None => manual(command, &mut text)?,
     }
-    print(&String::from_utf8_lossy(&text))
+    print(&text)
 }
 
 /// The command and its subcommands on one page.

@@ -6,9 +6,8 @@ use anyhow::{Context as _, anyhow};
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
-use super::migrate::{Stopped, say};
 use super::report::distinct;
-use super::{count, exit, signals};
+use super::{Stopped, block_on, count, exit, print, say, signals};
 use crate::cluster::{self, Existing, Findings, Inventory, Patience, Wanted};
 use crate::config::Target;
 use crate::file::{self, shown};
@@ -59,12 +58,11 @@ struct Settings {
 }
 
 pub(super) fn run(flags: ConfigFlags) -> Result<u8, Stopped> {
-    let settings = check(&flags).map_err(|cause| Stopped { cause, code: exit::USAGE })?;
-    let failed = |cause: anyhow::Error| Stopped { cause, code: exit::FAILED };
-    let runtime = tokio::runtime::Runtime::new().context("the runtime cannot be started").map_err(failed)?;
-    let findings = runtime.block_on(async {
+    let settings = check(&flags).map_err(Stopped::usage)?;
+    let findings = block_on(async {
         let cancel = CancellationToken::new();
-        let interruption = signals::watch(cancel.clone()).context("signals cannot be watched").map_err(failed)?;
+        let watched = signals::watch(cancel.clone()).context("signals cannot be watched");
+        let interruption = watched.map_err(Stopped::failed)?;
         tokio::select! {
             findings = read(&settings) => findings,
             () = cancel.cancelled() => {
@@ -72,10 +70,8 @@ pub(super) fn run(flags: ConfigFlags) -> Result<u8, Stopped> {
                 Err(Stopped { cause: anyhow!("interrupted; nothing was written"), code })
             }
         }
-    });
-    // Requests that were cancelled are not waited for.
-    runtime.shutdown_background();
-    write(&flags, &settings, &findings?).map_err(failed)
+    })?;
+    write(&flags, &settings, &findings?).map_err(Stopped::failed)
 }
 
 fn check(flags: &ConfigFlags) -> anyhow::Result<Settings> {
@@ -122,13 +118,10 @@ fn namespaces(list: &str) -> anyhow::Result<Vec<String>> {
 
 async fn read(settings: &Settings) -> Result<Findings, Stopped> {
     let environment = |name: &str| std::env::var(name).ok();
-    let access = cluster::access::open(&settings.wanted, &environment, Patience::default()).await.map_err(|error| {
-        let code = if error.is_configuration() { exit::USAGE } else { exit::FAILED };
-        Stopped { cause: error.into(), code }
-    })?;
-    cluster::read(&access, &settings.namespaces)
+    let access = cluster::access::open(&settings.wanted, &environment, Patience::default())
         .await
-        .map_err(|error| Stopped { cause: error.into(), code: exit::FAILED })
+        .map_err(|error| if error.is_configuration() { Stopped::usage(error) } else { Stopped::failed(error) })?;
+    cluster::read(&access, &settings.namespaces).await.map_err(Stopped::failed)
 }
 
 fn write(flags: &ConfigFlags, settings: &Settings, findings: &Findings) -> anyhow::Result<u8> {
@@ -141,7 +134,7 @@ fn write(flags: &ConfigFlags, settings: &Settings, findings: &Findings) -> anyho
         say(&format!("warning: {warning}"));
     }
     if is_stdout(&flags.output) {
-        super::print(&inventory.images()).context("standard output cannot be written")?;
+        print(inventory.images().as_bytes())?;
     } else {
         save(&flags.output, &inventory.images())?;
     }

@@ -9,20 +9,28 @@ use crate::config::{Files, Sources};
 
 pub(super) const DEFAULT_AUTH: &str = "./auth.json";
 
+/// Rules, and the credentials for them.
 #[derive(Debug, Args)]
 pub(super) struct Inputs {
     /// Credentials: {"registry[/namespace]": {"username": "...", "password": "..."}}
     /// [default: ./auth.json; without it every registry is asked anonymously]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "config")]
     auth: Option<PathBuf>,
 
+    #[command(flatten)]
+    rules: RuleFlags,
+}
+
+/// The rules.
+#[derive(Debug, Args)]
+pub(super) struct RuleFlags {
     /// Rules: {"source": "destination" | ["destination", ...] | ""}; - is stdin
     #[arg(long, value_name = "FILE", default_value = "./images.json")]
-    images: PathBuf,
+    pub images: PathBuf,
 
-    /// One file in place of the two: {"auth": {...}, "images": {...}}
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["auth", "images"])]
-    config: Option<PathBuf>,
+    /// One file with credentials and rules: {"auth": {...}, "images": {...}}
+    #[arg(long, value_name = "FILE", conflicts_with = "images")]
+    pub config: Option<PathBuf>,
 
     /// Namespace for images whose destination is ""; may have several components
     #[arg(long, value_name = "NAME", env = "DEFAULT_NAMESPACE", hide_env_values = true, value_parser = text("DEFAULT_NAMESPACE"))]
@@ -34,7 +42,7 @@ pub(super) struct Inputs {
 }
 
 /// A text, from the command line or from the environment: of what is none clap does not say where it stands.
-pub(super) fn text(variable: &'static str) -> impl TypedValueParser<Value = String> {
+fn text(variable: &'static str) -> impl TypedValueParser<Value = String> {
     let none = move |_| format!("it is not UTF-8; without the flag the value is that of {variable}");
     OsStringValueParser::new().try_map(move |value| value.into_string().map_err(none))
 }
@@ -42,18 +50,25 @@ pub(super) fn text(variable: &'static str) -> impl TypedValueParser<Value = Stri
 impl Inputs {
     /// The files that are read: no other is to be written over them.
     pub fn files(&self) -> Vec<&Path> {
-        match &self.config {
+        match &self.rules.config {
             Some(path) => vec![path],
-            None => vec![self.auth.as_deref().unwrap_or(Path::new(DEFAULT_AUTH)), &self.images],
+            None => vec![self.auth.as_deref().unwrap_or(Path::new(DEFAULT_AUTH)), &self.rules.images],
         }
     }
 
     pub fn sources(&self) -> Sources {
+        self.rules.sources(self.auth.as_deref())
+    }
+}
+
+impl RuleFlags {
+    /// With the credentials of `auth`, if that was named.
+    pub fn sources(&self, auth: Option<&Path>) -> Sources {
         let files = match &self.config {
             Some(path) => Files::Combined(path.clone()),
             None => Files::Separate {
-                auth: self.auth.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_AUTH)),
-                auth_required: self.auth.is_some(),
+                auth: auth.unwrap_or(Path::new(DEFAULT_AUTH)).to_owned(),
+                auth_required: auth.is_some(),
                 images: self.images.clone(),
             },
         };

@@ -1,6 +1,6 @@
 //! The default command: reads the configuration, runs the migration, reports.
 
-use std::io::{self, IsTerminal as _, Write};
+use std::io::{self, IsTerminal as _};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 
 use super::report::{self as files, Files as Outputs};
-use super::{Cli, LogFlags, Show, exit, signals};
+use super::{Cli, LogFlags, Show, Stopped, block_on, exit, say, signals};
 use crate::config::{self, ConfigError, Configuration};
 use crate::event::Listener;
 use crate::file::shown;
@@ -21,25 +21,13 @@ use crate::transfer::{Engine, Forecast, Limits, Policy};
 
 pub(super) const DEFAULT_LOG: &str = "./image-migrator.log";
 
-/// Why there was no migration, and the exit code that says so.
-pub(super) struct Stopped {
-    pub cause: anyhow::Error,
-    pub code: u8,
-}
-
 pub(super) fn run(cli: Cli) -> Result<u8, Stopped> {
-    let usage = |cause: anyhow::Error| Stopped { cause, code: exit::USAGE };
-    let failed = |cause: anyhow::Error| Stopped { cause, code: exit::FAILED };
     let console = Console::of_process();
-    let outputs =
-        Outputs::check(&cli.report, cli.failed.as_deref(), cli.log.file(), &cli.inputs.files()).map_err(usage)?;
-    start_log(&cli.log, &console).map_err(usage)?;
+    let outputs = Outputs::check(&cli.report, cli.failed.as_deref(), cli.log.file(), &cli.inputs.files())
+        .map_err(Stopped::usage)?;
+    start_log(&cli.log, &console).map_err(Stopped::usage)?;
     let configuration = config::load(&cli.inputs.sources(), &|name| std::env::var(name).ok()).map_err(refused)?;
-    let runtime = tokio::runtime::Runtime::new().context("the runtime cannot be started").map_err(failed)?;
-    let code = runtime.block_on(migrate(&cli, configuration, console, &outputs)).map_err(failed)?;
-    // Requests that were cancelled are not waited for.
-    runtime.shutdown_background();
-    Ok(code)
+    block_on(migrate(&cli, configuration, console, &outputs))?.map_err(Stopped::failed)
 }
 
 async fn migrate(cli: &Cli, configuration: Configuration, console: Console, outputs: &Outputs) -> anyhow::Result<u8> {
@@ -122,7 +110,7 @@ pub(super) fn recorded(shard: Option<Shard>) -> Option<record::Shard> {
 /// The configuration is not one; it is said in the log as well.
 pub(super) fn refused(error: ConfigError) -> Stopped {
     tracing::error!(target: crate::report::PRINTED, "{error}");
-    Stopped { cause: error.into(), code: exit::USAGE }
+    Stopped::usage(error)
 }
 
 /// How progress is shown, if it is: bars where they can be drawn and nothing else scrolls by.
@@ -187,9 +175,4 @@ pub(super) fn start_log(flags: &LogFlags, console: &Console) -> anyhow::Result<(
         }
     }
     Ok(())
-}
-
-/// Says something on stderr.
-pub(super) fn say(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
 }

@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, anyhow};
 use clap::{Args, Subcommand};
 
-use super::exit;
-use super::migrate::{Stopped, say};
+use super::{Stopped, exit, say};
 use crate::config::InvalidRule;
 use crate::event::{Category, Ending};
 use crate::file::{Access, Target, is_same, shown};
@@ -49,13 +48,12 @@ struct MergeFlags {
 
 pub(super) fn run(flags: ReportFlags) -> Result<u8, Stopped> {
     let ReportCommand::Merge(MergeFlags { files, output }) = flags.command;
-    let usage = |cause: anyhow::Error| Stopped { cause, code: exit::USAGE };
-    let outputs = report_files(&output).context("-o, --output").map_err(usage)?;
+    let outputs = report_files(&output).context("-o, --output").map_err(Stopped::usage)?;
     let targets: Vec<&Path> = outputs.iter().map(|file| file.target.path()).collect();
     let inputs: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
-    distinct(&targets, None, &inputs).map_err(usage)?;
+    distinct(&targets, None, &inputs).map_err(Stopped::usage)?;
     let read = files.iter().map(|file| read(file)).collect::<anyhow::Result<Vec<_>>>();
-    let whole = merge::merge(read.map_err(usage)?);
+    let whole = merge::merge(read.map_err(Stopped::usage)?);
     for line in merged::failures(&whole) {
         say(&line);
     }

@@ -1,15 +1,14 @@
 //! `image-migrator rewrite`: replaces migrated references in files, or shows how.
 
-use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 
-use super::inputs::{DEFAULT_AUTH, text};
-use super::migrate::{DEFAULT_LOG, Stopped, say};
-use super::{count, exit};
-use crate::config::{self, Files, Sources, Target};
+use super::inputs::{DEFAULT_AUTH, RuleFlags};
+use super::migrate::DEFAULT_LOG;
+use super::{Stopped, count, exit, print, say};
+use crate::config::{self, Target};
 use crate::file::shown;
 use crate::rewrite::{self, Choice, Mapping, Outcomes, Rewrite};
 
@@ -27,21 +26,8 @@ pub(super) struct RewriteFlags {
     #[arg(value_name = "PATH", required = true)]
     paths: Vec<PathBuf>,
 
-    /// Rules: {"source": "destination" | ["destination", ...] | ""}; - is stdin
-    #[arg(long, value_name = "FILE", default_value = "./images.json")]
-    images: PathBuf,
-
-    /// One file with credentials and rules: {"auth": {...}, "images": {...}}
-    #[arg(long, value_name = "FILE", conflicts_with = "images")]
-    config: Option<PathBuf>,
-
-    /// Registry for images whose destination is ""
-    #[arg(long, value_name = "HOST", env = "DEFAULT_REGISTRY", hide_env_values = true, value_parser = text("DEFAULT_REGISTRY"))]
-    registry: Option<String>,
-
-    /// Namespace for images whose destination is ""; may have several components
-    #[arg(long, value_name = "NAME", env = "DEFAULT_NAMESPACE", hide_env_values = true, value_parser = text("DEFAULT_NAMESPACE"))]
-    namespace: Option<String>,
+    #[command(flatten)]
+    rules: RuleFlags,
 
     /// Which of several destinations of an image is meant
     #[arg(long, value_name = "REGISTRY[/NAMESPACE]")]
@@ -65,20 +51,18 @@ pub(super) struct RewriteFlags {
 }
 
 pub(super) fn run(flags: RewriteFlags) -> Result<u8, Stopped> {
-    let usage = |cause: anyhow::Error| Stopped { cause, code: exit::USAGE };
-    let failed = |cause: anyhow::Error| Stopped { cause, code: exit::FAILED };
-    let (mapping, invalid) = mapping(&flags).map_err(usage)?;
-    let except: Vec<PathBuf> = [Some(&flags.images), flags.config.as_ref(), flags.report.as_ref()]
+    let (mapping, invalid) = mapping(&flags).map_err(Stopped::usage)?;
+    let except: Vec<PathBuf> = [Some(&flags.rules.images), flags.rules.config.as_ref(), flags.report.as_ref()]
         .into_iter()
         .flatten()
         .cloned()
         .chain([DEFAULT_AUTH, DEFAULT_LOG].map(PathBuf::from))
         .collect();
     let found = rewrite::collect(&flags.paths, &except)
-        .map_err(|(path, error)| usage(anyhow!("{} cannot be read: {error}", shown(&path))))?;
+        .map_err(|(path, error)| Stopped::usage(anyhow!("{} cannot be read: {error}", shown(&path))))?;
     let mut rewrite = rewrite::plan(&found.files, &mapping);
     rewrite.unreadable.extend(found.unreadable);
-    several(&rewrite).map_err(usage)?;
+    several(&rewrite).map_err(Stopped::usage)?;
     for rule in &invalid {
         say(&format!("INVALID {rule}"));
     }
@@ -91,7 +75,8 @@ pub(super) fn run(flags: RewriteFlags) -> Result<u8, Stopped> {
     for (path, error) in &rewrite.unreadable {
         say(&format!("error: {} cannot be read: {error}", shown(path)));
     }
-    let is_written = if flags.write { write(&rewrite) } else { print(&rewrite).map_err(failed).map(|()| true)? };
+    let is_written =
+        if flags.write { write(&rewrite) } else { show(&rewrite).map_err(Stopped::failed).map(|()| true)? };
     summarize(&rewrite, found.files.len(), flags.write);
     let is_found = flags.check && !rewrite.changed.is_empty();
     let is_well = invalid.is_empty() && rewrite.unreadable.is_empty() && is_written && !is_found;
@@ -99,16 +84,8 @@ pub(super) fn run(flags: RewriteFlags) -> Result<u8, Stopped> {
 }
 
 fn mapping(flags: &RewriteFlags) -> anyhow::Result<(Mapping, Vec<config::InvalidRule>)> {
-    let files = match &flags.config {
-        Some(path) => Files::Combined(path.clone()),
-        // Its hosts are hosts in the rules; what it says of logging in is not looked at.
-        None => {
-            Files::Separate { auth: PathBuf::from(DEFAULT_AUTH), auth_required: false, images: flags.images.clone() }
-        }
-    };
-    let given = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
-    let sources = Sources { files, registry: given(&flags.registry), namespace: given(&flags.namespace) };
-    let (rules, invalid) = config::load_rules(&sources)?;
+    // The hosts of auth.json are hosts in the rules; what it says of logging in is not looked at.
+    let (rules, invalid) = config::load_rules(&flags.rules.sources(None))?;
     let to = flags.to.as_deref().map(|to| to.parse::<Target>().context("--to")).transpose()?;
     let outcomes = flags.report.as_deref().map(|path| read_report(path).context("--report")).transpose()?;
     let mapping = Mapping::new(rules, Choice { to, outcomes, pin: flags.pin }).context("--to")?;
@@ -129,13 +106,8 @@ fn several(rewrite: &Rewrite) -> anyhow::Result<()> {
     Err(anyhow!("--to must tell which destination is meant, since these went to several:{}", lines.collect::<String>()))
 }
 
-fn print(rewrite: &Rewrite) -> anyhow::Result<()> {
-    let mut stdout = io::stdout().lock();
-    let mut diffs = rewrite.changed.iter().map(rewrite::Changed::diff);
-    diffs
-        .try_for_each(|diff| stdout.write_all(&diff))
-        .and_then(|()| stdout.flush())
-        .context("standard output cannot be written")
+fn show(rewrite: &Rewrite) -> anyhow::Result<()> {
+    rewrite.changed.iter().try_for_each(|file| print(&file.diff()))
 }
 
 /// Whether all files could be written. One that cannot does not keep the others.

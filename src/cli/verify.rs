@@ -9,9 +9,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::conversion::ConversionFlags;
 use super::inputs::Inputs;
-use super::migrate::{Stopped, heard_by, others, progress_style, recorded, refused, start_log};
+use super::migrate::{heard_by, others, progress_style, recorded, refused, start_log};
 use super::report::{self as files, Files as Outputs};
-use super::{LogFlags, Show, exit, signals};
+use super::{LogFlags, Show, Stopped, block_on, exit, signals};
 use crate::config::{self, Configuration};
 use crate::plan::Shard;
 use crate::registry::Clients;
@@ -88,13 +88,11 @@ impl From<DepthFlag> for Depth {
 }
 
 pub(super) fn run(flags: VerifyFlags) -> Result<u8, Stopped> {
-    let failed = |cause: anyhow::Error| Stopped { cause, code: exit::FAILED };
-    let usage = |cause: anyhow::Error| Stopped { cause, code: exit::USAGE };
     let console = Console::of_process();
     let mut inputs = flags.inputs.files();
     inputs.extend(flags.against.as_deref());
-    let outputs = Outputs::check(&flags.report, None, flags.log.file(), &inputs).map_err(usage)?;
-    start_log(&flags.log, &console).map_err(usage)?;
+    let outputs = Outputs::check(&flags.report, None, flags.log.file(), &inputs).map_err(Stopped::usage)?;
+    start_log(&flags.log, &console).map_err(Stopped::usage)?;
     let environment = |name: &str| std::env::var(name).ok();
     let sources = flags.inputs.sources();
     let (configuration, standard) = match &flags.against {
@@ -105,11 +103,7 @@ pub(super) fn run(flags: VerifyFlags) -> Result<u8, Stopped> {
             (configuration, Standard::Recorded(digests))
         }
     };
-    let runtime = tokio::runtime::Runtime::new().context("the runtime cannot be started").map_err(failed)?;
-    let code = runtime.block_on(verify(&flags, configuration, standard, console, &outputs)).map_err(failed)?;
-    // Requests that were cancelled are not waited for.
-    runtime.shutdown_background();
-    Ok(code)
+    block_on(verify(&flags, configuration, standard, console, &outputs))?.map_err(Stopped::failed)
 }
 
 async fn verify(

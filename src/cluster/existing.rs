@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::images::Image;
 use crate::config::{self, ConfigError, Files, Filter, Images, Rule, Sources};
-use crate::reference::{Identifier, Repository};
+use crate::reference::Repository;
 
 /// The targets of an earlier images.json. Rules without a target of their own (`""`) are none.
 #[derive(Debug, Default)]
@@ -79,7 +79,7 @@ impl Existing {
                     self.hold(source, destination);
                     let (key, written) = match (pairs.len(), Image::parse(&rule.source)) {
                         (1, Ok(image)) => (image.to_string(), rule.destination.clone()),
-                        _ if same(&pair.source.identifier, &pair.destination.identifier) => {
+                        _ if pair.source.identifier == pair.destination.identifier => {
                             (pair.source.to_string(), destination.to_string())
                         }
                         _ => (pair.source.to_string(), pair.destination.to_string()),
@@ -97,8 +97,4 @@ impl Existing {
         self.holders.entry(destination.clone()).or_default().insert(source.clone());
         self.repositories.entry(source.clone()).or_insert_with(|| destination.clone());
     }
-}
-
-fn same(source: &Identifier, destination: &Identifier) -> bool {
-    source == destination
 }

@@ -1,7 +1,5 @@
 //! The kinds of objects that are read, and where an API server lists them.
 
-use std::fmt;
-
 /// A kind of object that holds pod specs, in the order in which they are read: whoever makes others comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
@@ -79,12 +77,6 @@ impl Kind {
             Self::ReplicationController => ("ReplicationController", "replicationcontrollers", ""),
             Self::Pod => ("Pod", "pods", ""),
         }
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Where the images of a cluster are to go, as it is typed.
 
-use crate::config::Target;
+use crate::config::{self, Target};
 use crate::reference::InvalidReference;
 
 /// Why a text names no target.
@@ -8,25 +8,21 @@ use crate::reference::InvalidReference;
 pub enum InvalidTarget {
     #[error("{0:?} does not begin with a registry: expected registry/namespace, such as swr.example.com/team")]
     NoRegistry(String),
-    #[error("{0:?} has a scheme: expected registry/namespace alone")]
-    Scheme(String),
     #[error("Docker Hub needs a namespace: docker.io/NAME")]
     NoNamespace,
+    #[error(transparent)]
+    Target(#[from] config::InvalidTarget),
     #[error(transparent)]
     Name(#[from] InvalidReference),
 }
 
 /// Reads what `-t` names: a target that is written out, with room for a name in it.
 pub fn read(text: &str) -> Result<Target, InvalidTarget> {
-    if text.contains("://") {
-        return Err(InvalidTarget::Scheme(text.to_owned()));
-    }
-    let trimmed = text.trim().trim_end_matches('/');
-    let host = trimmed.split('/').next().unwrap_or_default();
+    let target: Target = text.parse()?;
+    let host = target.registry.as_str();
     if !host.contains(['.', ':']) && host != "localhost" {
         return Err(InvalidTarget::NoRegistry(text.to_owned()));
     }
-    let target: Target = trimmed.parse()?;
     if target.namespace.is_empty() && target.registry.is_docker_hub() {
         return Err(InvalidTarget::NoNamespace);
     }

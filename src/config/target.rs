@@ -12,6 +12,15 @@ pub struct Target {
     pub namespace: String,
 }
 
+/// Why a text names no target.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidTarget {
+    #[error("{0:?} has a scheme: expected registry/namespace alone")]
+    Scheme(String),
+    #[error(transparent)]
+    Name(#[from] InvalidReference),
+}
+
 impl Target {
     /// The repository `name` in it.
     pub fn repository(&self, name: &str) -> Result<Repository, InvalidReference> {
@@ -30,10 +39,15 @@ impl Target {
     }
 }
 
+/// As people type it: with a slash at the end or without.
 impl FromStr for Target {
-    type Err = InvalidReference;
+    type Err = InvalidTarget;
 
-    fn from_str(text: &str) -> Result<Self, InvalidReference> {
+    fn from_str(text: &str) -> Result<Self, InvalidTarget> {
+        if text.contains("://") {
+            return Err(InvalidTarget::Scheme(text.to_owned()));
+        }
+        let text = text.trim().trim_end_matches('/');
         let (registry, namespace) = text.split_once('/').unwrap_or((text, ""));
         let registry: Registry = registry.parse()?;
         if text.contains('/') {
@@ -63,8 +77,18 @@ mod tests {
         assert!(holds("d.io/a/b", "d.io/a/b"));
         assert!(!holds("d.io/a", "d.io/ab/c"));
         assert!(!holds("d.io/a", "e.io/a/b"));
-        for text in ["", "d.io/", "d.io/A", "https://d.io"] {
-            assert!(text.parse::<Target>().is_err(), "{text}");
+    }
+
+    #[test]
+    fn a_target_is_read_as_people_type_it() {
+        let read = |text: &str| text.parse::<Target>().map(|target| target.to_string());
+        for (text, target) in [("d.io", "d.io"), ("d.io/", "d.io"), ("d.io/a/b/", "d.io/a/b"), (" d.io/a\n", "d.io/a")]
+        {
+            assert_eq!(read(text), Ok(target.to_owned()));
         }
+        for text in ["", "/", "d.io/A", "d.io//a", "d.io/a@b", "d.io/a:1"] {
+            assert!(matches!(read(text), Err(InvalidTarget::Name(_))), "{text}");
+        }
+        assert!(matches!(read("https://d.io"), Err(InvalidTarget::Scheme(_))));
     }
 }

@@ -103,6 +103,14 @@ mod tests {
     }
 
     #[test]
+    fn the_verdict_looks_at_whatever_is_not_where_it_should_be() {
+        let verdict = between(SCRIPT, "const verdict = () => {", "\n  };\n");
+        for outcome in [Outcome::Failed, Outcome::Cancelled, Outcome::Planned, Outcome::Skipped].map(Outcome::as_str) {
+            assert!(verdict.contains(&format!("counts.{outcome})")), "{outcome}");
+        }
+    }
+
+    #[test]
     fn the_policy_allows_what_the_page_holds_and_nothing_else() {
         let page = page(&document());
         let policy = between(&page, "http-equiv=\"Content-Security-Policy\" content=\"", "\"");

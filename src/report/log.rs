@@ -111,10 +111,6 @@ fn planned(source: &Reference, destination: &Reference, prospect: &Prospect, fac
     }
 }
 
-pub(super) fn difference(line: &str) {
-    tracing::error!(target: PRINTED, "{line}");
-}
-
 fn shown(digest: &Option<Digest>) -> String {
     digest.as_ref().map(Digest::to_string).unwrap_or_default()
 }
@@ -124,7 +120,7 @@ fn listed(items: &[String]) -> Option<String> {
     (!items.is_empty()).then(|| items.join(", "))
 }
 
-pub(super) fn invalid(line: &str) {
+pub(super) fn wrong(line: &str) {
     tracing::error!(target: PRINTED, "{line}");
 }
 
@@ -132,11 +128,7 @@ pub(super) fn failed(line: &str, category: Category) {
     tracing::error!(target: PRINTED, %category, "{line}");
 }
 
-pub(super) fn remedy(line: &str) {
-    tracing::info!(target: PRINTED, "{line}");
-}
-
-pub(super) fn totals(line: &str) {
+pub(super) fn remark(line: &str) {
     tracing::info!(target: PRINTED, "{line}");
 }
 

@@ -63,7 +63,9 @@ pub fn merge(mut documents: Vec<Document>) -> Document {
             }
         }
     }
-    traffic.condense();
+    if !alone {
+        traffic.condense();
+    }
     traffic.finish();
     rules.retain(|(failed, rule)| {
         let Some(destination) = &rule.full_destination else { return true };
@@ -106,6 +108,7 @@ mod tests {
     use super::*;
     use crate::report::json::tests::document;
     use crate::report::record::Outcome;
+    use crate::report::traffic::Flight;
 
     fn at(seconds: u64) -> Moment {
         Moment(std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
@@ -147,6 +150,22 @@ mod tests {
         for documents in [vec![done.clone(), interrupted.clone()], vec![interrupted, done]] {
             assert_eq!(results(&merge(documents)), [("s.io/a:1", Outcome::Copied)]);
         }
+    }
+
+    #[test]
+    fn one_report_alone_keeps_all_its_workers() {
+        let mut shards = Traffic::default();
+        for shard in 0..2 {
+            let mut traffic = Traffic::default();
+            for worker in 0..100 {
+                let [source, destination, digest] = Default::default();
+                traffic.flown(Flight { worker, start: 0.0, seconds: 1.0, bytes: 1, source, destination, digest });
+            }
+            shards.add(traffic, 0.0, &format!("{shard}/2"));
+        }
+        let whole = merge(vec![Document { traffic: shards, ..document() }]).traffic;
+        assert_eq!((whole.workers.len(), whole.flights.len()), (200, 200));
+        assert_eq!(whole.workers[199].name, "1/2 · 100");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use bytesize::ByteSize;
 
-use super::{Report, log, text};
+use super::{Report, log};
 use crate::digest::Digest;
 use crate::event::{BlobCounts, Category, Ending, Event, Facts, Listener, Prospect};
 use crate::reference::Registry;
@@ -33,10 +33,7 @@ impl PlanReport {
 
     /// Names what would fail, then the bytes for each registry, then the summary.
     pub fn finish(&self, ending: &Ending, invalid: usize) {
-        for (line, category) in text::failures(&ending.failed_rules, &ending.failed_images) {
-            log::failed(&line, category);
-            self.report.console.err(&line);
-        }
+        self.report.failures(&ending.failed_rules, &ending.failed_images);
         let tally = self.tally();
         for (registry, load) in &tally.loads {
             self.report.console.out(&format!(
@@ -46,16 +43,14 @@ impl PlanReport {
                 load.mounted
             ));
         }
-        let summary = format!(
+        self.report.end(&format!(
             "Images({}) planned, {} to copy, {} up to date, {} images tasks failed, {} tasks generate failed",
             ending.images,
             tally.to_copy,
             tally.up_to_date,
             ending.failed_images.len(),
             ending.failed_rules.len() + invalid
-        );
-        log::summary(&summary);
-        self.report.console.out(&summary);
+        ));
     }
 
     fn tally(&self) -> MutexGuard<'_, Tally> {

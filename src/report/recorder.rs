@@ -23,6 +23,7 @@ pub struct Recorder {
 struct State {
     /// By destination: no two images have one.
     images: HashMap<Reference, Entry>,
+    /// What is no sum over images.
     totals: Summary,
     traffic: Traffic,
     /// By number.
@@ -57,12 +58,8 @@ impl Recorder {
         let mut state = self.lock();
         let mut images = std::mem::take(&mut state.images);
         for failed in &ending.failed_images {
-            let image = images.entry(failed.destination.clone()).or_insert_with(|| Entry {
-                began: Duration::ZERO,
-                blobs: 0,
-                image: unreached(&failed.source, &failed.destination),
-            });
-            image.image.fail(&failed.failure);
+            let entry = images.entry(failed.destination.clone());
+            entry.or_insert_with(|| Entry::new(&failed.source, &failed.destination)).image.fail(&failed.failure);
         }
         let mut images: Vec<Image> = images.into_values().map(|entry| entry.image).collect();
         images.sort_unstable_by(|a, b| (&a.source, &a.destination).cmp(&(&b.source, &b.destination)));
@@ -79,6 +76,14 @@ impl Recorder {
         let listed = listed.map(|(source, destination)| Listed { source, destination }).collect();
         let rules: Vec<Rule> = invalid.into_iter().chain(failed).collect();
         let mut summary = std::mem::take(&mut state.totals);
+        for image in &images {
+            summary.add_blobs(&Summary {
+                blobs_moved: image.blobs_moved,
+                bytes_moved: image.bytes_moved,
+                blobs_mounted: image.blobs_mounted,
+                ..Summary::default()
+            });
+        }
         summary.count(&images, &rules);
         let mut traffic = std::mem::take(&mut state.traffic);
         traffic.finish();
@@ -99,10 +104,6 @@ impl Recorder {
     fn lock(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
     }
-
-    fn moment(&self, since: Duration) -> Moment {
-        Moment(self.started + since)
-    }
 }
 
 impl Listener for Recorder {
@@ -111,10 +112,11 @@ impl Listener for Recorder {
         match event {
             Event::ImageStarted { source, destination } | Event::LookStarted { source, destination } => {
                 let mut state = self.lock();
-                let entry = state.images.entry(destination.clone()).or_insert_with(|| Entry {
-                    began: now,
-                    blobs: 0,
-                    image: Image { started: Some(self.moment(now)), ..unreached(source, destination) },
+                let entry = state.images.entry(destination.clone()).or_insert_with(|| {
+                    let mut entry = Entry::new(source, destination);
+                    entry.began = now;
+                    entry.image.started = Some(Moment(self.started + now));
+                    entry
                 });
                 entry.image.attempts += 1;
             }
@@ -135,14 +137,7 @@ impl Listener for Recorder {
                     Prospect::Fails(_) => return,
                 };
                 let BlobCounts { moved, bytes_moved, mounted, present } = facts.blobs;
-                let mut state = self.lock();
-                state.totals.add_blobs(&Summary {
-                    blobs_moved: moved,
-                    bytes_moved,
-                    blobs_mounted: mounted,
-                    ..Summary::default()
-                });
-                state.planned(source, destination, facts, |image| {
+                self.lock().planned(source, destination, facts, |image| {
                     (image.blobs_moved, image.bytes_moved) = (moved, bytes_moved);
                     (image.blobs_mounted, image.blobs_present) = (mounted, present);
                     image.succeed(outcome);
@@ -162,8 +157,6 @@ impl Listener for Recorder {
             Event::FlightEnded(number) => self.lock().landed(*number, now),
             Event::BlobMoved { image, bytes, elapsed, .. } => {
                 let mut state = self.lock();
-                state.totals.blobs_moved += 1;
-                state.totals.bytes_moved = state.totals.bytes_moved.saturating_add(*bytes);
                 state.brought(image, |image| {
                     image.blobs_moved += 1;
                     image.bytes_moved = image.bytes_moved.saturating_add(*bytes);
@@ -172,7 +165,6 @@ impl Listener for Recorder {
             }
             Event::BlobMounted { image, bytes, .. } => {
                 let mut state = self.lock();
-                state.totals.blobs_mounted += 1;
                 state.totals.bytes_mounted = state.totals.bytes_mounted.saturating_add(*bytes);
                 state.brought(image, |image| image.blobs_mounted += 1);
             }
@@ -201,11 +193,7 @@ impl State {
 
     /// Notes what would become of an image, which is not begun.
     fn planned(&mut self, source: &Reference, destination: &Reference, facts: &Facts, end: impl FnOnce(&mut Image)) {
-        let entry = self.images.entry(destination.clone()).or_insert_with(|| Entry {
-            began: Duration::ZERO,
-            blobs: 0,
-            image: unreached(source, destination),
-        });
+        let entry = self.images.entry(destination.clone()).or_insert_with(|| Entry::new(source, destination));
         entry.image.attempts += 1;
         entry.learn(facts);
         end(&mut entry.image);
@@ -237,6 +225,32 @@ impl State {
 }
 
 impl Entry {
+    /// An image of which nothing is known but its name.
+    fn new(source: &Reference, destination: &Reference) -> Self {
+        let image = Image {
+            source: source.to_string(),
+            destination: destination.to_string(),
+            source_digest: None,
+            destination_digest: None,
+            previous_digest: None,
+            media_type: None,
+            platforms: Vec::new(),
+            size: None,
+            bytes_moved: 0,
+            blobs_moved: 0,
+            blobs_mounted: 0,
+            blobs_present: 0,
+            layers_skipped: Vec::new(),
+            result: Outcome::Cancelled,
+            category: Some(Category::Cancelled),
+            reason: None,
+            attempts: 0,
+            started: None,
+            seconds: 0.0,
+        };
+        Self { began: Duration::ZERO, blobs: 0, image }
+    }
+
     /// Adds what was learnt in one attempt. What was moved and mounted is told when it is done.
     fn learn(&mut self, facts: &Facts) {
         let image = &mut self.image;
@@ -300,31 +314,6 @@ impl Image {
             _ => Outcome::Failed,
         };
         (self.category, self.reason) = (Some(failure.category), Some(failure.reason.to_string()));
-    }
-}
-
-/// An image of which nothing is known but its name.
-fn unreached(source: &Reference, destination: &Reference) -> Image {
-    Image {
-        source: source.to_string(),
-        destination: destination.to_string(),
-        source_digest: None,
-        destination_digest: None,
-        previous_digest: None,
-        media_type: None,
-        platforms: Vec::new(),
-        size: None,
-        bytes_moved: 0,
-        blobs_moved: 0,
-        blobs_mounted: 0,
-        blobs_present: 0,
-        layers_skipped: Vec::new(),
-        result: Outcome::Cancelled,
-        category: Some(Category::Cancelled),
-        reason: None,
-        attempts: 0,
-        started: None,
-        seconds: 0.0,
     }
 }
 

@@ -1,5 +1,6 @@
 //! When bytes went, and what each worker did: bounded, however long a run is.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -10,7 +11,7 @@ const BUCKETS: usize = 512;
 const WIDTH: f64 = 0.125;
 /// Flights that are named; of more, those that took longest.
 const FLIGHTS: usize = 1_000;
-/// More workers of merged runs than that are shown by run.
+/// More workers of several runs than that are shown by run.
 const WORKERS: usize = 128;
 /// No run lasts longer: a hundred years.
 const LONGEST: f64 = 3.2e9;
@@ -119,23 +120,24 @@ impl Traffic {
         self.trim();
     }
 
-    /// Shows workers together whose names begin alike, if there are too many of them.
+    /// Shows the workers of each run together, if there are too many of them and that makes them fewer.
     pub(super) fn condense(&mut self) {
-        if self.workers.len() <= WORKERS {
+        let run = |worker: &Worker| worker.name.split(" · ").next().unwrap_or_default().to_owned();
+        let runs = self.workers.iter().map(run).collect::<HashSet<_>>().len();
+        if self.workers.len() <= WORKERS || self.workers.len() == runs {
             return;
         }
-        let mut condensed: Vec<(Worker, u64)> = Vec::new();
+        let mut condensed: Vec<(Worker, u64)> = Vec::with_capacity(runs);
         for worker in std::mem::take(&mut self.workers) {
-            let name = worker.name.split(" · ").next().unwrap_or_default();
+            let name = run(&worker);
             match condensed.iter_mut().find(|(known, _)| known.name == name) {
                 Some((known, count)) => {
                     known.busy.add_all(self.width, &worker.busy, self.width, 0.0);
                     *count += 1;
                 }
-                None => condensed.push((Worker { name: name.to_owned(), busy: worker.busy }, 1)),
+                None => condensed.push((Worker { name, busy: worker.busy }, 1)),
             }
         }
-        condensed.truncate(WORKERS);
         for (worker, count) in &mut condensed {
             worker.busy.0.iter_mut().for_each(|busy| *busy /= *count);
         }
@@ -265,18 +267,34 @@ mod tests {
 
     #[test]
     fn many_workers_are_shown_by_run() {
-        let mut whole = Traffic::default();
-        for shard in 0..40 {
-            let mut traffic = Traffic::default();
-            for worker in 0..7 {
-                traffic.flown(flight(worker, 0.0, if worker == 0 { 7.0 } else { 0.0 }));
+        for shards in [40, 150] {
+            let mut whole = Traffic::default();
+            for shard in 0..shards {
+                let mut traffic = Traffic::default();
+                for worker in 0..7 {
+                    traffic.flown(flight(worker, 0.0, if worker == 0 { 7.0 } else { 0.0 }));
+                }
+                whole.add(traffic, 0.0, &format!("{shard}/{shards}"));
             }
-            whole.add(traffic, 0.0, &format!("{shard}/40"));
+            whole.condense();
+            assert_eq!(whole.workers.len(), shards);
+            let last = whole.workers.last().unwrap();
+            assert_eq!(last.name, format!("{}/{shards}", shards - 1));
+            assert!((950..=1_000).contains(&last.busy.0.iter().sum::<u64>()));
+        }
+    }
+
+    #[test]
+    fn many_runs_of_one_worker_stay_as_they_are() {
+        let mut whole = Traffic::default();
+        for shard in 0..150 {
+            let mut traffic = Traffic::default();
+            traffic.flown(flight(0, 0.0, 1.0));
+            whole.add(traffic, 0.0, &format!("{shard}/150"));
         }
         whole.condense();
-        assert_eq!(whole.workers.len(), 40);
-        assert_eq!(whole.workers[3].name, "3/40");
-        assert!((950..=1_000).contains(&whole.workers[3].busy.0.iter().sum::<u64>()));
+        assert_eq!((whole.workers.len(), whole.flights.len()), (150, 150));
+        assert_eq!(whole.workers[149].name, "149/150 · 1");
     }
 
     #[test]

@@ -28,17 +28,14 @@ impl VerificationReport {
     pub fn finish(&self, ending: &Ending, invalid: usize) -> bool {
         let Ending { images, failed_images, failed_rules, .. } = ending;
         let (failed, not_generated) = (failed_images.len(), failed_rules.len() + invalid);
-        for (line, category) in text::failures(failed_rules, &[]) {
-            log::failed(&line, category);
-            self.report.console.err(&line);
-        }
+        self.report.failures(failed_rules, &[]);
         for (line, category) in text::failures(&[], failed_images) {
             log::failed(&line, category);
             // An answer like the other three.
             self.report.console.out(&line.replacen("FAILED", "failed", 1));
         }
         let count = |counter: &AtomicUsize| counter.load(Relaxed);
-        let tally = format!(
+        self.report.end(&format!(
             "Images({images}) verified, {} equal,{} {} missing, {} differ, {} incomplete, {failed} images tasks failed, \
              {not_generated} tasks generate failed",
             count(&self.equal),
@@ -47,9 +44,7 @@ impl VerificationReport {
             count(&self.missing),
             count(&self.differ),
             count(&self.incomplete),
-        );
-        log::summary(&tally);
-        self.report.console.out(&tally);
+        ));
         count(&self.equal) + count(&self.skipped) == *images && not_generated == 0
     }
 }
@@ -67,7 +62,7 @@ impl Listener for VerificationReport {
         };
         counter.fetch_add(1, Relaxed);
         if let Some(line) = difference(source, destination, verdict) {
-            log::difference(&line);
+            log::wrong(&line);
             self.report.console.out(&line);
         }
     }

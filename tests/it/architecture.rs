@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each module may use of the others. Only the command line sees all.
-const MAY_USE: [(&str, &[&str]); 17] = [
+const MAY_USE: [(&str, &[&str]); 18] = [
     ("digest", &[]),
     ("platform", &[]),
     ("reference", &["digest"]),
@@ -21,17 +21,19 @@ const MAY_USE: [(&str, &[&str]); 17] = [
     ("survey", &["event", "plan", "reference"]),
     ("transfer", &["digest", "event", "plan", "platform", "reference", "registry", "shared", "survey"]),
     ("verify", &["digest", "event", "plan", "reference", "registry", "shared", "survey", "transfer"]),
+    ("rounds", &["config", "event", "plan", "registry", "transfer", "verify"]),
     ("report", &["digest", "event", "file", "foreign", "platform", "reference", "shared"]),
     ("logging", &["file", "report"]),
 ];
 
 /// Where a library is used, and nowhere else.
-const STAYS_IN: [(&str, &[&str]); 6] = [
+const STAYS_IN: [(&str, &[&str]); 7] = [
     ("clap", &["cli"]),
     ("reqwest", &["registry"]),
     ("kube", &["cluster"]),
     ("saphyr_parser", &["rewrite"]),
     ("similar", &["rewrite"]),
+    ("indicatif", &["report"]),
     ("anyhow", &["cli"]),
 ];
 
@@ -49,7 +51,7 @@ fn sources() -> Vec<(String, PathBuf, String)> {
             let place = entry.strip_prefix(&root).expect("below src").with_extension("");
             let module = place.iter().next().expect("a name").to_string_lossy().into_owned();
             let text = fs::read_to_string(&entry).expect("readable");
-            let code = text.split("#[cfg(test)]").next().unwrap_or_default().to_owned();
+            let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default().to_owned();
             if !place.ends_with("tests") {
                 sources.push((module, place, code));
             }
@@ -70,8 +72,12 @@ fn uses(code: &str) -> BTreeSet<&str> {
 #[test]
 fn data_flows_one_way() {
     for (module, place, code) in sources() {
-        let Some((_, allowed)) = MAY_USE.iter().find(|(name, _)| *name == module) else { continue };
-        let modules: BTreeSet<&str> = MAY_USE.iter().map(|(name, _)| *name).chain(["cli", "rounds"]).collect();
+        if ["cli", "lib", "main"].contains(&module.as_str()) {
+            continue;
+        }
+        let listed = MAY_USE.iter().find(|(name, _)| *name == module);
+        let (_, allowed) = listed.unwrap_or_else(|| panic!("{module} is not listed"));
+        let modules: BTreeSet<&str> = MAY_USE.iter().map(|(name, _)| *name).chain(["cli"]).collect();
         for used in uses(&code).into_iter().filter(|used| *used != module && modules.contains(used)) {
             assert!(allowed.contains(&used), "{} uses {used}", place.display());
         }

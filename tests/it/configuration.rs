@@ -57,9 +57,7 @@ async fn a_wrong_auth_file_is_named_with_place_and_expectation() {
 async fn a_refused_configuration_asks_no_registry() {
     let (source, destination) = two_registries().await;
     source.put("team/app", "1.0", &small(1));
-    let migration = Migration::new()
-        .rule(format!("{}/team/app", source.host()), format!("{}/moved/app", destination.host()))
-        .file("auth.json", "{\"a.io\": 1}");
+    let migration = Migration::new().app(&source, &destination).file("auth.json", "{\"a.io\": 1}");
     migration.run().await.assert_refused(&["auth.json:1:10"]);
     assert_eq!((source.count_all(), destination.count_all()), (0, 0));
 }
@@ -173,7 +171,7 @@ async fn variables_are_replaced_in_credentials() {
         source.put("team/app", "1.0", &small(1));
         let migration = Migration::new()
             .auth(&json!({ source.host(): { "username": username, "password": password } }))
-            .rule(source.reference("team/app", "1.0"), format!("{}/moved/app", destination.host()))
+            .app_tags(&source, "1.0", &destination)
             .env("USER_NAME", "mover")
             .env("TOKEN", "secret")
             .env("VER", "ver")
@@ -190,7 +188,7 @@ async fn other_dollars_are_literal() {
         source.put("team/app", "1.0", &small(1));
         let migration = Migration::new()
             .auth(&json!({ source.host(): { "username": written, "password": "secret" } }))
-            .rule(source.reference("team/app", "1.0"), format!("{}/moved/app", destination.host()))
+            .app_tags(&source, "1.0", &destination)
             .env("NAME", "wrong")
             .env("ci", "wrong");
         migration.run().await.assert_success(1);

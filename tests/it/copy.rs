@@ -10,8 +10,7 @@ const SCHEMA_1: &str = "application/vnd.docker.distribution.manifest.v1+prettyjw
 /// Copies everything in `team/app` and asserts that it arrived.
 async fn assert_copied(source: &Registry) -> Registry {
     let destination = Registry::open().await;
-    let migration =
-        Migration::new().rule(format!("{}/team/app", source.host()), format!("{}/moved/app", destination.host()));
+    let migration = Migration::new().app(source, &destination);
     let tags = source.tags("team/app");
     assert!(!tags.is_empty());
     migration.run().await.assert_success(tags.len());
@@ -146,10 +145,7 @@ async fn layers_that_live_elsewhere_are_left_there_and_named() {
         let source = Registry::open().await;
         source.put("team/app", "1.0", &image);
         let destination = Registry::open().await;
-        let outcome = Migration::new()
-            .rule(source.reference("team/app", "1.0"), format!("{}/moved/app", destination.host()))
-            .run()
-            .await;
+        let outcome = Migration::new().app_tags(&source, "1.0", &destination).run().await;
         outcome.assert_success(1);
         let foreign = &image.layers()[1];
         assert_eq!(destination.digest("moved/app", "1.0"), source.digest("team/app", "1.0"));
@@ -166,9 +162,8 @@ async fn layers_that_are_left_are_named_for_every_image_that_has_them() {
     source.put("team/app", "1.0", &windows);
     source.retag("team/app", "1.0", "latest");
     source.put("team/app", "index", &Index::new().image(&small(1)).image(&windows));
-    let migration = Migration::new()
-        .rule(source.reference("team/app", "1.0,latest,index"), format!("{}/moved/app", destination.host()))
-        .args(["--report", "report.json"]);
+    let migration =
+        Migration::new().app_tags(&source, "1.0,latest,index", &destination).args(["--report", "report.json"]);
     let outcome = migration.run().await;
     outcome.assert_success(3);
     let foreign = &windows.layers()[1];
@@ -217,8 +212,7 @@ async fn a_tag_that_names_something_else_is_moved() {
     let (source, destination) = two_registries().await;
     source.put("team/app", "1.0", &small(1));
     destination.put("moved/app", "1.0", &small(2));
-    let migration =
-        Migration::new().rule(source.reference("team/app", "1.0"), format!("{}/moved/app", destination.host()));
+    let migration = Migration::new().app_tags(&source, "1.0", &destination);
     migration.run().await.assert_success(1);
     assert_same((&source, "team/app", "1.0"), (&destination, "moved/app", "1.0"));
 }
@@ -228,8 +222,7 @@ async fn uploads_go_where_the_registry_says() {
     let source = Registry::open().await;
     source.put("team/app", "1.0", &large(1));
     let destination = Registry::builder().relative_locations().start().await;
-    let migration =
-        Migration::new().rule(source.reference("team/app", "1.0"), format!("{}/moved/app", destination.host()));
+    let migration = Migration::new().app_tags(&source, "1.0", &destination);
     migration.run().await.assert_success(1);
     assert_same((&source, "team/app", "1.0"), (&destination, "moved/app", "1.0"));
 }

@@ -4,16 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine;
 use scriptable_registry::{Accounts, Answer, Gate, Hook, Kind, Matcher, Origin, Registry, Request};
 use serde_json::json;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
 
-use crate::support::{GENERATE, HANDLE, Migration, RETRY_HANDLE, assert_same, large, small, summary, when};
-
-const USER: &str = "mover";
-const PASSWORD: &str = "s3cret";
+use crate::support::proxy::Proxy;
+use crate::support::{
+    GENERATE, HANDLE, Migration, PASSWORD, RETRY_HANDLE, USER, assert_same, basic_user, large, small, summary, when,
+};
 
 /// A source and a destination with the same user, and a migration of three images between them.
 async fn guarded(bearer: bool) -> (Registry, Registry) {
@@ -35,14 +32,7 @@ fn migration(source: &Registry, destination: &Registry, password: &str) -> Migra
     let entry = json!({ "username": USER, "password": password });
     Migration::with_default_retries()
         .auth(&json!({ source.host(): entry.clone(), destination.host(): entry }))
-        .rule(source.reference("team/app", "v0,v1,v2"), format!("{}/moved/app", destination.host()))
-}
-
-/// The user named in a Basic header.
-fn user(request: &Request) -> Option<String> {
-    let encoded = request.header("authorization")?.strip_prefix("Basic ")?;
-    let decoded = base64::engine::general_purpose::STANDARD.decode(encoded).ok()?;
-    Some(String::from_utf8(decoded).ok()?.split(':').next()?.to_owned())
+        .app_tags(source, "v0,v1,v2", destination)
 }
 
 #[tokio::test]
@@ -140,7 +130,7 @@ async fn a_token_that_is_revoked_is_renewed_at_every_kind_of_request() {
     let entry = json!({ "username": USER, "password": PASSWORD });
     let migration = Migration::new()
         .auth(&json!({ source.host(): entry.clone(), destination.host(): entry }))
-        .rule(format!("{}/team/app", source.host()), format!("{}/moved/app", destination.host()));
+        .app(&source, &destination);
     migration.run().await.assert_success(1);
     assert_same((&source, "team/app", "v0"), (&destination, "moved/app", "v0"));
     assert!(revocations.iter().all(|hook| hook.hits() == 1), "{revocations:?}");
@@ -199,7 +189,7 @@ async fn the_longest_prefix_on_a_boundary_decides() {
     for request in source.requests().into_iter().filter(Request::succeeded) {
         if let Some(repository) = &request.repository {
             let users: &mut Vec<String> = used.entry(repository.clone()).or_default();
-            users.push(user(&request).expect("credentials"));
+            users.push(basic_user(&request).expect("credentials"));
         }
     }
     for (repository, user) in expected {
@@ -215,7 +205,7 @@ async fn nothing_is_inherited_from_a_shorter_key() {
     let host = source.host();
     let migration = Migration::new()
         .auth(&json!({ host.clone(): { "username": USER, "password": PASSWORD }, format!("{host}/team"): {} }))
-        .rule(source.reference("team/app", "1"), format!("{}/moved/app", destination.host()));
+        .app_tags(&source, "1", &destination);
     migration.run().await.assert_failures(1, 1, 0);
     let with_credentials = source.requests_of(Kind::ManifestGet.within("team/app"));
     assert!(with_credentials.iter().all(|request| request.header("authorization").is_none()));
@@ -234,7 +224,7 @@ async fn a_wrong_password_is_final_and_not_asked_again() {
             .rule(format!("{}/team/app", source.host()), format!("{}/moved/b", destination.host()));
         let outcome = migration.run().await;
         outcome.assert(1, &[GENERATE, HANDLE, &summary(3, 3, 1)]);
-        let tried = source.requests_of(Matcher::any().filter(|request| user(request).is_some()));
+        let tried = source.requests_of(Matcher::any().filter(|request| basic_user(request).is_some()));
         assert_eq!(tried.len(), 1, "bearer: {bearer}, asked again: {tried:#?}");
         for line in outcome.lines("FAILED") {
             assert!(line.contains("rejected") && line.contains(&source.host()), "{line}");
@@ -280,7 +270,7 @@ async fn a_wrong_password_is_shown_once_however_many_need_it() {
         let migration = migration.rule(open.reference("no/such", "1"), format!("{}/no/such", destination.host()));
         let outcome = migration.run().await;
         outcome.assert(1, &[GENERATE, HANDLE, RETRY_HANDLE, RETRY_HANDLE, RETRY_HANDLE, &summary(21, 21, 20)]);
-        let mut shown: Vec<String> = source.requests().iter().filter_map(user).collect();
+        let mut shown: Vec<String> = source.requests().iter().filter_map(basic_user).collect();
         shown.sort();
         assert_eq!(shown, ["root", "team"], "bearer: {bearer}");
         assert!(destination.repositories().is_empty());
@@ -328,7 +318,7 @@ async fn rejected_credentials_of_one_entry_do_not_stop_another() {
             format!("{host}/other"): { "username": USER, "password": "wr0ng" },
         }))
         .rule(source.reference("other/app", "1"), format!("{}/moved/other", destination.host()))
-        .rule(source.reference("team/app", "1"), format!("{}/moved/app", destination.host()))
+        .app_tags(&source, "1", &destination)
         .run()
         .await;
     outcome.assert_failures(2, 1, 0);
@@ -352,7 +342,7 @@ async fn a_forbidden_repository_concerns_itself_alone() {
         let outcome = Migration::new()
             .auth(&json!({ source.host(): { "username": USER, "password": PASSWORD } }))
             .rule(source.reference("secret/app", "1"), format!("{}/moved/secret", destination.host()))
-            .rule(source.reference("team/app", "1"), format!("{}/moved/app", destination.host()))
+            .app_tags(&source, "1", &destination)
             .run()
             .await;
         outcome.assert_failures(2, 1, 0);
@@ -376,7 +366,7 @@ async fn anonymous_access_needs_no_entry() {
             .file("auth.json", auth)
             .rule(format!("{}/public/app", source.host()), format!("{}/moved/app", destination.host()));
         migration.run().await.assert_success(1);
-        assert!(source.requests_of(Kind::Token).iter().all(|request| user(request).is_none()));
+        assert!(source.requests_of(Kind::Token).iter().all(|request| basic_user(request).is_none()));
     }
 }
 
@@ -385,39 +375,19 @@ async fn a_registry_that_wants_a_login_is_said_so() {
     let source = Registry::builder().basic((USER, PASSWORD)).start().await;
     let destination = Registry::open().await;
     source.put("team/app", "1", &small(1));
-    let outcome = Migration::new()
-        .rule(source.reference("team/app", "1"), format!("{}/moved/app", destination.host()))
-        .run()
-        .await;
+    let outcome = Migration::new().app_tags(&source, "1", &destination).run().await;
     outcome.assert_failures(1, 1, 0);
     let to = format!("{}/moved/app:1", destination.host());
     outcome.assert_failed(&source.reference("team/app", "1"), &to, &["auth.json", &source.host()]);
 }
 
-/// A proxy that writes down whom it is asked for and lets nobody through.
-async fn proxy() -> (String, Arc<std::sync::Mutex<Vec<String>>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = format!("http://{}", listener.local_addr().unwrap());
-    let asked = Arc::new(std::sync::Mutex::new(Vec::new()));
-    let seen = asked.clone();
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            let mut head = vec![0; 4096];
-            let length = stream.read(&mut head).await.unwrap_or_default();
-            let line = String::from_utf8_lossy(&head[..length]).lines().next().unwrap_or_default().to_owned();
-            seen.lock().unwrap().push(line);
-            let _ = stream.write_all(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n").await;
-        }
-    });
-    (address, asked)
-}
-
 #[tokio::test]
 async fn the_names_of_docker_hub_are_one_registry() {
     let destination = Registry::open().await;
-    let (proxy, asked) = proxy().await;
+    // It lets nobody through.
+    let proxy = Proxy::http(&[]).await;
     let names = ["docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"];
-    let mut migration = Migration::new().env("HTTPS_PROXY", &proxy);
+    let mut migration = Migration::new().env("HTTPS_PROXY", format!("http://{}", proxy.address()));
     for (index, name) in names.iter().enumerate() {
         migration = migration.rule(format!("{name}/nginx:{index}"), format!("{}/moved/nginx", destination.host()));
     }
@@ -427,16 +397,19 @@ async fn the_names_of_docker_hub_are_one_registry() {
         let from = format!("docker.io/library/nginx:{index}");
         outcome.assert_failed(&from, &format!("{}/moved/nginx:{index}", destination.host()), &[]);
     }
-    let asked = asked.lock().unwrap().clone();
+    let asked = proxy.asked();
     assert!(!asked.is_empty(), "{outcome}");
-    assert!(asked.iter().all(|line| line.starts_with("CONNECT registry-1.docker.io:443 ")), "{asked:?}");
+    assert!(asked.iter().all(|line| line == "CONNECT registry-1.docker.io:443"), "{asked:?}");
 }
 
 #[tokio::test]
 async fn loopback_is_never_asked_through_a_proxy() {
     let (source, destination) = guarded(true).await;
-    let (proxy, asked) = proxy().await;
-    let migration = migration(&source, &destination, PASSWORD).env("HTTPS_PROXY", &proxy).env("HTTP_PROXY", &proxy);
-    migration.env("http_proxy", &proxy).run().await.assert_success(3);
-    assert!(asked.lock().unwrap().is_empty());
+    let proxy = Proxy::http(&[]).await;
+    let names = ["HTTPS_PROXY", "HTTP_PROXY", "http_proxy"];
+    let migration = names.into_iter().fold(migration(&source, &destination, PASSWORD), |migration, name| {
+        migration.env(name, format!("http://{}", proxy.address()))
+    });
+    migration.run().await.assert_success(3);
+    assert_eq!(proxy.asked(), [""; 0]);
 }

@@ -7,10 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use scriptable_registry::{Accounts, Action, Answer, Kind, Matcher, Mounts, Origin, Registry, Request};
 use serde_json::{Value, json};
 
-use crate::support::{Migration, assert_same, http_client, large, small, when};
+use crate::support::{Migration, PASSWORD, USER, assert_same, http_client, large, small, when};
 
-const USER: &str = "mover";
-const PASSWORD: &str = "s3cret";
 const IDENTITY: &str = "identity-s3cret";
 
 async fn guarded() -> Registry {
@@ -24,9 +22,7 @@ fn login() -> Value {
 }
 
 fn migration(source: &Registry, destination: &Registry) -> Migration {
-    Migration::new()
-        .auth(&json!({ source.host(): login() }))
-        .rule(source.reference("team/app", "1"), format!("{}/moved/app", destination.host()))
+    Migration::new().auth(&json!({ source.host(): login() })).app_tags(source, "1", destination)
 }
 
 fn is_bare(request: &Request) -> bool {
@@ -177,9 +173,7 @@ async fn quay_is_not_asked_for_leave_to_push_where_nothing_is_pushed() {
         assert!(scopes(registry).iter().all(|scope| scope.ends_with(":pull")), "{:?}", scopes(registry));
     }
     // And where something is, the token to push serves to read as well.
-    let moving = Migration::new()
-        .auth(&both)
-        .rule(source.reference("team/app", "1"), format!("{}/moved/app", destination.host()));
+    let moving = Migration::new().auth(&both).app_tags(&source, "1", &destination);
     destination.clear_log();
     moving.run().await.assert_success(1);
     assert_eq!(scopes(&destination), ["repository:moved/app:pull", "repository:moved/app:pull,push"]);
@@ -212,9 +206,7 @@ async fn some_token_servers_read_the_first_scope_only() {
 
 /// A migration within a registry, where blobs are mounted.
 fn mounting(registry: &Registry) -> Migration {
-    Migration::new()
-        .auth(&json!({ registry.host(): login() }))
-        .rule(registry.reference("team/app", "1"), format!("{}/moved/app", registry.host()))
+    Migration::new().auth(&json!({ registry.host(): login() })).app_tags(registry, "1", registry)
 }
 
 #[tokio::test]
@@ -311,9 +303,8 @@ async fn a_registry_token_of_docker_goes_to_the_registry_as_it_is() {
         source.clear_log();
         let is_good = token != "wr0ng";
         let config = json!({ "auths": { source.host(): { "registrytoken": token } } });
-        let migration = Migration::new()
-            .env("DOCKER_AUTH_CONFIG", config.to_string())
-            .rule(source.reference("team/app", "1"), format!("{}/moved/app", destination.host()));
+        let migration =
+            Migration::new().env("DOCKER_AUTH_CONFIG", config.to_string()).app_tags(&source, "1", &destination);
         let outcome = migration.run().await;
         assert_eq!(outcome.code, Some(if is_good { 0 } else { 1 }), "{outcome}");
         assert_eq!(outcome.stderr.contains("rejected"), !is_good, "{outcome}");

@@ -3,7 +3,7 @@
 use scriptable_registry::{Accounts, Action, Answer, Gate, Image, Index, Kind, Registry};
 
 use crate::support::docker_registry::{DockerRegistry, Options, is_installed};
-use crate::support::{LARGE, Migration, Outcome, large, small, two_registries};
+use crate::support::{LARGE, Migration, Outcome, assert_only_read, large, small, two_registries};
 
 fn planned(images: usize, to_copy: usize, up_to_date: usize, failed: usize, not_generated: usize) -> String {
     format!(
@@ -28,15 +28,6 @@ fn plan_of<'a>(outcome: &'a Outcome, destination: &str) -> &'a str {
     let lines: Vec<&str> = outcome.stdout.lines().filter_map(|line| Some(line.split_once(&marker)?.1)).collect();
     let [line] = lines.as_slice() else { panic!("{} lines for {destination}\n{outcome}", lines.len()) };
     line
-}
-
-#[track_caller]
-fn assert_only_read(registries: &[&Registry]) {
-    for registry in registries {
-        for request in registry.requests() {
-            assert!(["GET", "HEAD"].contains(&request.method.as_str()), "{request:?}");
-        }
-    }
 }
 
 fn size(bytes: u64) -> String {

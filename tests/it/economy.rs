@@ -15,7 +15,7 @@ async fn a_second_run_costs_two_heads_a_tag() {
     }
     source.put("team/index", "1", &Index::new().image(&small(1)).image(&small(2)));
     let migration = Migration::new()
-        .rule(format!("{}/team/app", source.host()), format!("{}/moved/app", destination.host()))
+        .app(&source, &destination)
         .rule(source.reference("team/index", "1"), format!("{}/moved/index", destination.host()));
     migration.run().await.assert_success(5);
     source.clear_log();
@@ -36,8 +36,7 @@ async fn a_second_run_sends_nothing_where_heads_tell_little() {
         for registry in [&source, &destination] {
             registry.on(Kind::ManifestHead, action.clone());
         }
-        let migration =
-            Migration::new().rule(format!("{}/team/app", source.host()), format!("{}/moved/app", destination.host()));
+        let migration = Migration::new().app(&source, &destination);
         migration.run().await.assert_success(3);
         destination.clear_log();
         source.clear_log();
@@ -162,8 +161,7 @@ async fn blobs_that_are_there_are_not_sent() {
     for (seed, size) in [(1, LARGE), (2, LARGE), (3, 20_000)] {
         destination.put_synthetic_blob("moved/app", size, seed);
     }
-    let migration =
-        Migration::new().rule(source.reference("team/app", "1.0"), format!("{}/moved/app", destination.host()));
+    let migration = Migration::new().app_tags(&source, "1.0", &destination);
     migration.run().await.assert_success(1);
     let sent = destination.requests_of(Kind::UploadFinish);
     let sent: Vec<String> = sent.into_iter().filter_map(|request| request.reference).collect();
@@ -178,8 +176,7 @@ async fn an_alias_costs_no_blob() {
     for tag in ["1", "1.0", "1.0.0", "latest"] {
         source.put("team/app", tag, &image);
     }
-    let migration =
-        Migration::new().rule(format!("{}/team/app", source.host()), format!("{}/moved/app", destination.host()));
+    let migration = Migration::new().app(&source, &destination);
     migration.run().await.assert_success(4);
     assert_eq!(source.count(Kind::BlobGet), 2);
     assert_eq!(source.count(Kind::ManifestGet) + source.count(Kind::ManifestHead), 4);
@@ -194,8 +191,7 @@ async fn a_shared_child_is_read_and_put_once() {
     for (seed, tag) in ["1", "2", "3"].into_iter().enumerate() {
         source.put("team/app", tag, &Index::new().image(&child).image(&small(seed as u64 + 10)));
     }
-    let migration =
-        Migration::new().rule(format!("{}/team/app", source.host()), format!("{}/moved/app", destination.host()));
+    let migration = Migration::new().app(&source, &destination);
     migration.run().await.assert_success(3);
     assert_eq!(source.requests_of(Kind::ManifestGet.of(&child.digest())).len(), 1);
     assert_eq!(destination.requests_of(Kind::ManifestPut.of(&child.digest())).len(), 1);
@@ -205,8 +201,7 @@ async fn a_shared_child_is_read_and_put_once() {
 async fn a_first_copy_of_an_image_asks_little() {
     let (source, destination) = two_registries().await;
     source.put("team/app", "1.0", &large(1));
-    let migration =
-        Migration::new().rule(source.reference("team/app", "1.0"), format!("{}/moved/app", destination.host()));
+    let migration = Migration::new().app_tags(&source, "1.0", &destination);
     migration.run().await.assert_success(1);
     assert_eq!(requests(&source), BTreeMap::from([(Kind::ManifestGet, 1), (Kind::BlobGet, 2)]));
     // What is there; for each blob one question that is also the beginning of its upload, and the upload; the manifest.
@@ -267,9 +262,7 @@ async fn the_next_blob_is_read_while_the_destination_stores_the_last() {
     }
     let gate = Gate::closed();
     destination.on(Kind::UploadFinish, gate.clone());
-    let migration = Migration::new()
-        .rule(format!("{}/team/app", source.host()), format!("{}/moved/app", destination.host()))
-        .args(["--workers", "2"]);
+    let migration = Migration::new().app(&source, &destination).args(["--workers", "2"]);
     let mut running = migration.start().await;
     running.until(&destination, Kind::UploadFinish, 2).await;
     running.until(&source, Kind::BlobGet, 4).await;
@@ -288,8 +281,7 @@ async fn seven_blobs_are_in_flight_unless_said_otherwise() {
     }
     let gate = Gate::closed();
     source.on(Kind::BlobGet, gate.clone());
-    let migration =
-        Migration::new().rule(format!("{}/team/app", source.host()), format!("{}/moved/app", destination.host()));
+    let migration = Migration::new().app(&source, &destination);
     let mut running = migration.start().await;
     running.until(&source, Kind::BlobGet, 7).await;
     gate.open();
@@ -303,8 +295,7 @@ async fn the_blobs_of_one_image_move_side_by_side() {
     source.put("team/app", "1.0", &all_large(1));
     let gate = Gate::closed();
     source.on(Kind::BlobGet, gate.clone());
-    let migration =
-        Migration::new().rule(source.reference("team/app", "1.0"), format!("{}/moved/app", destination.host()));
+    let migration = Migration::new().app_tags(&source, "1.0", &destination);
     let mut running = migration.start().await;
     running.until(&source, Kind::BlobGet, 3).await;
     gate.open();
@@ -341,8 +332,7 @@ async fn connections_are_used_again() {
     for seed in 0..60 {
         source.put("team/app", &format!("v{seed}"), &small(seed));
     }
-    let migration =
-        Migration::new().rule(format!("{}/team/app", source.host()), format!("{}/moved/app", destination.host()));
+    let migration = Migration::new().app(&source, &destination);
     migration.run().await.assert_success(60);
     assert!(source.count_all() > 180);
     for registry in [&source, &destination] {

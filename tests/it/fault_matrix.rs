@@ -7,10 +7,7 @@ use serde_json::json;
 
 use crate::support::fault::{EVERY_FAULT, Fault};
 use crate::support::verdict::{Moved, judge};
-use crate::support::{LARGE, Migration, small};
-
-const USER: &str = "mover";
-const PASSWORD: &str = "s3cret";
+use crate::support::{LARGE, Migration, PASSWORD, USER, small};
 
 /// Runs at once: they wait for most of their time.
 const AT_ONCE: usize = 24;
@@ -103,7 +100,7 @@ impl Case {
         };
         let migration = migration
             .auth(&json!({ source.host(): login, destination.host(): login }))
-            .rule(format!("{}/team/app", source.host()), format!("{}/moved/app", destination.host()))
+            .app(&source, &destination)
             .rule(format!("{}/team/other", source.host()), format!("{}/moved/other", destination.host()));
         let outcome = migration.run().await;
         let judged = judge(&source, &destination, &images, &outcome);

@@ -13,7 +13,7 @@ async fn two_images() -> (Registry, Registry, Migration) {
     source.put("team/app", "1.0", &large(1));
     source.put("team/other", "1.0", &large(2));
     let migration = Migration::new()
-        .rule(source.reference("team/app", "1.0"), format!("{}/moved/app", destination.host()))
+        .app_tags(&source, "1.0", &destination)
         .rule(source.reference("team/other", "1.0"), format!("{}/moved/other", destination.host()));
     (source, destination, migration)
 }
@@ -79,7 +79,7 @@ async fn a_redirect_that_breaks_off_is_resumed_at_a_new_address() {
     let of_layer = |request: &Request| request.path.ends_with(&layer(1).replace(':', "%3A"));
     let cut = source.on(Kind::RedirectedGet.filter(of_layer).once(), Action::CutResponseAfter(100_000));
     let migration = Migration::new()
-        .rule(source.reference("team/app", "1.0"), format!("{}/moved/app", destination.host()))
+        .app_tags(&source, "1.0", &destination)
         .rule(source.reference("team/other", "1.0"), format!("{}/moved/other", destination.host()));
     assert_overcome(&source, &destination, &migration).await;
     assert_eq!(cut.hits(), 1);
@@ -105,7 +105,7 @@ async fn an_error_that_is_longer_than_its_blob_is_overcome() {
         };
         let migration = Migration::new()
             .auth(&json!({ source.host(): { "username": account.0, "password": account.1 } }))
-            .rule(source.reference("team/app", "1.0"), format!("{}/moved/app", destination.host()));
+            .app_tags(&source, "1.0", &destination);
         migration.run().await.assert_success(1);
         assert_eq!(hook.hits(), 1);
         assert_same((&source, "team/app", "1.0"), (&destination, "moved/app", "1.0"));
@@ -300,8 +300,7 @@ async fn an_index_is_not_put_before_all_its_children() {
     let child = &index.build().children[1];
     let refused = Answer::error(400, "MANIFEST_INVALID", "not today");
     destination.on(Kind::ManifestPut.of(&child.digest), refused);
-    let migration =
-        Migration::new().rule(source.reference("team/app", "1.0"), format!("{}/moved/app", destination.host()));
+    let migration = Migration::new().app_tags(&source, "1.0", &destination);
     migration.run().await.assert_failures(1, 1, 0);
     assert!(destination.requests_of(Kind::ManifestPut.of("1.0")).is_empty());
     destination.clear_hooks();
@@ -314,8 +313,7 @@ async fn a_tag_is_written_last_and_once() {
     let (source, destination) = two_registries().await;
     let index = Index::new().image(&large(1)).index(&Index::new().image(&small(2)).image(&small(3)));
     source.put("team/app", "1.0", &index);
-    let migration =
-        Migration::new().rule(source.reference("team/app", "1.0"), format!("{}/moved/app", destination.host()));
+    let migration = Migration::new().app_tags(&source, "1.0", &destination);
     migration.run().await.assert_success(1);
     let written = destination.requests_of(Matcher::any_of([Kind::ManifestPut, Kind::UploadFinish, Kind::Mount]));
     let tags = written.iter().filter(|request| request.reference.as_deref() == Some("1.0"));
@@ -338,8 +336,7 @@ async fn a_failed_task_does_not_stop_the_others() {
             source.damage_blob("team/app", &small(seed).layers()[0]);
         }
     }
-    let migration =
-        Migration::new().rule(format!("{}/team/app", source.host()), format!("{}/moved/app", destination.host()));
+    let migration = Migration::new().app(&source, &destination);
     migration.run().await.assert_failures(20, 10, 0);
     assert_eq!(destination.tags("moved/app").len(), 10);
 }
@@ -372,7 +369,7 @@ async fn a_mount_that_is_refused_is_no_failure() {
         source.put("team/app", "1.0", &large(1));
         source.put("team/other", "1.0", &large(1).layer("more"));
         let migration = Migration::new()
-            .rule(source.reference("team/app", "1.0"), format!("{}/moved/app", destination.host()))
+            .app_tags(&source, "1.0", &destination)
             .rule(source.reference("team/other", "1.0"), format!("{}/moved/other", destination.host()));
         assert_overcome(&source, &destination, &migration).await;
     }
@@ -393,7 +390,7 @@ async fn assert_arrive_sharing(destination: &Registry, has_tags: bool) {
         destination.put("moved/other", "old", &small(9));
     }
     let migration = Migration::new()
-        .rule(source.reference("team/app", "1.0"), format!("{}/moved/app", destination.host()))
+        .app_tags(&source, "1.0", destination)
         .rule(source.reference("team/other", "1.0"), format!("{}/moved/other", destination.host()));
     assert_overcome(&source, destination, &migration).await;
 }
@@ -407,8 +404,7 @@ async fn a_mount_that_is_granted_and_not_made_is_not_believed() {
             destination.put("moved/app", "old", &small(9));
         }
         destination.on(Kind::Mount, granted());
-        let migration =
-            Migration::new().rule(source.reference("team/app", "1.0"), format!("{}/moved/app", destination.host()));
+        let migration = Migration::new().app_tags(&source, "1.0", &destination);
         migration.run().await.assert_success(1);
         assert_same((&source, "team/app", "1.0"), (&destination, "moved/app", "1.0"));
         assert!(destination.count(Kind::Mount) > 0);
@@ -433,8 +429,7 @@ async fn a_mount_from_the_source_that_is_granted_and_not_made_is_not_believed() 
             registry.put("moved/app", "old", &small(9));
         }
         registry.on(Kind::Mount, granted());
-        let migration =
-            Migration::new().rule(registry.reference("team/app", "1.0"), format!("{}/moved/app", registry.host()));
+        let migration = Migration::new().app_tags(&registry, "1.0", &registry);
         migration.run().await.assert_success(1);
         assert_same((&registry, "team/app", "1.0"), (&registry, "moved/app", "1.0"));
     }
@@ -454,8 +449,7 @@ async fn a_part_that_vanishes_before_its_manifest_is_put_is_sent_again() {
         let hook = when(&destination, put, move |registry| {
             assert!(gone.iter().all(|digest| registry.remove_blob("moved/app", digest)));
         });
-        let migration =
-            Migration::new().rule(source.reference("team/app", "1.0"), format!("{}/moved/app", destination.host()));
+        let migration = Migration::new().app_tags(&source, "1.0", &destination);
         migration.run().await.assert_success(1);
         assert_eq!(hook.hits(), 1);
         assert_same((&source, "team/app", "1.0"), (&destination, "moved/app", "1.0"));
@@ -475,8 +469,7 @@ async fn a_part_that_vanishes_between_two_tags_of_one_image_is_sent_again() {
     let hook = when(&destination, Kind::ManifestPut.nth(2), |registry| {
         assert!(registry.remove_blob("moved/app", &layer(1)));
     });
-    let migration =
-        Migration::new().rule(source.reference("team/app", "1,1.0"), format!("{}/moved/app", destination.host()));
+    let migration = Migration::new().app_tags(&source, "1,1.0", &destination);
     migration.run().await.assert_success(2);
     assert_eq!(hook.hits(), 1);
     for tag in ["1", "1.0"] {
@@ -497,8 +490,7 @@ async fn a_child_that_vanishes_before_its_index_is_put_is_put_again() {
             assert!(gone.iter().all(|digest| registry.remove_manifest("moved/app", digest)));
             assert!(!with_blobs || registry.remove_blob("moved/app", &layer(1)));
         });
-        let migration =
-            Migration::new().rule(source.reference("team/app", "1.0"), format!("{}/moved/app", destination.host()));
+        let migration = Migration::new().app_tags(&source, "1.0", &destination);
         migration.run().await.assert_success(1);
         assert_eq!(hook.hits(), 1);
         assert_same((&source, "team/app", "1.0"), (&destination, "moved/app", "1.0"));
@@ -567,10 +559,7 @@ async fn a_destination_tag_that_cannot_be_asked_for_fails_its_image_alone() {
         let first = first.get_or_init(|| request.reference.clone());
         (*first == request.reference).then(|| Answer::status(401).into())
     });
-    let outcome = Migration::new()
-        .rule(format!("{}/team/app", source.host()), format!("{}/moved/app", destination.host()))
-        .run()
-        .await;
+    let outcome = Migration::new().app(&source, &destination).run().await;
     outcome.assert_failures(6, 1, 0);
     assert_eq!(destination.tags("moved/app").len(), 5, "{outcome}");
 }
@@ -599,7 +588,6 @@ async fn a_long_page_in_place_of_an_answer_is_an_error_that_passes() {
     source.put("team/app", "1", &small(1));
     let page = format!("<html>{}</html>", "busy ".repeat(40_000));
     source.on(Kind::ManifestGet.once(), Answer::status(503).body(page));
-    let migration =
-        Migration::new().rule(source.reference("team/app", "1"), format!("{}/moved/app", destination.host()));
+    let migration = Migration::new().app_tags(&source, "1", &destination);
     migration.run().await.assert_success(1);
 }

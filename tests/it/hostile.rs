@@ -111,8 +111,7 @@ async fn sizes_that_no_sum_can_hold_are_failures_also_in_a_plan() {
         case.source.put_blob("team/app", vec![n]);
     }
     let args = ["--report", "report.json", "--report", "report.html"];
-    let Case { source, destination, migration } = case;
-    let case = Case { source, destination, migration: migration.args(args) };
+    let case = Case { migration: case.migration.args(args), ..case };
     case.assert_bad_fails_alone(&["18446744073709551615"]).await;
     let plan = case.migration.args(["--dry-run"]).run().await;
     assert_eq!(plan.code, Some(0), "{plan}");
@@ -245,8 +244,7 @@ async fn indexes_that_name_each_other_in_countless_ways_are_walked_once() {
 async fn indexes_that_name_each_other_in_countless_ways_are_not_converted() {
     let case = Case::new().await;
     put_levels(&case, 7, 12);
-    let Case { source, destination, migration } = case;
-    let case = Case { source, destination, migration: migration.args(["--platform", "linux/amd64"]) };
+    let case = Case { migration: case.migration.args(["--platform", "linux/amd64"]), ..case };
     case.assert_bad_fails_alone(&["can be converted"]).await;
 }
 
@@ -289,9 +287,8 @@ async fn what_a_registry_says_moves_no_terminal_and_forges_no_line() {
             case.source.put("team/app", "bad", &small(2));
             case.source.on(Kind::ManifestGet.of("bad"), Answer::status(status).body(body));
             case.source.on(Kind::ManifestHead.of("bad"), Answer::status(404));
-            let Case { source, destination, migration } = case;
-            let migration = migration.args(["--log-format", format, "-vv", "--report", "report.csv"]);
-            let case = Case { source, destination, migration };
+            let migration = case.migration.args(["--log-format", format, "-vv", "--report", "report.csv"]);
+            let case = Case { migration, ..case };
             let outcome = case.assert_bad_fails_alone(&[&status.to_string()]).await;
             assert_eq!(outcome.lines("FAILED").len(), 1, "{outcome}");
         }
@@ -300,7 +297,6 @@ async fn what_a_registry_says_moves_no_terminal_and_forges_no_line() {
 
 #[tokio::test]
 async fn redirects_that_lead_nowhere_good_are_failures() {
-    let secret = Registry::open().await;
     for (location, words) in [
         ("/v2/team/app/manifests/bad", "redirects"),
         ("file:///etc/passwd", "file"),
@@ -319,7 +315,6 @@ async fn redirects_that_lead_nowhere_good_are_failures() {
         let asked = case.source.requests_of(Kind::ManifestGet.of("bad")).len();
         assert!(asked <= 11, "{location}: {asked} requests");
     }
-    assert_eq!(secret.count_all(), 0);
 }
 
 #[tokio::test]
@@ -408,7 +403,7 @@ async fn token_servers_that_nobody_should_ask_get_nothing() {
         ("file:///token", "file"),
     ] {
         let case = Case::new().await;
-        let challenge = format!("Bearer realm=\"{realm}\",service=\"\u{7f}x\"").replace('\u{7f}', "");
+        let challenge = format!("Bearer realm=\"{realm}\",service=\"x\"");
         guarded.clear_hooks();
         guarded
             .on_each(Matcher::any(), move |_| Some(Answer::status(401).header("WWW-Authenticate", &challenge).into()));

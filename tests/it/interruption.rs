@@ -14,8 +14,7 @@ async fn an_interrupted_run_ends_with_its_summary_and_the_next_completes_it() {
         let held = large(2).layers().remove(0);
         let gate = Gate::closed();
         source.on(Kind::BlobGet.of(&held), gate.clone());
-        let migration = Migration::with_default_retries()
-            .rule(format!("{}/team/app", source.host()), format!("{}/moved/app", destination.host()));
+        let migration = Migration::with_default_retries().app(&source, &destination);
         let mut running = migration.start().await;
         running.until(&source, Kind::BlobGet, 6).await;
         running.until(&destination, Kind::ManifestPut, 2).await;
@@ -44,8 +43,7 @@ async fn an_interrupted_generation_ends_with_its_summary() {
         let (source, destination) = two_registries().await;
         source.put("team/app", "1.0", &large(1));
         source.on(Kind::TagList, Gate::closed());
-        let migration = Migration::with_default_retries()
-            .rule(format!("{}/team/app", source.host()), format!("{}/moved/app", destination.host()));
+        let migration = Migration::with_default_retries().app(&source, &destination);
         let mut running = migration.start().await;
         running.until(&source, Kind::TagList, 1).await;
         running.signal(signal);
@@ -83,9 +81,8 @@ async fn an_interruption_ends_a_pause_between_rounds() {
     source.put("team/app", "2.0", &large(2));
     // The request is tried a few times before the round is over; then comes a pause, and more rounds than anybody waits for.
     source.on(Kind::ManifestGet.of("2.0"), scriptable_registry::Answer::status(503));
-    let migration = Migration::with_default_retries()
-        .rule(source.reference("team/app", "1.0,2.0"), format!("{}/moved/app", destination.host()))
-        .args(["--retries", "1000"]);
+    let migration =
+        Migration::with_default_retries().app_tags(&source, "1.0,2.0", &destination).args(["--retries", "1000"]);
     let mut running = migration.start().await;
     running.until(&source, Kind::ManifestGet, 3).await;
     running.until(&destination, Kind::ManifestPut, 1).await;
@@ -107,8 +104,7 @@ async fn what_is_nearly_done_when_a_run_is_interrupted_is_let_end() {
     let (of_manifest, of_blob) = (Gate::closed(), Gate::closed());
     destination.on(Kind::ManifestPut.of("v0"), of_manifest.clone());
     source.on(Kind::BlobGet.of(&large(1).layers()[0]), of_blob.clone());
-    let migration = Migration::with_default_retries()
-        .rule(format!("{}/team/app", source.host()), format!("{}/moved/app", destination.host()));
+    let migration = Migration::with_default_retries().app(&source, &destination);
     let mut running = migration.start().await;
     running.until(&destination, Kind::ManifestPut, 1).await;
     running.until(&source, Kind::BlobGet, 4).await;
@@ -131,9 +127,7 @@ async fn after_an_interruption_no_blob_is_begun() {
     }
     let gate = Gate::closed();
     source.on(Kind::BlobGet, gate.clone());
-    let migration = Migration::with_default_retries()
-        .rule(format!("{}/team/app", source.host()), format!("{}/moved/app", destination.host()))
-        .args(["-w", "1"]);
+    let migration = Migration::with_default_retries().app(&source, &destination).args(["-w", "1"]);
     let mut running = migration.start().await;
     running.until(&source, Kind::BlobGet, 1).await;
     running.signal("INT");
@@ -153,8 +147,7 @@ async fn a_second_signal_ends_at_once() {
         let (source, destination) = two_registries().await;
         source.put("team/app", "1.0", &large(1));
         source.on(Kind::BlobGet, Gate::closed());
-        let migration = Migration::with_default_retries()
-            .rule(format!("{}/team/app", source.host()), format!("{}/moved/app", destination.host()));
+        let migration = Migration::with_default_retries().app(&source, &destination);
         let mut running = migration.start().await;
         running.until(&source, Kind::BlobGet, 2).await;
         running.signal("INT");

@@ -36,8 +36,7 @@ async fn large_layers_take_no_more_memory() {
     let (source, destination) = registries().await;
     let image = (0..8).fold(Image::new("linux/amd64"), |image, seed| image.layer_of(seed, 16 * MIB));
     source.put("team/app", "1.0", &image.layer_of(8, 96 * MIB));
-    let migration =
-        Migration::new().rule(format!("{}/team/app", source.host()), format!("{}/moved/app", destination.host()));
+    let migration = Migration::new().app(&source, &destination);
     assert_frugal(&source, &destination, &migration, 1).await;
     assert_eq!(destination.missing("moved/app", "1.0"), Vec::<String>::new());
 }
@@ -47,9 +46,7 @@ async fn many_workers_take_little_memory() {
     let (source, destination) = registries().await;
     let image = (0..64).fold(Image::new("linux/amd64"), |image, seed| image.layer_of(seed, 4 << 20));
     source.put("team/app", "1.0", &image);
-    let migration = Migration::new()
-        .rule(format!("{}/team/app", source.host()), format!("{}/moved/app", destination.host()))
-        .args(["--workers", "64"]);
+    let migration = Migration::new().app(&source, &destination).args(["--workers", "64"]);
     assert_below(CEILING_OF_64, &source, &destination, &migration, 1).await;
 }
 
@@ -60,8 +57,7 @@ async fn many_images_take_little_memory() {
     for seed in 0..TAGS {
         source.put("team/app", &format!("v{seed}"), &small(seed).layer_of(seed + TAGS, 100_000));
     }
-    let migration =
-        Migration::new().rule(format!("{}/team/app", source.host()), format!("{}/moved/app", destination.host()));
+    let migration = Migration::new().app(&source, &destination);
     assert_frugal(&source, &destination, &migration, TAGS).await;
 }
 
@@ -71,8 +67,7 @@ async fn a_manifest_that_is_too_large_is_refused() {
     source.put("team/app", "1.0", &small(1));
     let text = format!(r#"{{"schemaVersion": 2, "filler": "{}"}}"#, "x".repeat(40 << 20));
     source.put_manifest("team/app", "huge", "application/vnd.oci.image.manifest.v1+json", text);
-    let migration =
-        Migration::new().rule(format!("{}/team/app", source.host()), format!("{}/moved/app", destination.host()));
+    let migration = Migration::new().app(&source, &destination);
     let gate = Gate::closed();
     destination.on(Kind::ManifestPut, gate.clone());
     let mut running = migration.start().await;

@@ -14,8 +14,7 @@ async fn two_images() -> (Registry, Registry, Migration) {
     let (source, destination) = two_registries().await;
     source.put("team/app", "1.0", &small(1));
     source.put("team/app", "2.0", &small(2));
-    let migration =
-        Migration::new().rule(source.reference("team/app", "1.0,2.0"), format!("{}/moved/app", destination.host()));
+    let migration = Migration::new().app_tags(&source, "1.0,2.0", &destination);
     (source, destination, migration)
 }
 
@@ -48,8 +47,7 @@ async fn a_failed_task_is_retried_in_as_many_rounds_as_asked_for() {
     let (source, destination) = two_registries().await;
     source.put("team/app", "1.0", &small(1));
     for (retries, rounds) in [("0", 0), ("1", 1), ("3", 3)] {
-        let migration = Migration::with_default_retries()
-            .rule(source.reference("team/app", "1.0,missing"), format!("{}/moved/app", destination.host()));
+        let migration = Migration::with_default_retries().app_tags(&source, "1.0,missing", &destination);
         let outcome = migration.args(["-r", retries]).run().await;
         let end = summary(2, 1, 0);
         let lines = [vec![GENERATE, HANDLE], vec![RETRY_HANDLE; rounds], vec![&end]].concat();
@@ -62,8 +60,7 @@ async fn a_failed_task_is_retried_in_as_many_rounds_as_asked_for() {
 async fn there_are_three_rounds_unless_said_otherwise() {
     let (source, destination) = two_registries().await;
     source.put("team/app", "1.0", &small(1));
-    let migration = Migration::with_default_retries()
-        .rule(source.reference("team/app", "missing"), format!("{}/moved/app", destination.host()));
+    let migration = Migration::with_default_retries().app_tags(&source, "missing", &destination);
     let end = summary(1, 1, 0);
     migration.run().await.assert(1, &[GENERATE, HANDLE, RETRY_HANDLE, RETRY_HANDLE, RETRY_HANDLE, &end]);
 }
@@ -87,8 +84,7 @@ async fn a_generation_that_works_in_the_retry_has_its_tasks_run_there() {
     source.put("team/app", "1.0", &small(1));
     source.put("team/app", "2.0", &small(2));
     source.on(Kind::TagList.once(), not_found());
-    let migration = Migration::with_default_retries()
-        .rule(format!("{}/team/app", source.host()), format!("{}/moved/app", destination.host()));
+    let migration = Migration::with_default_retries().app(&source, &destination);
     let outcome = migration.run().await;
     outcome.assert(0, &[GENERATE, HANDLE, RETRY_GENERATE, RETRY_HANDLE, &summary(2, 0, 0)]);
     assert!(outcome.lines("FAILED").is_empty(), "{outcome}");
@@ -105,7 +101,7 @@ async fn both_kinds_of_retry_are_announced_in_one_round() {
     source.on(Kind::ManifestHead.within("team/app").once(), not_found());
     let migration = Migration::with_default_retries()
         .rule(format!("{}/team/listed", source.host()), format!("{}/moved/listed", destination.host()))
-        .rule(source.reference("team/app", "1.0"), format!("{}/moved/app", destination.host()));
+        .app_tags(&source, "1.0", &destination);
     let outcome = migration.run().await;
     outcome.assert(0, &[GENERATE, HANDLE, RETRY_GENERATE, RETRY_HANDLE, &summary(2, 0, 0)]);
 }

@@ -13,7 +13,7 @@ fn names(count: usize) -> Vec<String> {
 
 /// Copies all tags of `team/app`, so that the list is what matters.
 fn all_tags(source: &Registry, destination: &Registry) -> Migration {
-    Migration::new().rule(format!("{}/team/app", source.host()), format!("{}/moved/app", destination.host()))
+    Migration::new().app(source, destination)
 }
 
 #[tokio::test]
@@ -165,8 +165,7 @@ async fn moved_on() -> (Registry, Registry, Migration) {
     let (source, destination) = two_registries().await;
     source.put("team/app", "1.0", &small(1));
     destination.put("moved/app", "1.0", &small(2));
-    let migration =
-        Migration::new().rule(source.reference("team/app", "1.0"), format!("{}/moved/app", destination.host()));
+    let migration = Migration::new().app_tags(&source, "1.0", &destination);
     (source, destination, migration)
 }
 
@@ -197,8 +196,7 @@ async fn a_wrong_digest_beside_a_tag_does_not_matter_and_beside_a_digest_it_does
     let index = Index::new().image(&small(1)).image(&small(2));
     source.put("team/app", "1.0", &index);
     source.on(Kind::ManifestGet, Action::header("docker-content-digest", &digest_of(b"something else")));
-    let migration =
-        Migration::new().rule(source.reference("team/app", "1.0"), format!("{}/moved/app", destination.host()));
+    let migration = Migration::new().app_tags(&source, "1.0", &destination);
     migration.run().await.assert_success(1);
     assert_same((&source, "team/app", "1.0"), (&destination, "moved/app", "1.0"));
 }
@@ -214,8 +212,7 @@ async fn an_address_that_expires_is_replaced_by_a_new_one() {
     let expired = when(&source, Kind::RedirectedGet.filter(of_layer.clone()).once(), Registry::expire_redirects);
     source.on(Kind::RedirectedGet.filter(of_layer.clone()).nth(2), Action::CutResponseAfter(100_000));
     let again = when(&source, Kind::RedirectedGet.filter(of_layer).nth(3), Registry::expire_redirects);
-    let migration =
-        Migration::new().rule(source.reference("team/app", "1.0"), format!("{}/moved/app", destination.host()));
+    let migration = Migration::new().app_tags(&source, "1.0", &destination);
     migration.run().await.assert_success(1);
     assert_eq!((expired.hits(), again.hits()), (1, 1));
     assert_same((&source, "team/app", "1.0"), (&destination, "moved/app", "1.0"));
@@ -227,8 +224,7 @@ async fn a_length_that_is_not_told_is_counted() {
     let (source, destination) = two_registries().await;
     source.put("team/app", "1.0", &large(1));
     source.on(Matcher::any_of([Kind::BlobGet, Kind::ManifestGet]), Action::remove_header("content-length"));
-    let migration =
-        Migration::new().rule(source.reference("team/app", "1.0"), format!("{}/moved/app", destination.host()));
+    let migration = Migration::new().app_tags(&source, "1.0", &destination);
     migration.run().await.assert_success(1);
     assert_same((&source, "team/app", "1.0"), (&destination, "moved/app", "1.0"));
 }
@@ -238,8 +234,7 @@ async fn an_encoding_that_is_claimed_and_not_made_does_not_matter() {
     let (source, destination) = two_registries().await;
     source.put("team/app", "1.0", &large(1));
     source.on(Matcher::any_of([Kind::BlobGet, Kind::ManifestGet]), Action::header("content-encoding", "x-gzip"));
-    let migration =
-        Migration::new().rule(source.reference("team/app", "1.0"), format!("{}/moved/app", destination.host()));
+    let migration = Migration::new().app_tags(&source, "1.0", &destination);
     migration.run().await.assert_success(1);
     assert_same((&source, "team/app", "1.0"), (&destination, "moved/app", "1.0"));
     let asked = source.requests_of(Matcher::any_of([Kind::BlobGet, Kind::ManifestGet]));

@@ -18,8 +18,7 @@ const MIB: u64 = 1 << 20;
 async fn image_of(size: u64, destination: &Registry) -> (Registry, Migration) {
     let source = Registry::open().await;
     source.put("team/app", "1.0", &Image::new("linux/amd64").layer_of(1, size));
-    let migration =
-        Migration::new().rule(source.reference("team/app", "1.0"), format!("{}/moved/app", destination.host()));
+    let migration = Migration::new().app_tags(&source, "1.0", destination);
     (source, migration)
 }
 
@@ -54,8 +53,7 @@ async fn an_immutable_tag_keeps_no_other_tag_of_the_image_from_being_written() {
         source.on(Kind::ManifestGet.of(tag), Action::Delay(Duration::from_millis(100)));
     }
     source.on(Kind::BlobGet, Action::Delay(Duration::from_millis(400)));
-    let migration =
-        Migration::new().rule(source.reference("team/app", "v0,v1,v2,v3"), format!("{}/moved/app", destination.host()));
+    let migration = Migration::new().app_tags(&source, "v0,v1,v2,v3", &destination);
     let outcome = migration.run().await;
     outcome.assert_failures(4, 1, 0);
     let to = format!("{}/moved/app:v0", destination.host());
@@ -168,12 +166,7 @@ async fn copy_what_is_behind_redirects(destination: &Registry) {
     let digest = source.put("team/app", "1.0", &image);
     destination.remove_manifest("moved/app", &digest);
     destination.put("moved/app", "another", &small(9));
-    Migration::new()
-        .rule(source.reference("team/app", "1.0"), format!("{}/moved/app", destination.host()))
-        .args(["-w", "1"])
-        .run()
-        .await
-        .assert_success(1);
+    Migration::new().app_tags(&source, "1.0", &destination).args(["-w", "1"]).run().await.assert_success(1);
     assert_eq!((destination.count(Kind::BlobHead), destination.count(Kind::UploadFinish)), (5, 0));
 }
 
@@ -229,9 +222,7 @@ async fn a_registry_that_refuses_mounts_from_the_source_is_hardly_asked() {
     let registry = profiles::jfrog().start().await;
     let layers = (0..8).fold(Image::new("linux/amd64"), |image, seed| image.layer_of(seed, 2_000));
     registry.put("team/app", "1.0", &layers);
-    let migration = Migration::new()
-        .rule(registry.reference("team/app", "1.0"), format!("{}/moved/app", registry.host()))
-        .args(["-w", "1"]);
+    let migration = Migration::new().app_tags(&registry, "1.0", &registry).args(["-w", "1"]);
     migration.run().await.assert_success(1);
     assert_same((&registry, "team/app", "1.0"), (&registry, "moved/app", "1.0"));
     let from_source = |mount: &scriptable_registry::Request| mount.from.as_deref() == Some("team/app");

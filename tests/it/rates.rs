@@ -21,7 +21,7 @@ async fn with_images(count: u64, image: fn(u64) -> Image) -> (Registry, Registry
 
 /// With a rule for all tags of the source.
 fn all(source: &Registry, destination: &Registry, migration: Migration) -> Migration {
-    migration.rule(format!("{}/team/app", source.host()), format!("{}/moved/app", destination.host()))
+    migration.app(source, destination)
 }
 
 fn slow_down(seconds: u64) -> Answer {

@@ -318,15 +318,38 @@ async fn what_was_moved_for_an_image_that_failed_counts_to_it() {
     }
 }
 
+/// All that prints something, and asks nobody.
+fn printing() -> Vec<Migration> {
+    let run = |arguments: &[&str]| Migration::with_default_retries().args(arguments.iter().copied());
+    let report = merging::written(&[], &[], None);
+    vec![
+        run(&[]).images("{}"),
+        run(&["--dry-run"]).images("{}"),
+        run(&["verify"]).images("{}"),
+        run(&["report", "merge", "r.json"]).file("r.json", report),
+        run(&["rewrite", "a.yaml"]).rule("quay.io/a", "d.io/a").file("a.yaml", "image: quay.io/a:1\n"),
+        run(&["completions", "bash"]),
+    ]
+}
+
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn lines_that_were_not_written_are_a_failure() {
-    let report = merging::written(&[], &[], None);
-    for arguments in [["--dry-run"].as_slice(), &["verify"], &["--retries", "0"], &["report", "merge", "r.json"]] {
-        let migration = Migration::with_default_retries().images("{}").file("r.json", &report);
-        let outcome = migration.args(arguments.iter().copied()).stdout_to("/dev/full").run().await;
-        assert_eq!(outcome.code, Some(1), "{arguments:?}: {outcome}");
+    for migration in printing() {
+        let migration = migration.stdout_to("/dev/full");
+        let outcome = migration.run().await;
+        assert_eq!(outcome.code, Some(1), "{migration:?}: {outcome}");
         outcome.assert_line("error: standard output cannot be written: ", &["No space left"]);
+    }
+}
+
+#[tokio::test]
+async fn who_closes_the_pipe_has_read_what_he_wanted() {
+    for migration in printing() {
+        let migration = migration.stdout_to_nobody();
+        let outcome = migration.run().await;
+        assert_eq!(outcome.code, Some(0), "{migration:?}: {outcome}");
+        assert!(!outcome.stderr.contains("error"), "{outcome}");
     }
 }
 

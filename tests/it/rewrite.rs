@@ -110,6 +110,7 @@ async fn wrong_usage_is_refused_before_anything_is_read() {
     usage(&["a.yaml", "none.yaml"]).run().await.assert_refused(&["none.yaml cannot be read"]);
     usage(&["--images", "none.json", "a.yaml"]).run().await.assert_refused(&["none.json"]);
     usage(&["--to", "D.io/A", "a.yaml"]).run().await.assert_refused(&["--to"]);
+    usage(&["--to", "https://d.io", "a.yaml"]).run().await.assert_refused(&["--to", "has a scheme"]);
     usage(&["--report", "a.yaml", "a.yaml"]).run().await.assert_refused(&["--report", "a.yaml"]);
 }
 

@@ -40,8 +40,7 @@ async fn a_repository_means_all_its_tags_over_all_pages() {
         for tag in 0..7 {
             source.put("team/app", &format!("v{tag}"), &small(1));
         }
-        let migration =
-            Migration::new().rule(format!("{}/team/app", source.host()), format!("{}/moved/app", destination.host()));
+        let migration = Migration::new().app(&source, &destination);
         migration.run().await.assert_success(7);
         assert_eq!(destination.tags("moved/app").len(), 7);
     }

@@ -13,14 +13,11 @@ use serde_json::{Value, json};
 
 use crate::support::fault::EVERY_FAULT;
 use crate::support::verdict::{Moved, judge};
-use crate::support::{LARGE, Migration, number};
+use crate::support::{LARGE, Migration, PASSWORD, USER, number};
 
 /// Seeds that are run if nobody says otherwise, and how many at once.
 const SEEDS: u64 = 200;
 const AT_ONCE: usize = 30;
-
-const USER: &str = "mover";
-const PASSWORD: &str = "s3cret";
 
 const AT_SOURCE: [Kind; 7] =
     [Kind::Ping, Kind::Token, Kind::TagList, Kind::ManifestHead, Kind::ManifestGet, Kind::BlobGet, Kind::RedirectedGet];

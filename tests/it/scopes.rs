@@ -7,10 +7,7 @@ use std::time::Duration;
 use scriptable_registry::{Answer, Kind, Registry, Request};
 use serde_json::json;
 
-use crate::support::{Migration, small};
-
-const USER: &str = "mover";
-const PASSWORD: &str = "s3cret";
+use crate::support::{Migration, PASSWORD, USER, small};
 
 #[tokio::test]
 async fn credentials_that_gave_a_token_are_not_rejected_for_a_scope() {
@@ -75,7 +72,7 @@ async fn what_a_registry_asks_for_to_read_is_asked_of_its_token_server() {
     });
     let migration = Migration::new()
         .auth(&json!({ source.host(): { "username": USER, "password": PASSWORD } }))
-        .rule(format!("{}/team/app", source.host()), format!("{}/moved/app", destination.host()));
+        .app(&source, &destination);
     migration.run().await.assert_success(5);
     let tokens = source.requests_of(Kind::Token);
     let wide: Vec<_> = tokens.iter().filter(|request| request.query.contains("metadata_read")).collect();

@@ -13,16 +13,13 @@ use serde_json::json;
 
 use crate::support::fault::{EVERY_FAULT, Fault};
 use crate::support::verdict::{Moved, judge};
-use crate::support::{LARGE, Migration, number};
+use crate::support::{LARGE, Migration, PASSWORD, USER, number};
 
 /// Images, if nobody wants more.
 const IMAGES: u64 = 200;
 const A_REPOSITORY: u64 = 10;
 /// Per cent of the requests that go wrong.
 const BROKEN: f64 = 0.04;
-
-const USER: &str = "mover";
-const PASSWORD: &str = "s3cret";
 
 /// Breaks some of all requests, in any way that may pass.
 fn break_some(registry: &Registry, seed: u64) -> Hook {

@@ -6,10 +6,7 @@ use scriptable_registry::{Accounts, Answer, Kind, Matcher, Registry, Request};
 use serde_json::{Value, json};
 
 use crate::support::helper::{Helpers, answer};
-use crate::support::{Migration, assert_same, small};
-
-const USER: &str = "mover";
-const PASSWORD: &str = "s3cret";
+use crate::support::{Migration, PASSWORD, USER, assert_same, basic_user, small};
 
 async fn guarded(bearer: bool) -> Registry {
     let builder = Registry::builder();
@@ -20,7 +17,7 @@ async fn guarded(bearer: bool) -> Registry {
 }
 
 fn migration(source: &Registry, destination: &Registry) -> Migration {
-    Migration::new().rule(source.reference("team/app", "1"), format!("{}/moved/app", destination.host()))
+    Migration::new().app_tags(source, "1", destination)
 }
 
 fn auth(user: &str, password: &str) -> Value {
@@ -31,13 +28,6 @@ fn auth(user: &str, password: &str) -> Value {
 fn docker(migration: Migration, config: &Value) -> Migration {
     std::fs::create_dir_all(migration.path(".docker")).unwrap();
     migration.file(".docker/config.json", config.to_string())
-}
-
-/// The user named in a Basic header.
-fn user(request: &Request) -> Option<String> {
-    let encoded = request.header("authorization")?.strip_prefix("Basic ")?;
-    let decoded = String::from_utf8(STANDARD.decode(encoded).ok()?).ok()?;
-    Some(decoded.split(':').next()?.to_owned())
 }
 
 #[tokio::test]
@@ -109,7 +99,7 @@ async fn podmans_namespaces_are_accounts_of_their_own() {
     }
     migration.run().await.assert_success(2);
     for (name, expected) in [("team/app", "team"), ("teams/app", "root")] {
-        let users: Vec<_> = source.requests_of(Kind::ManifestGet.within(name)).iter().filter_map(user).collect();
+        let users: Vec<_> = source.requests_of(Kind::ManifestGet.within(name)).iter().filter_map(basic_user).collect();
         assert_eq!(users, [expected]);
     }
 }
@@ -241,7 +231,7 @@ async fn a_wrong_password_of_a_helper_is_shown_once() {
         let migration = docker(migration, &json!({ "credHelpers": { source.host(): "mine" } }));
         let outcome = migration.env("PATH", helpers.path()).run().await;
         outcome.assert_failures(5, 5, 0);
-        assert_eq!(source.requests().iter().filter_map(user).count(), 1, "bearer: {bearer}");
+        assert_eq!(source.requests().iter().filter_map(basic_user).count(), 1, "bearer: {bearer}");
         // It is asked whether it has better ones, once.
         assert_eq!(helpers.asked("mine").len(), 2);
         for line in outcome.lines("FAILED") {

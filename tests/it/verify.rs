@@ -5,7 +5,7 @@ mod real;
 use scriptable_registry::{Accounts, Action, Answer, Gate, Image, Index, Kind, Manifest as _, Matcher, Registry};
 use serde_json::json;
 
-use crate::support::{LARGE, Migration, Outcome, large, small, two_registries};
+use crate::support::{LARGE, Migration, Outcome, assert_only_read, large, small, two_registries};
 
 /// The last line: images, equal, missing, differ, incomplete, failed.
 fn tally([images, equal, missing, differ, incomplete, failed]: [usize; 6]) -> String {
@@ -32,15 +32,6 @@ async fn migrated(images: &[(&str, &Image)]) -> (Registry, Registry) {
         }
     }
     (source, destination)
-}
-
-#[track_caller]
-fn assert_only_read(registries: &[&Registry]) {
-    for registry in registries {
-        for request in registry.requests() {
-            assert!(["GET", "HEAD"].contains(&request.method.as_str()), "{request:?}");
-        }
-    }
 }
 
 /// The line of one image.

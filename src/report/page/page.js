@@ -59,9 +59,17 @@
     if (counts.cancelled) left.push(`${numbers.format(counts.cancelled)}${left.length ? "" : of} ${counts.cancelled === 1 ? "was" : "were"} not finished`);
     if (rules.length) left.push(`${count(rules.length, "rule")} could not be carried out`);
     const shards = (report.shards || []).join(", ");
+    const there = summary.images - counts.skipped;
+    const done = [];
+    if (there) {
+      const which = counts.skipped ? numbers.format(there) + of : there === 1 ? "The image" : `All ${count(there, "image")}`;
+      done.push(`${which} ${there === 1 ? "is where it" : "are where they"} should be`);
+    }
+    // What was not wanted is nowhere.
+    if (counts.skipped) done.push(`${numbers.format(counts.skipped)}${there ? "" : of} ${counts.skipped === 1 ? "was" : "were"} skipped`);
     const line = left.length ? left.join(", ")
       : shards ? `All that shard ${shards} has to do is done, ${count(summary.images, "image")}; the other shards are not in this report`
-      : summary.images ? `${summary.images === 1 ? "The image is" : `All ${numbers.format(summary.images)} images are`} where ${summary.images === 1 ? "it" : "they"} should be`
+      : done.length ? done.join(", ")
       : "There was nothing to do";
     byId("verdict").textContent = line;
     document.title = `${line} · migration report`;

@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 
 use super::{TARGET, assert_fails, pod, with_kubeconfig, written};
 use crate::support::Migration;
-use crate::support::kube_api::{Admission, KubeApi, kubeconfig, proxy};
+use crate::support::kube_api::{Admission, KubeApi, kubeconfig};
+use crate::support::pki::Issued;
+use crate::support::proxy::Proxy;
 
 fn make_executable(path: &std::path::Path) {
     use std::os::unix::fs::PermissionsExt as _;
@@ -19,7 +21,7 @@ fn make_executable(path: &std::path::Path) {
 async fn credentials_of_every_form_open_the_cluster() {
     let api = KubeApi::tls().await;
     api.add("pods", pod("n", "p", &["q.io/a:1"]));
-    let (certificate, key) = api.client_certificate();
+    let Issued { pem: certificate, key } = api.client_certificate();
     let credential = |status: Value| json!({ "apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": status });
     let by_token = credential(json!({ "token": "tok", "expirationTimestamp": "2999-01-01T00:00:00Z" }));
     let by_certificate = credential(json!({ "clientCertificateData": certificate, "clientKeyData": key }));
@@ -87,13 +89,17 @@ async fn a_plugin_that_fails_is_told_without_what_it_printed() {
 async fn proxies_names_and_impersonation_of_the_kubeconfig_count() {
     let api = KubeApi::tls().await;
     api.add("pods", pod("n", "p", &["q.io/a:1"]));
-    let (address, tunnels) = proxy().await;
+    let place = api.url().trim_start_matches("https://").to_owned();
+    let proxy = Proxy::http(&[(&place, place.clone())]).await;
     let cluster = |field: &str, value: Value| {
         let mut cluster = api.cluster();
         cluster[field] = value;
         cluster
     };
-    let run = with_kubeconfig(&kubeconfig(cluster("proxy-url", json!(format!("http://{address}"))), json!({})), &[]);
+    let run = with_kubeconfig(
+        &kubeconfig(cluster("proxy-url", json!(format!("http://{}", proxy.address()))), json!({})),
+        &[],
+    );
     run.env("NO_PROXY", "*").run().await.assert(0, &[]);
     let unreachable = cluster("proxy-url", json!("http://me:s3cret@127.0.0.1:1"));
     let outcome = with_kubeconfig(&kubeconfig(unreachable, json!({})), &[]).run().await;
@@ -102,8 +108,7 @@ async fn proxies_names_and_impersonation_of_the_kubeconfig_count() {
     let user = json!({ "client-certificate": "gone.pem", "client-key": "gone.key" });
     with_kubeconfig(&api.kubeconfig(user), &[]).run().await.assert_refused(&["user \"u\"", "gone.pem"]);
     // A client may open a second connection while the first is busy; each leads to the API server.
-    let led: BTreeSet<String> = tunnels.lock().unwrap().drain(..).collect();
-    assert_eq!(led, BTreeSet::from([api.url().trim_start_matches("https://").to_owned()]));
+    assert_eq!(BTreeSet::from_iter(proxy.asked()), BTreeSet::from([format!("CONNECT {place}")]));
     let run = with_kubeconfig(&kubeconfig(cluster("tls-server-name", json!("kubernetes.example")), json!({})), &[]);
     run.run().await.assert(0, &[]);
     let run = with_kubeconfig(&kubeconfig(cluster("tls-server-name", json!("other.example")), json!({})), &[]);

@@ -102,10 +102,7 @@ async fn an_image_put_by_digest_alone_needs_a_repository_too() {
     let destination = profiles::ecr().start().await;
     let source = Registry::open().await;
     let digest = source.put("team/app", "1.0", &small(1));
-    let outcome = Migration::new()
-        .rule(source.reference("team/app", &digest), format!("{}/moved/app", destination.host()))
-        .run()
-        .await;
+    let outcome = Migration::new().app_tags(&source, &digest, &destination).run().await;
     outcome.assert_failures(1, 1, 0);
     assert_eq!(remedies(&outcome).len(), 1);
     assert_eq!([Kind::ManifestGet, Kind::BlobGet].map(|kind| source.count(kind)), [1, 0]);

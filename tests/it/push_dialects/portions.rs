@@ -70,12 +70,7 @@ async fn the_way_that_worked_is_remembered_for_the_registry() {
         source.put("team/app", &format!("v{seed}"), &Image::new("linux/amd64").layer_of(seed, 2 * MIB));
         source.put("team/app", &format!("small{seed}"), &large(seed));
     }
-    Migration::new()
-        .rule(format!("{}/team/app", source.host()), format!("{}/moved/app", destination.host()))
-        .args(["-w", "1"])
-        .run()
-        .await
-        .assert_success(6);
+    Migration::new().app(&source, &destination).args(["-w", "1"]).run().await.assert_success(6);
     // Whole, as a stream, 4 MiB is more than the blob has, and 2 MiB.
     let refusals = destination.requests().into_iter().filter(refused).count();
     assert_eq!(refusals, 3);
@@ -95,11 +90,7 @@ async fn seven_workers_learn_it_together() {
     for seed in 0..8 {
         source.put("team/app", &format!("v{seed}"), &Image::new("linux/amd64").layer_of(seed, 2 * MIB));
     }
-    Migration::new()
-        .rule(format!("{}/team/app", source.host()), format!("{}/moved/app", destination.host()))
-        .run()
-        .await
-        .assert_success(8);
+    Migration::new().app(&source, &destination).run().await.assert_success(8);
     for seed in 0..8 {
         assert_same((&source, "team/app", &format!("v{seed}")), (&destination, "moved/app", &format!("v{seed}")));
     }

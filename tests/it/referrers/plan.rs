@@ -4,7 +4,7 @@ use scriptable_registry::{Image, Index, Kind, Registry};
 use serde_json::Value;
 
 use super::{attach, list, migration, registry, tag, writes};
-use crate::support::{Migration, Outcome, small};
+use crate::support::{Migration, Outcome, assert_only_read, small};
 
 /// A dry run of the same migration.
 pub(super) fn dry_run(source: &Registry, destination: &Registry) -> Migration {
@@ -19,13 +19,6 @@ fn lines<'a>(outcome: &'a Outcome, destination: &str) -> Vec<&'a str> {
 fn summary(migration: &Migration, report: &str) -> [u64; 2] {
     let report: Value = serde_json::from_slice(&std::fs::read(migration.path(report)).unwrap()).unwrap();
     ["blobsMoved", "bytesMoved"].map(|name| report["images"][0][name].as_u64().unwrap())
-}
-
-#[track_caller]
-fn assert_only_read(registries: [&Registry; 2]) {
-    for request in registries.into_iter().flat_map(Registry::requests) {
-        assert!(["GET", "HEAD"].contains(&request.method.as_str()), "{request:?}");
-    }
 }
 
 #[tokio::test]
@@ -43,7 +36,7 @@ async fn what_would_travel_with_an_image_is_planned_as_it_then_travels() {
 
         let plan = dry_run(&source, &destination);
         let outcome = plan.run().await;
-        assert_only_read([&source, &destination]);
+        assert_only_read(&[&source, &destination]);
         let planned = summary(&plan, "plan.json");
         let told = lines(&outcome, &destination.reference("app", "1"));
         let size = format!("{:.1} KiB", planned[1] as f64 / 1024.0);

@@ -12,13 +12,13 @@ use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response, header};
 use hyper_util::rt::TokioIo;
-use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
+
+use super::pki::{Authority, Issued};
 
 /// Who may ask.
 #[derive(Clone, Debug, Default)]
@@ -65,11 +65,6 @@ struct State {
     seen: Vec<Seen>,
 }
 
-struct Authority {
-    certificate: String,
-    issuer: Issuer<'static, KeyPair>,
-}
-
 impl KubeApi {
     /// One that speaks plain http.
     pub async fn plain() -> Self {
@@ -78,18 +73,17 @@ impl KubeApi {
 
     /// One that speaks TLS, with a certificate of an authority of its own.
     pub async fn tls() -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.self_signed(&key).unwrap().pem();
-        Self::start(Some(Authority { certificate, issuer: Issuer::new(params, key) })).await
+        Self::start(Some(Authority::new("Cluster"))).await
     }
 
     async fn start(authority: Option<Authority>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let state = Arc::new(Mutex::new(State::default()));
-        let acceptor = authority.as_ref().map(Authority::acceptor);
+        let acceptor = authority.as_ref().map(|authority| {
+            let server = authority.server(&["127.0.0.1", "kubernetes.example"]);
+            TlsAcceptor::from(Arc::new(server.server_config_with_clients(authority)))
+        });
         let task = tokio::spawn(serve(listener, acceptor, Arc::clone(&state)));
         KubeApi { address, authority, state, task }
     }
@@ -156,13 +150,9 @@ impl KubeApi {
         self.seen().into_iter().map(|seen| seen.path).collect()
     }
 
-    /// A certificate of its authority for a client, and its key, as PEM.
-    pub fn client_certificate(&self) -> (String, String) {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        let key = KeyPair::generate().unwrap();
-        let issuer = &self.authority.as_ref().expect("it speaks TLS").issuer;
-        (params.signed_by(&key, issuer).unwrap().pem(), key.serialize_pem())
+    /// A certificate of its authority for a client.
+    pub fn client_certificate(&self) -> Issued {
+        self.authority.as_ref().expect("it speaks TLS").client()
     }
 
     /// The cluster part of a kubeconfig, with the certificate of the authority.
@@ -170,7 +160,7 @@ impl KubeApi {
         match &self.authority {
             None => json!({ "server": self.url() }),
             Some(authority) => {
-                json!({ "server": self.url(), "certificate-authority-data": STANDARD.encode(&authority.certificate) })
+                json!({ "server": self.url(), "certificate-authority-data": STANDARD.encode(&authority.pem) })
             }
         }
     }
@@ -196,65 +186,6 @@ pub fn kubeconfig(cluster: Value, user: Value) -> String {
         "users": [{ "name": "u", "user": user }],
     })
     .to_string()
-}
-
-/// A proxy that opens tunnels; returns its address and where they lead.
-pub async fn proxy() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let tunnels = Arc::new(Mutex::new(Vec::new()));
-    let seen = Arc::clone(&tunnels);
-    tokio::spawn(async move {
-        while let Ok((client, _)) = listener.accept().await {
-            let seen = Arc::clone(&seen);
-            tokio::spawn(async move {
-                let mut client = BufReader::new(client);
-                let mut first = String::new();
-                client.read_line(&mut first).await.unwrap();
-                let place = first.split(' ').nth(1).unwrap().to_owned();
-                let mut line = first;
-                while line.trim() != "" {
-                    line.clear();
-                    client.read_line(&mut line).await.unwrap();
-                }
-                seen.lock().unwrap().push(place.clone());
-                let mut server = TcpStream::connect(place).await.unwrap();
-                client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
-                let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
-            });
-        }
-    });
-    (address, tunnels)
-}
-
-impl Authority {
-    fn acceptor(&self) -> TlsAcceptor {
-        let names = vec!["127.0.0.1".to_owned(), "kubernetes.example".to_owned()];
-        let key = KeyPair::generate().unwrap();
-        let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &self.issuer).unwrap();
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let mut roots = rustls::RootCertStore::empty();
-        let pem = pem_content(&self.certificate);
-        roots.add(CertificateDer::from(pem)).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let verifier =
-            rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
-                .allow_unauthenticated()
-                .build()
-                .unwrap();
-        let config = rustls::ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_client_cert_verifier(verifier)
-            .with_single_cert(vec![certificate.der().clone()], key)
-            .unwrap();
-        TlsAcceptor::from(Arc::new(config))
-    }
-}
-
-fn pem_content(pem: &str) -> Vec<u8> {
-    let lines: String = pem.lines().filter(|line| !line.starts_with("-----")).collect();
-    STANDARD.decode(lines).unwrap()
 }
 
 async fn serve(listener: TcpListener, acceptor: Option<TlsAcceptor>, state: Arc<Mutex<State>>) {

@@ -15,8 +15,11 @@ pub mod verdict;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use scriptable_registry::{Action, Hook, Image, Kind, Matcher, Registry};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use scriptable_registry::{Action, Hook, Image, Kind, Matcher, Registry, Request};
 
+pub use docker_registry::{PASSWORD, USER};
 pub use run::{GENERATE, HANDLE, Migration, Outcome, RETRY_GENERATE, RETRY_HANDLE, summary};
 
 /// Larger than what counts as tiny, so that a worker moves it.
@@ -67,6 +70,21 @@ pub fn requests(registry: &Registry) -> BTreeMap<Kind, u64> {
     let pings = counts.remove(&Kind::Ping).unwrap_or_default();
     assert!(pings <= 1, "{pings} pings");
     counts
+}
+
+/// Asserts that nothing was written to any of these.
+#[track_caller]
+pub fn assert_only_read(registries: &[&Registry]) {
+    for request in registries.iter().flat_map(|registry| registry.requests()) {
+        assert!(["GET", "HEAD"].contains(&request.method.as_str()), "{request:?}");
+    }
+}
+
+/// The user named in a Basic header.
+pub fn basic_user(request: &Request) -> Option<String> {
+    let encoded = request.header("authorization")?.strip_prefix("Basic ")?;
+    let decoded = String::from_utf8(STANDARD.decode(encoded).ok()?).ok()?;
+    Some(decoded.split(':').next()?.to_owned())
 }
 
 /// Asserts that a tag is at the destination with the source's digest, and all that belongs to it.

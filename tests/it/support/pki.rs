@@ -3,8 +3,12 @@
 use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoClientAuth, WebPkiClientVerifier};
+use rustls::{RootCertStore, ServerConfig};
 
 /// An authority that nobody knows.
 pub struct Authority {
@@ -49,13 +53,28 @@ impl Authority {
 
 impl Issued {
     /// For a server of the test's own.
-    pub fn server_config(&self) -> rustls::ServerConfig {
+    pub fn server_config(&self) -> ServerConfig {
+        self.server_config_with(Arc::new(NoClientAuth))
+    }
+
+    /// For one that clients may show a certificate of this authority.
+    pub fn server_config_with_clients(&self, authority: &Authority) -> ServerConfig {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(authority.pem.as_bytes()).unwrap()).unwrap();
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
+        self.server_config_with(verifier.allow_unauthenticated().build().unwrap())
+    }
+
+    fn server_config_with(&self, clients: Arc<dyn ClientCertVerifier>) -> ServerConfig {
         let chain = CertificateDer::pem_slice_iter(self.pem.as_bytes()).collect::<Result<Vec<_>, _>>().unwrap();
         let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-        config.unwrap().with_no_client_auth().with_single_cert(chain, key).unwrap()
+        let config = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
+        config.unwrap().with_client_cert_verifier(clients).with_single_cert(chain, key).unwrap()
     }
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
 }
 
 /// What `openssl req -x509` makes: a server's certificate that is its own authority.

@@ -32,7 +32,27 @@ pub struct Migration {
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
     stdin: Option<String>,
-    stdout: Option<PathBuf>,
+    stdout: Stdout,
+}
+
+/// Where standard output goes.
+#[derive(Debug)]
+enum Stdout {
+    /// To the test.
+    Kept,
+    File(PathBuf),
+    /// To nobody: the other end of the pipe is closed.
+    Closed,
+}
+
+impl From<&Stdout> for Stdio {
+    fn from(stdout: &Stdout) -> Self {
+        match stdout {
+            Stdout::Kept => Stdio::piped(),
+            Stdout::File(path) => std::fs::File::create(path).unwrap().into(),
+            Stdout::Closed => std::io::pipe().unwrap().1.into(),
+        }
+    }
 }
 
 impl Migration {
@@ -49,7 +69,7 @@ impl Migration {
             arguments: Vec::new(),
             environment: Vec::new(),
             stdin: None,
-            stdout: None,
+            stdout: Stdout::Kept,
         }
     }
 
@@ -63,6 +83,16 @@ impl Migration {
         self.rules.push(format!("  {}: {destination}", serde_json::json!(source.as_ref())));
         let text = format!("{{\n{}\n}}\n", self.rules.join(",\n"));
         self.images(&text)
+    }
+
+    /// Adds the rule by which all of `team/app` goes to `moved/app`.
+    pub fn app(self, source: &Registry, destination: &Registry) -> Self {
+        self.rule(format!("{}/team/app", source.host()), format!("{}/moved/app", destination.host()))
+    }
+
+    /// Adds the rule by which these tags of `team/app` go to `moved/app`.
+    pub fn app_tags(self, source: &Registry, tags: &str, destination: &Registry) -> Self {
+        self.rule(source.reference("team/app", tags), format!("{}/moved/app", destination.host()))
     }
 
     /// Writes images.json.
@@ -102,7 +132,13 @@ impl Migration {
 
     /// Has standard output go to a file instead, as a shell's `>` does.
     pub fn stdout_to(mut self, name: &str) -> Self {
-        self.stdout = Some(self.path(name));
+        self.stdout = Stdout::File(self.path(name));
+        self
+    }
+
+    /// Has standard output go to a pipe of which nobody reads anything, as `| true` does in a shell.
+    pub fn stdout_to_nobody(mut self) -> Self {
+        self.stdout = Stdout::Closed;
         self
     }
 
@@ -135,8 +171,7 @@ impl Migration {
         }
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         let stdin = if self.stdin.is_some() { Stdio::piped() } else { Stdio::null() };
-        let stdout = self.stdout.as_ref().map_or_else(Stdio::piped, |path| std::fs::File::create(path).unwrap().into());
-        command.stdin(stdin).stdout(stdout).stderr(Stdio::piped()).kill_on_drop(true);
+        command.stdin(stdin).stdout(&self.stdout).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().unwrap();
         if let (Some(text), Some(mut stdin)) = (&self.stdin, child.stdin.take()) {
             stdin.write_all(text.as_bytes()).await.unwrap();
