@@ -166,7 +166,7 @@ async fn copy_what_is_behind_redirects(destination: &Registry) {
     let digest = source.put("team/app", "1.0", &image);
     destination.remove_manifest("moved/app", &digest);
     destination.put("moved/app", "another", &small(9));
-    Migration::new().app_tags(&source, "1.0", &destination).args(["-w", "1"]).run().await.assert_success(1);
+    Migration::new().app_tags(&source, "1.0", destination).args(["-w", "1"]).run().await.assert_success(1);
     assert_eq!((destination.count(Kind::BlobHead), destination.count(Kind::UploadFinish)), (5, 0));
 }
 
