@@ -106,7 +106,7 @@ impl Limits {
         if workers <= 1 {
             return Self { workers: 1, requests: 1, tiny: 0, streamed_from: 0, images: 4 };
         }
-        let requests = (workers * 6).clamp(8, 64);
+        let requests = (workers * 5).clamp(8, 64);
         Self { workers, requests, tiny: requests.min(32), streamed_from: 128 << 10, images: requests * 4 }
     }
 }

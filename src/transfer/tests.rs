@@ -127,7 +127,7 @@ fn an_image_in_progress_takes_little_room() {
 fn limits_grow_with_the_workers_and_are_bounded() {
     let limits = Limits::for_workers;
     assert_eq!((limits(1).requests, limits(1).tiny, limits(1).workers, limits(1).streamed_from), (1, 0, 1, 0));
-    assert_eq!((limits(7).requests, limits(7).tiny, limits(7).workers), (42, 32, 7));
+    assert_eq!((limits(7).requests, limits(7).tiny, limits(7).workers), (35, 32, 7));
     assert_eq!((limits(500).requests, limits(500).tiny, limits(500).workers), (64, 32, 500));
     assert!(limits(7).images >= 4 * limits(7).requests, "images that wait must not keep requests from being sent");
 }
