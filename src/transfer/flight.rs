@@ -173,7 +173,7 @@ impl Engine {
         });
     }
 
-    /// Shows the blob to those who watch, from when its bytes have a place of their own on the way.
+    /// Shows the blob to those who watch, from when it has its place for itself.
     fn show(&self, ticket: &Ticket, source: &RepositoryClient, shown: &mut Option<Shown>) -> Passed {
         let BlobKey { digest, size, .. } = &ticket.key;
         let start = || {
@@ -269,8 +269,16 @@ impl Engine {
         shown: &mut Option<Shown>,
     ) -> Result<Arrival, Fault> {
         let place = &ticket.place;
-        // Another has the place if all was sent before, in vain: nothing is read before it is done.
-        let turn = if place.is_handed_on() { Some(place.turn.lock().await) } else { None };
+        let turn = match place.turn.try_lock() {
+            Ok(turn) => Some(turn),
+            // Another has the place, since all was sent before, in vain: nothing is read before it is done.
+            Err(_) if place.is_handed_on() => Some(place.turn.lock().await),
+            // The one before awaits its answer: meanwhile both ends are opened.
+            Err(_) => None,
+        };
+        if turn.is_some() {
+            self.show(ticket, source, shown);
+        }
         let key @ BlobKey { digest, size, .. } = &ticket.key;
         let open = async {
             match upload {
@@ -287,7 +295,6 @@ impl Engine {
         let beside = self.seems_empty(own) && !self.may_mount(source.repository(), own);
         // An empty blob is no stream: nobody asks for a body without bytes, and so nobody would verify it.
         if *size == 0 || *size < self.limits.streamed_from {
-            self.show(ticket, source, shown);
             let read = async { source.small_blob(digest, *size).await.map_err(at_source) };
             match gather(beside, open, read).await? {
                 Gathered::There(arrival) => return Ok(arrival),
