@@ -10,6 +10,7 @@
 //! | `destination` | what is known of one destination repository, and whether it takes anything |
 //! | `board` | who needs which blob where, and who moves it |
 //! | `lane` | the places for blobs in flight |
+//! | `launch` | what the board lets start, and that it comes back |
 //! | `flight` | one blob on its way, with its tries |
 //! | `opening` | what the destination says before anything is sent |
 //! | `referrers` | what refers to an image, if that is wanted |
@@ -40,6 +41,7 @@ mod forecast;
 pub(crate) mod fuzz;
 mod image;
 mod lane;
+mod launch;
 mod ledger;
 mod opening;
 mod pulls;
