@@ -80,7 +80,7 @@ pub use stream::read_through;
 
 use crate::digest::Digest;
 use crate::plan::Task;
-use crate::reference::Repository;
+use crate::reference::{Registry, Repository};
 use crate::registry::{Clients, Upload};
 use crate::shared::lock;
 
@@ -143,6 +143,8 @@ pub struct Engine {
     destinations: Mutex<HashMap<Repository, Arc<Destination>>>,
     /// Those that are known to take what is sent.
     open: Mutex<HashSet<Repository>>,
+    /// By registry, whether the repository that was last looked at had no tags.
+    are_new: Mutex<HashMap<Registry, Arc<AtomicBool>>>,
     digest_tags: DigestTags,
     /// Images that this run has put in their place, but not all that refers to them: with what the tag named before.
     written: Mutex<HashMap<Task, Option<Digest>>>,
@@ -179,6 +181,7 @@ impl Engine {
             pulls: Pulls::default(),
             destinations: Mutex::default(),
             open: Mutex::default(),
+            are_new: Mutex::default(),
             digest_tags: DigestTags::default(),
             written: Mutex::default(),
         })
@@ -264,7 +267,9 @@ impl Engine {
         let repository = &task.destination.repository;
         let new = || {
             let known_open = lock(&self.open).contains(repository);
-            let destination = Destination::new(self.clients.writer(repository), images, self.policy.force, known_open);
+            let others_are_new = lock(&self.are_new).entry(repository.registry().clone()).or_default().clone();
+            let client = self.clients.writer(repository);
+            let destination = Destination::new(client, images, self.policy.force, known_open, others_are_new);
             if self.is_repeated.load(Relaxed) {
                 destination.note_blob_found();
             }

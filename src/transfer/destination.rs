@@ -29,6 +29,8 @@ pub(super) struct Destination {
     force: bool,
     /// It took something in an earlier round.
     known_open: bool,
+    /// Whether the repository of this registry that was last looked at had no tags. Then this one has probably none either.
+    others_are_new: Arc<AtomicBool>,
     /// Whether it takes what is sent, where that is not known from its tags.
     probed: OnceCell<Option<Error>>,
     opening: tokio::sync::Mutex<()>,
@@ -81,12 +83,19 @@ enum Tags {
 }
 
 impl Destination {
-    pub fn new(client: RepositoryClient, images: usize, force: bool, known_open: bool) -> Self {
+    pub fn new(
+        client: RepositoryClient,
+        images: usize,
+        force: bool,
+        known_open: bool,
+        others_are_new: Arc<AtomicBool>,
+    ) -> Self {
         Self {
             client,
             images,
             force,
             known_open,
+            others_are_new,
             tags: OnceCell::new(),
             probed: OnceCell::new(),
             opening: tokio::sync::Mutex::default(),
@@ -106,18 +115,13 @@ impl Destination {
     /// What is named here, if it is there.
     ///
     /// The first tag is asked for by itself. If it is there, this is probably a repeated run, in which a list would save
-    /// nothing. If it is not, the list tells at once which others are not either, and whether there is anything.
+    /// nothing. If it is not, the list tells at once which others are not either, and whether there is anything. Beside
+    /// new repositories the list comes first: it is what this would lead to.
     pub async fn digest(&self, identifier: &Identifier) -> Result<Option<Digest>, Error> {
         let Identifier::Tag(tag) = identifier else { return self.client.digest(identifier).await };
         let mut asked = None;
-        let first = async || match &*asked.insert(self.client.digest(identifier).await) {
-            Ok(Some(_)) => Tags::SomeThere,
-            Ok(None) => self.list().await,
-            Err(error) if error.is_refused_repository() => Tags::Refused(error.clone()),
-            // This tag's failure is not that of the others.
-            Err(_) => Tags::Unlisted,
-        };
-        let tags = self.tags.get_or_init(first).await;
+        // Boxed, as what one image in many does.
+        let tags = self.tags.get_or_init(|| Box::pin(self.look(identifier, &mut asked))).await;
         match (asked, tags) {
             (Some(digest), _) => digest,
             (None, Tags::Listed(tags)) if !tags.contains(tag) => Ok(None),
@@ -125,6 +129,29 @@ impl Destination {
             (None, Tags::Refused(error)) if self.probed.get().is_none() => Err(error.clone()),
             (None, _) => self.client.digest(identifier).await,
         }
+    }
+
+    /// What the tags are, as far as one question or two can tell. `asked` is what was answered of this one, if it was
+    /// asked for.
+    async fn look(&self, identifier: &Identifier, asked: &mut Option<Result<Option<Digest>, Error>>) -> Tags {
+        let ask = async {
+            match &*asked.insert(self.client.digest(identifier).await) {
+                Ok(Some(_)) => Tags::SomeThere,
+                Ok(None) => self.list().await,
+                Err(error) if error.is_refused_repository() => Tags::Refused(error.clone()),
+                // This tag's failure is not that of the others.
+                Err(_) => Tags::Unlisted,
+            }
+        };
+        let tags = match self.others_are_new.load(Relaxed) {
+            true => match self.list().await {
+                Tags::Unlisted => ask.await,
+                tags => tags,
+            },
+            false => ask.await,
+        };
+        self.others_are_new.store(matches!(&tags, Tags::Listed(tags) if tags.is_empty()), Relaxed);
+        tags
     }
 
     /// Reads what is to come here, and sees to it that it can. The first who has something to bring asks, and the others

@@ -77,6 +77,25 @@ async fn children_that_a_round_brought_are_not_brought_again_by_the_next() {
 }
 
 #[tokio::test]
+async fn beside_new_repositories_a_list_alone_tells_what_is_there() {
+    let (source, destination) = two_registries().await;
+    let mut migration = Migration::new().args(["--workers", "1"]);
+    for repository in 0..12 {
+        let name = format!("app{repository}");
+        source.put(&format!("team/{name}"), "1", &large(repository));
+        let rule = source.reference(&format!("team/{name}"), "1");
+        migration = migration.rule(rule, format!("{}/moved/{name}", destination.host()));
+    }
+    migration.run().await.assert_success(12);
+    assert_eq!(destination.count(Kind::TagList), 12);
+    // Of those that are begun before the first of them is known to be new.
+    assert!(destination.count(Kind::ManifestHead) <= 4, "{:?}", requests(&destination));
+    destination.clear_log();
+    migration.run().await.assert_success(12);
+    assert_eq!(requests(&destination), BTreeMap::from([(Kind::ManifestHead, 12)]));
+}
+
+#[tokio::test]
 async fn a_repository_is_listed_once_for_all_its_rules() {
     let (source, destination) = two_registries().await;
     source.put("team/app", "1.0", &small(1));
@@ -271,6 +290,28 @@ async fn the_next_blob_is_read_while_the_destination_stores_the_last() {
     assert_eq!(source.count(Kind::BlobGet), 6);
     assert!(source.peak(Kind::BlobGet) <= 2);
     assert_eq!(destination.peak(Kind::UploadFinish), 2);
+}
+
+#[tokio::test]
+async fn a_blob_that_is_refused_when_its_place_has_gone_on_is_sent_again_in_its_turn() {
+    let (source, destination) = two_registries().await;
+    for seed in 0..2 {
+        source.put("team/app", &format!("v{seed}"), &all_large(seed));
+    }
+    let gate = Gate::closed();
+    let refusal = Answer::error(500, "UNKNOWN", "the disk hiccups");
+    destination.on(Kind::UploadFinish.times(2), Action::from(gate.clone()).and(refusal));
+    let migration = Migration::new().app(&source, &destination).args(["--workers", "2"]);
+    let mut running = migration.start().await;
+    running.until(&destination, Kind::UploadFinish, 2).await;
+    running.until(&source, Kind::BlobGet, 4).await;
+    gate.open();
+    running.finish().await.assert_success(2);
+    for tag in ["v0", "v1"] {
+        assert_eq!(destination.missing("moved/app", tag), Vec::<String>::new());
+    }
+    assert_eq!((source.count(Kind::BlobGet), destination.count(Kind::UploadFinish)), (8, 8));
+    assert!(source.peak(Kind::BlobGet) <= 2 && destination.peak(Kind::UploadFinish) <= 2);
 }
 
 #[tokio::test]

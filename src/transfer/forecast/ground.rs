@@ -30,7 +30,7 @@ impl Ground {
     /// A repository to which `images` images of this round go.
     pub fn new(client: RepositoryClient, images: usize, force: bool) -> Self {
         Self {
-            destination: Destination::new(client, images, force, false),
+            destination: Destination::new(client, images, force, false, Arc::default()),
             force,
             is_hidden: AtomicBool::new(false),
             manifests: Keyed::default(),
