@@ -73,6 +73,12 @@ struct Queue {
     waiting: BinaryHeap<Entry>,
 }
 
+impl Queue {
+    fn may_start(&self) -> bool {
+        !self.waiting.is_empty() && self.in_flight < self.window.size()
+    }
+}
+
 /// The oldest image first, and of its blobs the largest: what takes longest should not begin last.
 struct Entry {
     order: (Reverse<usize>, u64),
@@ -96,8 +102,7 @@ impl Lane {
         if self.free == 0 {
             return None;
         }
-        let may_start = |queue: &Queue| !queue.waiting.is_empty() && queue.in_flight < queue.window.size();
-        let with_work = self.pairs.iter_mut().filter(|(_, queue)| may_start(queue));
+        let with_work = self.pairs.iter_mut().filter(|(_, queue)| queue.may_start());
         let (pair, queue) = with_work.min_by_key(|(_, queue)| queue.in_flight)?;
         let entry = queue.waiting.pop()?;
         queue.in_flight += 1;
@@ -105,12 +110,14 @@ impl Lane {
         Some((pair.clone(), entry.key, entry.destination))
     }
 
-    /// Takes the next entry of a pair for a place that the pair has, unless it has too many or there is only one.
+    /// Takes the next entry of a pair for a place that the pair has, unless there is only one, the pair has too many, or
+    /// another waits that has fewer: that one is to have it once it is free.
     pub fn pop_for(&mut self, pair: &Pair) -> Option<(BlobKey, Repository)> {
-        let queue = self.pairs.get_mut(pair).filter(|queue| queue.in_flight <= queue.window.size())?;
-        if self.places == 1 {
+        let in_flight = self.pairs.get(pair)?.in_flight;
+        if self.places == 1 || self.pairs.values().any(|other| other.may_start() && other.in_flight + 1 < in_flight) {
             return None;
         }
+        let queue = self.pairs.get_mut(pair).filter(|queue| queue.in_flight <= queue.window.size())?;
         queue.waiting.pop().map(|entry| (entry.key, entry.destination))
     }
 
@@ -222,5 +229,26 @@ mod tests {
         assert!(lane.pop().is_none());
         lane.release(&taken[0]);
         assert_eq!(lane.pop().map(|(pair, ..)| pair).as_ref(), Some(&taken[0]));
+    }
+
+    #[test]
+    fn a_pair_that_has_all_places_hands_none_on_while_another_has_fewer() {
+        let mut lane = Lane::new(4);
+        for job in 0..9 {
+            push(&mut lane, "first.example.com", job, 1);
+        }
+        let taken: Vec<Pair> = std::iter::from_fn(|| lane.pop()).map(|(pair, ..)| pair).collect();
+        let (first, places) = (&taken[0], taken.len());
+        assert!(lane.pop_for(first).is_some());
+        for job in 9..18 {
+            push(&mut lane, "second.example.com", job, 1);
+        }
+        let mut handed_over = 0;
+        while lane.pop_for(first).is_none() {
+            lane.release(first);
+            assert!(lane.pop().is_some_and(|(pair, ..)| pair != *first));
+            handed_over += 1;
+        }
+        assert_eq!((places, handed_over), (4, 2));
     }
 }
