@@ -26,7 +26,7 @@ use self::ground::Ground;
 use self::nodes::{Blob, Child, Nodes};
 use super::board::Came;
 use super::expected::{Expected, ExpectedImage, expected};
-use super::image::{CHILDREN, MAX_DEPTH, corrupt, of_another_size, too_deep};
+use super::image::{CHILDREN, MAX_DEPTH, absent_child, corrupt, of_another_size, too_deep};
 use super::ledger::Ledger;
 use super::referrers::DigestTags;
 use super::{Limits, Policy};
@@ -240,7 +240,10 @@ impl Look {
                 return Ok(Vec::new());
             }
             let nodes = &look.forecast.nodes;
-            let node = nodes.get(&look.source, &wanted, &digest).await.map_err(|error| error.to_failure())?;
+            let node = nodes.get(&look.source, &wanted, &digest).await.map_err(|error| match depth {
+                0 => error.to_failure(),
+                _ => absent_child(&digest, None, &error),
+            })?;
             if let Some(size) = size.filter(|&size| size != node.bytes) {
                 return Err(of_another_size(&look.task, &digest, node.bytes, size));
             }

@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+pub(super) use self::place::absent_child;
 use super::Engine;
 use super::board::Job;
 use super::convert::{Conversion, Source, Target, Tree};

@@ -275,9 +275,12 @@ async fn a_child_that_an_index_names_and_nobody_has_is_named_with_its_platform()
     source.put("team/app", "2.0", &small(3));
     assert!(source.remove_manifest("team/app", &image_digest(&arm)));
     let to = format!("{}/moved/app", destination.host());
-    let outcome = Migration::new().rule(source.reference("team/app", "1.0,2.0"), &to).run().await;
-    outcome.assert_failures(2, 1, 0);
+    let migration = || Migration::new().rule(source.reference("team/app", "1.0,2.0"), &to);
     let words = ["linux/arm64", &image_digest(&arm), "--platform"];
+    let planned = migration().args(["--dry-run"]).run().await;
+    planned.assert_failed(&source.reference("team/app", "1.0"), &format!("{to}:1.0"), &words[1..]);
+    let outcome = migration().run().await;
+    outcome.assert_failures(2, 1, 0);
     outcome.assert_failed(&source.reference("team/app", "1.0"), &format!("{to}:1.0"), &words);
     assert_eq!(destination.tags("moved/app"), ["2.0"]);
 }

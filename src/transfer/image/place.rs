@@ -9,7 +9,9 @@ use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
 use super::{CHILDREN, Image, MAX_DEPTH, corrupt, of_another_size, too_deep};
+use crate::digest::Digest;
 use crate::event::{Event, Failure};
+use crate::platform::Platform;
 use crate::reference::Identifier;
 use crate::registry::{Content, Descriptor, Error, Format, Manifest};
 use crate::transfer::board::{Came, Wanted};
@@ -75,7 +77,8 @@ impl Image {
             Some(manifest) => Ok(manifest.clone()),
             None => {
                 let read = self.engine.pulls.read(&self.source, &child.digest).await;
-                read.map(Arc::unwrap_or_clone).map_err(|error| absent_child(child, &error))
+                read.map(Arc::unwrap_or_clone)
+                    .map_err(|error| absent_child(&child.digest, child.platform.as_ref(), &error))
             }
         }
     }
@@ -236,16 +239,15 @@ impl Image {
 }
 
 /// Why a child cannot be read: an index may name manifests that are not there, which is then told with their platform.
-fn absent_child(child: &Descriptor, error: &Error) -> Failure {
+pub(in crate::transfer) fn absent_child(digest: &Digest, platform: Option<&Platform>, error: &Error) -> Failure {
     let failure = error.to_failure();
     if !error.is_not_found() {
         return failure;
     }
-    let platform = child.platform.as_ref().map(|platform| format!(" for {platform}")).unwrap_or_default();
+    let platform = platform.map(|platform| format!(" for {platform}")).unwrap_or_default();
     let reason = format!(
-        "the index names a manifest{platform} that the source does not have, {}; --platform copies only the platforms \
+        "the index names a manifest{platform} that the source does not have, {digest}; --platform copies only the platforms \
          that it names ({failure})",
-        child.digest
     );
     Failure { reason: reason.into(), ..failure }
 }
