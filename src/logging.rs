@@ -110,9 +110,12 @@ pub fn to_file(file: LogFile, format: Format, levels: Levels, console: Console) 
     registry().with(file).with(short(console, levels.console)).init();
 }
 
-/// Sends log lines to stderr, but for those that are printed there anyway.
+/// Sends log lines to stderr, but for those that are printed there anyway. Beside JSON nothing is printed.
 pub fn to_stderr(format: Format, levels: Levels, console: Console) {
-    let wanted = |metadata: &Metadata<'_>| metadata.target() != PRINTED;
+    let wanted = match format {
+        Format::Text => |metadata: &Metadata<'_>| metadata.target() != PRINTED,
+        Format::Json => |_: &Metadata<'_>| true,
+    };
     registry().with(lines(move || console.clone(), format, levels.log, wanted)).init();
 }
 

@@ -68,9 +68,7 @@ impl Report {
             tracing::warn!("{warning}");
         }
         for rule in invalid {
-            let line = format!("INVALID {rule}");
-            log::wrong(&line);
-            self.console.err(&line);
+            self.console.wrong(&format!("INVALID {rule}"));
         }
     }
 
@@ -81,7 +79,7 @@ impl Report {
         let totals = self.totals.to_line(self.began.elapsed());
         for line in text::remedies(ending).into_iter().chain([totals]) {
             log::remark(&line);
-            self.console.err(&line);
+            self.console.err_logged(&line);
         }
         self.end(&text::summary(ending, invalid));
     }
@@ -90,7 +88,7 @@ impl Report {
     fn failures(&self, rules: &[FailedRule], images: &[FailedImage]) {
         for (line, category) in text::failures(rules, images) {
             log::failed(&line, category);
-            self.console.err(&line);
+            self.console.err_logged(&line);
         }
     }
 

@@ -12,7 +12,7 @@ use super::{Cli, LogFlags, Show, Stopped, block_on, exit, say, signals};
 use crate::config::{self, ConfigError, Configuration};
 use crate::event::Listener;
 use crate::file::shown;
-use crate::logging::{self, Levels};
+use crate::logging::{self, Format, Levels};
 use crate::plan::Shard;
 use crate::registry::Clients;
 use crate::report::{Console, PlanReport, Progress, Recorder, Report, Style, Work, record};
@@ -22,7 +22,7 @@ use crate::transfer::{Engine, Forecast, Limits, Policy};
 pub(super) const DEFAULT_LOG: &str = "./image-migrator.log";
 
 pub(super) fn run(cli: Cli) -> Result<u8, Stopped> {
-    let console = Console::of_process();
+    let console = Console::of_process(cli.log.is_of_programs());
     let outputs = Outputs::check(&cli.report, cli.failed.as_deref(), cli.log.file(), &cli.inputs.files())
         .map_err(Stopped::usage)?;
     start_log(&cli.log, &console).map_err(Stopped::usage)?;
@@ -84,7 +84,7 @@ async fn migrate(cli: &Cli, configuration: Configuration, console: Console, outp
         ending
     };
     let document = recorder.map(|recorder| recorder.document(&ending, files::invalid(&invalid), recorded(cli.shard)));
-    let written = outputs.write(&ending, document.as_ref());
+    let written = outputs.write(&ending, document.as_ref(), &console);
     let written = files::printed(&console) && written;
     let all_well = ending.failed_images.is_empty() && ending.failed_rules.is_empty() && invalid.is_empty();
     Ok(interruption.exit_code().unwrap_or(if all_well && written { 0 } else { exit::FAILED }))
@@ -136,6 +136,11 @@ impl LogFlags {
     pub fn file(&self) -> Option<&Path> {
         let path = self.log.as_deref().unwrap_or(Path::new(DEFAULT_LOG));
         Some(path).filter(|path| path.as_os_str() != "-")
+    }
+
+    /// Whether standard error is a log that programs read.
+    pub fn is_of_programs(&self) -> bool {
+        self.file().is_none() && Format::from(self.log_format) == Format::Json
     }
 
     /// The levels of the log: what was typed counts more than what the environment says.

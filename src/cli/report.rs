@@ -63,9 +63,9 @@ pub(super) fn run(flags: ReportFlags) -> Result<u8, Stopped> {
         let more = if missing.len() > 20 { ", ..." } else { "" };
         say(&format!("warning: {} of the shards not given: {shards}{more}", missing.len()));
     }
-    let console = Console::of_process();
+    let console = Console::of_process(false);
     console.out(&merged::summary(&whole));
-    let written = outputs.iter().filter(|file| !wrote(&file.target, file.write(&whole))).count() == 0;
+    let written = outputs.iter().filter(|file| !wrote(&file.target, file.write(&whole), &console)).count() == 0;
     let written = printed(&console) && written;
     let all_well = whole.summary.failed == 0 && whole.summary.not_generated == 0 && missing.is_empty();
     Ok(if all_well && written { 0 } else { exit::FAILED })
@@ -106,15 +106,15 @@ impl Files {
         !self.reports.is_empty()
     }
 
-    /// Writes them. Says on stderr which could not be written; answers whether all could.
-    pub fn write(&self, ending: &Ending, document: Option<&Document>) -> bool {
+    /// Writes them. Says which could not be written; answers whether all could.
+    pub fn write(&self, ending: &Ending, document: Option<&Document>, console: &Console) -> bool {
         let mut written = true;
         for report in &self.reports {
             let Some(document) = document else { continue };
-            written &= wrote(&report.target, report.write(document));
+            written &= wrote(&report.target, report.write(document), console);
         }
         if let Some(target) = &self.failed {
-            written &= wrote(target, target.write(Access::Owner, |writer| failed::write(ending, writer)));
+            written &= wrote(target, target.write(Access::Owner, |writer| failed::write(ending, writer)), console);
         }
         written
     }
@@ -138,11 +138,11 @@ pub(super) fn distinct(targets: &[&Path], log: Option<&Path>, inputs: &[&Path]) 
     Ok(())
 }
 
-/// Whether all lines came to standard output. Says on stderr if they did not.
+/// Whether all lines came to standard output. Says if they did not.
 pub(super) fn printed(console: &Console) -> bool {
     let lost = console.lost();
     if let Some(error) = &lost {
-        console.err(&format!("error: standard output cannot be written: {error}"));
+        console.wrong(&format!("error: standard output cannot be written: {error}"));
     }
     lost.is_none()
 }
@@ -165,9 +165,9 @@ fn report_files(paths: &[PathBuf]) -> anyhow::Result<Vec<ReportFile>> {
     Ok(paths.iter().map(|path| ReportFile::new(path)).collect::<Result<_, _>>()?)
 }
 
-fn wrote(target: &Target, result: io::Result<()>) -> bool {
+fn wrote(target: &Target, result: io::Result<()>, console: &Console) -> bool {
     if let Err(error) = &result {
-        say(&format!("error: {} cannot be written: {error}", shown(target.path())));
+        console.wrong(&format!("error: {} cannot be written: {error}", shown(target.path())));
     }
     result.is_ok()
 }

@@ -88,7 +88,7 @@ impl From<DepthFlag> for Depth {
 }
 
 pub(super) fn run(flags: VerifyFlags) -> Result<u8, Stopped> {
-    let console = Console::of_process();
+    let console = Console::of_process(flags.log.is_of_programs());
     let mut inputs = flags.inputs.files();
     inputs.extend(flags.against.as_deref());
     let outputs = Outputs::check(&flags.report, None, flags.log.file(), &inputs).map_err(Stopped::usage)?;
@@ -138,7 +138,7 @@ async fn verify(
     progress.iter().for_each(|progress| progress.stop());
     let document = recorder.map(|recorder| recorder.document(&ending, files::invalid(&invalid), recorded(flags.shard)));
     let all_equal = report.finish(&ending, invalid.len());
-    let written = outputs.write(&ending, document.as_ref());
+    let written = outputs.write(&ending, document.as_ref(), &console);
     let written = files::printed(&console) && written;
     Ok(interruption.exit_code().unwrap_or(if all_equal && written { 0 } else { exit::FAILED }))
 }

@@ -140,11 +140,16 @@ impl Transport {
 
     /// As `execute`, with the error as we tell it.
     pub async fn send(&self, request: Request) -> Result<Response, ErrorKind> {
-        let url = request.url();
-        if self.streams && (is_here(url) || !self.http.proxies.are_for(url)) {
-            return self.http.clients(&self.registry, url).streams.send(request).await;
+        let proxy = self.proxy(request.url());
+        if self.streams && proxy.is_none() {
+            return self.http.clients(&self.registry, request.url()).streams.send(request).await;
         }
-        Ok(self.execute(request).await?)
+        self.execute(request).await.map_err(|error| ErrorKind::from(error).through(proxy))
+    }
+
+    /// The proxy between here and `url`, if there is one.
+    pub fn proxy(&self, url: &Url) -> Option<String> {
+        if is_here(url) { None } else { self.http.proxies.of(url) }
     }
 
     /// Sends a request without body, and again wherever a redirect points. Credentials stay with the origin they

@@ -25,6 +25,8 @@ const READ: usize = 64 << 10;
 /// How often it is seen whether an idle connection still stands, and after how many times without answer it does not.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 const PROBES: u32 = 3;
+/// What names the proxies of the environment.
+const VARIABLES: [&str; 6] = ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
 
 /// Requests without body whose answers are read as they come.
 #[derive(Clone)]
@@ -74,12 +76,31 @@ pub(super) struct Proxies(Matcher);
 
 impl Proxies {
     pub fn of_system() -> Self {
+        for name in VARIABLES {
+            if std::env::var(name).is_ok_and(|value| !value.trim().is_empty() && !is_proxy(value)) {
+                // Not its value, which may hold a password.
+                tracing::warn!(
+                    "{name} names no proxy: expected http://host:port, https:// or socks5://; it is not used"
+                );
+            }
+        }
         Self(Matcher::from_system())
     }
 
-    pub fn are_for(&self, url: &url::Url) -> bool {
-        url.as_str().parse().is_ok_and(|uri| self.0.intercept(&uri).is_some())
+    /// The host and port of the proxy by which `url` is asked for, if it is by one.
+    pub fn of(&self, url: &url::Url) -> Option<String> {
+        let proxy = self.0.intercept(&url.as_str().parse().ok()?)?;
+        proxy.uri().authority().map(|authority| match authority.port() {
+            Some(port) => format!("{}:{port}", authority.host()),
+            None => authority.host().to_owned(),
+        })
     }
+}
+
+/// Whether a proxy can be asked that is named so.
+fn is_proxy(named: String) -> bool {
+    let any = "https://registry.example.com/".parse();
+    any.is_ok_and(|any| Matcher::builder().all(named).build().intercept(&any).is_some())
 }
 
 impl From<Error> for ErrorKind {

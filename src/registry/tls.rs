@@ -15,6 +15,8 @@ use rustls::server::ParsedCertificate;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
+use super::foreign::one_line;
+
 /// The certificates that one host needs beside the usual ones.
 #[derive(Debug, Clone, Default)]
 pub struct Tls {
@@ -81,6 +83,12 @@ pub(super) fn roots() -> RootCertStore {
     let found = rustls_native_certs::load_native_certs();
     let (added, _) = roots.add_parsable_certificates(found.certs);
     let is_chosen = ["SSL_CERT_FILE", "SSL_CERT_DIR"].iter().any(|name| std::env::var_os(name).is_some());
+    if let Some(error) = found.errors.first().filter(|_| is_chosen) {
+        tracing::warn!(
+            "not all that SSL_CERT_FILE and SSL_CERT_DIR name can be read: {}",
+            one_line(&error.to_string())
+        );
+    }
     if added == 0 && is_chosen {
         tracing::warn!("SSL_CERT_FILE and SSL_CERT_DIR name no certificate that can be read; they are passed over");
     }

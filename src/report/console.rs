@@ -13,6 +13,8 @@ pub struct Console {
     stderr: Stream,
     /// Why a line did not come to standard output, if one did not.
     lost: Arc<OnceLock<io::Error>>,
+    /// Whether standard error is a log that programs read. Then lines for people are lines of that log.
+    is_log: bool,
     /// What moves at the end of standard error; hidden unless it is asked for.
     pub(super) bars: MultiProgress,
 }
@@ -25,13 +27,14 @@ impl Console {
             stdout: Arc::new(Mutex::new(stdout)),
             stderr: Arc::new(Mutex::new(stderr)),
             lost: Arc::default(),
+            is_log: false,
             bars: MultiProgress::with_draw_target(ProgressDrawTarget::hidden()),
         }
     }
 
-    /// The console of this process.
-    pub fn of_process() -> Self {
-        Self::new(Box::new(io::stdout()), Box::new(io::stderr()))
+    /// The console of this process. `is_log` if its standard error is a log that programs read.
+    pub fn of_process(is_log: bool) -> Self {
+        Self { is_log, ..Self::new(Box::new(io::stdout()), Box::new(io::stderr())) }
     }
 
     /// Writes a line that scripts read.
@@ -50,8 +53,24 @@ impl Console {
 
     /// Writes a line that people read.
     pub fn err(&self, line: &str) {
+        if self.is_log {
+            return super::log::remark(line);
+        }
         // There is nowhere else to say it.
         let _ = self.write(&self.stderr, format!("{line}\n").as_bytes());
+    }
+
+    /// Writes a line that people read, and that is in the log already.
+    pub fn err_logged(&self, line: &str) {
+        if !self.is_log {
+            self.err(line);
+        }
+    }
+
+    /// Writes a line that people read, and has it in the log: of what is wrong with the run as a whole.
+    pub fn wrong(&self, line: &str) {
+        super::log::wrong(line);
+        self.err_logged(line);
     }
 
     fn write(&self, stream: &Stream, text: &[u8]) -> io::Result<()> {

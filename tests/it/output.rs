@@ -1,9 +1,11 @@
 //! Standard output byte for byte, what standard error and the log say beside it, and what none of them may say.
 
-use scriptable_registry::{Answer, Kind, Registry};
+use scriptable_registry::{Answer, Gate, Kind, Registry};
 use serde_json::{Value, json};
 
-use crate::support::{GENERATE, HANDLE, Migration, RETRY_GENERATE, RETRY_HANDLE, small, summary, two_registries};
+use crate::support::{
+    GENERATE, HANDLE, Migration, Outcome, RETRY_GENERATE, RETRY_HANDLE, small, summary, two_registries,
+};
 
 fn not_found() -> Answer {
     Answer::error(404, "NAME_UNKNOWN", "repository name not known to registry")
@@ -191,24 +193,42 @@ async fn a_log_named_dash_is_standard_error() {
     assert_eq!(migration.files(), ["images.json"]);
 }
 
+/// Two images that are copied, one that fails, a rule that cannot be listed and one that cannot be used; the log on stderr.
+async fn on_standard_error(format: &str) -> Outcome {
+    let (source, destination, migration) = two_images().await;
+    let to = format!("{}/moved/b", destination.host());
+    let migration = migration
+        .rule(source.reference("team/app", "missing"), &to)
+        .rule(format!("{}/no/such", source.host()), &to)
+        .rule("nginx", "docker.io/x/y")
+        .args(["--log", "-", "--log-format", format, "--progress", "plain"]);
+    let outcome = migration.run().await;
+    assert_eq!(outcome.code, Some(1), "{outcome}");
+    outcome
+}
+
 #[tokio::test]
 async fn on_standard_error_a_failure_is_not_told_twice_by_the_log() {
-    for format in ["text", "json"] {
-        let (source, destination, migration) = two_images().await;
-        let to = format!("{}/moved/b", destination.host());
-        let migration = migration
-            .rule(source.reference("team/app", "missing"), &to)
-            .rule(format!("{}/no/such", source.host()), &to)
-            .rule("nginx", "docker.io/x/y")
-            .args(["--log", "-", "--log-format", format]);
-        let outcome = migration.run().await;
-        outcome.assert_failures(3, 1, 2);
-        for (word, count) in [("FAILED", 2), ("INVALID", 1)] {
-            let lines: Vec<&str> = outcome.stderr.lines().filter(|line| line.contains(word)).collect();
-            assert_eq!(lines.len(), count, "{word} in {format}\n{outcome}");
-            assert_eq!(lines, outcome.lines(word), "{outcome}");
-        }
+    let outcome = on_standard_error("text").await;
+    outcome.assert_failures(3, 1, 2);
+    for (word, count) in [("FAILED", 2), ("INVALID", 1)] {
+        let lines: Vec<&str> = outcome.stderr.lines().filter(|line| line.contains(word)).collect();
+        assert_eq!(lines.len(), count, "{word}\n{outcome}");
+        assert_eq!(lines, outcome.lines(word), "{outcome}");
     }
+}
+
+#[tokio::test]
+async fn a_json_log_on_standard_error_has_all_that_is_told_there_and_nothing_else() {
+    let outcome = on_standard_error("json").await;
+    let lines: Vec<Value> = outcome.stderr.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    let of = |word: &str| -> Vec<&Value> {
+        lines.iter().filter(|line| line["message"].as_str().unwrap().contains(word)).collect()
+    };
+    assert_eq!((of("FAILED ").len(), of("INVALID ").len()), (2, 1), "{outcome}");
+    assert!(of("FAILED ").iter().all(|line| line["category"] == "not-found"), "{outcome}");
+    assert_eq!((of(" copied, ").len(), of("migration finished").len()), (1, 1), "{outcome}");
+    assert!(lines.iter().any(|line| line["message"] == "3 images"), "{outcome}");
 }
 
 #[tokio::test]
@@ -216,6 +236,25 @@ async fn a_log_that_was_asked_for_and_cannot_be_written_stops_the_run() {
     let (source, _destination, migration) = two_images().await;
     migration.args(["--log", "no/such/folder/x.log"]).run().await.assert_refused(&["no/such/folder/x.log"]);
     assert_eq!(source.count_all(), 0);
+}
+
+#[tokio::test]
+async fn a_report_that_cannot_be_written_is_told_in_the_log_too() {
+    let (source, _destination, migration) = two_images().await;
+    let gate = Gate::closed();
+    source.on(Kind::ManifestGet, gate.clone());
+    let folder = migration.path("reports");
+    std::fs::create_dir(&folder).unwrap();
+    let migration = migration.args(["--report", "reports/r.json"]);
+    let mut running = migration.start().await;
+    running.until(&source, Kind::ManifestGet, 1).await;
+    std::fs::remove_dir_all(&folder).unwrap();
+    gate.open();
+    let outcome = running.finish().await;
+    assert_eq!(outcome.code, Some(1), "{outcome}");
+    for text in [&outcome.stderr, outcome.log.as_ref().unwrap()] {
+        assert_eq!(text.matches("error: reports/r.json cannot be written").count(), 1, "{text}");
+    }
 }
 
 #[tokio::test]

@@ -90,3 +90,24 @@ async fn what_no_proxy_names_is_asked_directly() {
     outcome.assert_failures(1, 1, 0);
     assert!(proxy.asked().is_empty(), "{:?}", proxy.asked());
 }
+
+#[tokio::test]
+async fn a_proxy_that_cannot_be_reached_is_named() {
+    let destination = Registry::open().await;
+    let outcome = migration(&destination).env("ALL_PROXY", "http://user:pr0xy-secret@127.0.0.1:1").run().await;
+    outcome.assert_failures(1, 1, 0);
+    outcome.assert_line("FAILED ", &["Connection refused", "by way of the proxy 127.0.0.1:1"]);
+    assert!(!outcome.everything().contains("pr0xy-secret"), "{outcome}");
+}
+
+#[tokio::test]
+async fn a_variable_that_names_no_proxy_is_told() {
+    let (source, destination) = two_registries().await;
+    source.put("team/app", "1", &small(1));
+    for value in ["::::", "nonsense://x", "ftp://user:pr0xy-secret@127.0.0.1:1"] {
+        let outcome = Migration::new().app_tags(&source, "1", &destination).env("HTTPS_PROXY", value).run().await;
+        outcome.assert_success(1);
+        outcome.assert_line(" WARN ", &["HTTPS_PROXY names no proxy"]);
+        assert!(!outcome.everything().contains("pr0xy-secret"), "{outcome}");
+    }
+}

@@ -41,6 +41,18 @@ impl ErrorKind {
     }
 }
 
+impl ErrorKind {
+    /// The same where a proxy was between: it may be the one that cannot be reached, or that does not let us through.
+    pub(in crate::registry) fn through(self, proxy: Option<String>) -> Self {
+        match (self, proxy) {
+            (Self::Unreachable { reason }, Some(proxy)) => {
+                Self::Unreachable { reason: format!("{reason}, by way of the proxy {proxy}") }
+            }
+            (kind, _) => kind,
+        }
+    }
+}
+
 fn is_no_http(error: Source<'_>) -> bool {
     sources(error).filter_map(|source| source.downcast_ref::<hyper::Error>()).any(hyper::Error::is_parse)
 }
@@ -69,7 +81,10 @@ fn certificate(defect: &rustls::CertificateError) -> String {
             "its certificate is for another name".to_owned()
         }
         Defect::Revoked => "its certificate has been revoked".to_owned(),
-        // A root certificate that a server shows as its own is the usual one of these.
+        // webpki's word for what `openssl req -x509` makes.
+        Defect::Other(other) if format!("{other:?}").contains("CaUsedAsEndEntity") => {
+            "its certificate is that of an authority, signed by itself, and this machine does not trust it".to_owned()
+        }
         other => one_line(&format!("its certificate is not valid ({other:?})")),
     }
 }
