@@ -283,7 +283,8 @@ fn templates() {
     assert_changes(
         "a.tpl",
         &rules(),
-        "a: b: c\n  image: ⟦nginx:1→d.io/web/nginx:1⟧\n\t- image: '⟦nginx→d.io/web/nginx⟧'\n# image: nginx\n",
+        "a: b: c\n  image: ⟦nginx:1→d.io/web/nginx:1⟧\n\t- image: '⟦nginx→d.io/web/nginx⟧'\n# image: nginx\n# initImage: nginx\n\
+         see base-image: nginx\n",
     );
     let text = "x:\n\ty: 1\nimage:\n  repository: bitnami/redis\n  tag: 7\nb: {x}\n  registry: quay.io\n  repository: 'a/b' # x\n\
                 repository: redis\n# repository: bitnami/redis\nrepository: {{ .x }}\nrepository: ⟦quay.io/a/b:1→d.io/m/b:1⟧\n";
