@@ -43,6 +43,12 @@ pub fn scan(scan: &mut Scan) {
     }
 }
 
+/// Rewrites the image in `range`, parts of which are the defaults of variables that are set elsewhere.
+pub fn spread(scan: &mut Scan, range: Range<usize>) {
+    let image = Arguments::default().expand(scan.text, range);
+    arguments::apply(scan, vec![image]);
+}
+
 /// The image of a `FROM`, if it is not an earlier stage.
 fn from(text: &str, instruction: &Instruction, stages: &mut HashSet<String>, arguments: &Arguments) -> Option<Use> {
     let mut words = instruction.words.iter().skip(1).skip_while(|word| text[(*word).clone()].starts_with("--"));

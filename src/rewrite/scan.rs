@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::mapping::{Destination, Found, Image, Mapping, Reason, Version};
-use super::variable;
 use super::written::Written;
+use super::{dockerfile, variable};
 use crate::foreign::is_obeyed;
 use crate::reference::Repository;
 
@@ -148,7 +148,10 @@ impl<'a> Scan<'a> {
         match self.meaning(range.start, text) {
             Meaning::Moved(text) => self.replace(range, text),
             Meaning::Same => {}
-            Meaning::Other => self.prose(range),
+            Meaning::Other => {
+                dockerfile::spread(self, range.clone());
+                self.prose(range);
+            }
         }
     }
 

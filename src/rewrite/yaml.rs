@@ -16,7 +16,7 @@ use std::ops::Range;
 use super::group::{Scope, Surroundings};
 use super::scan::{Meaning, Scan};
 use super::tree::{Document, Mapping, Node, Scalar, Style};
-use super::{group, kustomize, lines, template};
+use super::{dockerfile, group, kustomize, lines, template};
 
 /// So many files within files are read, one within the other.
 const MAX_DEPTH: usize = 4;
@@ -160,10 +160,13 @@ impl<'s, 'a, 't> Walk<'s, 'a, 't> {
         let content = scalar.content();
         match content.clone().or_else(|| scalar.only_line(self.scan.text)) {
             Some(range) if content.is_none() || scalar.value.starts_with('$') => self.scan.image(range),
-            Some(range) => match self.scan.meaning(range.start, &self.scan.text[range]) {
+            Some(range) => match self.scan.meaning(range.start, &self.scan.text[range.clone()]) {
                 Meaning::Moved(text) => scalar.write(self.scan, &text),
                 Meaning::Same => {}
-                Meaning::Other => self.prose(scalar),
+                Meaning::Other => {
+                    dockerfile::spread(self.scan, range);
+                    self.prose(scalar);
+                }
             },
             None if matches!(scalar.style, Style::Plain | Style::Quoted)
                 && self.scan.escaped(scalar.raw.start, &scalar.value) => {}

@@ -148,7 +148,7 @@ fn a_chart_may_put_a_namespace_before_all_names() {
                 {name: b, tag: v1, repository:⟦→ d.io/m/b⟧}\nother:\n  image: {name: x, repository: \"\"}\nown: {image: {name: b, \
                 repository: ⟦nginx→d.io/web/nginx⟧}}\nlast:\n  image: {name: b}\n";
     let stays = assert_changes("values.yaml", &rules(), text);
-    assert_eq!(stays, ["quay.io/a/b: a part of it comes from elsewhere in the file; d.io/m/b is where it is now"]);
+    assert_eq!(stays, ["quay.io/a/b: a part of it comes from elsewhere; d.io/m/b is where it is now"]);
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn a_chart_may_have_a_hub_for_all_images() {
     let text = "_internal:\n  global:\n    hub: quay.io/a\n    tag: v1\n    proxy:\n      image: b\n  pilot:\n    hub: \"⟦→d.io/m⟧\"\n    \
                 tag: \"\"\n    image: b\n  cni: {hub: x.io, image: \"⟦quay.io/a/b:1→d.io/m/b:1⟧\"}\n  own: {hub: ⟦quay.io/a→d.io/m⟧, tag: v1, image: b}\n";
     let stays = assert_changes("values.yaml", &rules(), text);
-    assert_eq!(stays, ["quay.io/a/b: a part of it comes from elsewhere in the file; d.io/m/b is where it is now"]);
+    assert_eq!(stays, ["quay.io/a/b: a part of it comes from elsewhere; d.io/m/b is where it is now"]);
 }
 
 #[test]
@@ -225,7 +225,7 @@ fn anchors_are_followed_to_images_and_parts_that_are_shared_stay() {
         "x-web: &web ⟦nginx:1→d.io/web/nginx:1⟧\na: {image: *web}\nb: &b {image: &i ⟦nginx:2→d.io/web/nginx:2⟧}\nc: {image: *i, <<: *b}\nd: \
          {registry: &r quay.io, repository: a/b, tag: 1}\ne: {registry: *r, repository: other/b, tag: 1}\n",
     );
-    assert_eq!(stays, ["quay.io/a/b:1: a part of it comes from elsewhere in the file; d.io/m/b is where it is now"]);
+    assert_eq!(stays, ["quay.io/a/b:1: a part of it comes from elsewhere; d.io/m/b is where it is now"]);
 }
 
 #[test]
@@ -239,6 +239,28 @@ fn files_of_compose() {
          c:\n    image: ${C:-${D:-⟦quay.io/a/b:1→d.io/m/b:1⟧}}\n    command: [\"${E:-⟦quay.io/a/b:1→d.io/m/b:1⟧}\"]\n",
     );
     assert_eq!(stays, ["postgres:${PG}: its tag is not written here, and no rule brings every tag"]);
+}
+
+#[test]
+fn an_image_that_variables_are_parts_of_is_rewritten_or_told() {
+    let stays = assert_changes(
+        "compose.yaml",
+        &rules(),
+        "a: {image: \"${A:-quay.io}/a/b:${T:-1}\"}\nb: {image: \"${A-docker.io/library}/nginx:1\"}\nc: {image: \"${A:-⟦nginx→d.io/web/nginx⟧}:${T:-1}\"}\n\
+         d: {image: \"nginx${SUFFIX:-}:1\"}\ne: {image: \"${A:-quay.io}/c/d:${T}\"}\nf: {image: \"${A:-quay.io}/x/y:1\"}\n\
+         g: {image: \"${A}/a/b:1\"}\nh: {image: \"${A:-}nginx:1\"}\n",
+    );
+    let elsewhere = "a part of it comes from elsewhere; ";
+    assert_eq!(
+        stays,
+        [
+            format!("quay.io/a/b:1: {elsewhere}d.io/m/b:1 is where it is now"),
+            format!("docker.io/library/nginx:1: {elsewhere}d.io/web/nginx:1 is where it is now"),
+            format!("nginx:1: {elsewhere}d.io/web/nginx:1 is where it is now"),
+            "quay.io/c/d:${T}: its tag is not written here, and no rule brings every tag".to_owned(),
+            format!("nginx:1: {elsewhere}d.io/web/nginx:1 is where it is now"),
+        ]
+    );
 }
 
 #[test]
