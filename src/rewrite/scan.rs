@@ -155,6 +155,22 @@ impl<'a> Scan<'a> {
         }
     }
 
+    /// Has `range` read as a file of its own.
+    pub fn within(&mut self, range: Range<usize>, read: impl FnOnce(&mut Scan)) {
+        let Some(text) = self.text.get(range.clone()) else { return };
+        let mut inner = Scan::new(self.mapping, text);
+        read(&mut inner);
+        let Findings { edits, stays, several, names } = inner.found;
+        for ((from, to), text) in edits {
+            self.replace(range.start + from..range.start + to, text);
+        }
+        self.found.stays.extend(stays.into_iter().map(|(offset, left)| (range.start + offset, left)));
+        for (name, places) in several {
+            self.found.several.entry(name).or_default().extend(places);
+        }
+        self.found.names.extend(names);
+    }
+
     /// Rewrites the references in `range` that need no context: those with registry and tag or digest.
     pub fn prose(&mut self, range: Range<usize>) {
         let Some(text) = self.text.get(range.clone()) else { return };

@@ -275,6 +275,40 @@ fn workflows_of_github() {
 }
 
 #[test]
+fn images_of_a_matrix() {
+    assert_changes(
+        ".github/workflows/ci.yml",
+        &rules(),
+        "jobs:\n  a:\n    runs-on: x\n    strategy:\n      matrix:\n        image: [\"⟦nginx:1→d.io/web/nginx:1⟧\", nginx:1 2]\n        container:\n        - \
+         ⟦bitnami/redis→d.io/x/y/redis⟧\n        node: [nginx:1]\n        include:\n        - image: ⟦nginx→d.io/web/nginx⟧\n    container: ${{ matrix.image }}\n\
+         b: {container: [nginx], base_image: [⟦nginx→d.io/web/nginx⟧, {image: ⟦nginx→d.io/web/nginx⟧}]}\n",
+    );
+}
+
+#[test]
+fn pipelines_of_azure() {
+    assert_changes(
+        "azure-pipelines.yml",
+        &rules(),
+        "resources:\n  containers:\n  - container: nginx\n    image: ⟦nginx→d.io/web/nginx⟧\njobs:\n- job: a\n  container: \
+         ⟦nginx:1→d.io/web/nginx:1⟧\n- job: b\n  container: nginx\n- {job: c, container: {image: ⟦nginx→d.io/web/nginx⟧}}\n\
+         ---\npool: x\ncontainer: ⟦bitnami/redis→d.io/x/y/redis⟧\nsteps: []\n---\ncontainer: nginx:1\n",
+    );
+}
+
+#[test]
+fn what_compose_builds() {
+    let stays = assert_changes(
+        "compose.yaml",
+        &rules(),
+        "services:\n  a:\n    build:\n      args:\n      - BASE_IMAGE=⟦nginx:1→d.io/web/nginx:1⟧\n      - \"OTHER_IMAGE=${X:-⟦nginx→d.io/web/nginx⟧}\"\n      - \
+         X=nginx:1\n      dockerfile_inline: |\n        # syntax=⟦quay.io/a/b:1→d.io/m/b:1⟧\n        FROM ⟦nginx:1→d.io/web/nginx:1⟧ AS nginx\n        FROM nginx\n        COPY \
+         --from=postgres:17 /x /é\n  b: {build: {args: {BASE_IMAGE: ⟦nginx→d.io/web/nginx⟧}, dockerfile_inline: FROM nginx}}\n",
+    );
+    assert_eq!(stays, ["postgres:17: no rule covers it"]);
+}
+
+#[test]
 fn jobs_of_gitlab() {
     // A service is reached by the name of its image: that must not change.
     let text = "default:\n  image: {name: \"⟦nginx:1→d.io/web/nginx:1⟧\", entrypoint: [\"\"]}\nservices:\n- ⟦nginx→name: \
