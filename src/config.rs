@@ -32,7 +32,7 @@ pub use json::{Found, Hint, JsonError, Kind, Mismatch};
 pub use name::InvalidName;
 pub use place::{At, Place};
 pub use recorded::{NotOneImage, OtherSchema, Recorded, RecordedError, SCHEMA as REPORT_SCHEMA};
-pub use rule::{Filter, Images, InvalidReason, InvalidRule, MissingDefault, Pair, Rule};
+pub use rule::{Filter, Images, InvalidReason, InvalidRule, MissingDefault, Pair, Rule, Which};
 pub use target::{InvalidTarget, Target};
 
 use crate::digest::Digest;
@@ -165,8 +165,8 @@ fn credentials(
     environment: Environment,
 ) -> Result<(Keyring, Vec<String>), ConfigError> {
     let exposed = exposed(&auth, files);
-    let sources = rules.iter().filter(|_| origin == Origin::Rules).filter_map(|rule| rule.images.source());
-    let destinations = rules.iter().filter_map(|rule| rule.images.destination());
+    let sources = rules.iter().filter(|_| origin == Origin::Rules).map(|rule| &rule.images.source);
+    let destinations = rules.iter().map(|rule| &rule.images.destination);
     let (used, unused) = auth.unset.split_by_use(sources.chain(destinations));
     if !used.is_empty() {
         return Err(ConfigError::Unset(used));

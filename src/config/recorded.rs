@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use super::json::{JsonError, Kind, Member, Value};
 use super::name::{InvalidName, Name, Selection};
 use super::place::At;
-use super::rule::{Images, InvalidReason, InvalidRule, Pair, Rule};
+use super::rule::{Images, InvalidReason, InvalidRule, Pair, Rule, Which};
 use crate::digest::{Digest, InvalidDigest};
 use crate::reference::{Identifier, Reference, Registry};
 
@@ -117,7 +117,11 @@ pub fn read(root: Value, hosts: &HashSet<Registry>) -> Result<Recorded, Recorded
             place: image.place(),
             source: written_source,
             destination: written_destination,
-            images: Images::Fixed(vec![Pair { source, destination }]),
+            images: Images {
+                source: source.repository,
+                destination: destination.repository,
+                which: Which::Fixed(vec![Pair { source: source.identifier, destination: destination.identifier }]),
+            },
         });
     }
     Ok(recorded)
