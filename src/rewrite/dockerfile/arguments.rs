@@ -46,12 +46,7 @@ impl Arguments {
                 Some((name, default)) => (name, Some(word.end - default.len()..word.end)),
                 None => (&text[word.clone()], None),
             };
-            let quoted = default.clone().filter(|range| {
-                let value = &text[range.clone()];
-                value.len() > 1 && ["\"", "'"].iter().any(|quote| value.starts_with(quote) && value.ends_with(quote))
-            });
-            let default = quoted.map(|range| range.start + 1..range.end - 1).or(default);
-            self.defaults.insert(name.to_owned(), default);
+            self.defaults.insert(name.to_owned(), default.map(|range| unquoted(text, range)));
         }
     }
 
@@ -125,6 +120,14 @@ impl Use {
             _ => None,
         }
     }
+}
+
+/// The word at `range` without its quotes.
+pub fn unquoted(text: &str, range: Range<usize>) -> Range<usize> {
+    let word = &text[range.clone()];
+    let is_quoted =
+        word.len() > 1 && ['"', '\''].iter().any(|quote| word.starts_with(*quote) && word.ends_with(*quote));
+    if is_quoted { range.start + 1..range.end - 1 } else { range }
 }
 
 /// Rewrites the images. What several use is changed only as all of them want it.

@@ -29,6 +29,7 @@ ENV IMAGE="⟦quay.io/a/b:3→d.io/m/b:3⟧" X=nginx:1
 FROM \
   ⟦redis→redis⟧ as last
 FROM postgres:17
+FROM "⟦bitnami/redis:7→d.io/x/y/redis:7⟧" AS quoted
 "#,
     );
     assert_eq!(stays, ["postgres:17: no rule covers it"]);
