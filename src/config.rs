@@ -31,8 +31,8 @@ pub use file::FileError;
 pub use json::{Found, Hint, JsonError, Kind, Mismatch};
 pub use name::InvalidName;
 pub use place::{At, Place};
-pub use recorded::{NotOneImage, Recorded, RecordedError, SCHEMA as REPORT_SCHEMA};
-pub use rule::{Filter, Images, InvalidReason, InvalidRule, MissingDefault, Pair, Rule};
+pub use recorded::{NotOneImage, OtherSchema, Recorded, RecordedError, SCHEMA as REPORT_SCHEMA};
+pub use rule::{Filter, Images, InvalidReason, InvalidRule, MissingDefault, Pair, Rule, Which};
 pub use target::{InvalidTarget, Target};
 
 use crate::digest::Digest;
@@ -120,7 +120,7 @@ enum Origin {
 
 /// Reads and checks the configuration.
 pub fn load(sources: &Sources, environment: Environment) -> Result<Configuration, ConfigError> {
-    let (auth, written) = read(sources, environment)?;
+    let (auth, written) = read(sources, &|root, folder| auth::read(root, folder, environment))?;
     let (rules, invalid) = check(written, &auth.hosts, sources);
     let remarks = rules.iter().filter_map(Rule::warning).chain(misspelt::warnings(&rules, &auth.hosts));
     let remarks: Vec<String> = remarks.collect();
@@ -141,9 +141,10 @@ pub fn load_recorded(
     files: &Files,
     environment: Environment,
 ) -> Result<(Configuration, HashMap<Reference, Option<Digest>>), ConfigError> {
+    let of_auth = |root: Value, folder: &Path| auth::read(root, folder, environment);
     let auth = match files {
-        Files::Separate { auth, auth_required, .. } => read_auth(auth, *auth_required, environment)?,
-        Files::Combined(path) => read_combined(path, environment)?.0,
+        Files::Separate { auth, auth_required, .. } => read_auth(auth, *auth_required, &of_auth)?,
+        Files::Combined(path) => read_combined(path, &of_auth)?.0,
     };
     let document = Document::parse(&shown(report), file::read(report, "--against names the report")?)?;
     let Recorded { rules, digests, not_generated, shards } = recorded::read(document.root(), &auth.hosts)?;
@@ -164,8 +165,8 @@ fn credentials(
     environment: Environment,
 ) -> Result<(Keyring, Vec<String>), ConfigError> {
     let exposed = exposed(&auth, files);
-    let sources = rules.iter().filter(|_| origin == Origin::Rules).filter_map(|rule| rule.images.source());
-    let destinations = rules.iter().filter_map(|rule| rule.images.destination());
+    let sources = rules.iter().filter(|_| origin == Origin::Rules).map(|rule| &rule.images.source);
+    let destinations = rules.iter().map(|rule| &rule.images.destination);
     let (used, unused) = auth.unset.split_by_use(sources.chain(destinations));
     if !used.is_empty() {
         return Err(ConfigError::Unset(used));
@@ -182,26 +183,29 @@ fn credentials(
 
 /// Reads and checks the rules alone, for who talks to no registry: of the credentials only the hosts matter.
 pub fn load_rules(sources: &Sources) -> Result<(Vec<Rule>, Vec<InvalidRule>), ConfigError> {
-    let (auth, written) = read(sources, &|_| None)?;
-    Ok(check(written, &auth.hosts, sources))
+    let (hosts, written) = read(sources, &|root, _| auth::hosts(root))?;
+    Ok(check(written, &hosts, sources))
 }
 
-fn read(sources: &Sources, environment: Environment) -> Result<(Auth, Vec<Written>), ConfigError> {
+/// Makes of what stands in auth.json, a file of this folder, what is wanted of it.
+type OfAuth<'f, A> = &'f dyn Fn(Value, &Path) -> Result<A, AuthError>;
+
+fn read<A: Default>(sources: &Sources, of_auth: OfAuth<A>) -> Result<(A, Vec<Written>), ConfigError> {
     match &sources.files {
         Files::Separate { auth, auth_required, images } => {
-            Ok((read_auth(auth, *auth_required, environment)?, images::read(read_images(images)?.root())?))
+            Ok((read_auth(auth, *auth_required, of_auth)?, images::read(read_images(images)?.root())?))
         }
-        Files::Combined(path) => read_combined(path, environment),
+        Files::Combined(path) => read_combined(path, of_auth),
     }
 }
 
-fn read_auth(path: &Path, required: bool, environment: Environment) -> Result<Auth, ConfigError> {
+fn read_auth<A: Default>(path: &Path, required: bool, of_auth: OfAuth<A>) -> Result<A, ConfigError> {
     match file::read(path, "--auth names the file of credentials") {
         Ok(content) => {
             let document = Document::parse(&shown(path), content)?;
-            Ok(auth::read(document.root(), folder(path), environment)?)
+            Ok(of_auth(document.root(), folder(path))?)
         }
-        Err(error) if error.is_not_found() && !required => Ok(Auth::default()),
+        Err(error) if error.is_not_found() && !required => Ok(A::default()),
         Err(error) => Err(error.into()),
     }
 }
@@ -222,7 +226,7 @@ fn read_images(path: &Path) -> Result<Document, ConfigError> {
     Ok(Document::parse(&shown(path), file::read(path, "--images names the file of rules")?)?)
 }
 
-fn read_combined(path: &Path, environment: Environment) -> Result<(Auth, Vec<Written>), ConfigError> {
+fn read_combined<A: Default>(path: &Path, of_auth: OfAuth<A>) -> Result<(A, Vec<Written>), ConfigError> {
     let content = file::read(path, "--config names the file of credentials and rules")?;
     let document = Document::parse(&shown(path), content)?;
     let (mut auth, mut images) = (None, None);
@@ -241,8 +245,8 @@ fn read_combined(path: &Path, environment: Environment) -> Result<(Auth, Vec<Wri
         return Err(document.root().place().at(CombinedProblem::NoImages).into());
     };
     let auth = match auth {
-        Some((_, auth)) => auth::read(auth, folder(path), environment)?,
-        None => Auth::default(),
+        Some((_, auth)) => of_auth(auth, folder(path))?,
+        None => A::default(),
     };
     Ok((auth, images::read(images)?))
 }

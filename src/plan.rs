@@ -10,10 +10,10 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Images, Pair, Rule};
+use crate::config::{Rule, Which};
 use crate::digest::Digest;
 use crate::event::{Category, Event, Failure, Listener};
-use crate::reference::{Identifier, Reference, Registry, Repository};
+use crate::reference::{Identifier, Reference, Registry, Repository, Tag};
 use crate::registry::Clients;
 
 use self::list::Listings;
@@ -66,7 +66,7 @@ impl<'a> Planner<'a> {
         cancel: CancellationToken,
     ) -> Self {
         let mut wanted = HashSet::new();
-        let destinations = rules.iter().filter_map(|rule| rule.images.destination());
+        let destinations = rules.iter().map(|rule| &rule.images.destination);
         Self {
             rules,
             contested: destinations.filter(|destination| !wanted.insert(*destination)).collect(),
@@ -90,7 +90,7 @@ impl<'a> Planner<'a> {
     /// The rules whose tags were listed and of which all tasks were generated, in the order of the file.
     pub fn listed(&self) -> impl Iterator<Item = &'a Rule> {
         let whole = |(index, rule): &(usize, &Rule)| {
-            matches!(rule.images, Images::Listed { .. }) && self.is_own(*index) && !self.failures.contains_key(index)
+            matches!(rule.images.which, Which::Listed(_)) && self.is_own(*index) && !self.failures.contains_key(index)
         };
         self.rules.iter().enumerate().filter(whole).map(|(_, rule)| rule)
     }
@@ -98,16 +98,12 @@ impl<'a> Planner<'a> {
     /// Where the images go that have to be listed first.
     pub fn destinations(&self) -> HashSet<&'a Registry> {
         let own = self.rules.iter().enumerate().filter(|(index, _)| self.is_own(*index));
-        let listed = own.filter_map(|(_, rule)| match &rule.images {
-            Images::Listed { destination, .. } => Some(destination.registry()),
-            Images::Fixed(_) => None,
-        });
-        listed.collect()
+        let listed = own.filter(|(_, rule)| matches!(rule.images.which, Which::Listed(_)));
+        listed.map(|(_, rule)| rule.images.destination.registry()).collect()
     }
 
     fn is_own(&self, index: usize) -> bool {
-        let source = self.rules[index].images.source();
-        self.own.as_ref().is_none_or(|own| source.is_some_and(|source| own.contains(source)))
+        self.own.as_ref().is_none_or(|own| own.contains(&self.rules[index].images.source))
     }
 
     /// The rules that have to be given again to have what was not generated, in the order of the file: those that were
@@ -116,9 +112,9 @@ impl<'a> Planner<'a> {
         let is_lost = |index: &usize| !self.clashing.contains(index) && self.is_own(*index);
         let lost: Vec<usize> = self.failures.keys().copied().filter(is_lost).collect();
         // The last rule that was lost, by destination: what stands before it has precedence.
-        let last: HashMap<_, _> = lost.iter().map(|&index| (self.rules[index].images.destination(), index)).collect();
+        let last: HashMap<_, _> = lost.iter().map(|&index| (&self.rules[index].images.destination, index)).collect();
         let matters = |(index, rule): &(usize, &'a Rule)| {
-            last.get(&rule.images.destination()).is_some_and(|last| index < last) || lost.binary_search(index).is_ok()
+            last.get(&rule.images.destination).is_some_and(|last| index < last) || lost.binary_search(index).is_ok()
         };
         self.rules.iter().enumerate().filter(matters).map(|(_, rule)| rule).collect()
     }
@@ -136,8 +132,8 @@ impl<'a> Planner<'a> {
     /// What another try may mend, of the rules of this shard and of those that they wait for.
     fn retriable(&self) -> impl Iterator<Item = &Failure> {
         let waiting = self.deferred.keys().filter(|index| self.is_own(**index));
-        let awaited: HashSet<_> = waiting.map(|&index| self.rules[index].images.destination()).collect();
-        let matters = move |index| self.is_own(index) || awaited.contains(&self.rules[index].images.destination());
+        let awaited: HashSet<_> = waiting.map(|&index| &self.rules[index].images.destination).collect();
+        let matters = move |index| self.is_own(index) || awaited.contains(&self.rules[index].images.destination);
         let matter = self.failures.iter().filter(move |(index, failure)| !failure.is_final && matters(**index));
         matter.map(|(_, failure)| failure)
     }
@@ -151,7 +147,7 @@ impl<'a> Planner<'a> {
 
     /// Whether another rule has the same destination.
     fn is_contested(&self, index: usize) -> bool {
-        self.rules[index].images.destination().is_some_and(|destination| self.contested.contains(destination))
+        self.contested.contains(&self.rules[index].images.destination)
     }
 
     /// The tasks of the rules that failed and may do better, and of those that waited for them.
@@ -217,7 +213,7 @@ impl<'a> Planner<'a> {
         }
         let mut earlier = self.failures.range(..index).map(|(&earlier, failure)| (earlier, failure));
         let (earlier, failure) = earlier.find(|&(earlier, failure)| {
-            self.rules[earlier].images.destination() == Some(place)
+            self.rules[earlier].images.destination == *place
                 && !self.clashing.contains(&earlier)
                 && (!last && !failure.is_final || !self.is_own(earlier))
         })?;
@@ -226,18 +222,16 @@ impl<'a> Planner<'a> {
 
     /// Lists the tags of every repository that some rule wants listed.
     async fn list(&self, indexes: &[usize]) -> Listings {
-        let listed = |index: &usize| match &self.rules[*index].images {
-            Images::Listed { source, .. } if !self.deferred.contains_key(index) => Some(source),
-            _ => None,
-        };
-        list::list(indexes.iter().filter_map(listed), &self.clients, &*self.listener, &self.cancel).await
+        let wanted = indexes.iter().filter(|index| !self.deferred.contains_key(index)).map(|index| &self.rules[*index]);
+        let listed = wanted.filter(|rule| matches!(rule.images.which, Which::Listed(_)));
+        list::list(listed.map(|rule| &rule.images.source), &self.clients, &*self.listener, &self.cancel).await
     }
 
     /// Takes the destinations of a rule's images for it, as far as no other source has them.
     fn claim(&mut self, index: usize, images: Vec<Task>, tasks: &mut Vec<Task>) {
         let (is_own, is_contested) = (self.is_own(index), self.is_contested(index));
         // A list has each tag once.
-        if !is_contested && matches!(self.rules[index].images, Images::Listed { .. }) {
+        if !is_contested && matches!(self.rules[index].images.which, Which::Listed(_)) {
             match tasks.is_empty() {
                 // The tags of one repository may be all there is: they are not held twice.
                 true => *tasks = images,
@@ -282,17 +276,20 @@ fn is_by_digest(destination: &Reference) -> bool {
 
 /// The images of a rule, by its own words and the tags that were listed.
 fn images(rule: &Rule, listings: &Listings) -> Result<Vec<Task>, Failure> {
-    let task = |pair: Pair| Task { source: pair.source, destination: pair.destination };
-    let source = match &rule.images {
-        Images::Listed { source, .. } => source,
-        Images::Fixed(pairs) => return Ok(pairs.iter().cloned().map(task).collect()),
+    let images = &rule.images;
+    let Which::Listed(filter) = &images.which else {
+        return Ok(images.fixed().map(|(source, destination)| Task { source, destination }).collect());
     };
-    let tags = match listings.get(source) {
+    let tags = match listings.get(&images.source) {
         Some(Ok(tags)) => tags.as_slice(),
         Some(Err(failure)) => return Err(failure.clone()),
         None => &[],
     };
-    let accepted: Vec<Task> = tags.iter().filter_map(|tag| rule.images.listed(tag)).map(task).collect();
+    let task = |tag: &Tag| Task {
+        source: images.source.tagged(tag.clone()),
+        destination: images.destination.tagged(tag.clone()),
+    };
+    let accepted: Vec<Task> = tags.iter().filter(|tag| filter.accepts(tag)).map(task).collect();
     if accepted.is_empty() {
         tracing::warn!(%rule, listed = tags.len(), "no tag fits this rule");
     }

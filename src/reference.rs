@@ -137,6 +137,10 @@ impl Repository {
         Reference { repository: self.clone(), identifier: Identifier::Tag(tag) }
     }
 
+    pub fn at(&self, identifier: &Identifier) -> Reference {
+        Reference { repository: self.clone(), identifier: identifier.clone() }
+    }
+
     pub fn at_digest(&self, digest: Digest) -> Reference {
         Reference { repository: self.clone(), identifier: digest.into() }
     }

@@ -16,6 +16,7 @@ use kube::Client;
 use kube::config::{AuthInfo, Cluster};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use secrecy::ExposeSecret as _;
 
 pub use error::AccessError;
 pub(super) use error::innermost;
@@ -101,6 +102,8 @@ async fn configure(chosen: Chosen) -> Result<(kube::Config, String, Option<Strin
         .filter(|url: &http::Uri| url.host().is_some())
         .ok_or(AccessError::Server { cluster: cluster_name.clone(), server })?;
     let identity = format!("user {user_name:?} of context {context:?}");
+    // An empty token is none, as with kubectl.
+    user.token = user.token.filter(|token| !token.expose_secret().is_empty());
     if let Some(plugin) = user.exec.take() {
         // Credentials that are written down come first, as with kubectl.
         if user.token.is_none() && user.token_file.is_none() {
@@ -133,12 +136,15 @@ fn address(server: &str, cluster: &Cluster) -> String {
     format!("{}://{server}", if tls { "https" } else { "http" })
 }
 
-/// Reads the token's file here: it may end in a newline, and a run does not last until it is replaced.
+/// Reads the token's file here: it may end in a newline, and a run does not last until it is replaced. A token that is
+/// written down beside it counts where there is no such file.
 fn read_token(user: &mut AuthInfo) -> Result<(), AccessError> {
-    let Some(file) = user.token_file.take().filter(|_| user.token.is_none()) else { return Ok(()) };
-    let token =
-        std::fs::read_to_string(&file).map_err(|error| AccessError::Unreadable { what: "the token", file, error })?;
-    user.token = Some(token.trim().to_owned().into());
+    let Some(file) = user.token_file.take() else { return Ok(()) };
+    match std::fs::read_to_string(&file) {
+        Ok(token) => user.token = Some(token.trim().to_owned().into()),
+        Err(_) if user.token.is_some() => {}
+        Err(error) => return Err(AccessError::Unreadable { what: "the token", file, error }),
+    }
     Ok(())
 }
 

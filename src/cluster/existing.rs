@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::images::Image;
-use crate::config::{self, ConfigError, Files, Filter, Images, Rule, Sources};
+use crate::config::{self, ConfigError, Files, Filter, Images, Rule, Sources, Which};
 use crate::reference::Repository;
 
 /// The targets of an earlier images.json. Rules without a target of their own (`""`) are none.
@@ -68,21 +68,16 @@ impl Existing {
     }
 
     fn add(&mut self, rule: &Rule) {
-        match &rule.images {
-            Images::Listed { source, filter, destination } => {
-                self.hold(source, destination);
-                self.listed.push((source.clone(), filter.clone(), destination.clone()));
-            }
-            Images::Fixed(pairs) => {
-                for pair in pairs {
-                    let (source, destination) = (&pair.source.repository, &pair.destination.repository);
-                    self.hold(source, destination);
+        let Images { source, destination, which } = &rule.images;
+        self.hold(source, destination);
+        match which {
+            Which::Listed(filter) => self.listed.push((source.clone(), filter.clone(), destination.clone())),
+            Which::Fixed(pairs) => {
+                for (from, to) in rule.images.fixed() {
                     let (key, written) = match (pairs.len(), Image::parse(&rule.source)) {
                         (1, Ok(image)) => (image.to_string(), rule.destination.clone()),
-                        _ if pair.source.identifier == pair.destination.identifier => {
-                            (pair.source.to_string(), destination.to_string())
-                        }
-                        _ => (pair.source.to_string(), pair.destination.to_string()),
+                        _ if from.identifier == to.identifier => (from.to_string(), destination.to_string()),
+                        _ => (from.to_string(), to.to_string()),
                     };
                     let destinations = self.exact.entry(key).or_default();
                     if !destinations.contains(&written) {

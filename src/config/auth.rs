@@ -22,6 +22,8 @@ pub(super) use entry::server;
 pub use problem::{AuthError, AuthProblem};
 pub use unset::{Field, UnsetEntries, UnsetVariable};
 
+const EXPECTED: &str = "an object of registries and their credentials";
+
 /// What auth.json says.
 #[derive(Default)]
 pub struct Auth {
@@ -33,12 +35,18 @@ pub struct Auth {
     pub holds_secrets: bool,
 }
 
+/// The hosts of the keys of `root`; no file that it names is read.
+pub fn hosts(root: Value) -> Result<HashSet<Registry>, AuthError> {
+    let members = root.members(EXPECTED)?;
+    members.iter().map(|member| Ok(Entry::read(member)?.key.0)).collect()
+}
+
 /// Reads the entries of `root`, and the files they name, relative to `folder`.
 pub fn read(root: Value, folder: &Path, environment: Environment) -> Result<Auth, AuthError> {
     let mut auth = Auth::default();
     let mut keys = HashMap::new();
     let mut hosts: BTreeMap<Registry, Host> = BTreeMap::new();
-    for member in root.members("an object of registries and their credentials")? {
+    for member in root.members(EXPECTED)? {
         let entry = Entry::read(&member)?;
         let (registry, namespace) = &entry.key;
         if let Some((first, first_place)) = keys.insert(entry.key.clone(), (entry.name.clone(), member.place())) {

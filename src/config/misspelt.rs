@@ -13,11 +13,9 @@ const SHORTEST: usize = 8;
 /// A warning for each registry of `rules` that is not among `hosts` but almost is. Ports do not count: several registries
 /// of one host are usual.
 pub(super) fn warnings(rules: &[Rule], hosts: &HashSet<Registry>) -> impl Iterator<Item = String> {
-    let named = |rule: &Rule| {
-        let repositories = [rule.images.source(), rule.images.destination()];
-        repositories.map(|repository| repository.map(|repository| repository.registry().clone()))
-    };
-    let registries: BTreeSet<Registry> = rules.iter().flat_map(named).flatten().collect();
+    let named =
+        |rule: &Rule| [&rule.images.source, &rule.images.destination].map(|repository| repository.registry().clone());
+    let registries: BTreeSet<Registry> = rules.iter().flat_map(named).collect();
     registries.into_iter().filter(|registry| !hosts.contains(registry)).filter_map(|registry| {
         let meant = hosts.iter().filter(|host| is_almost(registry.as_str(), host.as_str())).min()?;
         Some(format!("{registry} has no entry in auth.json; is {meant} meant, which has one?"))

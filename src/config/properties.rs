@@ -48,11 +48,10 @@ fn images_of(source: &str, destination: &str) -> Vec<(String, String)> {
     let written = read_both(json!({ source: destination }).to_string().as_bytes()).unwrap();
     let (rules, invalid) = check_all(written, true);
     assert!(invalid.is_empty(), "{}", invalid[0]);
-    match &rules[0].images {
-        Images::Fixed(pairs) => {
-            pairs.iter().map(|pair| (pair.source.to_string(), pair.destination.to_string())).collect()
-        }
-        Images::Listed { source, destination, .. } => vec![(source.to_string(), destination.to_string())],
+    let images = &rules[0].images;
+    match images.which {
+        Which::Fixed(_) => images.fixed().map(|(from, to)| (from.to_string(), to.to_string())).collect(),
+        Which::Listed(_) => vec![(images.source.to_string(), images.destination.to_string())],
     }
 }
 

@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use super::json::{JsonError, Kind, Member, Value};
 use super::name::{InvalidName, Name, Selection};
 use super::place::At;
-use super::rule::{Images, InvalidReason, InvalidRule, Pair, Rule};
+use super::rule::{Images, InvalidReason, InvalidRule, Pair, Rule, Which};
 use crate::digest::{Digest, InvalidDigest};
 use crate::reference::{Identifier, Reference, Registry};
 
@@ -41,7 +41,14 @@ pub enum RecordedError {
     Digest(#[from] At<InvalidDigest>),
     #[error(transparent)]
     Reference(#[from] At<NotOneImage>),
+    #[error(transparent)]
+    Schema(#[from] At<OtherSchema>),
 }
+
+/// A report of another version, or of something else.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("found a report of schema {0:?}, expected {SCHEMA:?}")]
+pub struct OtherSchema(String);
 
 /// A reference that leaves open which image is meant.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -51,14 +58,16 @@ pub struct NotOneImage(String);
 /// Reads the report that `root` is. `hosts` are known to be registries.
 pub fn read(root: Value, hosts: &HashSet<Registry>) -> Result<Recorded, RecordedError> {
     let members = root.members("a report of image-migrator, which is an object")?;
-    let version = "\"image-migrator/report/v1\" as the \"schema\" of the report";
-    match field(&members, "schema") {
-        Some(schema) if schema.string(version)? == SCHEMA => {}
-        Some(schema) => return Err(schema.mismatch(version, None).into()),
-        None => return Err(root.mismatch("a report of image-migrator, with \"schema\" and \"images\"", None).into()),
+    let required = |name| {
+        let expected = "a report of image-migrator, with \"schema\" and \"images\"";
+        field(&members, name).ok_or_else(|| root.mismatch(expected, None))
+    };
+    let schema = required("schema")?;
+    match schema.string("the \"schema\" of a report, which is a string")? {
+        name if name == SCHEMA => {}
+        name => return Err(schema.place().at(OtherSchema(name)).into()),
     }
-    let images = field(&members, "images")
-        .ok_or_else(|| root.mismatch("a report of image-migrator, with \"schema\" and \"images\"", None))?;
+    let images = required("images")?;
     let text =
         |members: &[Member], name, expected| field(members, name).map(|value| value.string(expected)).transpose();
     let mut recorded =
@@ -108,7 +117,11 @@ pub fn read(root: Value, hosts: &HashSet<Registry>) -> Result<Recorded, Recorded
             place: image.place(),
             source: written_source,
             destination: written_destination,
-            images: Images::Fixed(vec![Pair { source, destination }]),
+            images: Images {
+                source: source.repository,
+                destination: destination.repository,
+                which: Which::Fixed(vec![Pair { source: source.identifier, destination: destination.identifier }]),
+            },
         });
     }
     Ok(recorded)
@@ -193,8 +206,9 @@ mod tests {
             ("{\n}", "1:1: found an object, expected a report of image-migrator, with \"schema\" and \"images\""),
             (
                 r#"{"schema": "other/v1"}"#,
-                "1:12: found a string, expected \"image-migrator/report/v1\" as the \"schema\" of the report",
+                "1:12: found a report of schema \"other/v1\", expected \"image-migrator/report/v1\"",
             ),
+            (r#"{"schema": 1}"#, "1:12: found a number, expected the \"schema\" of a report, which is a string"),
         ] {
             assert_eq!(recorded(text).unwrap_err(), format!("report.json:{error}"));
         }

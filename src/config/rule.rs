@@ -43,30 +43,28 @@ pub struct InvalidRule {
     pub reason: InvalidReason,
 }
 
-/// Which images a rule means.
+/// The images that a rule means: all of one repository, to another one.
 #[derive(Debug, Clone)]
-pub enum Images {
+pub struct Images {
+    pub source: Repository,
+    pub destination: Repository,
+    pub which: Which,
+}
+
+/// Which images of a repository are meant.
+#[derive(Debug, Clone)]
+pub enum Which {
     /// Known without asking, in the order in which they are written.
     Fixed(Vec<Pair>),
-    /// Those of the source's tags that the filter accepts; they keep their names.
-    Listed { source: Repository, filter: Filter, destination: Repository },
+    /// The tags that the filter accepts of those that are listed; they keep their names.
+    Listed(Filter),
 }
 
-impl Images {
-    /// The repository that they are in: one for all images of a rule.
-    pub fn source(&self) -> Option<&Repository> {
-        match self {
-            Self::Fixed(pairs) => pairs.first().map(|pair| &pair.source.repository),
-            Self::Listed { source, .. } => Some(source),
-        }
-    }
-}
-
-/// One image and where it goes.
+/// What an image is called in its source and in its destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pair {
-    pub source: Reference,
-    pub destination: Reference,
+    pub source: Identifier,
+    pub destination: Identifier,
 }
 
 /// Which of a repository's tags are meant.
@@ -90,48 +88,38 @@ impl Filter {
 }
 
 impl Images {
-    /// Where all of them go: a rule has one destination.
-    pub fn destination(&self) -> Option<&Repository> {
-        match self {
-            Self::Fixed(pairs) => pairs.first().map(|pair| &pair.destination.repository),
-            Self::Listed { destination, .. } => Some(destination),
-        }
-    }
-
-    /// The image `tag` of a repository whose tags are listed, if this rule means it.
-    pub fn listed(&self, tag: &Tag) -> Option<Pair> {
-        let Self::Listed { source, filter, destination } = self else { return None };
-        let pair = || Pair { source: source.tagged(tag.clone()), destination: destination.tagged(tag.clone()) };
-        filter.accepts(tag).then(pair)
+    /// The images that are known without asking, each with where it goes.
+    pub fn fixed(&self) -> impl Iterator<Item = (Reference, Reference)> {
+        let pairs = match &self.which {
+            Which::Fixed(pairs) => pairs.as_slice(),
+            Which::Listed(_) => &[],
+        };
+        pairs.iter().map(|Pair { source, destination }| (self.source.at(source), self.destination.at(destination)))
     }
 
     /// Where this rule brings `source`: nowhere if it does not mean it.
     pub fn destinations(&self, source: &Reference) -> Vec<Reference> {
-        match (self, &source.identifier) {
-            (Self::Fixed(pairs), _) => {
-                pairs.iter().filter(|pair| pair.source == *source).map(|pair| pair.destination.clone()).collect()
+        let names: Vec<&Identifier> = match (&self.which, &source.identifier) {
+            _ if self.source != source.repository => Vec::new(),
+            (Which::Fixed(pairs), name) => {
+                pairs.iter().filter(|pair| pair.source == *name).map(|pair| &pair.destination).collect()
             }
-            (Self::Listed { source: repository, .. }, Identifier::Tag(tag)) if *repository == source.repository => {
-                self.listed(tag).map(|pair| pair.destination).into_iter().collect()
-            }
-            _ => Vec::new(),
-        }
+            (Which::Listed(filter), name @ Identifier::Tag(tag)) if filter.accepts(tag) => vec![name],
+            (Which::Listed(_), _) => Vec::new(),
+        };
+        names.into_iter().map(|name| self.destination.at(name)).collect()
     }
 }
 
 impl Rule {
     /// Its destination as it means the same without a default registry and namespace.
     pub fn full_destination(&self) -> String {
-        match self.images.destination() {
-            Some(repository) if self.destination.is_empty() => repository.to_string(),
-            _ => self.destination.clone(),
-        }
+        if self.destination.is_empty() { self.images.destination.to_string() } else { self.destination.clone() }
     }
 
     /// What a person should know although the rule can be used.
     pub fn warning(&self) -> Option<String> {
-        let Images::Fixed(pairs) = &self.images else { return None };
-        pairs.iter().any(|pair| pair.destination.identifier.digest().is_some()).then(|| {
+        self.images.fixed().any(|(_, destination)| destination.identifier.digest().is_some()).then(|| {
             format!(
                 "{self}: it is put by digest without a tag, and registries may collect what has none; a tag at the \
                  destination keeps it"
@@ -194,14 +182,17 @@ impl<'a> Checker<'a> {
             text => Name::parse(text, self.hosts).map_err(InvalidReason::Destination)?,
         };
         let filter = match from.selection {
-            Selection::Tags(tags) => return fixed(&from.repository, tags, to),
-            Selection::Digest { tag, digest } => return fixed_digest(&from.repository, tag, digest, to),
+            Selection::Tags(tags) => return fixed(from.repository, tags, to),
+            Selection::Digest { tag, digest } => return fixed_digest(from.repository, tag, digest, to),
             Selection::Whole => Filter::All,
             Selection::Expression(Expression { negated: false, text }) => Filter::Matching(self.compile(text)?),
             Selection::Expression(Expression { negated: true, text }) => Filter::NotMatching(self.compile(text)?),
         };
         match to.selection {
-            Selection::Whole => Ok(Images::Listed { source: from.repository, filter, destination: to.repository }),
+            Selection::Whole => {
+                let which = Which::Listed(filter);
+                Ok(Images { source: from.repository, destination: to.repository, which })
+            }
             Selection::Tags(_) => Err(InvalidReason::TagForMany),
             Selection::Digest { .. } => Err(InvalidReason::DigestOfUnknown),
             Selection::Expression(_) => Err(InvalidReason::DestinationExpression),
@@ -241,7 +232,7 @@ impl DefaultNamespace {
 }
 
 /// The tags `tags` of `source`, each under its own name or under that which stands at its place in `to`.
-fn fixed(source: &Repository, tags: Vec<Tag>, to: Name) -> Result<Images, InvalidReason> {
+fn fixed(source: Repository, tags: Vec<Tag>, to: Name) -> Result<Images, InvalidReason> {
     let names = match to.selection {
         Selection::Whole => tags.clone(),
         Selection::Tags(names) if names.len() == tags.len() => names,
@@ -251,12 +242,13 @@ fn fixed(source: &Repository, tags: Vec<Tag>, to: Name) -> Result<Images, Invali
         Selection::Digest { .. } => return Err(InvalidReason::DigestOfUnknown),
         Selection::Expression(_) => return Err(InvalidReason::DestinationExpression),
     };
-    let pair = |(tag, name)| Pair { source: source.tagged(tag), destination: to.repository.tagged(name) };
-    Ok(Images::Fixed(tags.into_iter().zip(names).map(pair).collect()))
+    let pair = |(tag, name)| Pair { source: Identifier::Tag(tag), destination: Identifier::Tag(name) };
+    let which = Which::Fixed(tags.into_iter().zip(names).map(pair).collect());
+    Ok(Images { source, destination: to.repository, which })
 }
 
 /// The manifest `digest` of `source`, under the tag that the destination or else the source gives it.
-fn fixed_digest(source: &Repository, tag: Option<Tag>, digest: Digest, to: Name) -> Result<Images, InvalidReason> {
+fn fixed_digest(source: Repository, tag: Option<Tag>, digest: Digest, to: Name) -> Result<Images, InvalidReason> {
     let tag = match to.selection {
         Selection::Whole => tag,
         Selection::Tags(names) => match <[Tag; 1]>::try_from(names) {
@@ -269,11 +261,9 @@ fn fixed_digest(source: &Repository, tag: Option<Tag>, digest: Digest, to: Name)
         }
         Selection::Expression(_) => return Err(InvalidReason::DestinationExpression),
     };
-    let destination = match tag {
-        Some(tag) => to.repository.tagged(tag),
-        None => to.repository.at_digest(digest.clone()),
-    };
-    Ok(Images::Fixed(vec![Pair { source: source.at_digest(digest), destination }]))
+    let name = tag.map_or_else(|| digest.clone().into(), Identifier::Tag);
+    let which = Which::Fixed(vec![Pair { source: digest.into(), destination: name }]);
+    Ok(Images { source, destination: to.repository, which })
 }
 
 #[cfg(test)]

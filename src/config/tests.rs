@@ -102,6 +102,19 @@ fn a_missing_auth_file_is_an_error_only_where_it_is_required() {
 }
 
 #[test]
+fn who_talks_to_no_registry_needs_the_hosts_of_auth_json_alone() {
+    let auth = r#"{"registry": {"ca": "elsewhere.pem"}, "b.io": {"username": "u", "password": "${UNSET}"}}"#;
+    let directory = Directory::new();
+    let (auth_file, images) =
+        (directory.file("auth.json", auth), directory.file("images.json", r#"{"registry/a:1": "b.io/a"}"#));
+    let both = directory.file("all.json", &format!(r#"{{"auth": {auth}, "images": {{"registry/a:1": "b.io/a"}}}}"#));
+    for files in [Files::Separate { auth: auth_file, auth_required: true, images }, Files::Combined(both)] {
+        let (rules, invalid) = load_rules(&Sources { files, registry: None, namespace: None }).unwrap();
+        assert_eq!((rules.len(), invalid), (1, vec![]));
+    }
+}
+
+#[test]
 fn an_images_file_that_cannot_be_read_is_an_error() {
     let directory = Directory::new();
     let auth = directory.file("auth.json", "{}");

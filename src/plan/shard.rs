@@ -58,7 +58,7 @@ impl Shard {
 
     /// The source repositories of `rules` that are this shard's.
     pub(super) fn repositories(self, rules: &[Rule]) -> HashSet<Repository> {
-        let sorted: BTreeSet<&Repository> = rules.iter().filter_map(|rule| rule.images.source()).collect();
+        let sorted: BTreeSet<&Repository> = rules.iter().map(|rule| &rule.images.source).collect();
         let own = sorted.into_iter().zip((0..self.count).cycle()).filter(|(_, turn)| *turn == self.index);
         own.map(|(repository, _)| repository.clone()).collect()
     }

@@ -61,6 +61,7 @@ impl Write for Untagged<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::foreign::is_obeyed;
     use crate::report::json::tests::document;
     use crate::report::record::Outcome;
 
@@ -107,6 +108,16 @@ mod tests {
         let verdict = between(SCRIPT, "const verdict = () => {", "\n  };\n");
         for outcome in [Outcome::Failed, Outcome::Cancelled, Outcome::Planned, Outcome::Skipped].map(Outcome::as_str) {
             assert!(verdict.contains(&format!("counts.{outcome})")), "{outcome}");
+        }
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_is_shown_by_its_number() {
+        let class = between(SCRIPT, "const visible = (text) => text.replace(/", "/gu,");
+        let shown_by_number = regex::Regex::new(class).unwrap();
+        for c in (char::MIN..=char::MAX).filter(|c| *c != '\n') {
+            let is_shown_by_number = shown_by_number.is_match(c.encode_utf8(&mut [0; 4]));
+            assert_eq!(is_shown_by_number, is_obeyed(c), "{c:?}");
         }
     }
 

@@ -43,15 +43,21 @@ pub fn scan(scan: &mut Scan) {
     }
 }
 
+/// Rewrites the image in `range`, parts of which are the defaults of variables that are set elsewhere.
+pub fn spread(scan: &mut Scan, range: Range<usize>) {
+    let image = Arguments::default().expand(scan.text, range);
+    arguments::apply(scan, vec![image]);
+}
+
 /// The image of a `FROM`, if it is not an earlier stage.
 fn from(text: &str, instruction: &Instruction, stages: &mut HashSet<String>, arguments: &Arguments) -> Option<Use> {
     let mut words = instruction.words.iter().skip(1).skip_while(|word| text[(*word).clone()].starts_with("--"));
-    let image = words.next()?;
+    let image = arguments::unquoted(text, words.next()?.clone());
     let is_stage = stages.contains(&text[image.clone()].to_ascii_lowercase());
     if let (Some(_), Some(name)) = (words.next(), words.next()) {
         stages.insert(text[name.clone()].to_ascii_lowercase());
     }
-    if is_stage { None } else { Some(arguments.expand(text, image.clone())) }
+    if is_stage { None } else { Some(arguments.expand(text, image)) }
 }
 
 /// Rewrites the images from which files are copied or mounted. Stages are no images, also not by number.

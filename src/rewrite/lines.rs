@@ -38,7 +38,8 @@ fn value(line: &str) -> Option<(&str, Range<usize>)> {
     let (key, rest) = line.split_once(':')?;
     let key = key.trim_start().trim_start_matches("- ").trim();
     let key = key.strip_prefix(['"', '\'']).map_or(key, |key| key.trim_end_matches(['"', '\'']));
-    if !rest.starts_with([' ', '\t']) {
+    // A key is one word: in a comment or a sentence nothing is one.
+    if key.contains(['#', ' ', '\t']) || !rest.starts_with([' ', '\t']) {
         return None;
     }
     let value = rest.trim_start();
@@ -71,6 +72,9 @@ mod tests {
             ("image: *web", None),
             ("# image: nginx", None),
             ("my image: nginx", None),
+            ("# initImage: nginx", None),
+            ("  #base_image: nginx", None),
+            ("see the base-image: nginx", None),
         ] {
             let found = super::value(line).filter(|(key, value)| is_image(key, &line[value.clone()]));
             assert_eq!(found.map(|(_, range)| &line[range]), value, "{line:?}");

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 
 use super::outcomes::{Outcome, Outcomes};
-use crate::config::{Filter, Images, Rule, Target};
+use crate::config::{Filter, Rule, Target, Which};
 use crate::digest::Digest;
 use crate::reference::{Identifier, Reference, Registry, Repository, Tag};
 
@@ -98,7 +98,7 @@ pub enum Reason {
     NotPinned,
     #[error("{0} does not fit into the fields that are here")]
     NoRoom(String),
-    #[error("a part of it comes from elsewhere in the file; {0} is where it is now")]
+    #[error("a part of it comes from elsewhere; {0} is where it is now")]
     Shared(String),
     #[error("it is written with escapes; {0} is where it is now")]
     Escaped(String),
@@ -110,17 +110,10 @@ impl Mapping {
         let (mut by_source, mut by_destination) = (HashMap::<_, Vec<_>>::new(), HashMap::<_, Vec<_>>::new());
         let mut hosts = HashSet::new();
         for (index, rule) in rules.iter().enumerate() {
-            let pairs: HashSet<(&Repository, &Repository)> = match &rule.images {
-                Images::Fixed(pairs) => {
-                    pairs.iter().map(|pair| (&pair.source.repository, &pair.destination.repository)).collect()
-                }
-                Images::Listed { source, destination, .. } => HashSet::from([(source, destination)]),
-            };
-            for (source, destination) in pairs {
-                hosts.extend([source.registry().clone(), destination.registry().clone()]);
-                by_source.entry(source.clone()).or_default().push(index);
-                by_destination.entry(destination.clone()).or_default().push(index);
-            }
+            let (source, destination) = (&rule.images.source, &rule.images.destination);
+            hosts.extend([source.registry().clone(), destination.registry().clone()]);
+            by_source.entry(source.clone()).or_default().push(index);
+            by_destination.entry(destination.clone()).or_default().push(index);
         }
         if let Some(target) = choice.to.as_ref().filter(|to| !by_destination.keys().any(|place| to.holds(place))) {
             let places = by_destination.into_keys().collect();
@@ -150,15 +143,7 @@ impl Mapping {
 
     /// Where rules bring images of `source`, or some of them.
     pub fn places_of(&self, source: &Repository) -> impl Iterator<Item = &Repository> {
-        let rules = self.by_source.get(source).into_iter().flatten().map(|index| &self.rules[*index].images);
-        rules.flat_map(move |images| {
-            let (pairs, listed) = match images {
-                Images::Fixed(pairs) => (pairs.as_slice(), None),
-                Images::Listed { destination, .. } => (&[][..], Some(destination)),
-            };
-            let fixed = pairs.iter().filter(|pair| pair.source.repository == *source);
-            fixed.map(|pair| &pair.destination.repository).chain(listed)
-        })
+        self.by_source.get(source).into_iter().flatten().map(|index| &self.rules[*index].images.destination)
     }
 
     /// Where `image` is now.
@@ -216,14 +201,18 @@ impl Mapping {
             return None;
         }
         let earlier = self.by_destination.get(&place.repository).into_iter().flatten();
-        earlier.take_while(|earlier| **earlier < index).find_map(|&earlier| match &self.rules[earlier].images {
-            Images::Fixed(pairs) => {
-                let taken = pairs.iter().find(|pair| pair.destination == *place && pair.source != *source)?;
-                Some(Reason::Clash { destination: place.clone(), taken_by: taken.source.to_string() })
-            }
-            Images::Listed { source: other, filter, .. } => {
-                let may = *other != source.repository && filter.accepts(tag);
-                may.then(|| Reason::MayClash { destination: place.clone(), taken_by: other.clone() })
+        earlier.take_while(|earlier| **earlier < index).find_map(|&earlier| {
+            let images = &self.rules[earlier].images;
+            let destination = place.clone();
+            match &images.which {
+                Which::Fixed(_) => {
+                    let (taken_by, _) = images.fixed().find(|(from, to)| to == place && from != source)?;
+                    Some(Reason::Clash { destination, taken_by: taken_by.to_string() })
+                }
+                Which::Listed(filter) => {
+                    let may = images.source != source.repository && filter.accepts(tag);
+                    may.then(|| Reason::MayClash { destination, taken_by: images.source.clone() })
+                }
             }
         })
     }
@@ -292,7 +281,9 @@ impl Mapping {
         let mut places = BTreeSet::new();
         let mut reason = Reason::UnknownTag;
         for &index in self.by_source.get(repository).into_iter().flatten() {
-            let Images::Listed { filter: Filter::All, destination, .. } = &self.rules[index].images else { continue };
+            let images = &self.rules[index].images;
+            let Which::Listed(Filter::All) = images.which else { continue };
+            let destination = &images.destination;
             match self.obstacle(index, repository, destination) {
                 Some(obstacle) => reason = obstacle,
                 None => _ = places.insert(destination.clone()),
@@ -319,12 +310,8 @@ impl Mapping {
             return of_pair.find(|one| !one.is_there()).map(|one| Reason::NotCopied(one.result.clone()));
         }
         let earlier = self.by_destination.get(destination).into_iter().flatten();
-        let is_other = |rule: &Rule| match &rule.images {
-            Images::Fixed(pairs) => pairs.iter().any(|pair| pair.source.repository != *source),
-            Images::Listed { source: other, .. } => other != source,
-        };
-        let rival = earlier.take_while(|earlier| **earlier < index).any(|&earlier| is_other(&self.rules[earlier]));
-        rival.then_some(Reason::UnknownTag)
+        let mut earlier = earlier.take_while(|earlier| **earlier < index);
+        earlier.any(|&earlier| self.rules[earlier].images.source != *source).then_some(Reason::UnknownTag)
     }
 
     fn choose(&self, places: Vec<Place>, tag: Option<&Tag>) -> Found {
@@ -355,10 +342,10 @@ impl Mapping {
     fn is_destination(&self, image: &Image) -> bool {
         let mut rules = self.by_destination.get(&image.repository).into_iter().flatten();
         let Version::Known { tag: Some(tag), .. } = &image.version else { return rules.next().is_some() };
-        let place = image.repository.tagged(tag.clone());
-        rules.any(|&index| match &self.rules[index].images {
-            Images::Fixed(pairs) => pairs.iter().any(|pair| pair.destination == place),
-            Images::Listed { destination, filter, .. } => *destination == image.repository && filter.accepts(tag),
+        let name = Identifier::Tag(tag.clone());
+        rules.any(|&index| match &self.rules[index].images.which {
+            Which::Fixed(pairs) => pairs.iter().any(|pair| pair.destination == name),
+            Which::Listed(filter) => filter.accepts(tag),
         })
     }
 }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::mapping::{Destination, Found, Image, Mapping, Reason, Version};
-use super::variable;
 use super::written::Written;
+use super::{dockerfile, variable};
 use crate::foreign::is_obeyed;
 use crate::reference::Repository;
 
@@ -148,8 +148,27 @@ impl<'a> Scan<'a> {
         match self.meaning(range.start, text) {
             Meaning::Moved(text) => self.replace(range, text),
             Meaning::Same => {}
-            Meaning::Other => self.prose(range),
+            Meaning::Other => {
+                dockerfile::spread(self, range.clone());
+                self.prose(range);
+            }
         }
+    }
+
+    /// Has `range` read as a file of its own.
+    pub fn within(&mut self, range: Range<usize>, read: impl FnOnce(&mut Scan)) {
+        let Some(text) = self.text.get(range.clone()) else { return };
+        let mut inner = Scan::new(self.mapping, text);
+        read(&mut inner);
+        let Findings { edits, stays, several, names } = inner.found;
+        for ((from, to), text) in edits {
+            self.replace(range.start + from..range.start + to, text);
+        }
+        self.found.stays.extend(stays.into_iter().map(|(offset, left)| (range.start + offset, left)));
+        for (name, places) in several {
+            self.found.several.entry(name).or_default().extend(places);
+        }
+        self.found.names.extend(names);
     }
 
     /// Rewrites the references in `range` that need no context: those with registry and tag or digest.

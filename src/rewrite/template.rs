@@ -6,21 +6,32 @@ pub fn mask(text: &str) -> Option<String> {
     if !text.contains("{{") && !text.contains("{%") {
         return None;
     }
+    let is_blank = |c: char| c.is_whitespace() && c != '\n';
     let mut masked = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some(start) = [rest.find("{{"), rest.find("{%")].into_iter().flatten().min() {
-        let close = if rest[start..].starts_with("{{") { "}}" } else { "%}" };
+    while let Some((start, close)) = opening(rest) {
         let Some(length) = rest[start..].find(close).map(|length| length + close.len()) else { break };
         let (before, action) = (&rest[..start], &rest[start..start + length]);
         rest = &rest[start + length..];
         masked.push_str(before);
-        let begins_line = masked.rsplit('\n').next().unwrap_or_default().trim().is_empty();
-        let ends_line = rest.lines().next().unwrap_or_default().trim().is_empty();
+        // No further than the next character: the line may be all of the file.
+        let (line, behind) = (masked.trim_end_matches(is_blank), rest.trim_start_matches(is_blank));
+        let begins_line = line.is_empty() || line.ends_with('\n');
+        let ends_line = behind.is_empty() || behind.starts_with('\n');
         let cover = if begins_line && ends_line { ' ' } else { '$' };
         masked.extend(action.bytes().map(|byte| if byte == b'\n' { '\n' } else { cover }));
     }
     masked.push_str(rest);
     Some(masked)
+}
+
+/// Where the first action begins, and what ends it.
+fn opening(text: &str) -> Option<(usize, &'static str)> {
+    text.match_indices('{').find_map(|(start, _)| match text.as_bytes().get(start + 1)? {
+        b'{' => Some((start, "}}")),
+        b'%' => Some((start, "%}")),
+        _ => None,
+    })
 }
 
 #[cfg(test)]
@@ -34,5 +45,13 @@ mod tests {
         assert_eq!(masked.len(), text.len());
         assert_eq!(masked, "            \na: $$$$$$$$ # é\n                   \nb: \"$$$$$$$$:1\"\n        \n{{- end");
         assert_eq!(mask("a: 1"), None);
+        assert_eq!(mask("{ {{ a }}\u{a0}\n{% b %} {").unwrap(), "{ $$$$$$$\u{a0}\n$$$$$$$ {");
+    }
+
+    #[test]
+    fn however_much_is_put_in_the_text_is_read_once() {
+        // Who looks around again for each of them does not come to an end here.
+        let masked = mask(&"{{ .x }} y ".repeat(400_000)).unwrap();
+        assert_eq!(masked, "$$$$$$$$ y ".repeat(400_000));
     }
 }

@@ -4,7 +4,9 @@
 //! | --- | --- |
 //! | `image`, `...Image`, `..._image`, `...-image` | Kubernetes, Compose, GitLab, charts, many more |
 //! | `image.name`, `services[]`, `services[].name` | GitLab |
-//! | `container` beside `runs-on`, `uses: docker://` | GitHub |
+//! | `image[]`, `container[]` of a matrix | GitHub, GitLab |
+//! | `container` of a job, `uses: docker://` | GitHub, Azure Pipelines |
+//! | `dockerfile_inline`, `args[]` with `..._IMAGE=` | Compose |
 //! | `value` beside `path: .../image` | JSON patches |
 //! | `images[]` | lists, and kustomize's: see [`super::kustomize`] |
 //! | `registry`, `repository`, `tag`, `digest` | charts: see [`super::group`] |
@@ -16,7 +18,7 @@ use std::ops::Range;
 use super::group::{Scope, Surroundings};
 use super::scan::{Meaning, Scan};
 use super::tree::{Document, Mapping, Node, Scalar, Style};
-use super::{group, kustomize, lines, template};
+use super::{dockerfile, group, kustomize, lines, template};
 
 /// So many files within files are read, one within the other.
 const MAX_DEPTH: usize = 4;
@@ -91,6 +93,13 @@ impl<'s, 'a, 't> Walk<'s, 'a, 't> {
                 Node::Sequence(items) if name == "services" && self.is_gitlab(mapping) => {
                     items.iter().for_each(|item| self.service(item));
                 }
+                Node::Sequence(items) if is_image_key(name) || (name == "container" && parent == Some("matrix")) => {
+                    items.iter().for_each(|item| self.listed(item));
+                }
+                Node::Scalar(scalar) if name == "dockerfile_inline" && scalar.style == Style::Literal => {
+                    let lines = scalar.lines(self.scan.text);
+                    self.scan.within(lines, dockerfile::scan);
+                }
                 Node::Scalar(scalar) if expects_image(parent, name, scalar, mapping) => self.image(scalar),
                 Node::Alias(anchor) => {
                     let anchors = &self.surroundings.anchors;
@@ -105,13 +114,20 @@ impl<'s, 'a, 't> Walk<'s, 'a, 't> {
         self.surroundings.scope = outer;
     }
 
+    /// One of several images.
+    fn listed(&mut self, item: &'t Node) {
+        match item {
+            Node::Scalar(scalar) => self.image(scalar),
+            _ => self.node(None, item),
+        }
+    }
+
     fn images(&mut self, parent: &Mapping, items: &'t [Node]) {
         let mut entries = Vec::new();
         for item in items {
             match item {
-                Node::Scalar(scalar) => self.image(scalar),
                 Node::Mapping(mapping) if kustomize::is_entry(mapping) => entries.push(mapping),
-                _ => self.node(None, item),
+                _ => self.listed(item),
             }
         }
         let is_component = parent.scalar("kind").is_some_and(|kind| kind.value == "Component");
@@ -160,10 +176,13 @@ impl<'s, 'a, 't> Walk<'s, 'a, 't> {
         let content = scalar.content();
         match content.clone().or_else(|| scalar.only_line(self.scan.text)) {
             Some(range) if content.is_none() || scalar.value.starts_with('$') => self.scan.image(range),
-            Some(range) => match self.scan.meaning(range.start, &self.scan.text[range]) {
+            Some(range) => match self.scan.meaning(range.start, &self.scan.text[range.clone()]) {
                 Meaning::Moved(text) => scalar.write(self.scan, &text),
                 Meaning::Same => {}
-                Meaning::Other => self.prose(scalar),
+                Meaning::Other => {
+                    dockerfile::spread(self.scan, range);
+                    self.prose(scalar);
+                }
             },
             None if matches!(scalar.style, Style::Plain | Style::Quoted)
                 && self.scan.escaped(scalar.raw.start, &scalar.value) => {}
@@ -185,6 +204,12 @@ impl<'s, 'a, 't> Walk<'s, 'a, 't> {
     }
 
     fn prose(&mut self, scalar: &Scalar) {
+        if let Some(content) = scalar.content()
+            && let Some((name, image)) = scalar.value.split_once('=')
+            && is_image_key(name)
+        {
+            return self.scan.image(content.end - image.len()..content.end);
+        }
         match scalar.style {
             Style::Literal => self.block(scalar),
             Style::Folded => lines::scan(self.scan, scalar.raw.clone()),
@@ -213,11 +238,13 @@ fn is_collection(node: &Node) -> bool {
 }
 
 fn expects_image(parent: Option<&str>, key: &str, scalar: &Scalar, mapping: &Mapping) -> bool {
+    let has = |keys: &[&str]| keys.iter().any(|key| mapping.get(key).is_some());
     match key {
         "name" => parent == Some("image"),
         // Of a JSON patch, RFC 6902.
         "value" => mapping.scalar("path").is_some_and(|path| path.value.ends_with("/image")),
-        "container" => mapping.get("runs-on").is_some(),
+        // In Azure Pipelines it may also be the name of one that is described elsewhere.
+        "container" => has(&["runs-on"]) || (has(&["job", "pool", "steps"]) && scalar.value.contains([':', '/', '@'])),
         "uses" => scalar.value.starts_with("docker://"),
         _ => is_image_key(key),
     }

@@ -70,7 +70,11 @@ fn unreadable(file: &Path, error: &KubeconfigError) -> AccessError {
     let reason = match error {
         KubeconfigError::ReadConfig(error, _) => error.to_string(),
         // The parser draws the file, which may hold secrets: its first line says what is wrong.
-        KubeconfigError::Parse(error) => error.to_string().lines().next().unwrap_or("it is not YAML").to_owned(),
+        KubeconfigError::Parse(error) => {
+            let drawn = error.to_string();
+            let line = drawn.lines().next().unwrap_or("it is not YAML");
+            line.strip_prefix("error: ").unwrap_or(line).to_owned()
+        }
         error => error.to_string(),
     };
     AccessError::Kubeconfig { file: shown(file), reason }
@@ -131,6 +135,17 @@ mod tests {
         let dangling = config("a", "{name: a, context: {cluster: x}}, {name: b, context: {cluster: c, user: y}}");
         assert!(error(&dangling, None).contains("names the cluster \"x\", which"));
         assert!(error(&dangling, Some("b")).contains("names the user \"y\", which"));
+    }
+
+    #[test]
+    fn what_is_no_kubeconfig_is_told_without_what_stands_there() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "users:\n- name: u\n  user: {token: [s3cret]}\n").unwrap();
+        let wanted = Wanted { kubeconfig: Some(file.path().to_owned()), context: None };
+        let error = choose(&wanted, &|_| None).err().unwrap().to_string();
+        let name = shown(file.path());
+        assert!(error.starts_with(&format!("cannot read the kubeconfig {name}: line 3 column ")), "{error}");
+        assert!(!error.contains("s3cret"), "{error}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Variables in `FROM`: which text of the file each part of the image comes from.
+//! Variables in an image, as `FROM` and Compose have them: which text of the file each part of it comes from.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -8,8 +8,6 @@ use crate::rewrite::scan::Scan;
 use crate::rewrite::variable::variable;
 use crate::rewrite::written::Written;
 
-/// Stands for what the file does not say; see [`Written::is_open`].
-const UNKNOWN: &str = "$";
 /// Deeper references of variables to variables are a circle.
 const MAX_DEPTH: usize = 8;
 /// No image is made of more; defaults that name each other often would never end.
@@ -31,6 +29,7 @@ pub struct Use {
 
 /// A part of it that stands in one place.
 struct Piece {
+    /// Of what the file does not say the variable itself; see [`Written::is_open`].
     text: String,
     /// `None` if the file does not say it.
     range: Option<Range<usize>>,
@@ -47,12 +46,7 @@ impl Arguments {
                 Some((name, default)) => (name, Some(word.end - default.len()..word.end)),
                 None => (&text[word.clone()], None),
             };
-            let quoted = default.clone().filter(|range| {
-                let value = &text[range.clone()];
-                value.len() > 1 && ["\"", "'"].iter().any(|quote| value.starts_with(quote) && value.ends_with(quote))
-            });
-            let default = quoted.map(|range| range.start + 1..range.end - 1).or(default);
-            self.defaults.insert(name.to_owned(), default);
+            self.defaults.insert(name.to_owned(), default.map(|range| unquoted(text, range)));
         }
     }
 
@@ -78,11 +72,12 @@ impl Arguments {
             let default = self.defaults.get(name).cloned().flatten().or(fallback);
             match default.filter(|_| depth < MAX_DEPTH && pieces.len() < MAX_PIECES) {
                 Some(default) => self.expand_into(text, default, pieces, depth + 1),
-                None => pieces.push(Piece { text: UNKNOWN.to_owned(), range: None }),
+                None => pieces.push(Piece { text: text[dollar..end].to_owned(), range: None }),
             }
             start = end;
         }
-        if start < range.end {
+        // Also what is empty is a part: others may fill it.
+        if start < range.end || range.is_empty() {
             pieces.push(Piece { text: text[start..range.end].to_owned(), range: Some(start..range.end) });
         }
     }
@@ -107,6 +102,10 @@ impl Use {
         let range = first.range.clone()?;
         let name = written.name.len();
         let rest = first.text.get(name..)?;
+        let follows = if rest.is_empty() { &self.pieces.get(1)?.text } else { rest };
+        if !follows.starts_with([':', '@']) {
+            return None;
+        }
         let moved = written.moved(text, to);
         let repository = to.repository.to_string();
         if moved[repository.len()..] == text[name..] {
@@ -121,6 +120,14 @@ impl Use {
             _ => None,
         }
     }
+}
+
+/// The word at `range` without its quotes.
+pub fn unquoted(text: &str, range: Range<usize>) -> Range<usize> {
+    let word = &text[range.clone()];
+    let is_quoted =
+        word.len() > 1 && ['"', '\''].iter().any(|quote| word.starts_with(*quote) && word.ends_with(*quote));
+    if is_quoted { range.start + 1..range.end - 1 } else { range }
 }
 
 /// Rewrites the images. What several use is changed only as all of them want it.

@@ -29,6 +29,7 @@ ENV IMAGE="⟦quay.io/a/b:3→d.io/m/b:3⟧" X=nginx:1
 FROM \
   ⟦redis→redis⟧ as last
 FROM postgres:17
+FROM "⟦bitnami/redis:7→d.io/x/y/redis:7⟧" AS quoted
 "#,
     );
     assert_eq!(stays, ["postgres:17: no rule covers it"]);
@@ -56,10 +57,13 @@ fn an_argument_that_others_need_as_it_is_stays() {
     assert_eq!(
         stays,
         [
-            "quay.io/a/b:1: a part of it comes from elsewhere in the file; d.io/m/b:1 is where it is now",
-            "nginx:1: a part of it comes from elsewhere in the file; d.io/web/nginx:1 is where it is now",
+            "quay.io/a/b:1: a part of it comes from elsewhere; d.io/m/b:1 is where it is now",
+            "nginx:1: a part of it comes from elsewhere; d.io/web/nginx:1 is where it is now",
         ]
     );
+    // Who sets it has the image from elsewhere.
+    let stays = assert_changes("Dockerfile", &rules(), "ARG REGISTRY=\"\"\nFROM ${REGISTRY}nginx:1\n");
+    assert_eq!(stays.len(), 1, "{stays:?}");
     let text = "ARG V=15\nFROM postgres:$V\nFROM other:$V\n";
     assert_eq!(assert_changes("Dockerfile", &rules(), text).len(), 1);
 }

@@ -148,7 +148,7 @@ fn a_chart_may_put_a_namespace_before_all_names() {
                 {name: b, tag: v1, repository:⟦→ d.io/m/b⟧}\nother:\n  image: {name: x, repository: \"\"}\nown: {image: {name: b, \
                 repository: ⟦nginx→d.io/web/nginx⟧}}\nlast:\n  image: {name: b}\n";
     let stays = assert_changes("values.yaml", &rules(), text);
-    assert_eq!(stays, ["quay.io/a/b: a part of it comes from elsewhere in the file; d.io/m/b is where it is now"]);
+    assert_eq!(stays, ["quay.io/a/b: a part of it comes from elsewhere; d.io/m/b is where it is now"]);
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn a_chart_may_have_a_hub_for_all_images() {
     let text = "_internal:\n  global:\n    hub: quay.io/a\n    tag: v1\n    proxy:\n      image: b\n  pilot:\n    hub: \"⟦→d.io/m⟧\"\n    \
                 tag: \"\"\n    image: b\n  cni: {hub: x.io, image: \"⟦quay.io/a/b:1→d.io/m/b:1⟧\"}\n  own: {hub: ⟦quay.io/a→d.io/m⟧, tag: v1, image: b}\n";
     let stays = assert_changes("values.yaml", &rules(), text);
-    assert_eq!(stays, ["quay.io/a/b: a part of it comes from elsewhere in the file; d.io/m/b is where it is now"]);
+    assert_eq!(stays, ["quay.io/a/b: a part of it comes from elsewhere; d.io/m/b is where it is now"]);
 }
 
 #[test]
@@ -225,7 +225,7 @@ fn anchors_are_followed_to_images_and_parts_that_are_shared_stay() {
         "x-web: &web ⟦nginx:1→d.io/web/nginx:1⟧\na: {image: *web}\nb: &b {image: &i ⟦nginx:2→d.io/web/nginx:2⟧}\nc: {image: *i, <<: *b}\nd: \
          {registry: &r quay.io, repository: a/b, tag: 1}\ne: {registry: *r, repository: other/b, tag: 1}\n",
     );
-    assert_eq!(stays, ["quay.io/a/b:1: a part of it comes from elsewhere in the file; d.io/m/b is where it is now"]);
+    assert_eq!(stays, ["quay.io/a/b:1: a part of it comes from elsewhere; d.io/m/b is where it is now"]);
 }
 
 #[test]
@@ -242,6 +242,28 @@ fn files_of_compose() {
 }
 
 #[test]
+fn an_image_that_variables_are_parts_of_is_rewritten_or_told() {
+    let stays = assert_changes(
+        "compose.yaml",
+        &rules(),
+        "a: {image: \"${A:-quay.io}/a/b:${T:-1}\"}\nb: {image: \"${A-docker.io/library}/nginx:1\"}\nc: {image: \"${A:-⟦nginx→d.io/web/nginx⟧}:${T:-1}\"}\n\
+         d: {image: \"nginx${SUFFIX:-}:1\"}\ne: {image: \"${A:-quay.io}/c/d:${T}\"}\nf: {image: \"${A:-quay.io}/x/y:1\"}\n\
+         g: {image: \"${A}/a/b:1\"}\nh: {image: \"${A:-}nginx:1\"}\n",
+    );
+    let elsewhere = "a part of it comes from elsewhere; ";
+    assert_eq!(
+        stays,
+        [
+            format!("quay.io/a/b:1: {elsewhere}d.io/m/b:1 is where it is now"),
+            format!("docker.io/library/nginx:1: {elsewhere}d.io/web/nginx:1 is where it is now"),
+            format!("nginx:1: {elsewhere}d.io/web/nginx:1 is where it is now"),
+            "quay.io/c/d:${T}: its tag is not written here, and no rule brings every tag".to_owned(),
+            format!("nginx:1: {elsewhere}d.io/web/nginx:1 is where it is now"),
+        ]
+    );
+}
+
+#[test]
 fn workflows_of_github() {
     assert_changes(
         ".github/workflows/ci.yml",
@@ -250,6 +272,40 @@ fn workflows_of_github() {
          ⟦nginx→d.io/web/nginx⟧\n    steps:\n    - uses: docker://⟦nginx:1→d.io/web/nginx:1⟧\n    - uses: nginx/nginx@v1\n    - run: |\n        docker run \
          ⟦quay.io/a/b:1→d.io/m/b:1⟧ nginx:1\n  b: {container: nginx}\n  c: {runs-on: x, container: {image: ⟦nginx→d.io/web/nginx⟧}}\n",
     );
+}
+
+#[test]
+fn images_of_a_matrix() {
+    assert_changes(
+        ".github/workflows/ci.yml",
+        &rules(),
+        "jobs:\n  a:\n    runs-on: x\n    strategy:\n      matrix:\n        image: [\"⟦nginx:1→d.io/web/nginx:1⟧\", nginx:1 2]\n        container:\n        - \
+         ⟦bitnami/redis→d.io/x/y/redis⟧\n        node: [nginx:1]\n        include:\n        - image: ⟦nginx→d.io/web/nginx⟧\n    container: ${{ matrix.image }}\n\
+         b: {container: [nginx], base_image: [⟦nginx→d.io/web/nginx⟧, {image: ⟦nginx→d.io/web/nginx⟧}]}\n",
+    );
+}
+
+#[test]
+fn pipelines_of_azure() {
+    assert_changes(
+        "azure-pipelines.yml",
+        &rules(),
+        "resources:\n  containers:\n  - container: nginx\n    image: ⟦nginx→d.io/web/nginx⟧\njobs:\n- job: a\n  container: \
+         ⟦nginx:1→d.io/web/nginx:1⟧\n- job: b\n  container: nginx\n- {job: c, container: {image: ⟦nginx→d.io/web/nginx⟧}}\n\
+         ---\npool: x\ncontainer: ⟦bitnami/redis→d.io/x/y/redis⟧\nsteps: []\n---\ncontainer: nginx:1\n",
+    );
+}
+
+#[test]
+fn what_compose_builds() {
+    let stays = assert_changes(
+        "compose.yaml",
+        &rules(),
+        "services:\n  a:\n    build:\n      args:\n      - BASE_IMAGE=⟦nginx:1→d.io/web/nginx:1⟧\n      - \"OTHER_IMAGE=${X:-⟦nginx→d.io/web/nginx⟧}\"\n      - \
+         X=nginx:1\n      dockerfile_inline: |\n        # syntax=⟦quay.io/a/b:1→d.io/m/b:1⟧\n        FROM ⟦nginx:1→d.io/web/nginx:1⟧ AS nginx\n        FROM nginx\n        COPY \
+         --from=postgres:17 /x /é\n  b: {build: {args: {BASE_IMAGE: ⟦nginx→d.io/web/nginx⟧}, dockerfile_inline: FROM nginx}}\n",
+    );
+    assert_eq!(stays, ["postgres:17: no rule covers it"]);
 }
 
 #[test]
@@ -283,7 +339,8 @@ fn templates() {
     assert_changes(
         "a.tpl",
         &rules(),
-        "a: b: c\n  image: ⟦nginx:1→d.io/web/nginx:1⟧\n\t- image: '⟦nginx→d.io/web/nginx⟧'\n# image: nginx\n",
+        "a: b: c\n  image: ⟦nginx:1→d.io/web/nginx:1⟧\n\t- image: '⟦nginx→d.io/web/nginx⟧'\n# image: nginx\n# initImage: nginx\n\
+         see base-image: nginx\n",
     );
     let text = "x:\n\ty: 1\nimage:\n  repository: bitnami/redis\n  tag: 7\nb: {x}\n  registry: quay.io\n  repository: 'a/b' # x\n\
                 repository: redis\n# repository: bitnami/redis\nrepository: {{ .x }}\nrepository: ⟦quay.io/a/b:1→d.io/m/b:1⟧\n";

@@ -29,11 +29,16 @@ async fn credentials_of_every_form_open_the_cluster() {
         json!({ "exec": { "apiVersion": "client.authentication.k8s.io/v1", "command": "./plugin.sh", "args": [answer],
             "env": [{ "name": "WHO", "value": "me" }], "interactiveMode": "IfAvailable", "provideClusterInfo": true } })
     };
+    // As some tools leave it behind.
+    let mut empty_token = exec("token.json");
+    empty_token["token"] = json!("");
     let bearer = || Admission::Header("Bearer tok".to_owned());
     let basic = format!("Basic {}", STANDARD.encode("me:pa:ss"));
     let forms = [
         (json!({ "token": "tok" }), bearer()),
         (json!({ "tokenFile": "token" }), bearer()),
+        (json!({ "tokenFile": "token", "token": "old" }), bearer()),
+        (json!({ "tokenFile": "gone", "token": "tok" }), bearer()),
         (json!({ "username": "me", "password": "pa:ss" }), Admission::Header(basic)),
         (json!({ "client-certificate": "client.pem", "client-key": "client.key" }), Admission::Certificate),
         (
@@ -42,6 +47,7 @@ async fn credentials_of_every_form_open_the_cluster() {
         ),
         (exec("token.json"), bearer()),
         (exec("certificate.json"), Admission::Certificate),
+        (empty_token, bearer()),
     ];
     for (user, admission) in forms {
         api.admit(admission);
