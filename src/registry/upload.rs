@@ -143,10 +143,16 @@ impl Upload {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use bytes::Bytes;
+    use futures_util::stream;
     use reqwest::header::HeaderValue;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
+    use crate::registry::{Clients, Keyring};
 
     fn upload_url(answered: &str, text: &str) -> Result<String, String> {
         let headers = HeaderMap::from_iter([(LOCATION, HeaderValue::from_str(text).unwrap())]);
@@ -186,5 +192,52 @@ mod tests {
             assert_eq!(received(range), bytes, "{range}");
         }
         assert_eq!(received("0-18446744073709551615"), None, "one more is no number");
+    }
+
+    /// Answers each request by its head alone, an upload with a refusal; and reads on, as proxies do for a while.
+    async fn refuse(mut stream: TcpStream) {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            match stream.read_u8().await {
+                Ok(byte) if byte != 0x16 => head.push(byte),
+                // TLS, which is not spoken here.
+                _ => break,
+            }
+        }
+        let is_upload = head.starts_with(b"PUT ");
+        let status = if is_upload { "500 Oh" } else { "200 OK\r\nconnection: close" };
+        stream.write_all(format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n").as_bytes()).await.unwrap();
+        if is_upload {
+            let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_was_refused_before_its_end_is_sent_no_further() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(refuse(stream));
+            }
+        });
+        let clients = Clients::new(Arc::new(Keyring::default()), 1).unwrap();
+        let client = clients.writer(&format!("{address}/a").parse().unwrap());
+        let url = format!("http://{address}/v2/a/blobs/uploads/1").parse().unwrap();
+        let is_read = Arc::new(());
+        let reader = is_read.clone();
+        let content = stream::repeat_with(move || {
+            let _reader = &reader;
+            Ok(Bytes::from_static(&[0; 1024]))
+        });
+        let upload = Upload { url, chunk_at_least: 0 };
+        let error = client.stream_upload(upload, &Digest::of(b""), 1 << 40, content).await.unwrap_err();
+        assert_eq!(error.status(), Some(StatusCode::INTERNAL_SERVER_ERROR));
+        let dropped = async {
+            while Arc::strong_count(&is_read) > 1 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), dropped).await.expect("the source is read no more");
     }
 }

@@ -95,13 +95,13 @@ pub(super) struct Place {
     generation: u64,
     /// Held while a blob is sent: each who has the place in turn may read before the one before has got its answer.
     pub turn: Arc<tokio::sync::Mutex<()>>,
-    /// Whether another has it by now. Changed under the board's lock alone.
-    is_handed_on: AtomicBool,
+    /// Whether another has it by now, or may. Changed under the board's lock alone.
+    is_given_away: AtomicBool,
 }
 
 impl Place {
-    pub fn is_handed_on(&self) -> bool {
-        self.is_handed_on.load(Relaxed)
+    pub fn is_given_away(&self) -> bool {
+        self.is_given_away.load(Relaxed)
     }
 }
 
@@ -279,7 +279,7 @@ impl Board {
     /// another of the same pair, if one waits.
     pub fn sent(&self, place: &Place) -> Option<Ticket> {
         let mut state = self.lock();
-        if place.is_handed_on.load(Relaxed) {
+        if place.is_given_away() {
             return None;
         }
         let Place { kind, pair, turn, .. } = place;
@@ -290,7 +290,7 @@ impl Board {
                 None => continue,
             }
         };
-        place.is_handed_on.store(true, Relaxed);
+        place.is_given_away.store(true, Relaxed);
         Some(ticket)
     }
 
@@ -425,12 +425,12 @@ impl State {
         let is_early = home.is_none_or(|home| !home.is_sealed);
         let generation = self.lanes.get(kind).generation(pair);
         let place =
-            Place { kind, pair: pair.clone(), generation, turn: turn.clone(), is_handed_on: AtomicBool::new(false) };
+            Place { kind, pair: pair.clone(), generation, turn: turn.clone(), is_given_away: AtomicBool::new(false) };
         Some(Ticket { key, destination, work, image, postponements, place: Arc::new(place), is_early })
     }
 
     fn release(&mut self, ticket: &Ticket) {
-        if !ticket.place.is_handed_on() {
+        if !ticket.place.is_given_away.swap(true, Relaxed) {
             self.lanes.get(ticket.place.kind).release(&ticket.place.pair);
         }
     }

@@ -186,7 +186,7 @@ impl Engine {
         let turn = match place.turn.try_lock() {
             Ok(turn) => Some(turn),
             // Another has the place, since all was sent before, in vain: nothing is read before it is done.
-            Err(_) if place.is_handed_on() => Some(place.turn.lock().await),
+            Err(_) if place.is_given_away() => Some(place.turn.lock().await),
             // The one before awaits its answer: meanwhile both ends are opened.
             Err(_) => None,
         };

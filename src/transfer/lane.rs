@@ -64,19 +64,17 @@ pub(super) struct Lane {
     places: usize,
     free: usize,
     pairs: BTreeMap<Pair, Queue>,
+    /// Entries that were taken.
+    taken: u64,
 }
 
 struct Queue {
     in_flight: usize,
+    /// How many entries of all pairs had been taken when the last of these was.
+    served: u64,
     /// How many may be in flight, by what the registries of the pair bear.
     window: Window,
     waiting: BinaryHeap<Entry>,
-}
-
-impl Queue {
-    fn may_start(&self) -> bool {
-        !self.waiting.is_empty() && self.in_flight < self.window.size()
-    }
 }
 
 /// The oldest image first, and of its blobs the largest: what takes longest should not begin last.
@@ -88,37 +86,54 @@ struct Entry {
 
 impl Lane {
     pub fn new(places: usize) -> Self {
-        Self { places, free: places, pairs: BTreeMap::new() }
+        Self { places, free: places, pairs: BTreeMap::new(), taken: 0 }
     }
 
     pub fn push(&mut self, pair: Pair, job: usize, key: BlobKey, destination: Repository) {
         let order = (Reverse(job), key.size);
-        let new = || Queue { in_flight: 0, window: Window::new(self.places), waiting: BinaryHeap::new() };
+        let new = || Queue { in_flight: 0, served: 0, window: Window::new(self.places), waiting: BinaryHeap::new() };
         self.pairs.entry(pair).or_insert_with(new).waiting.push(Entry { order, key, destination });
     }
 
-    /// Takes the first entry of the pair that has the fewest in flight, and a place for it, if there is one.
+    /// Takes the first entry of the pair whose turn it is, and a place for it, if there is one.
     pub fn pop(&mut self) -> Option<(Pair, BlobKey, Repository)> {
         if self.free == 0 {
             return None;
         }
-        let with_work = self.pairs.iter_mut().filter(|(_, queue)| queue.may_start());
-        let (pair, queue) = with_work.min_by_key(|(_, queue)| queue.in_flight)?;
-        let entry = queue.waiting.pop()?;
-        queue.in_flight += 1;
+        let pair = self.next()?.clone();
+        let (key, destination) = self.take(&pair)?;
+        self.pairs.get_mut(&pair)?.in_flight += 1;
         self.free -= 1;
-        Some((pair.clone(), entry.key, entry.destination))
+        Some((pair, key, destination))
     }
 
-    /// Takes the next entry of a pair for a place that the pair has, unless there is only one, the pair has too many, or
-    /// another waits that has fewer: that one is to have it once it is free.
+    /// Takes the next entry of a pair for a place that the pair has, unless there is only one, or it would be another's turn
+    /// if the place were given back.
     pub fn pop_for(&mut self, pair: &Pair) -> Option<(BlobKey, Repository)> {
-        let in_flight = self.pairs.get(pair)?.in_flight;
-        if self.places == 1 || self.pairs.values().any(|other| other.may_start() && other.in_flight + 1 < in_flight) {
+        if self.places == 1 {
             return None;
         }
-        let queue = self.pairs.get_mut(pair).filter(|queue| queue.in_flight <= queue.window.size())?;
-        queue.waiting.pop().map(|entry| (entry.key, entry.destination))
+        self.pairs.get_mut(pair)?.in_flight -= 1;
+        let is_next = self.next() == Some(pair);
+        self.pairs.get_mut(pair)?.in_flight += 1;
+        if is_next { self.take(pair) } else { None }
+    }
+
+    /// The pair whose turn it is: of those with work, and not too much of it in flight, the one that has the fewest in
+    /// flight; of several such the one that was served longest ago.
+    fn next(&self) -> Option<&Pair> {
+        let may_start = |queue: &Queue| !queue.waiting.is_empty() && queue.in_flight < queue.window.size();
+        let with_work = self.pairs.iter().filter(|(_, queue)| may_start(queue));
+        with_work.min_by_key(|(_, queue)| (queue.in_flight, queue.served)).map(|(pair, _)| pair)
+    }
+
+    /// The first entry of a pair.
+    fn take(&mut self, pair: &Pair) -> Option<(BlobKey, Repository)> {
+        let queue = self.pairs.get_mut(pair)?;
+        let entry = queue.waiting.pop()?;
+        self.taken += 1;
+        queue.served = self.taken;
+        Some((entry.key, entry.destination))
     }
 
     /// What the calls below want to hear of what starts now.
@@ -232,23 +247,36 @@ mod tests {
     }
 
     #[test]
-    fn a_pair_that_has_all_places_hands_none_on_while_another_has_fewer() {
-        let mut lane = Lane::new(4);
+    fn a_pair_hands_on_no_place_that_would_be_another_s() {
+        let mut lane = Lane::new(2);
         for job in 0..9 {
             push(&mut lane, "first.example.com", job, 1);
         }
-        let taken: Vec<Pair> = std::iter::from_fn(|| lane.pop()).map(|(pair, ..)| pair).collect();
-        let (first, places) = (&taken[0], taken.len());
-        assert!(lane.pop_for(first).is_some());
-        for job in 9..18 {
-            push(&mut lane, "second.example.com", job, 1);
+        let (pair, ..) = lane.pop().unwrap();
+        let _ = lane.pop();
+        assert!(lane.pop_for(&pair).is_some(), "nobody else wants it");
+        push(&mut lane, "late.example.com", 9, 1);
+        assert!(lane.pop_for(&pair).is_none());
+        lane.release(&pair);
+        assert_eq!(lane.pop().map(|(pair, ..)| pair.source.to_string()).as_deref(), Some("late.example.com"));
+        assert!(lane.pop_for(&pair).is_some(), "each has one");
+    }
+
+    #[test]
+    fn more_pairs_than_places_are_served_in_turn() {
+        let mut lane = Lane::new(2);
+        for job in 0..9 {
+            push(&mut lane, ["a.example.com", "b.example.com", "c.example.com"][job % 3], job, 1);
         }
-        let mut handed_over = 0;
-        while lane.pop_for(first).is_none() {
-            lane.release(first);
-            assert!(lane.pop().is_some_and(|(pair, ..)| pair != *first));
-            handed_over += 1;
+        let mut flying: Vec<Pair> = (0..2).filter_map(|_| lane.pop()).map(|(pair, ..)| pair).collect();
+        let mut served = flying.clone();
+        while served.len() < 6 {
+            lane.release(&flying.remove(0));
+            flying.extend(lane.pop().map(|(pair, ..)| pair));
+            served.extend(flying.last().cloned());
         }
-        assert_eq!((places, handed_over), (4, 2));
+        served.sort();
+        served.dedup_by_key(|pair| pair.source.clone());
+        assert_eq!(served.len(), 3);
     }
 }

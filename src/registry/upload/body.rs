@@ -32,6 +32,8 @@ enum State {
     Handed(Instant),
     /// All was given, to the last byte, since then.
     Ended(Instant),
+    /// The registry has answered before that: it is given no more.
+    Closed,
 }
 
 /// How far a body has come.
@@ -49,7 +51,7 @@ impl Progress {
         loop {
             let state = *lock(&self.0);
             let (since, limit) = match state {
-                State::Waiting => (Instant::now(), STALL),
+                State::Waiting | State::Closed => (Instant::now(), STALL),
                 State::Handed(since) => (since, STALL),
                 State::Ended(since) => (since, COMMIT),
             };
@@ -57,6 +59,14 @@ impl Progress {
                 return limit;
             }
             tokio::time::sleep_until((since + limit).into()).await;
+        }
+    }
+
+    /// There is an answer. What is left of the body would be sent all the same, and read from the source for that.
+    pub fn close(&self) {
+        let mut state = lock(&self.0);
+        if !matches!(*state, State::Ended(_)) {
+            *state = State::Closed;
         }
     }
 
@@ -133,15 +143,21 @@ impl<S: Stream<Item = Result<Bytes, Error>>> Stream for Watched<S> {
                 return Poll::Pending;
             }
         }
+        if matches!(*lock(&self.state), State::Closed) {
+            return Poll::Ready(None);
+        }
         let next = self.content.as_mut().poll_next(context);
         if let Poll::Ready(Some(Ok(bytes))) = &next {
             self.left = self.left.saturating_sub(bytes.len() as u64);
         }
-        *lock(&self.state) = match &next {
-            Poll::Pending => State::Waiting,
-            Poll::Ready(_) if self.left > 0 => State::Handed(Instant::now()),
-            Poll::Ready(_) => State::Ended(Instant::now()),
+        let mut state = lock(&self.state);
+        *state = match (&*state, &next) {
+            (State::Closed, _) => State::Closed,
+            (_, Poll::Pending) => State::Waiting,
+            (_, Poll::Ready(_)) if self.left > 0 => State::Handed(Instant::now()),
+            (_, Poll::Ready(_)) => State::Ended(Instant::now()),
         };
+        drop(state);
         next.map_ok(|bytes| self.unsent.count(bytes))
     }
 }

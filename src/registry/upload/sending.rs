@@ -289,6 +289,7 @@ impl RepositoryClient {
             answer = sending => answer,
             after = progress.stalled() => Err(ErrorKind::TimedOut { after }),
         };
+        progress.close();
         self.heed(&turn, begun, None, answer.as_ref());
         let answer = answer.map_err(|kind| self.error(&method, url, kind))?;
         if answer.is_challenge_of(base)

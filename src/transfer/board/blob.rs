@@ -63,10 +63,11 @@ impl Blob {
         self.needs.is_empty() && self.failures.0.is_empty()
     }
 
-    /// The known failure that leaves no way from `source` to `destination`. Where it can be mounted, it does not matter
-    /// what the source lacks.
+    /// The known failure that leaves no way from `source` to `destination`. Where it can be mounted, or somebody brings it
+    /// there, it does not matter what the source lacks.
     pub fn failure(&self, source: &Repository, destination: &Repository, can_be_mounted: bool) -> Option<&Failure> {
-        let of_move = || self.failures.of_move(std::slice::from_ref(source)).filter(|_| !can_be_mounted);
+        let is_coming = can_be_mounted || self.needs.iter().any(|need| need.destination == *destination);
+        let of_move = || self.failures.of_move(std::slice::from_ref(source)).filter(|_| !is_coming);
         self.failures.at(destination).or_else(of_move)
     }
 
@@ -150,5 +151,32 @@ impl Need {
 
     pub fn is_abandoned(&self) -> bool {
         self.waiters.iter().all(oneshot::Sender::is_closed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_source_lacks_does_not_matter_where_another_brings_it() {
+        let [lacks, has, here, elsewhere]: [Repository; 4] =
+            ["s.io/lacks", "s.io/has", "d.io/here", "d.io/elsewhere"].map(|name| name.parse().unwrap());
+        let mut blob = Blob::default();
+        blob.failures.note(Scope::Source(lacks.clone()), Failure::internal("test"));
+        blob.needs.push(Need {
+            destination: here.clone(),
+            sources: vec![has],
+            job: Job { place: 0, image: Arc::new(here.clone().tagged("1".parse().unwrap())) },
+            stage: Stage::Active(Kind::Worker),
+            mount_refused: false,
+            postponements: 0,
+            upload: None,
+            waiters: Vec::new(),
+        });
+        assert!(blob.failure(&lacks, &here, false).is_none());
+        assert!(blob.failure(&lacks, &elsewhere, false).is_some());
+        blob.failures.note(Scope::Destination(here.clone()), Failure::internal("test"));
+        assert!(blob.failure(&lacks, &here, false).is_some());
     }
 }

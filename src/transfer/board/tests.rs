@@ -344,7 +344,7 @@ fn every_need_ends_in_every_world() {
                 flying.extend(board.sent(&ticket.place));
             }
             let reading = |small: bool| {
-                let has_place = |ticket: &&Ticket| !ticket.place.is_handed_on() && is_move(ticket);
+                let has_place = |ticket: &&Ticket| !ticket.place.is_given_away() && is_move(ticket);
                 flying.iter().filter(has_place).filter(|ticket| (ticket.key.size < 100) == small).count()
             };
             assert!(reading(false) <= workers && reading(true) <= tiny, "seed {seed}");
@@ -430,4 +430,16 @@ fn who_has_too_many_places_hands_none_on() {
     let flying = board.take_ready();
     board.overloaded(&flying[0]);
     assert!(board.sent(&flying[1].place).is_none());
+}
+
+#[test]
+fn who_has_given_a_place_back_hands_it_on_to_nobody() {
+    let board = board(2, 1);
+    let _answers: Vec<_> =
+        (0..4).map(|n| awaited(board.want(&digest(n), SIZE, &repository("s"), &at("d", n), &job(n)))).collect();
+    let flying = board.take_ready();
+    // The registry answered before it had all of it, and its connection takes the rest.
+    board.landed(&flying[0], Came::Moved);
+    assert!(board.sent(&flying[0].place).is_none());
+    assert_eq!(board.take_ready().len(), 1);
 }
