@@ -51,6 +51,8 @@ pub struct Sources {
     pub registry: Option<String>,
     /// Where an empty destination goes: a namespace, of one or several components.
     pub namespace: Option<String>,
+    /// Whether manifests are converted on their way, and have other digests then.
+    pub converts: bool,
 }
 
 /// The files of a configuration.
@@ -252,7 +254,8 @@ fn read_combined<A: Default>(path: &Path, of_auth: OfAuth<A>) -> Result<(A, Vec<
 }
 
 fn check(written: Vec<Written>, hosts: &HashSet<Registry>, sources: &Sources) -> (Vec<Rule>, Vec<InvalidRule>) {
-    let mut checker = rule::Checker::new(hosts, sources.registry.as_deref(), sources.namespace.as_deref());
+    let checker = rule::Checker::new(hosts, sources.registry.as_deref(), sources.namespace.as_deref());
+    let mut checker = checker.converting(sources.converts);
     let (mut rules, mut invalid) = (Vec::with_capacity(written.len()), Vec::new());
     for rule in written {
         match checker.check(rule) {

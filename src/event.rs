@@ -348,9 +348,8 @@ pub struct Ending {
     /// of the file.
     pub listed_rules: Vec<(String, String)>,
     /// Source and destination of the rules to be given again to have what was not generated, in the order of the file:
-    /// those whose tags could not be listed, and the earlier ones that go to the same repositories, so that what is
-    /// theirs stays theirs. No clash is among them: running it again would cure nothing, and without the other rule
-    /// move its tag.
+    /// those whose tags could not be listed or clashed, and the earlier ones that go to the same repositories, so that what
+    /// is theirs stays theirs.
     pub rules_again: Vec<(String, String)>,
 }
 

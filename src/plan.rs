@@ -109,8 +109,7 @@ impl<'a> Planner<'a> {
     /// The rules that have to be given again to have what was not generated, in the order of the file: those that were
     /// not, and the earlier ones with the same destination, which come first there.
     pub fn to_be_given_again(&self) -> Vec<&'a Rule> {
-        let is_lost = |index: &usize| !self.clashing.contains(index) && self.is_own(*index);
-        let lost: Vec<usize> = self.failures.keys().copied().filter(is_lost).collect();
+        let lost: Vec<usize> = self.failures.keys().copied().filter(|index| self.is_own(*index)).collect();
         // The last rule that was lost, by destination: what stands before it has precedence.
         let last: HashMap<_, _> = lost.iter().map(|&index| (&self.rules[index].images.destination, index)).collect();
         let matters = |(index, rule): &(usize, &'a Rule)| {
@@ -203,21 +202,27 @@ impl<'a> Planner<'a> {
     }
 
     /// An earlier rule that could not be listed and may want the destinations of these images: it keeps them if it is
-    /// tried again. Nobody has those of a rule that failed for good, unless it is another shard's, which may have listed
-    /// it.
+    /// tried again. One that failed for good keeps nothing, which is said; unless it is another shard's, which may have
+    /// listed it.
     fn unlisted_before(&self, index: usize, images: &[Task], last: bool) -> Option<(&'a Rule, &Failure)> {
         // All images of a rule go to one repository.
         let place = &images.iter().find(|task| !is_by_digest(&task.destination))?.destination.repository;
         if !self.contested.contains(place) {
             return None;
         }
-        let mut earlier = self.failures.range(..index).map(|(&earlier, failure)| (earlier, failure));
-        let (earlier, failure) = earlier.find(|&(earlier, failure)| {
-            self.rules[earlier].images.destination == *place
-                && !self.clashing.contains(&earlier)
-                && (!last && !failure.is_final || !self.is_own(earlier))
-        })?;
-        Some((&self.rules[earlier], failure))
+        let meets = |earlier: usize| self.rules[earlier].images.destination == *place;
+        let earlier = self.failures.range(..index).map(|(&earlier, failure)| (earlier, failure));
+        let unlisted = earlier.filter(|(earlier, _)| meets(*earlier) && !self.clashing.contains(earlier));
+        let keeps = |(earlier, failure): &(usize, &Failure)| !last && !failure.is_final || !self.is_own(*earlier);
+        let (keeping, lost): (Vec<_>, Vec<_>) = unlisted.partition(keeps);
+        if let (None, Some((earlier, _))) = (keeping.first(), lost.first()) {
+            let (rule, earlier) = (&self.rules[index], &self.rules[*earlier]);
+            tracing::warn!(
+                "{rule}: its tags replace those that {:?}, which cannot be listed, may have there",
+                earlier.source
+            );
+        }
+        keeping.first().map(|(earlier, failure)| (&self.rules[*earlier], *failure))
     }
 
     /// Lists the tags of every repository that some rule wants listed.
@@ -305,10 +310,8 @@ fn unknown(earlier: &Rule, failure: &Failure) -> Failure {
 }
 
 fn clash(clashes: &[String]) -> Failure {
-    let reason = format!(
-        "another rule brings a different image to {}; give one of them another destination",
-        clashes.join(", ")
-    );
+    let reason =
+        format!("a different image comes to {} already; give one of them another destination", clashes.join(", "));
     Failure::for_good(Category::Config, None, reason)
 }
 
@@ -337,7 +340,8 @@ mod tests {
         let images = folder.path().join("images.json");
         std::fs::write(&images, json).unwrap();
         let files = Files::Separate { auth: folder.path().join("none"), auth_required: false, images };
-        let configuration = config::load(&Sources { files, registry: None, namespace: None }, &|_| None).unwrap();
+        let configuration =
+            config::load(&Sources { files, registry: None, namespace: None, converts: false }, &|_| None).unwrap();
         assert!(configuration.invalid.is_empty());
         configuration.rules
     }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 
+use super::conversion::ConversionFlags;
 use crate::config::{Files, Sources};
 
 pub(super) const DEFAULT_AUTH: &str = "./auth.json";
@@ -56,8 +57,9 @@ impl Inputs {
         }
     }
 
-    pub fn sources(&self) -> Sources {
-        self.rules.sources(self.auth.as_deref())
+    /// For images that are converted as these flags say.
+    pub fn sources(&self, conversion: &ConversionFlags) -> Sources {
+        Sources { converts: !conversion.conversion().is_none(), ..self.rules.sources(self.auth.as_deref()) }
     }
 }
 
@@ -73,7 +75,7 @@ impl RuleFlags {
             },
         };
         let given = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
-        Sources { files, registry: given(&self.registry), namespace: given(&self.namespace) }
+        Sources { files, registry: given(&self.registry), namespace: given(&self.namespace), converts: false }
     }
 }
 

@@ -26,7 +26,8 @@ pub(super) fn run(cli: Cli) -> Result<u8, Stopped> {
     let outputs = Outputs::check(&cli.report, cli.failed.as_deref(), cli.log.file(), &cli.inputs.files())
         .map_err(Stopped::usage)?;
     start_log(&cli.log, &console).map_err(Stopped::usage)?;
-    let configuration = config::load(&cli.inputs.sources(), &|name| std::env::var(name).ok()).map_err(refused)?;
+    let configuration =
+        config::load(&cli.inputs.sources(&cli.conversion), &|name| std::env::var(name).ok()).map_err(refused)?;
     block_on(migrate(&cli, configuration, console, &outputs))?.map_err(Stopped::failed)
 }
 
@@ -84,7 +85,7 @@ async fn migrate(cli: &Cli, configuration: Configuration, console: Console, outp
         ending
     };
     let document = recorder.map(|recorder| recorder.document(&ending, files::invalid(&invalid), recorded(cli.shard)));
-    let written = outputs.write(&ending, document.as_ref(), &console);
+    let written = outputs.write(&ending, &invalid, document.as_ref(), &console);
     let written = files::printed(&console) && written;
     let all_well = ending.failed_images.is_empty() && ending.failed_rules.is_empty() && invalid.is_empty();
     Ok(interruption.exit_code().unwrap_or(if all_well && written { 0 } else { exit::FAILED }))

@@ -7,7 +7,7 @@ use anyhow::{Context as _, anyhow};
 use clap::{Args, Subcommand};
 
 use super::{Stopped, exit, say};
-use crate::config::InvalidRule;
+use crate::config::{InvalidReason, InvalidRule};
 use crate::event::{Category, Ending};
 use crate::file::{Access, Target, is_same, shown};
 use crate::report::file::ReportFile;
@@ -107,14 +107,22 @@ impl Files {
     }
 
     /// Writes them. Says which could not be written; answers whether all could.
-    pub fn write(&self, ending: &Ending, document: Option<&Document>, console: &Console) -> bool {
+    pub fn write(
+        &self,
+        ending: &Ending,
+        invalid: &[InvalidRule],
+        document: Option<&Document>,
+        console: &Console,
+    ) -> bool {
         let mut written = true;
         for report in &self.reports {
             let Some(document) = document else { continue };
             written &= wrote(&report.target, report.write(document), console);
         }
         if let Some(target) = &self.failed {
-            written &= wrote(target, target.write(Access::Owner, |writer| failed::write(ending, writer)), console);
+            let invalid = invalid.iter().map(as_written).collect();
+            let result = target.write(Access::Owner, |writer| failed::write(ending, invalid, writer));
+            written &= wrote(target, result, console);
         }
         written
     }
@@ -159,6 +167,12 @@ pub(super) fn invalid(rules: &[InvalidRule]) -> Vec<Rule> {
         reason: rule.reason.to_string(),
     };
     rules.iter().map(record).collect()
+}
+
+/// A rule that could not be used, as it was written.
+fn as_written(rule: &InvalidRule) -> failed::Written {
+    let has_destination = rule.reason != InvalidReason::NoDestinations;
+    (rule.source.clone(), has_destination.then(|| rule.destination.clone()).into_iter().collect())
 }
 
 fn report_files(paths: &[PathBuf]) -> anyhow::Result<Vec<ReportFile>> {

@@ -10,7 +10,7 @@ use super::migrate::DEFAULT_LOG;
 use super::{Stopped, count, exit, print, say};
 use crate::config::{self, Target};
 use crate::file::shown;
-use crate::rewrite::{self, Choice, Mapping, Outcomes, Rewrite};
+use crate::rewrite::{self, Changed, Choice, Mapping, Outcomes, Rewrite};
 
 /// Replaces references to migrated images in manifests, charts, compose files, Dockerfiles, CI files and text.
 ///
@@ -75,9 +75,12 @@ pub(super) fn run(flags: RewriteFlags) -> Result<u8, Stopped> {
     for (path, error) in &rewrite.unreadable {
         say(&format!("error: {} cannot be read: {error}", shown(path)));
     }
-    let is_written =
-        if flags.write { write(&rewrite) } else { show(&rewrite).map_err(Stopped::failed).map(|()| true)? };
-    summarize(&rewrite, found.files.len(), flags.write);
+    let changed: Vec<&Changed> = match flags.write {
+        true => write(&rewrite),
+        false => show(&rewrite).map(|()| rewrite.changed.iter().collect()).map_err(Stopped::failed)?,
+    };
+    let is_written = changed.len() == rewrite.changed.len();
+    summarize(&rewrite, &changed, found.files.len(), flags.write);
     let is_found = flags.check && !rewrite.changed.is_empty();
     let is_well = invalid.is_empty() && rewrite.unreadable.is_empty() && is_written && !is_found;
     Ok(if is_well { 0 } else { exit::FAILED })
@@ -110,22 +113,22 @@ fn show(rewrite: &Rewrite) -> anyhow::Result<()> {
     rewrite.changed.iter().try_for_each(|file| print(&file.diff()))
 }
 
-/// Whether all files could be written. One that cannot does not keep the others.
-fn write(rewrite: &Rewrite) -> bool {
-    let mut is_well = true;
-    for file in &rewrite.changed {
-        match file.write() {
-            Ok(()) => say(&format!("{}: {}", shown(&file.path), count(file.places, "change"))),
-            Err(error) => {
-                say(&format!("error: {} cannot be written: {error}", shown(&file.path)));
-                is_well = false;
-            }
+/// Writes what is changed, and gives the files that could be written. One that cannot does not keep the others.
+fn write(rewrite: &Rewrite) -> Vec<&Changed> {
+    let written = |file: &&Changed| match file.write() {
+        Ok(()) => {
+            say(&format!("{}: {}", shown(&file.path), count(file.places, "change")));
+            true
         }
-    }
-    is_well
+        Err(error) => {
+            say(&format!("error: {} cannot be written: {error}", shown(&file.path)));
+            false
+        }
+    };
+    rewrite.changed.iter().filter(written).collect()
 }
 
-fn summarize(rewrite: &Rewrite, files: usize, written: bool) {
+fn summarize(rewrite: &Rewrite, changed: &[&Changed], files: usize, written: bool) {
     let verb = if written { "" } else { " to make" };
     let left = match rewrite.stays.len() {
         0 => String::new(),
@@ -133,8 +136,8 @@ fn summarize(rewrite: &Rewrite, files: usize, written: bool) {
     };
     say(&format!(
         "{}{verb} in {} of {}{left}",
-        count(rewrite.places(), "change"),
-        rewrite.changed.len(),
+        count(changed.iter().map(|file| file.places).sum(), "change"),
+        changed.len(),
         count(files, "file")
     ));
 }

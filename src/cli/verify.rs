@@ -94,7 +94,7 @@ pub(super) fn run(flags: VerifyFlags) -> Result<u8, Stopped> {
     let outputs = Outputs::check(&flags.report, None, flags.log.file(), &inputs).map_err(Stopped::usage)?;
     start_log(&flags.log, &console).map_err(Stopped::usage)?;
     let environment = |name: &str| std::env::var(name).ok();
-    let sources = flags.inputs.sources();
+    let sources = flags.inputs.sources(&flags.conversion);
     let (configuration, standard) = match &flags.against {
         None => (config::load(&sources, &environment).map_err(refused)?, Standard::Sources),
         Some(report) => {
@@ -138,7 +138,7 @@ async fn verify(
     progress.iter().for_each(|progress| progress.stop());
     let document = recorder.map(|recorder| recorder.document(&ending, files::invalid(&invalid), recorded(flags.shard)));
     let all_equal = report.finish(&ending, invalid.len());
-    let written = outputs.write(&ending, document.as_ref(), &console);
+    let written = outputs.write(&ending, &invalid, document.as_ref(), &console);
     let written = files::printed(&console) && written;
     Ok(interruption.exit_code().unwrap_or(if all_equal && written { 0 } else { exit::FAILED }))
 }

@@ -30,7 +30,8 @@ impl Existing {
         }
         // No credentials and no defaults: only what stands in the file counts.
         let files = Files::Separate { auth: PathBuf::new(), auth_required: false, images: path.to_owned() };
-        let configuration = config::load(&Sources { files, registry: None, namespace: None }, &|_| None)?;
+        let configuration =
+            config::load(&Sources { files, registry: None, namespace: None, converts: false }, &|_| None)?;
         let mut existing = Self::default();
         for rule in &configuration.rules {
             existing.add(rule);

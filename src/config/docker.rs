@@ -102,6 +102,7 @@ impl Place {
             name: self.name.clone(),
             remedy: format!("mend {}, or give an entry for {} in auth.json", self.name, repository.registry()),
             holds: Holds::Nothing(reason.to_owned()),
+            is_required: false,
         };
         let config = match self.read.get_or_init(|| self.read()) {
             Ok(config) => config,
@@ -122,6 +123,7 @@ impl Place {
                 name: format!("{program} (by {})", self.name),
                 remedy,
                 holds: Holds::Helper(helper),
+                is_required: false,
             });
         }
         if let Some((key, value)) = auth {
@@ -130,6 +132,7 @@ impl Place {
                     name: format!("{key:?} in {}", self.name),
                     remedy: LOG_IN.to_owned(),
                     holds: Holds::Credential(credential),
+                    is_required: false,
                 }),
                 // It is in the credential store.
                 Ok(None) => {}

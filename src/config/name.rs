@@ -56,6 +56,8 @@ pub enum InvalidName {
          auth.json)"
     )]
     NoRegistry { written_out: String },
+    #[error("it is no registry: a host without a dot needs an entry in auth.json")]
+    NoHost,
     #[error("the path {path:?} must be lower-case: {lower:?}")]
     UpperCase { path: String, lower: String },
     #[error("the regular expression does not end with '/': expected registry/namespace/repository:/expression/")]
@@ -118,6 +120,12 @@ pub fn repository(registry: Registry, path: &str) -> Result<Repository, InvalidN
     })
 }
 
+/// The registry `text`, where nothing says that it is one: by the same rule as in a name.
+pub fn host(text: &str, hosts: &HashSet<Registry>) -> Result<Registry, InvalidName> {
+    refuse_scheme(text)?;
+    if is_host(text, hosts) { Ok(text.parse()?) } else { Err(InvalidName::NoHost) }
+}
+
 /// The registry `text`, a host and nothing else.
 pub fn registry(text: &str) -> Result<Registry, InvalidName> {
     refuse_scheme(text)?;
@@ -152,19 +160,27 @@ fn split_registry<'n>(
     text: &str,
     hosts: &HashSet<Registry>,
 ) -> Result<(Registry, &'n str), InvalidName> {
-    let is_named = |host: &str| host.parse().is_ok_and(|registry: Registry| hosts.contains(&registry));
     if let Some((host, rest)) = name.split_once('/') {
-        if host.contains(['.', ':']) || host.eq_ignore_ascii_case("localhost") || is_named(host) {
+        if is_host(host, hosts) {
             return Ok((host.parse()?, rest));
         }
         return Err(InvalidName::NoRegistry { written_out: format!("docker.io/{text}") });
     }
     // One component: a host without a repository, or a short name of Docker Hub with a tag or digest.
     let host = name.split([':', '@']).next().unwrap_or(name);
-    if host.contains('.') || host.starts_with('[') || host.eq_ignore_ascii_case("localhost") || is_named(name) {
+    if is_host(host, hosts) || host.starts_with('[') || is_named(name, hosts) {
         return Err(InvalidReference::NoRepository(text.to_owned()).into());
     }
     Err(InvalidName::NoRegistry { written_out: format!("docker.io/library/{text}") })
+}
+
+/// Whether the first part of a name is a host, and no namespace of Docker Hub.
+fn is_host(text: &str, hosts: &HashSet<Registry>) -> bool {
+    text.contains(['.', ':']) || text.eq_ignore_ascii_case("localhost") || is_named(text, hosts)
+}
+
+fn is_named(text: &str, hosts: &HashSet<Registry>) -> bool {
+    text.parse().is_ok_and(|registry: Registry| hosts.contains(&registry))
 }
 
 fn split_at_first(text: &str, separator: char) -> (&str, Option<&str>) {

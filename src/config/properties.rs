@@ -40,7 +40,7 @@ fn read_both(content: &[u8]) -> Option<Vec<Written>> {
 fn check_all(written: Vec<Written>, defaults: bool) -> (Vec<Rule>, Vec<InvalidRule>) {
     let [registry, namespace] = ["swr.example.com", "team/sub"].map(|text| defaults.then(|| text.to_owned()));
     let files = Files::Combined(PathBuf::new());
-    check(written, &HashSet::new(), &Sources { files, registry, namespace })
+    check(written, &HashSet::new(), &Sources { files, registry, namespace, converts: false })
 }
 
 /// The images of one rule, as people would write them.

@@ -146,6 +146,7 @@ impl std::error::Error for InvalidRule {}
 pub struct Checker<'a> {
     hosts: &'a HashSet<Registry>,
     default: Result<DefaultNamespace, InvalidReason>,
+    keeps_digests: bool,
     /// Compiled expressions, shared: a file may repeat one in each of its rules.
     expressions: HashMap<String, Arc<Regex>>,
 }
@@ -159,7 +160,13 @@ struct DefaultNamespace {
 impl<'a> Checker<'a> {
     /// `hosts` are hosts although they may look like namespaces; `registry` and `namespace` are the defaults.
     pub fn new(hosts: &'a HashSet<Registry>, registry: Option<&str>, namespace: Option<&str>) -> Self {
-        Self { hosts, default: DefaultNamespace::parse(registry, namespace), expressions: HashMap::new() }
+        let default = DefaultNamespace::parse(hosts, registry, namespace);
+        Self { hosts, default, keeps_digests: true, expressions: HashMap::new() }
+    }
+
+    /// The same where manifests are converted on their way.
+    pub fn converting(self, converts: bool) -> Self {
+        Self { keeps_digests: !converts, ..self }
     }
 
     pub fn check(&mut self, written: Written) -> Result<Rule, Box<InvalidRule>> {
@@ -181,6 +188,9 @@ impl<'a> Checker<'a> {
             "" => Name { repository: self.default_for(&from.repository)?, selection: Selection::Whole },
             text => Name::parse(text, self.hosts).map_err(InvalidReason::Destination)?,
         };
+        if !self.keeps_digests && matches!(to.selection, Selection::Digest { .. }) {
+            return Err(InvalidReason::DigestMayChange);
+        }
         let filter = match from.selection {
             Selection::Tags(tags) => return fixed(from.repository, tags, to),
             Selection::Digest { tag, digest } => return fixed_digest(from.repository, tag, digest, to),
@@ -217,7 +227,11 @@ impl<'a> Checker<'a> {
 }
 
 impl DefaultNamespace {
-    fn parse(registry: Option<&str>, namespace: Option<&str>) -> Result<Self, InvalidReason> {
+    fn parse(
+        hosts: &HashSet<Registry>,
+        registry: Option<&str>,
+        namespace: Option<&str>,
+    ) -> Result<Self, InvalidReason> {
         let given = |value: Option<&str>| value.filter(|value| !value.is_empty()).map(str::to_owned);
         let (registry, namespace) = match (given(registry), given(namespace)) {
             (Some(registry), Some(namespace)) => (registry, namespace),
@@ -225,7 +239,7 @@ impl DefaultNamespace {
             (Some(_), None) => return Err(InvalidReason::NoDefault(MissingDefault::Namespace)),
             (None, None) => return Err(InvalidReason::NoDefault(MissingDefault::Both)),
         };
-        let registry = name::registry(&registry).map_err(InvalidReason::DefaultRegistry)?;
+        let registry = name::host(&registry, hosts).map_err(InvalidReason::DefaultRegistry)?;
         name::repository(registry.clone(), &namespace).map_err(InvalidReason::DefaultNamespace)?;
         Ok(Self { registry, namespace })
     }

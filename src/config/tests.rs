@@ -34,7 +34,8 @@ impl Drop for Directory {
 }
 
 fn load_files(files: Files) -> Result<Configuration, ConfigError> {
-    let sources = Sources { files, registry: Some("swr.example.com".into()), namespace: Some("team".into()) };
+    let sources =
+        Sources { files, registry: Some("swr.example.com".into()), namespace: Some("team".into()), converts: false };
     load(&sources, &|name| (name == "TOKEN").then(|| "s3cret".into()))
 }
 
@@ -109,7 +110,8 @@ fn who_talks_to_no_registry_needs_the_hosts_of_auth_json_alone() {
         (directory.file("auth.json", auth), directory.file("images.json", r#"{"registry/a:1": "b.io/a"}"#));
     let both = directory.file("all.json", &format!(r#"{{"auth": {auth}, "images": {{"registry/a:1": "b.io/a"}}}}"#));
     for files in [Files::Separate { auth: auth_file, auth_required: true, images }, Files::Combined(both)] {
-        let (rules, invalid) = load_rules(&Sources { files, registry: None, namespace: None }).unwrap();
+        let (rules, invalid) =
+            load_rules(&Sources { files, registry: None, namespace: None, converts: false }).unwrap();
         assert_eq!((rules.len(), invalid), (1, vec![]));
     }
 }
@@ -177,7 +179,8 @@ fn a_hundred_thousand_rules_on_one_line_are_read_in_moments() {
 fn the_examples_are_valid_in_every_rule() {
     let example = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name);
     let files = Files::Separate { auth: example("auth.json"), auth_required: true, images: example("images.json") };
-    let sources = Sources { files, registry: Some("swr.example.com".into()), namespace: Some("team".into()) };
+    let sources =
+        Sources { files, registry: Some("swr.example.com".into()), namespace: Some("team".into()), converts: false };
     let configuration = load(&sources, &|_| Some("set".into())).unwrap();
     assert_eq!(configuration.invalid.len(), 0, "{}", configuration.invalid[0]);
     assert_eq!(configuration.rules.len(), 15);

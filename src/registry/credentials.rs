@@ -76,6 +76,8 @@ pub struct Source {
     /// What to do if the credentials are refused or cannot be had.
     pub remedy: String,
     pub holds: Holds,
+    /// Whether it is a failure that it has none: somebody says that they are there.
+    pub is_required: bool,
 }
 
 impl Source {

@@ -198,7 +198,12 @@ impl Party {
         for source in self.account.iter().flat_map(|account| &account.sources) {
             let found = match &source.holds {
                 Holds::Credential(credential) => Some(credential.clone()),
-                Holds::Helper(helper) => helper.get().await.map_err(|reason| (source, reason))?,
+                Holds::Helper(helper) => match helper.get().await {
+                    Ok(None) if source.is_required => {
+                        return Err((source, format!("{} has none for {}", helper.program(), helper.server())));
+                    }
+                    found => found.map_err(|reason| (source, reason))?,
+                },
                 Holds::Nothing(reason) => return Err((source, reason.clone())),
             };
             if let Some(credential) = found {

@@ -3,8 +3,8 @@
 //! First the rules whose tags could not be listed, with the source as it was written, and with the destination in full,
 //! so that no default is needed; then each image that failed or was not reached, by name. Where an earlier rule goes to
 //! the same repository as such a rule, it stands there as well: what is at the destination already costs two requests,
-//! and no tag is moved that the whole file would not move. What running it again cannot cure is left out: rules that
-//! cannot be used, and clashes. If nothing is left, it is `{}`.
+//! and no tag is moved that the whole file would not move. What running it again cannot cure is there too, so that it is
+//! not lost: clashes, and at the end the rules that cannot be used, as they were written. If all is well, it is `{}`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
@@ -13,18 +13,24 @@ use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use serde_json::ser::PrettyFormatter;
 
 use crate::event::Ending;
+use crate::reference::Identifier;
 
-pub fn write(ending: &Ending, writer: &mut dyn Write) -> io::Result<()> {
+/// A source with its destinations.
+pub type Written = (String, Vec<String>);
+
+/// `invalid` are the rules that cannot be used.
+pub fn write(ending: &Ending, invalid: Vec<Written>, writer: &mut dyn Write) -> io::Result<()> {
     let formatter = PrettyFormatter::with_indent(b"  ");
-    Rules(rules(ending)).serialize(&mut serde_json::Serializer::with_formatter(&mut *writer, formatter))?;
+    let rules = rules(ending).into_iter().chain(invalid).collect();
+    Rules(rules).serialize(&mut serde_json::Serializer::with_formatter(&mut *writer, formatter))?;
     writer.write_all(b"\n")
 }
 
-/// Each source with its destinations. A source may stand more than once, since the order of rules matters.
-struct Rules(Vec<(String, Vec<String>)>);
+/// A source may stand more than once, since the order of rules matters.
+struct Rules(Vec<Written>);
 
-fn rules(ending: &Ending) -> Vec<(String, Vec<String>)> {
-    let mut rules: Vec<(String, Vec<String>)> = Vec::new();
+fn rules(ending: &Ending) -> Vec<Written> {
+    let mut rules: Vec<Written> = Vec::new();
     for (source, destination) in &ending.rules_again {
         match rules.last_mut() {
             Some((last, destinations)) if last == source => destinations.push(destination.clone()),
@@ -33,7 +39,12 @@ fn rules(ending: &Ending) -> Vec<(String, Vec<String>)> {
     }
     let mut images: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for image in &ending.failed_images {
-        images.entry(image.source.to_string()).or_default().insert(image.destination.to_string());
+        // By digest alone it is put as what it is, or as what it is converted to.
+        let destination = match &image.destination.identifier {
+            Identifier::Digest(_) => image.destination.repository.to_string(),
+            Identifier::Tag(_) => image.destination.to_string(),
+        };
+        images.entry(image.source.to_string()).or_default().insert(destination);
     }
     rules.extend(images.into_iter().map(|(source, destinations)| (source, destinations.into_iter().collect())));
     rules
@@ -59,7 +70,7 @@ mod tests {
     use crate::event::{FailedImage, Failure};
     use crate::reference::{Reference, Repository};
 
-    fn text(rules_again: &[(&str, &str)], images: Vec<(Reference, Reference)>) -> String {
+    fn text(rules_again: &[(&str, &str)], images: Vec<(Reference, Reference)>, invalid: &[(&str, &[&str])]) -> String {
         let failed = |(source, destination)| FailedImage { source, destination, failure: Failure::cancelled() };
         let ending = Ending {
             images: images.len(),
@@ -68,13 +79,14 @@ mod tests {
             ..Ending::default()
         };
         let mut text = Vec::new();
-        write(&ending, &mut text).unwrap();
+        let invalid = invalid.iter().map(|(from, to)| ((*from).into(), to.iter().map(ToString::to_string).collect()));
+        write(&ending, invalid.collect(), &mut text).unwrap();
         String::from_utf8(text).unwrap()
     }
 
     #[test]
     fn nothing_left_is_an_empty_object() {
-        assert_eq!(text(&[], vec![]), "{}\n");
+        assert_eq!(text(&[], vec![], &[]), "{}\n");
     }
 
     #[test]
@@ -102,11 +114,14 @@ mod tests {
     "d.io/a:1",
     "d.io/b:x"
   ],
-  "s.io/b@{digest}": "d.io/b@{digest}",
-  "s.io/c@{digest}": "d.io/c:1"
+  "s.io/b@{digest}": "d.io/b",
+  "s.io/c@{digest}": "d.io/c:1",
+  "nginx": "d.io/n",
+  "s.io/e": []
 }}
 "#
         );
-        assert_eq!(text(&rules, images), expected);
+        let invalid: [(&str, &[&str]); 2] = [("nginx", &["d.io/n"]), ("s.io/e", &[])];
+        assert_eq!(text(&rules, images, &invalid), expected);
     }
 }

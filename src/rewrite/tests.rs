@@ -24,7 +24,7 @@ pub fn mapping(images: &str, choice: Choice) -> Mapping {
     std::fs::write(&path, images).unwrap();
     std::fs::write(folder.path().join("auth.json"), r#"{"registry": {}}"#).unwrap();
     let files = Files::Separate { auth: folder.path().join("auth.json"), auth_required: false, images: path };
-    let sources = Sources { files, registry: Some("d.io".into()), namespace: Some("m".into()) };
+    let sources = Sources { files, registry: Some("d.io".into()), namespace: Some("m".into()), converts: false };
     let (rules, invalid) = config::load_rules(&sources).unwrap();
     assert_eq!(invalid, []);
     Mapping::new(rules, choice).unwrap()

@@ -262,7 +262,11 @@ pub(super) async fn fly(mut guard: Guard) {
                     engine.tell_arrival(ticket, &Arrival::Present, Duration::ZERO);
                     guard.close(|ticket| engine.board.landed(ticket, Came::Present));
                 }
-                _ => guard.close(|ticket| engine.board.mount_refused(ticket, Some(upload))),
+                Ok(false) => guard.close(|ticket| engine.board.mount_refused(ticket, Some(upload))),
+                Err(error) => {
+                    tracing::debug!(%error, "it is not known whether the blob is there");
+                    guard.close(|ticket| engine.board.not_mounted(ticket, Some(upload)));
+                }
             },
             Err(error) => match ticket.postponed(&error) {
                 Some(wait) => guard.postpone(wait),

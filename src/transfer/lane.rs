@@ -77,6 +77,13 @@ struct Queue {
     waiting: BinaryHeap<Entry>,
 }
 
+impl Queue {
+    /// Whether something waits, and not too much is in flight.
+    fn may_start(&self) -> bool {
+        !self.waiting.is_empty() && self.in_flight < self.window.size()
+    }
+}
+
 /// The oldest image first, and of its blobs the largest: what takes longest should not begin last.
 struct Entry {
     order: (Reverse<usize>, u64),
@@ -107,23 +114,23 @@ impl Lane {
         Some((pair, key, destination))
     }
 
-    /// Takes the next entry of a pair for a place that the pair has, unless there is only one, or it would be another's turn
-    /// if the place were given back.
+    /// Takes the next entry of a pair for a place that the pair has, unless there is only one, the pair has too many, or
+    /// another waits that has none at all, or would still have fewer if this one were given back: that is to have it then.
     pub fn pop_for(&mut self, pair: &Pair) -> Option<(BlobKey, Repository)> {
-        if self.places == 1 {
+        let queue = self.pairs.get(pair)?;
+        let left = queue.in_flight.saturating_sub(1);
+        let is_due = |other: &Queue| other.may_start() && (other.in_flight == 0 || other.in_flight < left);
+        let may_keep = self.places > 1 && queue.in_flight <= queue.window.size();
+        if !may_keep || self.pairs.iter().any(|(other, queue)| other != pair && is_due(queue)) {
             return None;
         }
-        self.pairs.get_mut(pair)?.in_flight -= 1;
-        let is_next = self.next() == Some(pair);
-        self.pairs.get_mut(pair)?.in_flight += 1;
-        if is_next { self.take(pair) } else { None }
+        self.take(pair)
     }
 
     /// The pair whose turn it is: of those with work, and not too much of it in flight, the one that has the fewest in
     /// flight; of several such the one that was served longest ago.
     fn next(&self) -> Option<&Pair> {
-        let may_start = |queue: &Queue| !queue.waiting.is_empty() && queue.in_flight < queue.window.size();
-        let with_work = self.pairs.iter().filter(|(_, queue)| may_start(queue));
+        let with_work = self.pairs.iter().filter(|(_, queue)| queue.may_start());
         with_work.min_by_key(|(_, queue)| (queue.in_flight, queue.served)).map(|(pair, _)| pair)
     }
 
@@ -260,6 +267,19 @@ mod tests {
         lane.release(&pair);
         assert_eq!(lane.pop().map(|(pair, ..)| pair.source.to_string()).as_deref(), Some("late.example.com"));
         assert!(lane.pop_for(&pair).is_some(), "each has one");
+    }
+
+    #[test]
+    fn pairs_that_have_their_share_hand_their_places_on() {
+        let mut lane = Lane::new(7);
+        for job in 0..99 {
+            push(&mut lane, ["a.example.com", "b.example.com"][job % 2], job, 1);
+        }
+        let flying: Vec<Pair> = std::iter::from_fn(|| lane.pop()).map(|(pair, ..)| pair).collect();
+        assert_eq!(flying.len(), 7);
+        for _ in 0..5 {
+            assert!(flying.iter().all(|pair| lane.pop_for(pair).is_some()));
+        }
     }
 
     #[test]

@@ -61,7 +61,7 @@ impl Image {
             let Found { referrers, tags } =
                 find(&self.source, subject, tags).await.map_err(|error| error.to_failure())?;
             for tag in tags.into_iter().filter(|tag| !self.is_planned(tag)) {
-                self.bring_tag(&tag).await?;
+                self.bring_tag(&tag).await.map_err(|failure| of_referrer(&tag, subject, failure))?;
             }
             if referrers.is_empty() {
                 return Ok(Arc::default());
@@ -101,7 +101,8 @@ impl Image {
             if !self.engine.policy.force && listed.iter().any(|listed| listed.digest == referrer.digest) {
                 continue;
             }
-            let manifest = self.bring_referrer(subject, referrer).await?;
+            let brought = self.bring_referrer(subject, referrer).await;
+            let manifest = brought.map_err(|failure| of_referrer(&referrer.digest, subject, failure))?;
             all.retain(|listed| listed.digest != referrer.digest);
             all.push(referrer.clone().with_size(manifest.bytes.len() as u64));
             self.tell_referrer(&Identifier::from(referrer.digest.clone()), &referrer.artifact_type);
@@ -294,4 +295,10 @@ pub(super) struct Found {
     pub referrers: Vec<Referrer>,
     /// Under tags of cosign.
     pub tags: Vec<Tag>,
+}
+
+/// What refers to a manifest could not be brought, which is there itself.
+fn of_referrer(referrer: &impl std::fmt::Display, subject: &Digest, failure: Failure) -> Failure {
+    let reason = format!("{subject} is there, but not {referrer}, which refers to it: {}", failure.reason);
+    Failure { reason: reason.into(), ..failure }
 }

@@ -301,6 +301,20 @@ async fn force_puts_every_converted_manifest_again() {
 }
 
 #[tokio::test]
+async fn a_digest_that_is_wanted_and_would_change_is_no_rule() {
+    let (source, destination) = two_registries().await;
+    let digest = source.put("app", "1", &all());
+    let migration = || Migration::new().rule(source.reference("app", &digest), destination.reference("app", &digest));
+    for flags in [&["--format", "docker"][..], &["--platform", "linux/amd64"]] {
+        let outcome = migration().args(flags.iter().copied()).run().await;
+        outcome.assert_failures(0, 0, 1);
+        outcome.assert_line("INVALID ", &["change digests", "leave that of the destination out"]);
+    }
+    migration().run().await.assert_success(1);
+    assert!(destination.manifest("app", &digest).is_some());
+}
+
+#[tokio::test]
 async fn an_image_without_a_tag_is_placed_under_its_new_digest() {
     let (source, destination) = two_registries().await;
     let digest = source.put("app", "1", &all());

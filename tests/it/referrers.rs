@@ -279,7 +279,7 @@ async fn a_referrer_that_cannot_be_had_fails_its_image() {
     source.on(Kind::ManifestGet.of(&sbom), Answer::status(404));
     let outcome = migration(&source, &destination).run().await;
     outcome.assert_failures(1, 1, 0);
-    outcome.assert_line("FAILED ", &[&sbom, "404"]);
+    outcome.assert_line("FAILED ", &[&sbom, "which refers to it", "404"]);
 }
 
 #[tokio::test]

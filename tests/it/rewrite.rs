@@ -152,6 +152,7 @@ async fn a_file_that_cannot_be_written_does_not_keep_the_others() {
     std::fs::set_permissions(run.path("a.txt"), std::fs::Permissions::from_mode(0o444)).unwrap();
     let outcome = run.run().await;
     outcome.assert(1, &[]).assert_line("error: ", &["a.txt cannot be written: it is read-only"]);
+    outcome.assert_line("1 change in 1 of ", &[]);
     assert_eq!((read(&run, "a.txt"), read(&run, "b.txt")), ("quay.io/a:1".to_owned(), "d.io/a:1".to_owned()));
 }
 

@@ -181,6 +181,19 @@ async fn an_empty_destination_goes_to_the_default_registry_and_namespace() {
 }
 
 #[tokio::test]
+async fn a_default_registry_of_one_word_needs_an_entry() {
+    let (source, _) = four_tags().await;
+    let migration = || {
+        let rule = Migration::new().rule(source.reference("team/app", "1.0"), "");
+        rule.args(["--registry", "harbor", "--namespace", "n", "--failed", "failed.json"])
+    };
+    let outcome = migration().run().await;
+    outcome.assert_failures(0, 0, 1);
+    outcome.assert_line("INVALID ", &["--registry or DEFAULT_REGISTRY", "entry in auth.json"]);
+    migration().auth(&json!({ "harbor": { "insecure": true } })).run().await.assert_failures(1, 1, 0);
+}
+
+#[tokio::test]
 async fn an_empty_destination_without_defaults_names_flag_and_variable() {
     let (source, destination) = four_tags().await;
     let rules = || Migration::new().rule(source.reference("team/app", "1.0"), "");

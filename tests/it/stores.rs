@@ -157,6 +157,20 @@ async fn auth_json_may_name_a_helper() {
 }
 
 #[tokio::test]
+async fn a_helper_that_auth_json_names_has_to_have_credentials() {
+    let (source, destination) = (guarded(true).await, Registry::open().await);
+    source.put("team/app", "1", &small(1));
+    let helpers = Helpers::new().add("empty", "echo 'credentials not found in native keychain'; exit 1");
+    let migration = migration(&source, &destination)
+        .auth(&json!({ source.host(): { "credHelper": "empty" } }))
+        .env("PATH", helpers.path());
+    let outcome = migration.run().await;
+    outcome.assert_failures(1, 1, 0);
+    outcome.assert_line("FAILED ", &["docker-credential-empty has none for", "docker-credential-empty get"]);
+    assert_eq!(source.count(Kind::Token), 0, "nobody goes on without credentials");
+}
+
+#[tokio::test]
 async fn a_helper_that_knows_nobody_means_nobody() {
     let source = Registry::builder().bearer(Accounts::new().anonymous("", "pull")).start().await;
     let destination = Registry::open().await;

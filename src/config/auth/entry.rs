@@ -1,5 +1,7 @@
 //! One entry of auth.json: its key and its fields, checked against each other.
 
+use std::sync::Arc;
+
 use super::problem::{AuthError, AuthProblem};
 use super::unset::{Field, UnsetVariable};
 use crate::config::expand::{Environment, expand};
@@ -11,6 +13,8 @@ use crate::registry::{self, Account, Credential, Helper, Holds, Source};
 
 /// An entry as written.
 pub(super) struct Entry {
+    /// The file that it stands in.
+    file: Arc<str>,
     pub name: String,
     /// Host and namespace, as the keyring wants them; the namespace may be empty.
     pub key: (Registry, String),
@@ -59,7 +63,7 @@ impl Entry {
         }
         let who = fields.who(&name, &key.0, is_empty)?;
         let Fields { insecure, ca, cert, key: key_file, .. } = fields;
-        Ok(Self { name, key, who, insecure, ca, cert, key_file })
+        Ok(Self { file: member.place().file, name, key, who, insecure, ca, cert, key_file })
     }
 
     /// What the keyring knows of it.
@@ -103,7 +107,7 @@ impl Entry {
     }
 
     fn account(&self, holds: Holds) -> registry::Entry {
-        let entry = format!("{:?} in auth.json", self.name);
+        let entry = format!("{:?} in {}", self.name, self.file);
         let (name, remedy, key) = match &holds {
             Holds::Helper(helper) => {
                 let (program, server) = (helper.program(), helper.server());
@@ -119,7 +123,9 @@ impl Entry {
             }
             _ => (entry.clone(), format!("correct username and password of {entry}"), self.name.clone()),
         };
-        registry::Entry::Account(Account { key, sources: vec![Source { name, remedy, holds }] }.into())
+        registry::Entry::Account(
+            Account { key, sources: vec![Source { name, remedy, holds, is_required: true }] }.into(),
+        )
     }
 }
 

@@ -85,6 +85,7 @@ impl crate::registry::Store for Store {
             name: "store".into(),
             remedy: String::new(),
             holds: Holds::Credential(credential),
+            is_required: false,
         };
         Some(crate::registry::Account { key: "store".into(), sources: vec![source] })
     }

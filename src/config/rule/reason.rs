@@ -30,6 +30,8 @@ pub enum InvalidReason {
     UnequalLists { at_source: usize, at_destination: usize },
     #[error("a destination has a digest only where the source names the same digest")]
     DigestOfUnknown,
+    #[error("--platform and --format change digests: leave that of the destination out")]
+    DigestMayChange,
     #[error("a copy has the digest of its source: expected {expected}, found {found} at the destination")]
     OtherDigest { expected: Digest, found: Digest },
     #[error("its tasks could not be generated in that run, so not all that it names is in the report")]
