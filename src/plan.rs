@@ -215,7 +215,7 @@ impl<'a> Planner<'a> {
         let unlisted = earlier.filter(|(earlier, _)| meets(*earlier) && !self.clashing.contains(earlier));
         let keeps = |(earlier, failure): &(usize, &Failure)| !last && !failure.is_final || !self.is_own(*earlier);
         let (keeping, lost): (Vec<_>, Vec<_>) = unlisted.partition(keeps);
-        if let (None, Some((earlier, _))) = (keeping.first(), lost.first()) {
+        if let (true, None, Some((earlier, _))) = (self.is_own(index), keeping.first(), lost.first()) {
             let (rule, earlier) = (&self.rules[index], &self.rules[*earlier]);
             tracing::warn!(
                 "{rule}: its tags replace those that {:?}, which cannot be listed, may have there",

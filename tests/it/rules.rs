@@ -317,6 +317,7 @@ async fn a_rule_that_is_never_generated_keeps_nothing_from_later_rules() {
         let outcome = migration.args(["-r", retries]).run().await;
         outcome.assert(1, &[rounds, vec![&summary(3, 0, 1)]].concat());
         outcome.assert_line("FAILED images.json:2:3: ", &["404"]);
+        assert_eq!(outcome.stderr.matches("which cannot be listed, may have there").count(), 2, "{outcome}");
         assert_eq!(destination.tags("moved/app"), ["1.0", "9.0", "latest"]);
         assert_eq!(destination.digest("moved/app", "latest"), source.digest("other/app", "1.0"));
     }
