@@ -234,6 +234,15 @@ fn all_large(seed: u8) -> Image {
     large(u64::from(seed)).layer_of(u64::from(seed) + 100, LARGE).config(vec![b'0' + seed; LARGE as usize])
 }
 
+/// Two registries, and in the first one so many images of which all blobs are moved by workers.
+async fn large_images(images: u8) -> (Registry, Registry) {
+    let (source, destination) = two_registries().await;
+    for seed in 0..images {
+        source.put("team/app", &format!("v{seed}"), &all_large(seed));
+    }
+    (source, destination)
+}
+
 #[tokio::test]
 async fn no_more_blobs_are_in_flight_than_workers() {
     for workers in [1, 3] {
@@ -275,10 +284,7 @@ async fn destinations_are_met_while_sources_list_their_tags() {
 
 #[tokio::test]
 async fn the_next_blob_is_read_while_the_destination_stores_the_last() {
-    let (source, destination) = two_registries().await;
-    for seed in 0..2 {
-        source.put("team/app", &format!("v{seed}"), &all_large(seed));
-    }
+    let (source, destination) = large_images(2).await;
     let gate = Gate::closed();
     destination.on(Kind::UploadFinish, gate.clone());
     let migration = Migration::new().app(&source, &destination).args(["--workers", "2"]);
@@ -294,10 +300,7 @@ async fn the_next_blob_is_read_while_the_destination_stores_the_last() {
 
 #[tokio::test]
 async fn a_blob_that_is_refused_when_its_place_has_gone_on_is_sent_again_in_its_turn() {
-    let (source, destination) = two_registries().await;
-    for seed in 0..2 {
-        source.put("team/app", &format!("v{seed}"), &all_large(seed));
-    }
+    let (source, destination) = large_images(2).await;
     let gate = Gate::closed();
     let refusal = Answer::error(500, "UNKNOWN", "the disk hiccups");
     destination.on(Kind::UploadFinish.times(2), Action::from(gate.clone()).and(refusal));
@@ -316,10 +319,7 @@ async fn a_blob_that_is_refused_when_its_place_has_gone_on_is_sent_again_in_its_
 
 #[tokio::test]
 async fn seven_blobs_are_in_flight_unless_said_otherwise() {
-    let (source, destination) = two_registries().await;
-    for seed in 0..6 {
-        source.put("team/app", &format!("v{seed}"), &all_large(seed));
-    }
+    let (source, destination) = large_images(6).await;
     let gate = Gate::closed();
     source.on(Kind::BlobGet, gate.clone());
     let migration = Migration::new().app(&source, &destination);
