@@ -56,8 +56,9 @@ impl Helper {
 
     async fn run(&self) -> std::io::Result<Output> {
         let mut process = tokio::process::Command::new(self.program());
-        // What it says to people would be in the way of the progress.
-        process.arg("get").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        // What it says to people may hold what it knows, as that of a script with `set -x` does; what matters comes on
+        // standard output.
+        process.arg("get").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
         let mut child = process.spawn()?;
         if let Some(mut stdin) = child.stdin.take() {
             // One that does not read its input knows the server from elsewhere.
@@ -76,16 +77,11 @@ fn read(output: &Output) -> Result<Option<Credential>, String> {
     }
     if !output.status.success() {
         let message = one_line(&String::from_utf8_lossy(&output.stdout));
-        if message.to_ascii_lowercase().contains("credentials not found") {
-            return Ok(None);
-        }
-        // Some say it to people alone: the last line is the one that counts.
-        let to_people = String::from_utf8_lossy(&output.stderr);
-        let last = || to_people.lines().rev().map(one_line).find(|line| !line.is_empty());
-        return Err(match Some(message).filter(|message| !message.is_empty()).or_else(last) {
-            Some(reason) => format!("failed: {reason}"),
-            None => format!("failed ({}) and did not say why", output.status),
-        });
+        return match message.to_ascii_lowercase() {
+            lower if lower.contains("credentials not found") => Ok(None),
+            lower if lower.is_empty() => Err(format!("failed ({}) and did not say why on its output", output.status)),
+            _ => Err(format!("failed: {message}")),
+        };
     }
     // What came may be a secret: it is not shown.
     let Answer { username, secret } = serde_json::from_slice(&output.stdout)
@@ -105,11 +101,7 @@ mod tests {
     use super::*;
 
     fn answer(code: i32, stdout: &str) -> Result<Option<Credential>, String> {
-        said(code, stdout, "")
-    }
-
-    fn said(code: i32, stdout: &str, stderr: &str) -> Result<Option<Credential>, String> {
-        read(&Output { status: ExitStatus::from_raw(code << 8), stdout: stdout.into(), stderr: stderr.into() })
+        read(&Output { status: ExitStatus::from_raw(code << 8), stdout: stdout.into(), stderr: Vec::new() })
     }
 
     #[test]
@@ -121,8 +113,7 @@ mod tests {
         assert_eq!(answer(0, r#"{"ServerURL": "r", "Username": "", "Secret": ""}"#), Ok(None));
         assert_eq!(answer(1, "credentials not found in native keychain\n"), Ok(None));
         assert_eq!(answer(1, "the keyring\nis locked"), Err("failed: the keyring is locked".into()));
-        assert_eq!(answer(3, ""), Err("failed (exit status: 3) and did not say why".into()));
-        assert_eq!(said(3, "", "Traceback:\n  x\ntoken expired\n\n"), Err("failed: token expired".into()));
+        assert_eq!(answer(3, ""), Err("failed (exit status: 3) and did not say why on its output".into()));
         for odd in ["", "s3cret", r#"{"Username": 1, "Secret": "s3cret"}"#, r#"["s3cret"]"#] {
             let Err(reason) = answer(0, odd) else { panic!("{odd}") };
             assert!(!reason.contains("s3cret"), "{reason}");
