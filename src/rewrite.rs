@@ -172,11 +172,6 @@ impl Rewrite {
             self.changed.push(Changed { path: path.to_owned(), before, after, places: findings.edits.len() });
         }
     }
-
-    /// How many places are replaced in all files.
-    pub fn places(&self) -> usize {
-        self.changed.iter().map(|file| file.places).sum()
-    }
 }
 
 impl Changed {

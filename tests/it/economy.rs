@@ -282,39 +282,40 @@ async fn destinations_are_met_while_sources_list_their_tags() {
     assert_eq!(destination.count(Kind::Ping), 1);
 }
 
-#[tokio::test]
-async fn the_next_blob_is_read_while_the_destination_stores_the_last() {
+/// Copies two images with two workers. `hold` has the destination keep its answers to uploads behind a gate, which is opened
+/// when the next blobs are being read.
+async fn handed_on(hold: impl FnOnce(&Registry, Gate)) -> (Registry, Registry) {
     let (source, destination) = large_images(2).await;
     let gate = Gate::closed();
-    destination.on(Kind::UploadFinish, gate.clone());
+    hold(&destination, gate.clone());
     let migration = Migration::new().app(&source, &destination).args(["--workers", "2"]);
     let mut running = migration.start().await;
     running.until(&destination, Kind::UploadFinish, 2).await;
     running.until(&source, Kind::BlobGet, 4).await;
     gate.open();
     running.finish().await.assert_success(2);
-    assert_eq!(source.count(Kind::BlobGet), 6);
     assert!(source.peak(Kind::BlobGet) <= 2);
     assert_eq!(destination.peak(Kind::UploadFinish), 2);
+    (source, destination)
+}
+
+#[tokio::test]
+async fn the_next_blob_is_read_while_the_destination_stores_the_last() {
+    let (source, _) = handed_on(|destination, gate| _ = destination.on(Kind::UploadFinish, gate)).await;
+    assert_eq!(source.count(Kind::BlobGet), 6);
 }
 
 #[tokio::test]
 async fn a_blob_that_is_refused_when_its_place_has_gone_on_is_sent_again_in_its_turn() {
-    let (source, destination) = large_images(2).await;
-    let gate = Gate::closed();
     let refusal = Answer::error(500, "UNKNOWN", "the disk hiccups");
-    destination.on(Kind::UploadFinish.times(2), Action::from(gate.clone()).and(refusal));
-    let migration = Migration::new().app(&source, &destination).args(["--workers", "2"]);
-    let mut running = migration.start().await;
-    running.until(&destination, Kind::UploadFinish, 2).await;
-    running.until(&source, Kind::BlobGet, 4).await;
-    gate.open();
-    running.finish().await.assert_success(2);
+    let refuse = |destination: &Registry, gate| {
+        destination.on(Kind::UploadFinish.times(2), Action::from(gate).and(refusal));
+    };
+    let (source, destination) = handed_on(refuse).await;
     for tag in ["v0", "v1"] {
         assert_eq!(destination.missing("moved/app", tag), Vec::<String>::new());
     }
     assert_eq!((source.count(Kind::BlobGet), destination.count(Kind::UploadFinish)), (8, 8));
-    assert!(source.peak(Kind::BlobGet) <= 2 && destination.peak(Kind::UploadFinish) <= 2);
 }
 
 #[tokio::test]

@@ -39,9 +39,7 @@ impl ErrorKind {
             _ => Self::Broken { reason: innermost(error) },
         }
     }
-}
 
-impl ErrorKind {
     /// The same where a proxy was between: it may be the one that cannot be reached, or that does not let us through.
     pub(in crate::registry) fn through(self, proxy: Option<String>) -> Self {
         match (self, proxy) {

@@ -411,11 +411,15 @@ fn what_is_sent_hands_its_place_on_within_its_pair() {
     assert_eq!(board.take_ready().len(), 1);
 }
 
+/// So many images each need a blob of their own.
+fn want_all(board: &Board, images: usize) -> Vec<oneshot::Receiver<Answer>> {
+    (0..images).map(|n| awaited(board.want(&digest(n), SIZE, &repository("s"), &at("d", n), &job(n)))).collect()
+}
+
 #[test]
 fn one_worker_does_one_thing_at_a_time() {
     let board = board(1, 0);
-    let _answers: Vec<_> =
-        (0..2).map(|n| awaited(board.want(&digest(n), SIZE, &repository("s"), &at("d", n), &job(n)))).collect();
+    let _answers = want_all(&board, 2);
     let first = board.take_ready().remove(0);
     assert!(board.sent(&first.place).is_none());
     board.landed(&first, Came::Moved);
@@ -425,8 +429,7 @@ fn one_worker_does_one_thing_at_a_time() {
 #[test]
 fn who_has_too_many_places_hands_none_on() {
     let board = board(4, 0);
-    let _answers: Vec<_> =
-        (0..9).map(|n| awaited(board.want(&digest(n), SIZE, &repository("s"), &at("d", n), &job(n)))).collect();
+    let _answers = want_all(&board, 9);
     let flying = board.take_ready();
     board.overloaded(&flying[0]);
     assert!(board.sent(&flying[1].place).is_none());
@@ -435,8 +438,7 @@ fn who_has_too_many_places_hands_none_on() {
 #[test]
 fn who_has_given_a_place_back_hands_it_on_to_nobody() {
     let board = board(2, 1);
-    let _answers: Vec<_> =
-        (0..4).map(|n| awaited(board.want(&digest(n), SIZE, &repository("s"), &at("d", n), &job(n)))).collect();
+    let _answers = want_all(&board, 4);
     let flying = board.take_ready();
     // The registry answered before it had all of it, and its connection takes the rest.
     board.landed(&flying[0], Came::Moved);
