@@ -140,15 +140,19 @@ impl Transport {
 
     /// As `execute`, with the error as we tell it.
     pub async fn send(&self, request: Request) -> Result<Response, ErrorKind> {
-        let proxy = self.proxy(request.url());
-        if self.streams && proxy.is_none() {
+        if self.streams && self.proxy(request.url()).is_none() {
             return self.http.clients(&self.registry, request.url()).streams.send(request).await;
         }
-        self.execute(request).await.map_err(|error| ErrorKind::from(error).through(proxy))
+        self.execute(request).await.map_err(|error| self.told(error))
     }
 
-    /// The proxy between here and `url`, if there is one.
-    pub fn proxy(&self, url: &Url) -> Option<String> {
+    /// The error of `execute` as we tell it: with the proxy that was between, if one was.
+    pub fn told(&self, error: reqwest::Error) -> ErrorKind {
+        let proxy = error.url().and_then(|url| self.proxy(url));
+        ErrorKind::from(error).through(proxy)
+    }
+
+    fn proxy(&self, url: &Url) -> Option<String> {
         if is_here(url) { None } else { self.http.proxies.of(url) }
     }
 

@@ -126,13 +126,11 @@ impl Client {
 
     async fn ping(&self, base: &Url) -> Result<Answer, Unanswered> {
         let request = Request::new(Method::GET, base.clone());
-        let through = |kind: ErrorKind| kind.through(self.transport.proxy(base));
         let exchange = async {
-            let response = self
-                .transport
-                .execute(request)
-                .await
-                .map_err(|error| Unanswered { not_tls: is_refused_or_not_tls(&error), kind: through(error.into()) })?;
+            let response = self.transport.execute(request).await.map_err(|error| Unanswered {
+                not_tls: is_refused_or_not_tls(&error),
+                kind: self.transport.told(error),
+            })?;
             Answer::read(response, SHORT).await.map_err(|kind| Unanswered { not_tls: false, kind })
         };
         let late = |_| Unanswered { not_tls: false, kind: ErrorKind::TimedOut { after: TIME_LIMIT } };
