@@ -42,6 +42,14 @@ impl Digest {
         hasher.finish()
     }
 
+    /// What SHA-256 gave, if that is the algorithm.
+    pub fn sha256(&self) -> Option<&[u8; 32]> {
+        match &self.0 {
+            Value::Sha256(bytes) => Some(bytes),
+            Value::Sha512(_) => None,
+        }
+    }
+
     /// The name of the algorithm, and what it gave.
     pub fn parts(&self) -> (&'static str, &[u8]) {
         match &self.0 {

@@ -235,6 +235,10 @@ impl TryFrom<RawDescriptor> for Descriptor {
         let digest = raw.digest.parse().map_err(|error: crate::digest::InvalidDigest| {
             format!("the manifest names something that cannot be verified: {}", one_line(&error.to_string()))
         })?;
+        if i64::try_from(raw.size).is_err() {
+            // OCI image-spec `descriptor.md`: an int64.
+            return Err(format!("the manifest says that {digest} has {} bytes, which nothing has", raw.size));
+        }
         Ok(Self {
             media_type: raw.media_type,
             digest,
@@ -351,6 +355,7 @@ mod tests {
         assert!(unsupported(r#"{"layers":[{"digest":"blake3:00","size":1}]}"#, OCI_MANIFEST));
         assert!(unsupported(r#"{"layers":[{"digest":"sha256:../../x","size":1}]}"#, OCI_MANIFEST));
         assert!(malformed(&format!(r#"{{"layers":[{{"digest":"{SOME}","size":-1}}]}}"#), OCI_MANIFEST));
+        assert!(unsupported(&format!(r#"{{"layers":[{{"digest":"{SOME}","size":{}}}]}}"#, 1_u64 << 63), OCI_MANIFEST));
         assert!(malformed(&format!(r#"{{"mediaType":"{OCI_INDEX}","manifests":[]}}"#), OCI_MANIFEST));
         assert!(malformed("<html>", OCI_MANIFEST));
         assert!(malformed(r#"{"layers":[],"manifests":[]}"#, "application/json"));

@@ -5,6 +5,7 @@
 //! wait as entries, not as permits, so that waiting never uses up what the mover needs.
 
 mod blob;
+mod homes;
 mod mounts;
 mod places;
 
@@ -354,7 +355,7 @@ impl State {
         let mounts = self.mounts.get(&key.registry);
         let are_worth_asking = |early| mounts.is_none_or(|mounts| mounts.are_worth_asking(early));
         // What is being moved now is there before its manifest.
-        let (now, once_moved) = (are_worth_asking(home.is_none_or(|home| !home.is_sealed)), are_worth_asking(true));
+        let (now, once_moved) = (are_worth_asking(home.is_none_or(|home| !home.is_sealed())), are_worth_asking(true));
         let moved_by = if key.size < self.streamed_from { Kind::Tiny } else { Kind::Worker };
         let mut somebody_moves = blob.needs.iter().any(|need| need.stage.is_move());
         let mut hopeless = Vec::new();
@@ -422,7 +423,7 @@ impl State {
             self.advance(&key);
             return None;
         };
-        let is_early = home.is_none_or(|home| !home.is_sealed);
+        let is_early = home.is_none_or(|home| !home.is_sealed());
         let generation = self.lanes.get(kind).generation(pair);
         let place =
             Place { kind, pair: pair.clone(), generation, turn: turn.clone(), is_given_away: AtomicBool::new(false) };
