@@ -5,6 +5,12 @@ use crate::event::{BlobCounts, Category, Change, Dropped, Event, Facts, Flight, 
 use crate::platform::Platform;
 use crate::reference::Reference;
 
+/// A line that names itself all that it is about: in text nothing is added of the image in whose course it is written.
+macro_rules! line {
+    ($level:ident, target: $target:ident, $($said:tt)*) => { tracing::$level!(target: $target, parent: None, $($said)*) };
+    ($level:ident, $($said:tt)*) => { tracing::$level!(parent: None, $($said)*) };
+}
+
 /// What is also printed on stderr in its own form: its log line is not shown there as well.
 pub const PRINTED: &str = "printed";
 /// The last line, which is in the log at every level.
@@ -12,85 +18,85 @@ pub const SUMMARY: &str = "summary";
 
 pub(super) fn event(event: &Event) {
     match event {
-        Event::Phase(phase) => tracing::info!("{}", super::text::phase(*phase)),
-        Event::TagsListed { repository, tags } => tracing::info!(%repository, tags, "tags listed"),
+        Event::Phase(phase) => line!(info, "{}", super::text::phase(*phase)),
+        Event::TagsListed { repository, tags } => line!(info, %repository, tags, "tags listed"),
         Event::RuleFailed { rule, failure, again: true } => {
-            tracing::warn!(category = %failure.category, "{rule}: {failure}; it will be tried again");
+            line!(warn, category = %failure.category, "{rule}: {failure}; it will be tried again");
         }
         Event::RuleFailed { rule, failure, again: false } => {
-            tracing::info!(category = %failure.category, "{rule}: {failure}");
+            line!(info, category = %failure.category, "{rule}: {failure}");
         }
         Event::Clash { rule, source, destination, taken_by } => {
-            tracing::info!(%source, %destination, %taken_by, "{rule}: the destination is taken by an earlier rule");
+            line!(info, %source, %destination, %taken_by, "{rule}: the destination is taken by an earlier rule");
         }
         Event::ReferrerCopied { source, repository, referrer, artifact_type } => {
-            tracing::info!(%source, %repository, referrer, artifact_type, "referrer copied");
+            line!(info, %source, %repository, referrer, artifact_type, "referrer copied");
         }
         Event::ReferrerPlanned { source, repository, referrer, artifact_type } => {
-            tracing::info!(%source, %repository, referrer, artifact_type, "referrer would be copied");
+            line!(info, %source, %repository, referrer, artifact_type, "referrer would be copied");
         }
         Event::ReferrersLeft { source, subject, referrers } => {
-            tracing::warn!(%source, %subject, referrers, "left what refers to a manifest that was converted");
+            line!(warn, %source, %subject, referrers, "left what refers to a manifest that was converted");
         }
-        Event::TasksGenerated(images) => tracing::info!(images, "images to migrate"),
+        Event::TasksGenerated(images) => line!(info, images, "images to migrate"),
         Event::ImageStarted { source, destination } | Event::LookStarted { source, destination } => {
-            tracing::debug!(%source, %destination, "image begun");
+            line!(debug, %source, %destination, "image begun");
         }
         Event::FlightStarted(flight) => {
             let Flight { source, destination, digest, bytes, .. } = flight;
             let destination = destination.as_ref().map(tracing::field::display);
-            tracing::debug!(%source, destination, %digest, bytes, "blob begun");
+            line!(debug, %source, destination, %digest, bytes, "blob begun");
         }
         Event::BlobWanted { .. } | Event::FlightEnded(_) => {}
         Event::BlobMoved { repository, digest, bytes, elapsed, .. } => {
-            tracing::info!(%repository, %digest, bytes, seconds = elapsed.as_secs_f64(), "blob moved");
+            line!(info, %repository, %digest, bytes, seconds = elapsed.as_secs_f64(), "blob moved");
         }
         Event::BlobMounted { repository, digest, bytes, from, .. } => {
-            tracing::info!(%repository, %digest, bytes, %from, "blob mounted");
+            line!(info, %repository, %digest, bytes, %from, "blob mounted");
         }
-        Event::BlobPresent { repository, digest, .. } => tracing::info!(%repository, %digest, "blob already there"),
+        Event::BlobPresent { repository, digest, .. } => line!(info, %repository, %digest, "blob already there"),
         Event::BlobVerified { repository, digest, bytes } => {
-            tracing::debug!(%repository, %digest, bytes, "blob looked at");
+            line!(debug, %repository, %digest, bytes, "blob looked at");
         }
         Event::BlobRetried { repository, digest, failure, pause } => {
             let seconds = pause.as_secs_f64();
-            tracing::warn!(%repository, %digest, "{failure}; trying the blob again in {seconds:.1} s");
+            line!(warn, %repository, %digest, "{failure}; trying the blob again in {seconds:.1} s");
         }
         Event::LayerSkipped { source, digest } => {
-            tracing::warn!(%source, %digest, "layer left out: it is to be fetched from its own urls");
+            line!(warn, %source, %digest, "layer left out: it is to be fetched from its own urls");
         }
         Event::ManifestConverted { source, change: Change { from, to, dropped, lost } } => {
             let dropped: Vec<String> = dropped.iter().map(Dropped::to_string).collect();
-            tracing::info!(%source, %from, %to, dropped = listed(&dropped), lost = listed(lost), "manifest converted");
+            line!(info, %source, %from, %to, dropped = listed(&dropped), lost = listed(lost), "manifest converted");
         }
         Event::ImageDone { source, destination, success: Success::Skipped, facts } => {
             let platform = facts.platforms.iter().map(Platform::to_string).collect::<String>();
-            tracing::info!(%source, %destination, platform, "image skipped: it is for none of the platforms asked for");
+            line!(info, %source, %destination, platform, "image skipped: it is for none of the platforms asked for");
         }
         Event::ImageDone { source, destination, success, facts } => {
             let text = if *success == Success::Copied { "image copied" } else { "image up to date" };
             let digest = shown(&facts.digest);
             match &facts.source_digest {
                 Some(converted_from) if facts.source_digest != facts.digest => {
-                    tracing::info!(%source, %destination, %digest, %converted_from, "{text}");
+                    line!(info, %source, %destination, %digest, %converted_from, "{text}");
                 }
-                _ => tracing::info!(%source, %destination, %digest, "{text}"),
+                _ => line!(info, %source, %destination, %digest, "{text}"),
             }
         }
         Event::ImageFailed { source, destination, failure, again: true, .. } => {
-            tracing::warn!(category = %failure.category, "{source} -> {destination}: {failure}; it will be tried again");
+            line!(warn, category = %failure.category, "{source} -> {destination}: {failure}; it will be tried again");
         }
         Event::ImageFailed { source, destination, failure, again: false, .. } => {
-            tracing::info!(category = %failure.category, "{source} -> {destination}: {failure}");
+            line!(info, category = %failure.category, "{source} -> {destination}: {failure}");
         }
         Event::ImagePlanned { source, destination, prospect, facts, .. } => {
             planned(source, destination, prospect, facts)
         }
         Event::ImageVerified { source, destination, verdict: Verdict::Equal, facts } => {
-            tracing::info!(%source, %destination, digest = %shown(&facts.digest), "image is equal");
+            line!(info, %source, %destination, digest = %shown(&facts.digest), "image is equal");
         }
         Event::ImageVerified { source, destination, verdict: Verdict::Skipped, .. } => {
-            tracing::info!(%source, %destination, "image skipped: it is for another platform");
+            line!(info, %source, %destination, "image skipped: it is for another platform");
         }
         // Told as a difference.
         Event::ImageVerified { .. } => {}
@@ -101,9 +107,9 @@ fn planned(source: &Reference, destination: &Reference, prospect: &Prospect, fac
     let digest = shown(&facts.digest);
     let BlobCounts { moved, bytes_moved, mounted, .. } = facts.blobs;
     match prospect {
-        Prospect::Skip => tracing::info!(%source, %destination, "image would be skipped: it is for another platform"),
-        Prospect::UpToDate => tracing::info!(%source, %destination, %digest, "image is up to date"),
-        Prospect::Copy => tracing::info!(
+        Prospect::Skip => line!(info, %source, %destination, "image would be skipped: it is for another platform"),
+        Prospect::UpToDate => line!(info, %source, %destination, %digest, "image is up to date"),
+        Prospect::Copy => line!(info,
             %source, %destination, %digest, blobs = moved, bytes = bytes_moved, mounts = mounted, "image would be copied"
         ),
         // Told as a failure.
@@ -121,17 +127,17 @@ fn listed(items: &[String]) -> Option<String> {
 }
 
 pub(super) fn wrong(line: &str) {
-    tracing::error!(target: PRINTED, "{line}");
+    line!(error, target: PRINTED, "{line}");
 }
 
 pub(super) fn failed(line: &str, category: Category) {
-    tracing::error!(target: PRINTED, %category, "{line}");
+    line!(error, target: PRINTED, %category, "{line}");
 }
 
 pub(super) fn remark(line: &str) {
-    tracing::info!(target: PRINTED, "{line}");
+    line!(info, target: PRINTED, "{line}");
 }
 
 pub(super) fn summary(line: &str) {
-    tracing::info!(target: SUMMARY, "{line}");
+    line!(info, target: SUMMARY, "{line}");
 }

@@ -280,24 +280,32 @@ async fn a_log_that_takes_no_more_lines_is_told_once() {
 #[tokio::test]
 async fn every_line_of_a_json_log_is_an_object() {
     let (source, _destination, migration) = two_images().await;
+    source.on(Kind::ManifestGet.once(), Answer::error(503, "UNAVAILABLE", "not now"));
     let migration = migration.rule(source.reference("team/app", "missing"), format!("{}/moved/b", source.host()));
     let outcome = migration.args(["--log-format", "json"]).run().await;
     let log = outcome.log.as_deref().expect("a log");
     let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
     assert!(lines.iter().all(Value::is_object), "{outcome}");
-    assert!(lines.iter().any(|line| line.get("spans").is_some()), "{outcome}");
+    let refused = lines.iter().find(|line| line.to_string().contains("not now")).expect("a warning");
+    assert!(refused.get("spans").is_some(), "{outcome}");
     assert!(lines.iter().all(|line| line.get("span").is_none()), "it is the last of them\n{outcome}");
     assert!(lines.last().unwrap().to_string().contains(&summary(3, 1, 0)), "{outcome}");
     assert!(log.contains("missing"), "{outcome}");
 }
 
 #[tokio::test]
-async fn the_log_tells_of_every_image() {
+async fn the_log_tells_of_every_image_by_naming_it_once() {
     let (source, destination, migration) = two_images().await;
     let log = migration.run().await.log.unwrap();
     for tag in ["1.0", "2.0"] {
-        assert!(log.contains(&source.reference("team/app", tag)), "{tag}\n{log}");
-        assert!(log.contains(&destination.reference("moved/app", tag)), "{tag}\n{log}");
+        let image = format!(
+            "source={} destination={}",
+            source.reference("team/app", tag),
+            destination.reference("moved/app", tag)
+        );
+        let copied: Vec<_> = log.lines().filter(|line| line.contains("copied") && line.contains(&image)).collect();
+        assert_eq!(copied.len(), 1, "{tag}\n{log}");
+        assert_eq!(copied[0].matches("source=").count(), 1, "{log}");
     }
 }
 
