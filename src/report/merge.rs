@@ -4,7 +4,7 @@
 //!   reached counts only if there is no other, for it says nothing of the destination.
 //! - A rule counts once, by its source and destination; one that stands twice in a file is two. One that failed has
 //!   failed, unless a later report says that its tags were listed.
-//! - Blobs and bytes are summed, since all of them were moved. Times are laid side by side by their clocks.
+//! - Blobs and bytes are summed, since all of them were moved; a report that is named twice is one. Times are laid side by side by their clocks.
 //! - Shards that are missing are [`missing`]: the whole is not there without them. A report of no shard, as that of a
 //!   repetition, does not stand for them: what was left to it is not known.
 
@@ -19,6 +19,7 @@ use super::traffic::Traffic;
 pub fn merge(mut documents: Vec<Document>) -> Document {
     // Stable: of equals the one named last counts.
     documents.sort_by_key(|document| document.started);
+    documents.dedup();
     let started = documents.first().map_or(Moment(std::time::SystemTime::UNIX_EPOCH), |document| document.started);
     let alone = documents.len() == 1;
     let mut seconds: f64 = 0.0;
@@ -141,6 +142,13 @@ mod tests {
             assert_eq!(whole.summary.bytes_moved, 4000, "both moved them");
             assert_eq!((whole.started, whole.seconds), (at(1), 6.5));
         }
+    }
+
+    #[test]
+    fn a_report_that_is_named_twice_counts_once() {
+        let [one, other] = [1, 2].map(|second| report(second, "s.io/a:1", Outcome::Copied, Some(second)));
+        let whole = merge(vec![one.clone(), other, one.clone()]);
+        assert_eq!(whole.summary.bytes_moved, 2 * one.summary.bytes_moved);
     }
 
     #[test]

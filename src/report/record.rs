@@ -34,7 +34,7 @@ use crate::digest::Digest;
 use crate::event::Category;
 
 /// What became of a run, or of several that were merged.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Document {
     pub schema: Schema,

@@ -17,7 +17,7 @@ const WORKERS: usize = 128;
 const LONGEST: f64 = 3.2e9;
 
 /// What went over the wire, and when. Times are seconds since the start of the run.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Traffic {
     /// The width of a bucket in seconds.
@@ -30,7 +30,7 @@ pub struct Traffic {
 }
 
 /// One of the places for large blobs on their way.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Worker {
     /// Its number, after that of the shard if runs were merged.
