@@ -261,7 +261,12 @@ impl DigestTags {
     /// Listed once in a run, which is less than asking for each.
     pub async fn of(&self, source: &RepositoryClient) -> Result<Arc<HashSet<Tag>>, Error> {
         let list = async || {
-            let tags = source.tags().await?;
+            let tags = match source.tags().await {
+                Ok(tags) => tags,
+                // Its image was read: it only has no tags, of which distribution says that it is not there.
+                Err(error) if error.is_not_found() => Vec::new(),
+                Err(error) => return Err(error),
+            };
             Ok(Arc::new(tags.into_iter().filter(|tag| tag.as_str().starts_with("sha")).collect()))
         };
         self.listed.get(source.repository().clone(), list).await

@@ -82,6 +82,21 @@ async fn referrers_of_image_child_and_referrer_travel_along() {
 }
 
 #[tokio::test]
+async fn referrers_come_also_from_a_repository_without_tags() {
+    let (source, destination) = (registry(true).await, registry(true).await);
+    let subject = source.put("app", "1", &small(1));
+    let (sbom, _) = attach(&source, "text/sbom", &subject, "sbom");
+    source.remove_manifest("app", "1");
+    let from = source.reference("app", &subject);
+    let to = format!("{}/app", destination.host());
+    let outcome = Migration::new().rule(from, to).args(["--referrers"]).run().await;
+    outcome.assert_success(1);
+    for digest in [&subject, &sbom] {
+        assert_eq!(destination.missing("app", digest), Vec::<String>::new(), "{outcome}");
+    }
+}
+
+#[tokio::test]
 async fn a_signature_that_came_later_is_brought_and_nothing_else() {
     let (source, destination) = (registry(true).await, registry(true).await);
     let subject = source.put("app", "1", &small(1));
