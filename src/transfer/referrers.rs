@@ -104,8 +104,9 @@ impl Image {
             let brought = self.bring_referrer(subject, referrer).await;
             let manifest = brought.map_err(|failure| of_referrer(&referrer.digest, subject, failure))?;
             all.retain(|listed| listed.digest != referrer.digest);
-            all.push(referrer.clone().with_size(manifest.bytes.len() as u64));
+            let referrer = referrer.clone().told_by(&manifest);
             self.tell_referrer(&Identifier::from(referrer.digest.clone()), &referrer.artifact_type);
+            all.push(referrer);
         }
         // With the API the registry has put them on its list itself. Else what others listed stays listed.
         let tag = Tag::of_digest(subject);

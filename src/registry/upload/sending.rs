@@ -307,7 +307,10 @@ impl RepositoryClient {
     fn check_committed(&self, url: &Url, digest: &Digest, answer: &Answer) -> Result<(), Error> {
         let kind = match answer.header("docker-content-digest").and_then(|text| text.parse::<Digest>().ok()) {
             _ if !answer.status.is_success() => answer.refusal(),
-            Some(found) if found != *digest => ErrorKind::WrongDigest { expected: digest.clone(), found },
+            // distribution names by SHA-256 what it took by any digest, after it checked that one.
+            Some(found) if found != *digest && found.is_comparable(digest) => {
+                ErrorKind::WrongDigest { expected: digest.clone(), found }
+            }
             _ => return Ok(()),
         };
         Err(self.error(&Method::PUT, url, kind))
