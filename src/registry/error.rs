@@ -135,11 +135,10 @@ impl Error {
         match self.facts() {
             ErrorKind::Status { status: StatusCode::FORBIDDEN, .. } if self.may_be_of_media_type() => Category::Refused,
             ErrorKind::Status { status, message, .. } if lacks_room(*status, message) => Category::Refused,
-            ErrorKind::Status { codes, .. } if name_missing_parts(codes) => Category::Refused,
             ErrorKind::Status { status, .. } => match *status {
                 StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Category::Auth,
                 StatusCode::NOT_FOUND => Category::NotFound,
-                status if is_transient(status) => Category::Network,
+                _ if self.facts().is_transient() => Category::Network,
                 _ => Category::Refused,
             },
             ErrorKind::Rejected { .. }
@@ -343,6 +342,20 @@ mod tests {
     fn messages_show_no_query_and_no_password() {
         let url = "https://user:secret@r.example.com:1/v2/x?_state=secret".parse().unwrap();
         assert_eq!(show(&Method::GET, &url), "GET https://r.example.com:1/v2/x");
+    }
+
+    #[test]
+    fn what_names_missing_parts_is_no_outage_and_a_missing_blob_is_not_found() {
+        let error = |status: u16, code: &str| {
+            let (status, codes) = (StatusCode::from_u16(status).unwrap(), vec![code.to_owned()]);
+            let kind = ErrorKind::Status { status, codes, message: String::new(), retry_after: None };
+            Error { registry: "r.example.com".parse().unwrap(), request: String::new(), kind }
+        };
+        let of_manifest = error(500, "MANIFEST_BLOB_UNKNOWN");
+        assert!(!of_manifest.is_transient());
+        assert_eq!(of_manifest.category(), Category::Refused);
+        assert_eq!(error(404, "BLOB_UNKNOWN").category(), Category::NotFound);
+        assert_eq!(error(500, "UNKNOWN").category(), Category::Network);
     }
 
     #[test]

@@ -96,12 +96,14 @@ async fn a_list_that_is_written_tells_of_a_referrer_what_its_manifest_says() {
     assert_eq!(entry["annotations"], json!({ "of": "sbom" }));
 }
 
+/// As distribution answers, which knows of no repository that has no tag, whatever else it holds.
 #[tokio::test]
 async fn referrers_come_also_from_a_repository_without_tags() {
     let (source, destination) = (registry(true).await, registry(true).await);
     let subject = source.put("app", "1", &small(1));
     let (sbom, _) = attach(&source, "text/sbom", &subject, "sbom");
     source.remove_manifest("app", "1");
+    source.on(Kind::TagList, Answer::error(404, "NAME_UNKNOWN", "repository name not known to registry"));
     let from = source.reference("app", &subject);
     let to = format!("{}/app", destination.host());
     let outcome = Migration::new().rule(from, to).args(["--referrers"]).run().await;

@@ -62,6 +62,12 @@ impl Error {
             ErrorKind::Status { status: StatusCode::FORBIDDEN, .. } if !self.may_be_of_media_type() => {
                 "check that the account in auth.json may use this repository".to_owned()
             }
+            // Who has lists says what is not there.
+            ErrorKind::Status { status: StatusCode::NOT_FOUND, codes, .. }
+                if codes.is_empty() && self.request.ends_with("/tags/list") =>
+            {
+                "check the repository's name; if the registry keeps no lists of tags, name them in the rule".to_owned()
+            }
             ErrorKind::Status { status: StatusCode::NOT_FOUND, .. } if self.request.ends_with("/tags/list") => {
                 "check the repository's name, and that the account may see it".to_owned()
             }
@@ -114,5 +120,18 @@ mod tests {
         ] {
             assert!(advice(registry, request).contains("has an entry"), "{request}");
         }
+    }
+
+    #[test]
+    fn where_no_tags_are_listed_it_is_said_whether_that_is_known_to_be_the_repository_s_fault() {
+        let advice = |codes: &[&str]| {
+            let codes = codes.iter().map(ToString::to_string).collect();
+            let kind =
+                ErrorKind::Status { status: StatusCode::NOT_FOUND, codes, message: String::new(), retry_after: None };
+            let request = "GET https://r.example.com/v2/a/tags/list".to_owned();
+            Error { registry: "r.example.com".parse().unwrap(), request, kind }.advice().unwrap()
+        };
+        assert!(advice(&[]).ends_with("name them in the rule"));
+        assert!(advice(&["NAME_UNKNOWN"]).ends_with("that the account may see it"));
     }
 }

@@ -12,8 +12,7 @@ use crate::state::Shared;
 /// `GET /v2/<name>/tags/list`
 pub(crate) fn list(shared: &Shared, request: &Request, repository: &str) -> Reply {
     let store = shared.store();
-    // As distribution, which knows of no repository that has no tag, whatever else it holds.
-    let known = store.repositories.get(repository).filter(|repository| !repository.tags.is_empty());
+    let known = store.repositories.get(repository).filter(|repository| !repository.manifests.is_empty());
     let Some(known) = known else {
         return Reply::error(404, "NAME_UNKNOWN", "repository name not known to registry");
     };
