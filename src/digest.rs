@@ -50,6 +50,11 @@ impl Digest {
         }
     }
 
+    /// Whether `other` is by the same algorithm, so that the two can be compared.
+    pub fn is_comparable(&self, other: &Self) -> bool {
+        self.parts().0 == other.parts().0
+    }
+
     /// The name of the algorithm, and what it gave.
     pub fn parts(&self) -> (&'static str, &[u8]) {
         match &self.0 {

@@ -5,10 +5,12 @@
 //! | `body` | what a registry says in an error answer |
 //! | `connection` | what the libraries below say of a connection |
 //! | `display` | all of it in words |
+//! | `remedy` | what the operator can do about it |
 
 mod body;
 mod connection;
 mod display;
+mod remedy;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -18,7 +20,6 @@ pub(super) use self::connection::is_refused_or_not_tls;
 use super::advice;
 use super::foreign::one_line;
 use super::pace::{LONGEST_WAIT, is_refusal};
-use super::probe::base;
 use super::reach::authority;
 use crate::digest::Digest;
 use crate::event::{Category, Failure};
@@ -137,7 +138,7 @@ impl Error {
             ErrorKind::Status { status, .. } => match *status {
                 StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Category::Auth,
                 StatusCode::NOT_FOUND => Category::NotFound,
-                status if is_transient(status) => Category::Network,
+                _ if self.facts().is_transient() => Category::Network,
                 _ => Category::Refused,
             },
             ErrorKind::Rejected { .. }
@@ -175,10 +176,11 @@ impl Error {
         matches!(self.kind, ErrorKind::Rejected { .. })
     }
 
-    /// Whether the registry takes nothing for the repository: it is not there, not for us, or has no valid name.
+    /// Whether the registry takes nothing for the repository: it is not there, not for us, only to be read, or has no
+    /// valid name.
     pub fn is_refused_repository(&self) -> bool {
         matches!(self.kind, ErrorKind::NoRepository { .. } | ErrorKind::Rejected { .. } | ErrorKind::LoginNeeded)
-            || matches!(self.status().map(|status| status.as_u16()), Some(400 | 401 | 403))
+            || matches!(self.status().map(|status| status.as_u16()), Some(400 | 401 | 403 | 405))
     }
 
     /// Whether a blob is to be sent again at once, in requests of another size.
@@ -197,7 +199,7 @@ impl Error {
 
     /// Whether a manifest was refused since the registry lacks what it names.
     pub fn parts_are_missing(&self) -> bool {
-        ["MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN"].iter().any(|code| self.has_code(code))
+        matches!(&self.kind, ErrorKind::Status { codes, .. } if name_missing_parts(codes))
     }
 
     /// Whether the registry says that there is no such thing.
@@ -258,88 +260,14 @@ impl Error {
             },
         }
     }
-
-    /// The host that was asked: not always the registry, but also its token server.
-    fn host(&self) -> String {
-        let url = self.request.split(' ').nth(1).and_then(|url| url.parse::<Url>().ok());
-        let url = url.filter(|_| !self.registry.is_docker_hub());
-        url.map_or_else(|| self.registry.to_string(), |url| authority(&url).to_owned())
-    }
-
-    /// Whether this came to the bytes of an upload that the registry has sent to another origin than its own.
-    fn is_of_upload_elsewhere(&self) -> bool {
-        let Some((method, url)) = self.request.split_once(' ') else { return false };
-        let Ok(url) = url.parse::<Url>() else { return false };
-        let own = base(&self.registry, url.scheme());
-        matches!(method, "PUT" | "PATCH") && own.is_some_and(|own| own.origin() != url.origin())
-    }
-
-    fn advice(&self) -> Option<String> {
-        let (registry, host) = (&self.registry, || self.host());
-        Some(match self.facts() {
-            ErrorKind::Rejected { remedy, .. } | ErrorKind::Unavailable { remedy, .. } => remedy.clone(),
-            ErrorKind::LoginNeeded => {
-                format!("give an entry for {:?} in auth.json, or log in with docker login", registry.as_str())
-            }
-            ErrorKind::NoRepository { repository, message, .. } => advice::create(repository, message).sentence,
-            ErrorKind::ImmutableTag { .. } => {
-                "delete the tag there, allow it to be moved, or give the image another tag".to_owned()
-            }
-            ErrorKind::Status { status, message, .. } if lacks_room(*status, message) => {
-                "free space there, or have the quota raised".to_owned()
-            }
-            ErrorKind::Status { status, .. } if status.is_redirection() => {
-                "if that is the registry's own name, give it that name in images.json and auth.json; if it is its storage, \
-                 have the registry take uploads itself"
-                    .to_owned()
-            }
-            ErrorKind::Status { status: StatusCode::PAYLOAD_TOO_LARGE, .. } => {
-                "the registry, or a proxy before it, limits the size of requests: have that limit raised".to_owned()
-            }
-            ErrorKind::Status { status: StatusCode::UNAUTHORIZED, .. } if self.is_of_upload_elsewhere() => format!(
-                "{registry} has uploads sent to {}, where its credentials are not shown: correct the address that the registry \
-                 gives itself, or the Host header that a proxy before it passes on",
-                host()
-            ),
-            ErrorKind::Status { status: StatusCode::UNAUTHORIZED, .. } => {
-                format!("check that auth.json has an entry for {registry} whose account may use this repository")
-            }
-            ErrorKind::Status { status: StatusCode::FORBIDDEN, .. } if !self.may_be_of_media_type() => {
-                "check that the account in auth.json may use this repository".to_owned()
-            }
-            ErrorKind::Status { status: StatusCode::NOT_FOUND, .. } if self.request.ends_with("/tags/list") => {
-                "check the repository's name, and that the account may see it".to_owned()
-            }
-            ErrorKind::Status { status: StatusCode::TOO_MANY_REQUESTS, .. } => {
-                "the registry limits the rate: use fewer --workers or try later".to_owned()
-            }
-            ErrorKind::Limited { .. } => {
-                "run the same command again then, or with an account that may do more in auth.json".to_owned()
-            }
-            ErrorKind::Untrusted { unknown_issuer: true, .. } => format!(
-                "if it is vouched for by an authority of your own, give that one's certificate as \"ca\" of {} in \
-                 auth.json; \"insecure\": true there takes any certificate",
-                host()
-            ),
-            ErrorKind::Untrusted { .. } => {
-                format!("\"insecure\": true for {} in auth.json takes any certificate", host())
-            }
-            ErrorKind::NotTls => {
-                format!("if {} speaks plain http, set \"insecure\": true for it in auth.json", host())
-            }
-            ErrorKind::CertificateNeeded { .. } => {
-                format!("give a certificate that it takes as \"cert\" and \"key\" of {} in auth.json", host())
-            }
-            _ => return None,
-        })
-    }
 }
 
 impl ErrorKind {
     /// Whether the same request may succeed a little later.
     pub(super) fn is_transient(&self) -> bool {
         match self {
-            Self::Status { status, .. } => is_transient(*status),
+            // A manifest is checked by a registry that is well, whatever its number (distribution's is 500 then).
+            Self::Status { status, codes, .. } => is_transient(*status) && !name_missing_parts(codes),
             Self::Verdict(kind) => kind.is_transient(),
             Self::Unreachable { .. }
             | Self::Broken { .. }
@@ -385,6 +313,11 @@ pub(super) fn unless_encoded(headers: &HeaderMap, wrong: ErrorKind) -> ErrorKind
     }
 }
 
+/// Whether a registry's error codes say that it lacks what a manifest names.
+fn name_missing_parts(codes: &[String]) -> bool {
+    codes.iter().any(|code| matches!(code.as_str(), "MANIFEST_BLOB_UNKNOWN" | "BLOB_UNKNOWN"))
+}
+
 /// Whether a push was refused since there is no room, and not since there are too many requests.
 fn lacks_room(status: StatusCode, message: &str) -> bool {
     matches!(status.as_u16(), 400 | 403 | 412 | 413) && tells_of_room(message)
@@ -412,22 +345,17 @@ mod tests {
     }
 
     #[test]
-    fn it_is_not_the_entry_that_is_wrong_where_credentials_are_not_shown() {
-        let advice = |registry: &str, request: &str| {
-            let (status, codes) = (StatusCode::UNAUTHORIZED, Vec::new());
+    fn what_names_missing_parts_is_no_outage_and_a_missing_blob_is_not_found() {
+        let error = |status: u16, code: &str| {
+            let (status, codes) = (StatusCode::from_u16(status).unwrap(), vec![code.to_owned()]);
             let kind = ErrorKind::Status { status, codes, message: String::new(), retry_after: None };
-            Error { registry: registry.parse().unwrap(), request: request.to_owned(), kind }.advice().unwrap()
+            Error { registry: "r.example.com".parse().unwrap(), request: String::new(), kind }
         };
-        let elsewhere = advice("r.example.com:8443", "PUT https://r.example.com/v2/a/blobs/uploads/1");
-        assert!(elsewhere.contains("sent to r.example.com, ") && elsewhere.contains("Host header"), "{elsewhere}");
-        for (registry, request) in [
-            ("r.example.com:8443", "PUT https://r.example.com:8443/v2/a/blobs/uploads/1"),
-            ("r.example.com:443", "PATCH https://r.example.com/v2/a/blobs/uploads/1"),
-            ("docker.io", "PUT https://registry-1.docker.io/v2/a/blobs/uploads/1"),
-            ("r.example.com", "GET https://auth.example.com/token"),
-        ] {
-            assert!(advice(registry, request).contains("has an entry"), "{request}");
-        }
+        let of_manifest = error(500, "MANIFEST_BLOB_UNKNOWN");
+        assert!(!of_manifest.is_transient());
+        assert_eq!(of_manifest.category(), Category::Refused);
+        assert_eq!(error(404, "BLOB_UNKNOWN").category(), Category::NotFound);
+        assert_eq!(error(500, "UNKNOWN").category(), Category::Network);
     }
 
     #[test]

@@ -125,9 +125,20 @@ pub(super) fn entries(index: &[u8]) -> Option<Vec<Referrer>> {
 }
 
 impl Referrer {
-    /// The entry with the size of the manifest itself: some registries list wrong ones.
-    pub fn with_size(mut self, bytes: u64) -> Self {
-        self.entry.insert("size".to_owned(), bytes.into());
+    /// The entry as it is to be by the manifest itself. Some registries list wrong sizes, or the type of the configuration
+    /// for that of the artifact, or leave the annotations out.
+    pub fn told_by(mut self, manifest: &Manifest) -> Self {
+        let own: Value = serde_json::from_slice(&manifest.bytes).unwrap_or_default();
+        let type_at = |place: &str| own.pointer(place).and_then(Value::as_str).filter(|name| !name.is_empty());
+        self.entry.insert("mediaType".to_owned(), manifest.media_type.as_str().into());
+        self.entry.insert("size".to_owned(), manifest.bytes.len().into());
+        if let Some(name) = type_at("/artifactType").or_else(|| type_at("/config/mediaType")) {
+            self.entry.insert("artifactType".to_owned(), name.into());
+            self.artifact_type = one_line(name);
+        }
+        if let Some(annotations) = own.get("annotations").filter(|annotations| annotations.is_object()) {
+            self.entry.insert("annotations".to_owned(), annotations.clone());
+        }
         self
     }
 }

@@ -7,10 +7,12 @@
 //! | --- | --- |
 //! | `sending` | the bytes: whole, as one stream, in chunks |
 //! | `modes` | which of these a registry was found to take |
+//! | `refusals` | what it says when it does not |
 //! | `body` | who is waited for meanwhile |
 
 mod body;
 mod modes;
+mod refusals;
 mod sending;
 
 use std::borrow::Cow;

@@ -11,7 +11,7 @@ use futures_util::TryStreamExt as _;
 use super::Engine;
 use super::board::{BlobKey, Came, Scope, Ticket, Work};
 use super::launch::Guard;
-use super::opening::{Arrival, Opening, may_be_granted_later};
+use super::opening::{Arrival, Opening, is_linked_by_name, may_be_granted_later};
 use super::shown::Shown;
 use super::stream::{LONGEST_PAUSE, Passed, SourceFault, verified};
 use crate::event::{Category, Event, Failure};
@@ -206,7 +206,7 @@ impl Engine {
         // Where the destination has nothing and can link nothing, the source is opened beside the upload; else it may not
         // be needed.
         let own = destination.repository();
-        let beside = self.seems_empty(own) && !self.may_mount(source.repository(), own);
+        let beside = self.seems_empty(own) && !self.may_mount(key, source.repository(), own);
         // An empty blob is no stream: nobody asks for a body without bytes, and so nobody would verify it.
         if *size == 0 || *size < self.limits.streamed_from {
             let read = async { source.small_blob(digest, *size).await.map_err(at_source) };
@@ -250,6 +250,9 @@ pub(super) async fn fly(mut guard: Guard) {
     match &ticket.work {
         Work::Mount { .. } if !engine.beliefs.may_mount(&key.registry) => {
             guard.close(|ticket| engine.board.mount_refused(ticket, None));
+        }
+        Work::Mount { .. } if !is_linked_by_name(&key.digest) => {
+            guard.close(|ticket| engine.board.not_mounted(ticket, None));
         }
         Work::Mount { from } => match destination.mount(&key.digest, from).await {
             Ok(Started::Mounted) => {

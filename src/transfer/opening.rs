@@ -3,6 +3,7 @@
 
 use super::Engine;
 use super::board::{BlobKey, Came};
+use crate::digest::Digest;
 use crate::reference::Repository;
 use crate::registry::{Error, RepositoryClient, Started, Upload};
 
@@ -37,6 +38,12 @@ pub(super) fn may_be_granted_later(error: &Error) -> bool {
     error.is_overload() || error.is_transient() && error.status().is_none()
 }
 
+/// Whether what is mounted is then there under this digest. distribution mounts under that of SHA-256 alone, whatever
+/// digest it is asked for, and says that it did.
+pub(super) fn is_linked_by_name(digest: &Digest) -> bool {
+    digest.sha256().is_some()
+}
+
 impl Engine {
     /// Asks the destination to open an upload, by way of a mount where that can tell that none is needed.
     pub(super) async fn open(
@@ -47,7 +54,7 @@ impl Engine {
     ) -> Result<Opening, Error> {
         let BlobKey { registry, digest, size } = key;
         let own = destination.repository();
-        if self.may_mount(source, own) {
+        if self.may_mount(key, source, own) {
             let mounted = destination.mount(digest, source).await;
             if let Err(error) = &mounted
                 && may_be_granted_later(error)
@@ -67,7 +74,7 @@ impl Engine {
             // To send it once too often costs no more than to ask.
             return Ok(Opening::Upload(upload));
         }
-        if self.beliefs.may_tell(registry) {
+        if self.beliefs.may_tell(registry) && is_linked_by_name(digest) {
             match destination.mount(digest, own).await {
                 Ok(Started::Mounted) if self.beliefs.tells(registry) => {
                     return Ok(Opening::There(Arrival::Present));
@@ -103,10 +110,10 @@ impl Engine {
     }
 
     /// Whether `destination` is asked to link a blob that `source` has, since both are in one registry.
-    pub(super) fn may_mount(&self, source: &Repository, destination: &Repository) -> bool {
+    pub(super) fn may_mount(&self, key: &BlobKey, source: &Repository, destination: &Repository) -> bool {
         let registry = destination.registry();
         let is_worth_it = || self.beliefs.may_mount(registry) && self.board.mounts_are_worth_asking(registry);
-        source.registry() == registry && source != destination && is_worth_it()
+        source.registry() == registry && source != destination && is_linked_by_name(&key.digest) && is_worth_it()
     }
 
     /// The upload, unless the blob is there and none is needed.

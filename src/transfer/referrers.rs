@@ -104,8 +104,9 @@ impl Image {
             let brought = self.bring_referrer(subject, referrer).await;
             let manifest = brought.map_err(|failure| of_referrer(&referrer.digest, subject, failure))?;
             all.retain(|listed| listed.digest != referrer.digest);
-            all.push(referrer.clone().with_size(manifest.bytes.len() as u64));
+            let referrer = referrer.clone().told_by(&manifest);
             self.tell_referrer(&Identifier::from(referrer.digest.clone()), &referrer.artifact_type);
+            all.push(referrer);
         }
         // With the API the registry has put them on its list itself. Else what others listed stays listed.
         let tag = Tag::of_digest(subject);
@@ -261,7 +262,12 @@ impl DigestTags {
     /// Listed once in a run, which is less than asking for each.
     pub async fn of(&self, source: &RepositoryClient) -> Result<Arc<HashSet<Tag>>, Error> {
         let list = async || {
-            let tags = source.tags().await?;
+            let tags = match source.tags().await {
+                Ok(tags) => tags,
+                // Its image was read: it only has no tags, of which distribution says that it is not there.
+                Err(error) if error.is_not_found() => Vec::new(),
+                Err(error) => return Err(error),
+            };
             Ok(Arc::new(tags.into_iter().filter(|tag| tag.as_str().starts_with("sha")).collect()))
         };
         self.listed.get(source.repository().clone(), list).await

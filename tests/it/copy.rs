@@ -155,6 +155,23 @@ async fn layers_that_live_elsewhere_are_left_there_and_named() {
     }
 }
 
+/// As distribution refuses, unless it is configured to allow such urls.
+#[tokio::test]
+async fn a_registry_that_takes_no_layers_from_elsewhere_is_said_to_be_one_and_asked_twice() {
+    let (source, destination) = (Registry::open().await, Registry::open().await);
+    source.put("team/app", "1", &small(1).foreign_layer("https://example.com/windows.tar.gz"));
+    let unknown = r#"{"code":"UNKNOWN","message":"unknown error"}"#;
+    let missing = r#"{"code":"MANIFEST_BLOB_UNKNOWN","message":"blob unknown to registry"}"#;
+    let refusal = format!(r#"{{"errors":[{unknown},{missing}]}}"#);
+    destination.on(Kind::ManifestPut, Answer::status(500).body(refusal));
+    let outcome = Migration::new().app(&source, &destination).run().await;
+    outcome.assert_failures(1, 1, 0);
+    outcome
+        .assert_line("FAILED ", &["500", "MANIFEST_BLOB_UNKNOWN", "its own urls", "validation.manifests.urls.allow"]);
+    assert_eq!(destination.count(Kind::ManifestPut), 2, "{outcome}");
+    assert_eq!(destination.tags("moved/app"), Vec::<String>::new());
+}
+
 #[tokio::test]
 async fn layers_that_are_left_are_named_for_every_image_that_has_them() {
     let (source, destination) = two_registries().await;

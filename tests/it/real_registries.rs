@@ -1,5 +1,6 @@
 //! Between two real registries, with a witness: every digest is the same on both sides, and a second run moves nothing.
 
+mod digests;
 mod flags;
 
 use futures_util::StreamExt;

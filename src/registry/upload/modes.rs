@@ -2,6 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard};
 
+use super::refusals::Complaint;
 use crate::shared::lock;
 
 /// The first size of chunk that is tried: what GHCR takes at most. ECR, which wants more, takes blobs whole.
@@ -20,13 +21,6 @@ pub(super) enum Mode {
     Streamed,
     /// In PATCHes of a part each, with their place.
     Chunks,
-}
-
-/// Why a chunk was not taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Complaint {
-    TooLarge,
-    TooSmall,
 }
 
 /// What a registry has taught so far in this run.
@@ -87,6 +81,15 @@ impl Modes {
         let mut known = self.lock();
         known.refused = Some(known.refused.map_or(size, |refused| refused.min(size)));
         known.taken = known.taken.min(size.saturating_sub(1));
+    }
+
+    /// A blob was not taken whole, and not for its size. Says whether none has been: then none is sent so again.
+    pub(super) fn takes_none_whole(&self) -> bool {
+        let mut known = self.lock();
+        if known.taken == 0 {
+            known.refused = Some(0);
+        }
+        known.taken == 0
     }
 
     /// A PATCH without length was not taken.
@@ -161,6 +164,17 @@ mod tests {
         assert_eq!((modes.mode(39), modes.mode(40)), (Some(Mode::Whole), Some(Mode::Streamed)));
         modes.took(60);
         assert_eq!(modes.mode(50), Some(Mode::Streamed));
+    }
+
+    #[test]
+    fn a_registry_that_takes_none_whole_is_sent_none_so_but_one_that_did_is() {
+        let modes = Modes::default();
+        assert!(modes.takes_none_whole());
+        assert_eq!((modes.mode(0), modes.mode(1)), (Some(Mode::Streamed), Some(Mode::Streamed)));
+        let modes = Modes::default();
+        modes.took(10);
+        assert!(!modes.takes_none_whole());
+        assert_eq!(modes.mode(20), Some(Mode::Whole));
     }
 
     #[test]

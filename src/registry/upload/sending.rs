@@ -14,7 +14,8 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::body::{Progress, pieces, watch};
-use super::modes::{Complaint, LARGEST_CHUNK, Mode, Modes};
+use super::modes::{LARGEST_CHUNK, Mode, Modes};
+use super::refusals::{Complaint, complaint, is_of_way};
 use super::{Upload, received};
 use crate::digest::Digest;
 use crate::registry::auth::Verdict;
@@ -48,7 +49,12 @@ impl RepositoryClient {
         };
         let result = match self.call(&call).await {
             Ok(answer) => self.judge_whole(&url, digest, size, &answer),
-            Err(error) => Err(error),
+            Err(error) => {
+                match error.status().filter(|_| is_of_way(&error.kind) && self.client.modes.takes_none_whole()) {
+                    Some(status) => Err(Error { kind: ErrorKind::Portion { status }, ..error }),
+                    None => Err(error),
+                }
+            }
         };
         self.unless_committed(digest, size, &LOOKS[..1], result).await
     }
@@ -96,6 +102,9 @@ impl RepositoryClient {
     fn judge_whole(&self, url: &Url, digest: &Digest, size: u64, answer: &Answer) -> Result<(), Error> {
         if complaint(answer.status, &answer.refusal().to_string()) == Some(Complaint::TooLarge) {
             self.client.modes.refused_whole(size);
+            return Err(self.other_portions(&Method::PUT, url, answer));
+        }
+        if !answer.status.is_success() && is_of_way(&answer.refusal()) && self.client.modes.takes_none_whole() {
             return Err(self.other_portions(&Method::PUT, url, answer));
         }
         self.check_committed(url, digest, answer)?;
@@ -307,7 +316,10 @@ impl RepositoryClient {
     fn check_committed(&self, url: &Url, digest: &Digest, answer: &Answer) -> Result<(), Error> {
         let kind = match answer.header("docker-content-digest").and_then(|text| text.parse::<Digest>().ok()) {
             _ if !answer.status.is_success() => answer.refusal(),
-            Some(found) if found != *digest => ErrorKind::WrongDigest { expected: digest.clone(), found },
+            // distribution names by SHA-256 what it took by any digest, after it checked that one.
+            Some(found) if found != *digest && found.is_comparable(digest) => {
+                ErrorKind::WrongDigest { expected: digest.clone(), found }
+            }
             _ => return Ok(()),
         };
         Err(self.error(&Method::PUT, url, kind))
@@ -360,29 +372,6 @@ fn may_follow_a_commit(status: StatusCode) -> bool {
     status == StatusCode::NOT_FOUND || status.is_server_error()
 }
 
-/// Whether an answer says that the request was too large, or too small.
-///
-/// 416 is otherwise said of bytes that come out of order; GHCR says it of chunks that exceed its limit.
-fn complaint(status: StatusCode, message: &str) -> Option<Complaint> {
-    const LARGE: [&str; 4] = ["too large", "exceed", "maximum", "at most"];
-    const SMALL: [&str; 4] = ["too small", "toosmall", "at least", "minimum"];
-    let text = message.to_ascii_lowercase();
-    match status.as_u16() {
-        // Some say so of what there is no room for, which no portion changes.
-        _ if tells_of_room(&text) => None,
-        413 => Some(Complaint::TooLarge),
-        400 | 416 => {
-            let says = |words: [&str; 4]| words.iter().any(|word| text.contains(word));
-            match () {
-                () if says(SMALL) => Some(Complaint::TooSmall),
-                () if says(LARGE) => Some(Complaint::TooLarge),
-                () => None,
-            }
-        }
-        _ => None,
-    }
-}
-
 /// A content in portions as large as they are asked for.
 struct Parts<'a, S> {
     content: Pin<&'a mut S>,
@@ -428,18 +417,5 @@ mod tests {
             parts.fill(&mut part, length).await.unwrap();
             assert_eq!(part, expected);
         }
-    }
-
-    #[test]
-    fn a_refusal_for_its_size_is_told_from_others() {
-        let judge = |status: u16, message: &str| complaint(StatusCode::from_u16(status).unwrap(), message);
-        assert_eq!(judge(413, ""), Some(Complaint::TooLarge));
-        assert_eq!(judge(416, "exceeds maximum permissible limit of 4.00MiB"), Some(Complaint::TooLarge));
-        assert_eq!(judge(416, "RANGE_INVALID: invalid content range"), None);
-        let of_ecr = "InvalidLayerPart: Layer parts must be at least 5242880 bytes";
-        assert_eq!(judge(400, of_ecr), Some(Complaint::TooSmall));
-        assert_eq!((judge(403, "quota exceeded"), judge(413, "Quota exceeded")), (None, None));
-        assert_eq!(judge(413, "storage limit reached"), None);
-        assert_eq!(judge(400, "LimitExceededException: the storage would exceed its maximum"), None);
     }
 }

@@ -119,7 +119,9 @@ impl Image {
             if are_missing {
                 self.forget_parts(manifest);
             }
-            if !are_missing || repairs == REPAIRS {
+            // Where layers were left out on purpose, one more look tells that nothing else is missing.
+            let most = if manifest.content.blobs().iter().any(|blob| blob.is_foreign) { 1 } else { REPAIRS };
+            if !are_missing || repairs == most {
                 let of_tag = depth == 0 && !are_missing && !error.is_transient();
                 return Err(Unsettled { failure: self.refused(&error, manifest, depth), of_tag });
             }
@@ -220,9 +222,19 @@ impl Image {
         Ok(bytes)
     }
 
-    /// Why the destination did not take a manifest. If that may be for its media type, the other family may do.
+    /// Why the destination did not take a manifest. If that may be for its media type, the other family may do; if it is
+    /// for layers that are elsewhere, nothing does.
     fn refused(&self, error: &Error, manifest: &Manifest, depth: usize) -> Failure {
         let failure = error.to_failure();
+        let is_elsewhere = manifest.content.blobs().iter().find(|blob| blob.is_foreign);
+        if let Some(layer) = is_elsewhere.filter(|_| error.parts_are_missing()) {
+            let reason = format!(
+                "{}; all is there but what is to be fetched from its own urls, as layer {} is: have the registry allow \
+                 them (distribution: validation.manifests.urls.allow)",
+                failure.reason, layer.digest
+            );
+            return Failure { reason: reason.into(), ..failure };
+        }
         let Some(other) = Format::of_manifest(&manifest.media_type).map(Format::other) else { return failure };
         // Beside the images of an index they are left out of Docker's lists; alone they cannot become Docker's.
         let is_artifact = matches!(manifest.content, Content::Blobs(_)) && manifest.image_config().is_none();

@@ -1,6 +1,6 @@
 //! A repository that nobody has made fails its images after one question, and what to do is told once for all.
 
-use scriptable_registry::{Kind, Matcher, Registry, profiles};
+use scriptable_registry::{Answer, Kind, Matcher, Registry, profiles};
 use serde_json::json;
 
 use crate::support::{Migration, Outcome, assert_same, small};
@@ -121,4 +121,19 @@ async fn an_account_that_may_not_push_is_told_so_after_one_question() {
     assert_eq!(destination.count(Kind::UploadStart), 2);
     assert_eq!([Kind::ManifestGet, Kind::BlobGet].map(|kind| source.count(kind)), [2, 0]);
     assert_eq!(remedies(&outcome), [""; 0]);
+}
+
+/// As distribution answers, where it is a cache of another registry or switched to read-only; and Quay, switched so.
+#[tokio::test]
+async fn a_registry_that_is_only_read_from_is_asked_once_and_said_to_be_one() {
+    let destination = Registry::open().await;
+    destination.on(Kind::UploadStart, Answer::error(405, "UNSUPPORTED", "The operation is unsupported."));
+    let (source, migration) = six_images(&destination).await;
+    let outcome = migration.run().await;
+    outcome.assert_failures(6, 6, 0);
+    for line in outcome.lines("FAILED ") {
+        assert!(line.contains("405") && line.contains("read-only") && line.contains("cache"), "{outcome}");
+    }
+    assert_eq!(destination.count(Kind::UploadStart), 2, "each repository is asked once\n{outcome}");
+    assert_eq!(source.count(Kind::BlobGet), 0, "{outcome}");
 }

@@ -262,3 +262,19 @@ async fn a_registry_that_takes_one_chunk_and_no_other_is_given_up() {
     let (_, migration) = image_of(2 * MIB, &destination).await;
     migration.run().await.assert_failures(1, 1, 0);
 }
+
+/// As container-registry 0.3 and other small ones, which know only how docker sends a blob.
+#[tokio::test]
+async fn a_registry_that_takes_bytes_only_by_patch_is_sent_them_so_after_one_refusal() {
+    let has_bytes = |request: &Request| request.header("content-length").is_some_and(|length| length != "0");
+    for refusal in [Answer::status(500).body("feature not supported: a last chunk"), Answer::status(405)] {
+        let destination = Registry::open().await;
+        let refused = destination.on(Kind::UploadFinish.filter(has_bytes), refusal);
+        let (source, migration) = image_of(3 * MIB, &destination).await;
+        let outcome = migration.args(["--workers", "1"]).run().await;
+        outcome.assert_success(1);
+        assert_same((&source, "team/app", "1.0"), (&destination, "moved/app", "1.0"));
+        assert_eq!(refused.hits(), 1, "{outcome}");
+        assert_eq!(destination.count(Kind::UploadChunk), 2, "{outcome}");
+    }
+}

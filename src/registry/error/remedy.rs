@@ -1,0 +1,137 @@
+//! What the operator can do about an error, where that is known.
+
+use reqwest::StatusCode;
+use url::Url;
+
+use super::{Error, ErrorKind, lacks_room};
+use crate::registry::advice;
+use crate::registry::probe::base;
+use crate::registry::reach::authority;
+
+impl Error {
+    /// The host that was asked: not always the registry, but also its token server.
+    fn host(&self) -> String {
+        let url = self.request.split(' ').nth(1).and_then(|url| url.parse::<Url>().ok());
+        let url = url.filter(|_| !self.registry.is_docker_hub());
+        url.map_or_else(|| self.registry.to_string(), |url| authority(&url).to_owned())
+    }
+
+    /// Whether this came to a request that would have written something.
+    fn is_of_push(&self) -> bool {
+        ["POST ", "PUT ", "PATCH "].iter().any(|method| self.request.starts_with(method))
+    }
+
+    /// Whether this came to the bytes of an upload that the registry has sent to another origin than its own.
+    fn is_of_upload_elsewhere(&self) -> bool {
+        let Some((method, url)) = self.request.split_once(' ') else { return false };
+        let Ok(url) = url.parse::<Url>() else { return false };
+        let own = base(&self.registry, url.scheme());
+        matches!(method, "PUT" | "PATCH") && own.is_some_and(|own| own.origin() != url.origin())
+    }
+
+    pub(super) fn advice(&self) -> Option<String> {
+        let (registry, host) = (&self.registry, || self.host());
+        Some(match self.facts() {
+            ErrorKind::Rejected { remedy, .. } | ErrorKind::Unavailable { remedy, .. } => remedy.clone(),
+            ErrorKind::LoginNeeded => {
+                format!("give an entry for {:?} in auth.json, or log in with docker login", registry.as_str())
+            }
+            ErrorKind::NoRepository { repository, message, .. } => advice::create(repository, message).sentence,
+            ErrorKind::ImmutableTag { .. } => {
+                "delete the tag there, allow it to be moved, or give the image another tag".to_owned()
+            }
+            ErrorKind::Status { status, message, .. } if lacks_room(*status, message) => {
+                "free space there, or have the quota raised".to_owned()
+            }
+            ErrorKind::Status { status, .. } if status.is_redirection() => {
+                "if that is the registry's own name, give it that name in images.json and auth.json; if it is its storage, \
+                 have the registry take uploads itself"
+                    .to_owned()
+            }
+            ErrorKind::Status { status: StatusCode::PAYLOAD_TOO_LARGE, .. } => {
+                "the registry, or a proxy before it, limits the size of requests: have that limit raised".to_owned()
+            }
+            ErrorKind::Status { status: StatusCode::UNAUTHORIZED, .. } if self.is_of_upload_elsewhere() => format!(
+                "{registry} has uploads sent to {}, where its credentials are not shown: correct the address that the registry \
+                 gives itself, or the Host header that a proxy before it passes on",
+                host()
+            ),
+            ErrorKind::Status { status: StatusCode::UNAUTHORIZED, .. } => {
+                format!("check that auth.json has an entry for {registry} whose account may use this repository")
+            }
+            ErrorKind::Status { status: StatusCode::FORBIDDEN, .. } if !self.may_be_of_media_type() => {
+                "check that the account in auth.json may use this repository".to_owned()
+            }
+            // Who has lists says what is not there.
+            ErrorKind::Status { status: StatusCode::NOT_FOUND, codes, .. }
+                if codes.is_empty() && self.request.ends_with("/tags/list") =>
+            {
+                "check the repository's name; if the registry keeps no lists of tags, name them in the rule".to_owned()
+            }
+            ErrorKind::Status { status: StatusCode::NOT_FOUND, .. } if self.request.ends_with("/tags/list") => {
+                "check the repository's name, and that the account may see it".to_owned()
+            }
+            ErrorKind::Status { status: StatusCode::METHOD_NOT_ALLOWED, .. } if self.is_of_push() => {
+                "the registry is only read from there: it is a cache of another, or switched to read-only".to_owned()
+            }
+            ErrorKind::Status { status: StatusCode::TOO_MANY_REQUESTS, .. } => {
+                "the registry limits the rate: use fewer --workers or try later".to_owned()
+            }
+            ErrorKind::Limited { .. } => {
+                "run the same command again then, or with an account that may do more in auth.json".to_owned()
+            }
+            ErrorKind::Untrusted { unknown_issuer: true, .. } => format!(
+                "if it is vouched for by an authority of your own, give that one's certificate as \"ca\" of {} in \
+                 auth.json; \"insecure\": true there takes any certificate",
+                host()
+            ),
+            ErrorKind::Untrusted { .. } => {
+                format!("\"insecure\": true for {} in auth.json takes any certificate", host())
+            }
+            ErrorKind::NotTls => {
+                format!("if {} speaks plain http, set \"insecure\": true for it in auth.json", host())
+            }
+            ErrorKind::CertificateNeeded { .. } => {
+                format!("give a certificate that it takes as \"cert\" and \"key\" of {} in auth.json", host())
+            }
+            _ => return None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_not_the_entry_that_is_wrong_where_credentials_are_not_shown() {
+        let advice = |registry: &str, request: &str| {
+            let (status, codes) = (StatusCode::UNAUTHORIZED, Vec::new());
+            let kind = ErrorKind::Status { status, codes, message: String::new(), retry_after: None };
+            Error { registry: registry.parse().unwrap(), request: request.to_owned(), kind }.advice().unwrap()
+        };
+        let elsewhere = advice("r.example.com:8443", "PUT https://r.example.com/v2/a/blobs/uploads/1");
+        assert!(elsewhere.contains("sent to r.example.com, ") && elsewhere.contains("Host header"), "{elsewhere}");
+        for (registry, request) in [
+            ("r.example.com:8443", "PUT https://r.example.com:8443/v2/a/blobs/uploads/1"),
+            ("r.example.com:443", "PATCH https://r.example.com/v2/a/blobs/uploads/1"),
+            ("docker.io", "PUT https://registry-1.docker.io/v2/a/blobs/uploads/1"),
+            ("r.example.com", "GET https://auth.example.com/token"),
+        ] {
+            assert!(advice(registry, request).contains("has an entry"), "{request}");
+        }
+    }
+
+    #[test]
+    fn where_no_tags_are_listed_it_is_said_whether_that_is_known_to_be_the_repository_s_fault() {
+        let advice = |codes: &[&str]| {
+            let codes = codes.iter().map(ToString::to_string).collect();
+            let kind =
+                ErrorKind::Status { status: StatusCode::NOT_FOUND, codes, message: String::new(), retry_after: None };
+            let request = "GET https://r.example.com/v2/a/tags/list".to_owned();
+            Error { registry: "r.example.com".parse().unwrap(), request, kind }.advice().unwrap()
+        };
+        assert!(advice(&[]).ends_with("name them in the rule"));
+        assert!(advice(&["NAME_UNKNOWN"]).ends_with("that the account may see it"));
+    }
+}
