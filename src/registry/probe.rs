@@ -106,8 +106,10 @@ impl Client {
         if self.plain_http_allowed && over_tls.not_tls {
             let http = base(&self.registry, "http").ok_or_else(unusable)?;
             match self.ping(&http).await {
-                // 400 is how an https server answers those who speak http to it.
-                Ok(answer) if answer.status != StatusCode::BAD_REQUEST => return self.accept(http, answer),
+                // 400 is how an https server answers those who speak http to it; a redirect is how one is told of.
+                Ok(answer) if answer.status != StatusCode::BAD_REQUEST && !answer.status.is_redirection() => {
+                    return self.accept(http, answer);
+                }
                 _ => {}
             }
         }
