@@ -117,7 +117,8 @@ pub(super) fn create(repository: &Repository, message: &str) -> Advice {
             ),
         },
         Service::Quay => by_hand(format!(
-            "create the organization {first}, and let the account create repositories in it, or create {path} itself"
+            "create the organization {first} and let the account create repositories in it, or create {path} itself and \
+             let the account write to it"
         )),
         Service::DockerHub | Service::GitHub => {
             by_hand(format!("the namespace {first} must exist and the account must be allowed to push to it"))
