@@ -67,7 +67,7 @@ async fn serve(mut client: TcpStream, unread: Unread, http: Http) -> std::io::Re
         }
         (_, _, Http::Redirect) => {
             let _ = client.read(&mut [0; 16 << 10]).await?;
-            let answer = b"HTTP/1.1 301 Moved\r\nlocation: https://r.example.com/\r\ncontent-length: 0\r\n\r\n";
+            let answer = b"HTTP/1.1 301 Moved\r\nlocation: https://127.0.0.1/\r\ncontent-length: 0\r\n\r\n";
             client.write_all(answer).await?;
         }
     }
