@@ -117,7 +117,8 @@ pub(super) fn create(repository: &Repository, message: &str) -> Advice {
             ),
         },
         Service::Quay => by_hand(format!(
-            "create the organization {first}, and let the account create repositories in it, or create {path} itself"
+            "create the organization {first} and let the account create repositories in it, or create {path} itself and \
+             let the account write to it"
         )),
         Service::DockerHub | Service::GitHub => {
             by_hand(format!("the namespace {first} must exist and the account must be allowed to push to it"))
@@ -130,7 +131,7 @@ pub(super) fn create(repository: &Repository, message: &str) -> Advice {
 }
 
 impl<'a> Service<'a> {
-    /// By the host; or, as anybody may host a Harbor anywhere, by what it said.
+    /// By the host; or, as anybody may host a Harbor or a Quay anywhere, by what it said.
     fn of(repository: &'a Repository, said: &str) -> Self {
         let registry = repository.registry();
         let host = registry.as_str();
@@ -153,6 +154,7 @@ impl<'a> Service<'a> {
             ["ghcr", "io"] => Self::GitHub,
             ["registry", "gitlab", "com"] => Self::GitLab,
             _ if said.contains("project") && said.contains("not found") => Self::Harbor,
+            _ if said.contains("access to the requested resource is not authorized") => Self::Quay,
             _ => Self::Other,
         }
     }
@@ -209,6 +211,9 @@ mod tests {
         let of_harbor =
             line("harbor.example.com/team/app", "UNAUTHORIZED: project team not found: project team not found");
         assert!(of_harbor.starts_with("curl -u USER https://harbor.example.com/api/v2.0/projects "), "{of_harbor}");
+        let of_quay =
+            line("r.example.com/team/app", "UNAUTHORIZED: access to the requested resource is not authorized");
+        assert!(of_quay.starts_with("# r.example.com: create the organization team"), "{of_quay}");
         let of_jfrog = line("acme.jfrog.io/docker-local/app", "");
         assert!(of_jfrog.contains("https://acme.jfrog.io/artifactory/api/repositories/docker-local "), "{of_jfrog}");
     }
@@ -242,6 +247,7 @@ mod tests {
         assert!(is(own, 401, "UNAUTHORIZED", "project team not found: project team not found"));
         assert!(is("eu-docker.pkg.dev/p/app", 400, "NAME_INVALID", "Missing image name"));
         assert!(is("quay.io/team/app", 401, "UNAUTHORIZED", "access to the requested resource is not authorized"));
+        assert!(is(own, 401, "UNAUTHORIZED", "access to the requested resource is not authorized"), "a Quay");
         assert!(is("docker.io/team/app", 403, "DENIED", "requested access to the resource is denied"));
         assert!(!is(own, 401, "UNAUTHORIZED", "authentication required"));
         assert!(!is(own, 403, "DENIED", "requested access to the resource is denied"));

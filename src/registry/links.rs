@@ -27,9 +27,13 @@ pub(super) fn next_page(answer: &Answer) -> Result<Option<Url>, String> {
 
 /// The `<target>`, if it stands as one, and the parameters of each link of a line. A target may hold commas.
 fn links(line: &str) -> impl Iterator<Item = (Option<&str>, &str)> {
-    line.split('<').map(|link| match link.split_once('>') {
-        Some((target, parameters)) => (Some(target), parameters),
-        None => (None, link),
+    line.split('<').enumerate().map(|(place, link)| match (link.split_once('>'), link.split_once(';')) {
+        (Some((target, parameters)), _) => (Some(target), parameters),
+        // Cloudflare's serverless-registry writes no brackets.
+        (None, Some((target, parameters))) if place == 0 && !target.trim().is_empty() => {
+            (Some(target.trim()), parameters)
+        }
+        _ => (None, link),
     })
 }
 
@@ -66,6 +70,8 @@ mod tests {
             r#"</first>; rel="prev", </v2/a/tags/list?last=x,y&n=2>; title="t"; Rel="NEXT""#,
             r#"</v2/a/tags/list?last=x,y&n=2>; rel="next", </last>; rel="last""#,
             "</v2/a/tags/list?last=x,y&n=2>; rel=next, </last>; rel=last",
+            "https://r.example.com/v2/a/tags/list?last=x,y&n=2; rel=next",
+            r#" /v2/a/tags/list?last=x,y&n=2 ; rel="next""#,
         ] {
             assert_eq!(next_of(link), Ok(Some(PAGE.to_owned())), "{link}");
         }
@@ -85,7 +91,7 @@ mod tests {
             b"<http://[bad/v2/a/tags/list>; rel=\"next\"".as_slice(),
             b"<https://r.example.com:port/>; rel=next",
             b"</v2/a/tags/list?last=caf\xe9>; rel=next",
-            b"/v2/a/tags/list?n=2; rel=\"next\"",
+            b"; rel=\"next\"",
             b"</v2/a/tags/list?n=2; rel=\"next\"",
         ] {
             let text = String::from_utf8_lossy(link);

@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use reqwest::header::LOCATION;
 use reqwest::{Method, Request, StatusCode};
 use url::Url;
 
@@ -106,8 +107,10 @@ impl Client {
         if self.plain_http_allowed && over_tls.not_tls {
             let http = base(&self.registry, "http").ok_or_else(unusable)?;
             match self.ping(&http).await {
-                // 400 is how an https server answers those who speak http to it.
-                Ok(answer) if answer.status != StatusCode::BAD_REQUEST => return self.accept(http, answer),
+                // 400 is how an https server answers those who speak http to it; some lead them to where they should be.
+                Ok(answer) if answer.status != StatusCode::BAD_REQUEST && !leads_to_https(&answer) => {
+                    return self.accept(http, answer);
+                }
                 _ => {}
             }
         }
@@ -142,6 +145,13 @@ impl Client {
 struct Unanswered {
     not_tls: bool,
     kind: ErrorKind,
+}
+
+/// Whether it is a redirect to the same host over https.
+fn leads_to_https(answer: &Answer) -> bool {
+    let place = answer.header(LOCATION.as_str()).and_then(|place| answer.url.join(place).ok());
+    answer.status.is_redirection()
+        && place.is_some_and(|place| place.scheme() == "https" && place.host() == answer.url.host())
 }
 
 /// The `/v2/` of `registry`.

@@ -259,14 +259,13 @@ impl DigestTags {
         lock(&self.planned).contains(tag)
     }
 
-    /// Listed once in a run, which is less than asking for each.
+    /// Listed once in a run, which is less than asking for each; of a repository that is there.
     pub async fn of(&self, source: &RepositoryClient) -> Result<Arc<HashSet<Tag>>, Error> {
         let list = async || {
             let tags = match source.tags().await {
-                Ok(tags) => tags,
-                // Its image was read: it only has no tags, of which distribution says that it is not there.
-                Err(error) if error.is_not_found() => Vec::new(),
-                Err(error) => return Err(error),
+                // Where images have digests alone, distribution knows no repository when it is asked for tags.
+                Err(error) if error.is_not_found() && error.has_code("NAME_UNKNOWN") => Vec::new(),
+                tags => tags?,
             };
             Ok(Arc::new(tags.into_iter().filter(|tag| tag.as_str().starts_with("sha")).collect()))
         };

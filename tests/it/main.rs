@@ -21,6 +21,7 @@ mod interruption;
 mod kills;
 mod limits;
 mod output;
+mod plain_http;
 mod proxies;
 mod pull_dialects;
 mod push_dialects;

@@ -293,6 +293,27 @@ async fn registries_that_answer_strangely_have_no_api() {
 }
 
 #[tokio::test]
+async fn what_refers_to_an_image_without_a_tag_travels_where_no_repository_is_known_without_tags() {
+    for (code, is_known) in [("NAME_UNKNOWN", true), ("UNSUPPORTED", false)] {
+        let (source, destination) = (registry(true).await, registry(true).await);
+        let subject = source.put("app", "1", &small(1));
+        let (sbom, _) = attach(&source, "text/sbom", &subject, "sbom");
+        source.on(Kind::TagList, Answer::error(404, code, "no list of tags"));
+        let from = format!("{}/app@{subject}", source.host());
+        let migration = Migration::new().rule(&from, destination.reference("app", "1")).args(["--referrers"]);
+        let outcome = migration.run().await;
+        if is_known {
+            outcome.assert_success(1);
+            assert_eq!(destination.missing("app", &sbom), Vec::<String>::new());
+        } else {
+            // Where nothing is said of tags there may be signatures under some.
+            outcome.assert_failures(1, 1, 0);
+            outcome.assert_line("FAILED ", &[&from, "no list of tags"]);
+        }
+    }
+}
+
+#[tokio::test]
 async fn nothing_is_asked_for_that_is_not_wanted() {
     let (source, destination) = (registry(true).await, registry(true).await);
     let subject = source.put("app", "1", &small(1));

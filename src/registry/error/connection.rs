@@ -60,12 +60,14 @@ fn tls_error(error: Source<'_>) -> Option<&rustls::Error> {
     sources(error).find_map(|source| source.downcast_ref())
 }
 
-/// Whether somebody is there who does not speak TLS, or nobody at all.
+/// Whether somebody is there who does not speak TLS, or nobody at all. Some http servers answer what they cannot read by
+/// closing the connection, with a reset if they have not read all of it.
 pub(in crate::registry) fn is_refused_or_not_tls(error: &reqwest::Error) -> bool {
-    let refused = sources(error)
-        .filter_map(|source| source.downcast_ref::<std::io::Error>())
-        .any(|io| io.kind() == std::io::ErrorKind::ConnectionRefused);
-    refused || matches!(tls_error(error), Some(rustls::Error::InvalidMessage(_)))
+    use std::io::ErrorKind::{ConnectionRefused, ConnectionReset, UnexpectedEof};
+    let is_shut = |kind| matches!(kind, ConnectionRefused | ConnectionReset | UnexpectedEof);
+    let mut shut =
+        sources(error).filter_map(|source| source.downcast_ref::<std::io::Error>()).map(std::io::Error::kind);
+    error.is_connect() && shut.any(is_shut) || matches!(tls_error(error), Some(rustls::Error::InvalidMessage(_)))
 }
 
 /// What is wrong with a certificate, in words.

@@ -39,7 +39,10 @@ impl fmt::Display for ErrorKind {
             Self::TokenExpired => f.write_str("the upload's token was refused"),
             Self::Portion { status } => write!(f, "{status}: it takes no request of this size"),
             Self::NoRepository { repository, status, message } => {
-                write!(f, "there is no repository {repository} to push to: {}", Said(*status, message))
+                // What is not there and what is not for this account look the same where rights are refused.
+                let for_whom =
+                    if *status == StatusCode::NOT_FOUND { "to push to" } else { "that the account may push to" };
+                write!(f, "there is no repository {repository} {for_whom}: {}", Said(*status, message))
             }
             Self::ImmutableTag { tag, found, status, message } => {
                 write!(f, "the tag {tag} is immutable there and names {found}: {}", Said(*status, message))
@@ -61,5 +64,24 @@ impl fmt::Display for Said<'_> {
             Self(status, "") => write!(f, "{status}"),
             Self(status, message) => write!(f, "{status} ({message})"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_right_is_not_told_as_a_missing_repository() {
+        let told = |status, message: &str| {
+            let repository = Box::new("r.example.com/team/app".parse().unwrap());
+            ErrorKind::NoRepository { repository, status, message: message.to_owned() }.to_string()
+        };
+        let refused = told(StatusCode::UNAUTHORIZED, "access to the requested resource is not authorized");
+        assert!(
+            refused.starts_with("there is no repository r.example.com/team/app that the account may push to: 401 ")
+        );
+        let missing = told(StatusCode::NOT_FOUND, "");
+        assert!(missing.starts_with("there is no repository r.example.com/team/app to push to: 404 "), "{missing}");
     }
 }
