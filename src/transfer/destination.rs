@@ -10,7 +10,7 @@ use tokio::sync::{OnceCell, OwnedMutexGuard};
 use crate::digest::Digest;
 use crate::event::Failure;
 use crate::reference::{Identifier, Registry, Repository, Tag};
-use crate::registry::{Error, Manifest, RepositoryClient, Started, Upload};
+use crate::registry::{Error, Manifest, RepositoryClient, Upload};
 use crate::shared::{Keyed, Shared, lock};
 
 /// As many HEADs are worth a page of a tag list.
@@ -36,8 +36,6 @@ pub(super) struct Destination {
     opening: tokio::sync::Mutex<()>,
     /// The upload by which that was found out, until a blob is sent into it.
     first_upload: Mutex<Option<Upload>>,
-    /// Or the blob that was linked here, until it is asked for.
-    first_link: Mutex<Option<Link>>,
     blob_found: AtomicBool,
     /// Manifests that are there, or are being brought there: once for all images that name them. By where they come from,
     /// since what one source lacks another may have.
@@ -48,13 +46,6 @@ pub(super) struct Destination {
     lists: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
     /// By manifest, the layers that it names, or that are named below it, and that are left where they are. Few have any.
     skipped: Mutex<HashMap<Digest, Vec<Digest>>>,
-}
-
-/// A blob that the registry can link here from another of its repositories.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Link {
-    pub digest: Digest,
-    pub from: Repository,
 }
 
 /// A manifest at the destination.
@@ -109,7 +100,6 @@ impl Destination {
             probed: OnceCell::new(),
             opening: tokio::sync::Mutex::default(),
             first_upload: Mutex::default(),
-            first_link: Mutex::default(),
             blob_found: AtomicBool::new(false),
             manifests: Mutex::default(),
             referrers: Keyed::default(),
@@ -166,12 +156,8 @@ impl Destination {
 
     /// Reads what is to come here, and sees to it that it can. The first who has something to bring asks, and the others
     /// wait for what it learns, so that little is read which nobody takes. It asks only when it has something: some
-    /// registries make a repository for whoever may push to it. `link` says of what was read which blob may be linked.
-    pub async fn open_for<T>(
-        &self,
-        read: impl Future<Output = Result<T, Error>>,
-        link: impl FnOnce(&T) -> Option<Link>,
-    ) -> Result<T, Error> {
+    /// registries make a repository for whoever may push to it.
+    pub async fn open_for<T>(&self, read: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         if self.may_be_closed() {
             // Nor do they wait for long: what keeps the first may be its own trouble.
             let _first = tokio::time::timeout(FIRST, self.opening.lock()).await;
@@ -180,7 +166,7 @@ impl Destination {
             }
             if self.may_be_closed() {
                 let value = read.await?;
-                self.check_open(link(&value)).await?;
+                self.check_open().await?;
                 return Ok(value);
             }
         }
@@ -197,14 +183,16 @@ impl Destination {
     }
 
     /// Sees to it that what is not there yet can come to be there. Some registries make no repository with the first push:
-    /// one upload tells it for all images that would go there, before any blob is read, and is then used by the first; or
-    /// one blob that is linked, if there is any that can be.
-    pub async fn check_open(&self, link: Option<Link>) -> Result<(), Error> {
+    /// one upload tells it for all images that would go there, before any blob is read, and is then used by the first.
+    pub async fn check_open(&self) -> Result<(), Error> {
         if !self.may_be_closed() {
             return Ok(());
         }
-        let probe = async || match self.begin(link).await {
-            Ok(()) => None,
+        let probe = async || match self.client.start_upload().await {
+            Ok(upload) => {
+                *lock(&self.first_upload) = Some(upload);
+                None
+            }
             Err(error) if error.is_refused_repository() => Some(error),
             // It is seen with the blobs whether that lasts.
             Err(error) => {
@@ -218,23 +206,6 @@ impl Destination {
         }
     }
 
-    async fn begin(&self, link: Option<Link>) -> Result<(), Error> {
-        let upload = match link {
-            None => self.client.start_upload().await?,
-            Some(link) => match self.client.mount(&link.digest, &link.from).await {
-                Ok(Started::Mounted) => {
-                    *lock(&self.first_link) = Some(link);
-                    return Ok(());
-                }
-                Ok(Started::Upload(upload)) => upload,
-                // That may be about the other repository.
-                Err(_) => self.client.start_upload().await?,
-            },
-        };
-        *lock(&self.first_upload) = Some(upload);
-        Ok(())
-    }
-
     /// Whether it is known to take what is sent.
     pub fn is_open(&self) -> bool {
         self.known_open || matches!(self.probed.get(), Some(None))
@@ -243,11 +214,6 @@ impl Destination {
     /// The upload that was opened to see whether the repository takes any, for the first who wants it.
     pub fn take_first_upload(&self) -> Option<Upload> {
         lock(&self.first_upload).take()
-    }
-
-    /// Whether this blob was linked to see whether the repository takes any. The first who wants it is told.
-    pub fn take_first_link(&self, link: &Link) -> bool {
-        lock(&self.first_link).take_if(|first| first == link).is_some()
     }
 
     async fn list(&self) -> Tags {

@@ -206,7 +206,7 @@ impl Engine {
         // Where the destination has nothing and can link nothing, the source is opened beside the upload; else it may not
         // be needed.
         let own = destination.repository();
-        let beside = self.seems_empty(own) && !self.may_mount(digest, source.repository(), own);
+        let beside = self.seems_empty(own) && !self.may_mount(key, source.repository(), own);
         // An empty blob is no stream: nobody asks for a body without bytes, and so nobody would verify it.
         if *size == 0 || *size < self.limits.streamed_from {
             let read = async { source.small_blob(digest, *size).await.map_err(at_source) };
@@ -254,7 +254,7 @@ pub(super) async fn fly(mut guard: Guard) {
         Work::Mount { .. } if !is_linked_by_name(&key.digest) => {
             guard.close(|ticket| engine.board.not_mounted(ticket, None));
         }
-        Work::Mount { from } => match engine.mount(&destination, &key.digest, from).await {
+        Work::Mount { from } => match destination.mount(&key.digest, from).await {
             Ok(Started::Mounted) => {
                 engine.tell_arrival(ticket, &Arrival::Mounted(from.clone()), Duration::ZERO);
                 guard.close(|ticket| engine.board.landed(ticket, Came::Mounted));

@@ -20,7 +20,7 @@ pub(super) use self::place::absent_child;
 use super::Engine;
 use super::board::Job;
 use super::convert::{Conversion, Source, Target, Tree};
-use super::destination::{Destination, Link};
+use super::destination::Destination;
 use super::ledger::Ledger;
 use crate::digest::Digest;
 use crate::event::{Category, Event, Failure, Success};
@@ -96,14 +96,6 @@ impl Image {
         read.map(Arc::unwrap_or_clone).map_err(|error| error.to_failure())
     }
 
-    /// A blob that the manifest names and that the registry can link from the source.
-    fn link(&self, manifest: &Manifest) -> Option<Link> {
-        let (from, own) = (self.source.repository(), self.destination.client.repository());
-        let mut blobs = manifest.content.blobs().iter().filter(|_| self.conversion.is_none());
-        let blob = blobs.find(|blob| !blob.is_foreign && self.engine.may_mount(&blob.digest, from, own))?;
-        Some(Link { digest: blob.digest.clone(), from: from.clone() })
-    }
-
     async fn bring(&self) -> Result<Brought, Failure> {
         let conversion = &self.conversion;
         let compared = self.or_say_why(|| self.compare()).await;
@@ -120,7 +112,7 @@ impl Image {
         let reading = self.read(wanted.as_ref());
         let manifest = match there.is_some() || is_placed_later {
             true => reading.await,
-            false => self.destination.open_for(reading, |manifest| self.link(manifest)).await,
+            false => self.destination.open_for(reading).await,
         };
         let manifest = manifest.map_err(|error| error.to_failure())?;
         self.ledger.source(&manifest.digest);
@@ -141,7 +133,7 @@ impl Image {
                 there = asked.map_err(|error| error.to_failure())?;
                 self.ledger.before(there.as_ref());
                 if there.is_none() {
-                    self.destination.check_open(None).await.map_err(|error| error.to_failure())?;
+                    self.destination.check_open().await.map_err(|error| error.to_failure())?;
                 }
             }
             if self.is_up_to_date(there.as_ref(), &root.digest)? {

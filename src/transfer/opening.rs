@@ -3,7 +3,6 @@
 
 use super::Engine;
 use super::board::{BlobKey, Came};
-use super::destination::Link;
 use crate::digest::Digest;
 use crate::reference::Repository;
 use crate::registry::{Error, RepositoryClient, Started, Upload};
@@ -55,8 +54,8 @@ impl Engine {
     ) -> Result<Opening, Error> {
         let BlobKey { registry, digest, size } = key;
         let own = destination.repository();
-        if self.may_mount(digest, source, own) {
-            let mounted = self.mount(destination, digest, source).await;
+        if self.may_mount(key, source, own) {
+            let mounted = destination.mount(digest, source).await;
             if let Err(error) = &mounted
                 && may_be_granted_later(error)
             {
@@ -110,26 +109,11 @@ impl Engine {
         Ok(Opening::Upload(destination.start_upload().await?))
     }
 
-    /// Asks the registry to link a blob, unless that was how the repository was found to take any.
-    pub(super) async fn mount(
-        &self,
-        destination: &RepositoryClient,
-        digest: &Digest,
-        from: &Repository,
-    ) -> Result<Started, Error> {
-        let link = Link { digest: digest.clone(), from: from.clone() };
-        let at = self.destinations().get(destination.repository()).cloned();
-        match at.is_some_and(|at| at.take_first_link(&link)) {
-            true => Ok(Started::Mounted),
-            false => destination.mount(digest, from).await,
-        }
-    }
-
     /// Whether `destination` is asked to link a blob that `source` has, since both are in one registry.
-    pub(super) fn may_mount(&self, digest: &Digest, source: &Repository, destination: &Repository) -> bool {
+    pub(super) fn may_mount(&self, key: &BlobKey, source: &Repository, destination: &Repository) -> bool {
         let registry = destination.registry();
         let is_worth_it = || self.beliefs.may_mount(registry) && self.board.mounts_are_worth_asking(registry);
-        source.registry() == registry && source != destination && is_linked_by_name(digest) && is_worth_it()
+        source.registry() == registry && source != destination && is_linked_by_name(&key.digest) && is_worth_it()
     }
 
     /// The upload, unless the blob is there and none is needed.

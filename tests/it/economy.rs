@@ -161,25 +161,6 @@ async fn within_a_registry_no_blob_is_read_that_is_mounted() {
 }
 
 #[tokio::test]
-async fn within_a_registry_the_first_mount_tells_whether_the_repository_is_open() {
-    let registry = Registry::open().await;
-    registry.put("app", "1", &large(1));
-    let migration =
-        Migration::new().rule(registry.reference("app", "1"), registry.reference("moved/app", "1")).args(["-w", "1"]);
-    let blobs = large(1).layers().len() as u64 + 1;
-    registry.on(Kind::Mount.after(blobs), Answer::error(403, "DENIED", "not from there"));
-    migration.run().await.assert_success(1);
-    let asked = requests(&registry);
-    assert_eq!((asked[&Kind::Mount], asked.get(&Kind::UploadStart)), (blobs, None), "{asked:?}");
-    assert_eq!(registry.missing("moved/app", "1"), Vec::<String>::new());
-    // Where it is refused that says nothing of the repository.
-    let migration = Migration::new().rule(registry.reference("app", "1"), registry.reference("other/app", "1"));
-    migration.run().await.assert_success(1);
-    assert_eq!(registry.count(Kind::UploadFinish), blobs);
-    assert_eq!(registry.open_uploads(), 0);
-}
-
-#[tokio::test]
 async fn where_mounts_are_refused_a_shared_blob_is_sent_once_a_repository() {
     for mounts in [Mounts::Ignored, Mounts::Refused(405)] {
         let destination = Registry::builder().mounts(mounts).start().await;
