@@ -189,6 +189,25 @@ pub fn recorded(data: &[u8]) {
     }
 }
 
+/// The rules of an images.json that can be used without defaults, and those that cannot.
+pub fn rules_of(images: &str) -> Option<(Vec<Rule>, Vec<InvalidRule>)> {
+    let document = Document::parse("images.json", images.into()).ok()?;
+    let written = images::read(document.root()).ok()?;
+    let hosts = HashSet::new();
+    let mut checker = Checker::new(&hosts, None, None);
+    let (mut rules, mut invalid) = (Vec::new(), Vec::new());
+    for rule in written {
+        checker.check(rule).map_or_else(|rule| invalid.push(*rule), |rule| rules.push(rule));
+    }
+    Some((rules, invalid))
+}
+
+/// Asserts that a text is an auth.json.
+pub fn skeleton(text: &str) {
+    let document = Document::parse("auth.json", text.into()).expect("JSON");
+    auth::read(document.root(), Path::new("/nowhere"), &|_| None).expect("auth.json");
+}
+
 /// Rules for others to work with.
 pub fn rules(images: &str) -> Vec<Rule> {
     let document = Document::parse("images.json", images.into()).expect("JSON");
