@@ -56,7 +56,7 @@ fn document() -> impl Strategy<Value = Value> {
 }
 
 fn descriptor() -> impl Strategy<Value = Value> {
-    (any::<[u8; 32]>(), any::<u64>()).prop_map(
+    (any::<[u8; 32]>(), 0..=i64::MAX.unsigned_abs()).prop_map(
         |(bytes, size)| json!({ "mediaType": "m/x", "digest": format!("sha256:{}", hex::encode(bytes)), "size": size }),
     )
 }

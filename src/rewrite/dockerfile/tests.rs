@@ -95,3 +95,10 @@ fn here_documents_that_never_end_are_looked_through_once() {
     let text = "RUN cat <<EOF\n".repeat(100_000);
     assert_changes("Dockerfile", &rules(), &text);
 }
+
+#[test]
+fn images_of_many_stages_are_not_compared_with_each_other() {
+    // Who does that does not come to an end here.
+    let text = "FROM ⟦nginx→d.io/web/nginx⟧\n".repeat(30_000);
+    assert_changes("Dockerfile", &rules(), &text);
+}

@@ -11,14 +11,19 @@ use crate::fuzz::assert_one_line;
 /// Between the parts of an input: the images.json that is there, and a page for each kind in the order in which they are read.
 const BETWEEN: &str = "\n---\n";
 
-pub fn image(text: &str) {
+/// Reads an image as a manifest names it; what it means, if anything.
+pub fn image(text: &str) -> Option<String> {
     match Image::parse(text) {
         Ok(image) => {
             let key = image.to_string();
             assert_one_line(&key);
             assert_eq!(Image::parse(&key), Ok(image), "{key}");
+            Some(key)
         }
-        Err(error) => assert_one_line(&error.to_string()),
+        Err(error) => {
+            assert_one_line(&error.to_string());
+            None
+        }
     }
 }
 

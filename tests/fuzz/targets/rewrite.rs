@@ -26,10 +26,10 @@ pub fn yaml(data: &[u8]) {
     rewritten(&["values.yaml", ".gitlab-ci.yml", "nowhere/kustomization.yaml", "compose.json"], data);
 }
 
-/// Reads a reference as it stands in a file.
-pub fn written(text: &str) {
+/// Reads a reference as it stands in a file; what it means, if anything.
+pub fn written(text: &str) -> Option<String> {
     let hosts = HashSet::new();
-    let Some(written) = Written::parse(text, &hosts).filter(|written| !written.is_open) else { return };
+    let written = Written::parse(text, &hosts).filter(|written| !written.is_open)?;
     let tag = written.tag.map(|tag| format!(":{tag}")).unwrap_or_default();
     let digest = written.digest.as_ref().map(|digest| format!("@{digest}")).unwrap_or_default();
     assert_eq!(format!("{}{tag}{digest}", written.name), text, "nothing of it is lost");
@@ -38,6 +38,7 @@ pub fn written(text: &str) {
     let again = Written::parse(&full, &hosts).expect("a reference that was read");
     assert_eq!((&again.repository, again.tag, &again.digest), (&written.repository, written.tag, &written.digest));
     assert!(again.has_host);
+    Some(if tag.is_empty() && digest.is_empty() { format!("{full}:latest") } else { full.clone() })
 }
 
 /// A report as `rewrite --report` reads it.
