@@ -27,6 +27,8 @@ fn secrets(data: &[u8]) -> Vec<String> {
     let mut found = Vec::new();
     collect(&serde_json::from_slice(data).unwrap_or_default(), &mut found);
     let text = String::from_utf8_lossy(data);
+    // Nor is it a part of what is told in any case.
+    found.retain(|secret| !"DOCKER_AUTH_CONFIG".contains(secret.as_str()));
     found.retain(|secret| secret.len() > 7 && !secret.contains('$') && text.matches(secret).count() == 1);
     found
 }
@@ -130,7 +132,7 @@ pub fn reference(data: &[u8]) {
     means_what_it_shows::<Tag>(text);
     means_what_it_shows::<Digest>(text);
     means_what_it_shows::<Target>(text);
-    if !text.split('/').any(|name| name.len() > 32) {
+    if !text.split('/').any(|name| name.len() > 31) {
         means_what_it_shows::<Platform>(text);
     }
     let hosts = HashSet::from_iter("registry".parse::<Registry>());
