@@ -40,6 +40,7 @@ pub use registries::advice;
 pub use target::{InvalidTarget, read as read_target};
 
 use crate::config::Target;
+use crate::foreign::harmless;
 use crate::reference::Registry;
 
 /// What becomes of the images of a cluster.
@@ -110,5 +111,27 @@ fn warning(image: &str, uses: &BTreeSet<Use>, reason: &str) -> String {
         (Some(first), more) => format!(" ({first} and {} more)", more - 1),
         (None, _) => String::new(),
     };
+    // Of an owner an API server takes any kind and name.
+    let users = harmless(&users);
     format!("{image:?}{users} is left out: {reason}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_owner_cannot_move_what_is_shown() {
+        let owner = serde_json::json!([
+            { "apiVersion": "x/v1", "kind": "\u{1b}[2J", "name": "\u{202e}", "controller": true }
+        ]);
+        let pod = serde_json::json!({
+            "metadata": { "name": "p", "namespace": "n", "ownerReferences": owner },
+            "spec": { "containers": [{ "name": "c", "image": "UPPER" }] }
+        });
+        let mut findings = Findings::default();
+        findings.take(Kind::Pod, &serde_json::from_value(pod).unwrap(), &[]);
+        let warnings = Inventory::of(&findings, None, &Existing::default()).warnings;
+        assert!(warnings[0].starts_with("\"UPPER\" (n/\u{fffd}[2J/\u{fffd}/c) is left out: "), "{warnings:?}");
+    }
 }

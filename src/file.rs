@@ -4,7 +4,7 @@ use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use crate::foreign::is_obeyed;
+use crate::foreign::harmless;
 
 /// Who may read and write the file that takes another's place.
 pub enum Access {
@@ -170,7 +170,7 @@ pub fn beside(path: &Path, suffix: &str) -> PathBuf {
 /// A path as messages show it: whoever named a file may have put anything into its name.
 pub fn shown(path: &Path) -> String {
     let path = path.display().to_string();
-    path.strip_prefix("./").unwrap_or(&path).replace(is_obeyed, "\u{fffd}")
+    harmless(path.strip_prefix("./").unwrap_or(&path))
 }
 
 /// So that the new name is there after a crash, too.

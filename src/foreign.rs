@@ -24,6 +24,11 @@ pub fn one_line(text: &str) -> String {
     }
 }
 
+/// A name as messages show it, whole: what a terminal would obey is seen to be there.
+pub fn harmless(name: &str) -> String {
+    name.replace(is_obeyed, "\u{fffd}")
+}
+
 /// Whether a terminal does something else with a character than show it.
 pub fn is_obeyed(c: char) -> bool {
     c.is_control() || is_format(c) || matches!(c, '\u{2028}' | '\u{2029}')

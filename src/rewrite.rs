@@ -33,9 +33,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::file::{self, Access, shown};
+use crate::foreign::harmless;
 use crate::reference::Repository;
 use content::Content;
-use scan::{Findings, Scan, harmless};
+use scan::{Findings, Scan};
 
 pub use files::{Found as FoundFiles, collect};
 pub use mapping::{Choice, Mapping, Reason, UnknownTarget, listed};

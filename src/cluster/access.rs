@@ -21,6 +21,8 @@ use secrecy::ExposeSecret as _;
 pub use error::AccessError;
 pub(super) use error::innermost;
 use kubeconfig::Chosen;
+#[cfg(any(test, fuzzing))]
+pub(crate) use kubeconfig::fuzz;
 
 use crate::config::Environment;
 

@@ -100,7 +100,7 @@ async fn list_once(access: &Access, path: &str, take: &mut impl FnMut(&Object)) 
     let mut query = format!("{path}?limit={PAGE}");
     loop {
         let body = get(access, &query).await?;
-        let page: Page = serde_json::from_slice(&body).map_err(|error| strange(error.to_string()))?;
+        let page = page(&body).map_err(strange)?;
         drop(body);
         let items = page.items.unwrap_or_default();
         items.iter().for_each(&mut *take);
@@ -112,6 +112,11 @@ async fn list_once(access: &Access, path: &str, take: &mut impl FnMut(&Object)) 
             return Err(strange("it leads in a circle".to_owned()));
         }
     }
+}
+
+/// Reads one page; if it is none, why.
+pub(super) fn page(body: &[u8]) -> Result<Page, String> {
+    serde_json::from_slice(body).map_err(|error| one_line(&error.to_string()))
 }
 
 /// The body of a GET, tried again where the failure may pass.
@@ -163,7 +168,7 @@ async fn try_get(access: &Access, path: &str) -> Result<Vec<u8>, Failed> {
     let code = head.status.as_u16();
     let message = match (status.message.as_str(), status.reason.as_str()) {
         ("", "") => first_line(&body, head.status),
-        ("", reason) => reason.to_owned(),
+        ("", reason) => one_line(reason),
         (message, _) => one_line(message),
     };
     if head.status == StatusCode::UNAUTHORIZED {

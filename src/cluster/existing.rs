@@ -32,14 +32,18 @@ impl Existing {
         let files = Files::Separate { auth: PathBuf::new(), auth_required: false, images: path.to_owned() };
         let configuration =
             config::load(&Sources { files, registry: None, namespace: None, converts: false }, &|_| None)?;
-        let mut existing = Self::default();
-        for rule in &configuration.rules {
-            existing.add(rule);
-        }
+        let mut existing = Self::of(&configuration.rules);
         let without_target = |destination: &str| destination.is_empty();
         let invalid = configuration.invalid.iter().filter(|rule| !without_target(&rule.destination));
         existing.invalid = invalid.map(ToString::to_string).collect();
         Ok(existing)
+    }
+
+    /// The targets of rules that were checked without defaults.
+    pub(super) fn of(rules: &[Rule]) -> Self {
+        let mut existing = Self::default();
+        rules.iter().for_each(|rule| existing.add(rule));
+        existing
     }
 
     /// The destinations of an image, as they are written; empty if it has none.

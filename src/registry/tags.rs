@@ -1,17 +1,18 @@
 //! Tag lists, over all their pages (distribution-spec "Listing Tags").
 
+pub(super) mod list;
+
 use std::collections::HashSet;
 use std::hash::{BuildHasher as _, RandomState};
 
 use reqwest::{Method, StatusCode};
-use serde::Deserialize;
 
 use super::RepositoryClient;
 use super::error::{Error, ErrorKind};
 use super::exchange::{Call, Kind};
-use super::foreign::one_line;
 use super::links::next_page;
 use crate::reference::Tag;
+use list::List;
 
 /// Tags asked for at once: the most that every registry known allows.
 const PAGE: &str = "1000";
@@ -36,12 +37,11 @@ impl RepositoryClient {
         let bare = self.url("tags/list").await?;
         let mut url = bare.clone();
         url.query_pairs_mut().append_pair("n", PAGE);
-        let mut tags = Vec::new();
-        let mut seen = HashSet::new();
+        let mut list = List::default();
         // Addresses may be long, and pages many.
         let hashes = RandomState::new();
         let mut asked = HashSet::from([hashes.hash_one(&url)]);
-        let (mut barren, mut odd) = (0, 0_usize);
+        let mut barren = 0;
         let mut scope = self.scope(&Method::GET, None);
         loop {
             let call = Call { limit: MAX_BYTES, ..Call::new(Kind::Tags, Method::GET, url.clone()) };
@@ -49,43 +49,35 @@ impl RepositoryClient {
             let refused_size = matches!(answer.status, StatusCode::BAD_REQUEST | StatusCode::METHOD_NOT_ALLOWED);
             match answer.status {
                 StatusCode::OK => {}
-                _ if refused_size && url != bare && tags.is_empty() => {
+                _ if refused_size && url != bare && list.tags.is_empty() => {
                     url = bare.clone();
                     continue;
                 }
                 _ => return Err(self.error(&Method::GET, &url, answer.refusal_of(&bare))),
             }
             let malformed = |reason: String| self.error(&Method::GET, &url, ErrorKind::Malformed { reason });
-            let page: Page = serde_json::from_slice(&answer.body)
-                .map_err(|error| malformed(format!("it is not a list of tags: {}", one_line(&error.to_string()))))?;
-            let before = tags.len();
-            for name in page.tags.into_iter().flatten() {
-                match name.as_deref().unwrap_or_default().parse::<Tag>() {
-                    Ok(tag) if seen.insert(tag.clone()) => tags.push(tag),
-                    Ok(_) => {}
-                    // Some registries list digests too, or `null`.
-                    Err(error) => {
-                        odd += 1;
-                        if odd <= ODD_NAMED {
-                            let error = one_line(&error.to_string());
-                            tracing::warn!(repository = %self.repository, %error, "a listed name is left out");
-                        }
-                    }
+            let (before, mut told) = (list.tags.len(), list.odd);
+            let mut tell = |error: &str| {
+                told += 1;
+                if told <= ODD_NAMED {
+                    tracing::warn!(repository = %self.repository, %error, "a listed name is left out");
                 }
-            }
-            if tags.len() > MOST_TAGS || asked.len() > MOST_PAGES {
+            };
+            list.add(&answer.body, MOST_TAGS, &mut tell)
+                .map_err(|error| malformed(format!("it is not a list of tags: {error}")))?;
+            if list.tags.len() > MOST_TAGS || asked.len() > MOST_PAGES {
                 let bound = format!("it lists more than {MOST_TAGS} tags, or goes on for more than {MOST_PAGES} pages");
                 return Err(malformed(format!(
                     "{bound}, and is read no further; a rule that names its tags needs no list"
                 )));
             }
-            barren = if tags.len() == before { barren + 1 } else { 0 };
+            barren = if list.tags.len() == before { barren + 1 } else { 0 };
             match next_page(&answer).map_err(malformed)? {
                 None => {
-                    if let Some(more) = odd.checked_sub(ODD_NAMED).filter(|more| *more > 0) {
+                    if let Some(more) = list.odd.checked_sub(ODD_NAMED).filter(|more| *more > 0) {
                         tracing::warn!(repository = %self.repository, more, "more listed names are left out");
                     }
-                    return Ok(Some(tags));
+                    return Ok(Some(list.tags));
                 }
                 // What such a list leaves out cannot be known, so that no part of it is used.
                 Some(next) if barren == BARREN || !asked.insert(hashes.hash_one(&next)) => {
@@ -99,9 +91,4 @@ impl RepositoryClient {
             }
         }
     }
-}
-
-#[derive(Deserialize)]
-struct Page {
-    tags: Option<Vec<Option<String>>>,
 }

@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::mapping::{Destination, Found, Image, Mapping, Reason, Version};
 use super::written::Written;
 use super::{dockerfile, variable};
-use crate::foreign::is_obeyed;
+use crate::foreign::harmless;
 use crate::reference::Repository;
 
 /// The text of a file and what was found in it. All offsets are bytes of that text.
@@ -238,11 +238,6 @@ impl<'a> Scan<'a> {
 /// Where the line of `offset` begins.
 pub fn line_start(text: &str, offset: usize) -> usize {
     text[..offset].rfind('\n').map_or(0, |newline| newline + 1)
-}
-
-/// A name as messages show it: in a template it may hold anything.
-pub fn harmless(name: &str) -> String {
-    name.replace(is_obeyed, "\u{fffd}")
 }
 
 fn without_scheme(text: &str) -> &str {

@@ -32,10 +32,12 @@ macro_rules! targets {
 targets! {
     auth_json: crate::config::fuzz::auth_json;
     challenge: crate::registry::fuzz::challenge;
+    cluster: crate::cluster::fuzz::cluster;
     docker_config: crate::config::fuzz::docker_config;
     dockerfile: crate::rewrite::fuzz::dockerfile;
     error_body: crate::registry::fuzz::error_body;
     images_json: crate::config::fuzz::images_json;
+    kubeconfig: crate::cluster::access::fuzz::kubeconfig;
     limits: crate::registry::fuzz::limits;
     link: crate::registry::fuzz::link;
     location: crate::registry::fuzz::location;
@@ -43,6 +45,7 @@ targets! {
     prose: crate::rewrite::fuzz::prose;
     reference: crate::config::fuzz::reference;
     report: crate::report::fuzz::report;
+    tags: crate::registry::fuzz::tags;
     token: crate::registry::fuzz::token;
     yaml: crate::rewrite::fuzz::yaml;
 }

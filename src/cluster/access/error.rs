@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::io;
 
+use crate::foreign::harmless;
+
 /// What is wrong with the configuration of a cluster's access.
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
@@ -68,5 +70,5 @@ pub fn innermost(error: &(dyn Error + 'static)) -> String {
 }
 
 fn list(names: &[String]) -> String {
-    if names.is_empty() { "(none)".to_owned() } else { names.join(", ") }
+    if names.is_empty() { "(none)".to_owned() } else { harmless(&names.join(", ")) }
 }

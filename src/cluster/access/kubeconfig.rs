@@ -3,6 +3,10 @@
 //! As kubectl: files of `$KUBECONFIG` that do not exist are passed over, and of several the first to say something
 //! is right.
 
+#[cfg(any(test, fuzzing))]
+#[path = "../../../tests/fuzz/targets/kubeconfig.rs"]
+pub(crate) mod fuzz;
+
 use std::path::{Path, PathBuf};
 
 use kube::config::{AuthInfo, Cluster, Kubeconfig, KubeconfigError};
@@ -132,6 +136,8 @@ mod tests {
         let good = config("", GOOD);
         assert_eq!(error(&good, None), "the kubeconfig has no current-context; --context chooses one of: good");
         assert_eq!(error(&good, Some("x")), "the kubeconfig has no context \"x\"; it has: good");
+        let obeyed = config("", r#"{name: "\x1b[2J", context: {cluster: c}}"#);
+        assert!(error(&obeyed, None).ends_with("chooses one of: \u{fffd}[2J"));
         let dangling = config("a", "{name: a, context: {cluster: x}}, {name: b, context: {cluster: c, user: y}}");
         assert!(error(&dangling, None).contains("names the cluster \"x\", which"));
         assert!(error(&dangling, Some("b")).contains("names the user \"y\", which"));

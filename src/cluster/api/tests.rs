@@ -78,6 +78,12 @@ async fn what_is_no_api_server_is_told_by_its_first_words() {
     let (strange, _folder) = access(Server::Answer(page), Patience::default()).await;
     let error = list(&strange, "/api/v1/pods", |_| ()).await.unwrap_err().to_string();
     assert!(error.ends_with("answered /api/v1/pods with 400: Use [1mhttps"), "{error}");
+    let page = "HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n{\"reason\": \"\\u001b[2JGone\"}";
+    let (strange, _folder) = access(Server::Answer(page), Patience::default()).await;
+    let error = list(&strange, "/api/v1/pods", |_| ()).await.unwrap_err().to_string();
+    assert!(error.ends_with("with 400: [2JGone"), "{error}");
+    let text = format!("{{\"items\": \"{}\"}}", "x".repeat(100_000));
+    assert!(super::page(text.as_bytes()).unwrap_err().len() < 1_000, "not all of it is told");
 }
 
 #[tokio::test]

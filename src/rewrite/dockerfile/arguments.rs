@@ -147,13 +147,17 @@ pub fn apply(scan: &mut Scan, uses: Vec<Use>) {
     for (index, (text, changes)) in wanted.iter().enumerate() {
         let Some((changes, moved)) = changes else { continue };
         let agreed = changes.as_ref().filter(|changes| {
+            // No other stands in its own word.
+            let own = &uses[index].word;
+            let is_own = |range: &Range<usize>| own.start <= range.start && range.end <= own.end;
             let mut others = uses.iter().zip(&wanted).enumerate().filter(|(other, _)| *other != index);
-            others.all(|(_, (other, (_, theirs)))| {
-                let theirs = theirs.as_ref().and_then(|(changes, _)| changes.as_ref());
-                changes
-                    .iter()
-                    .all(|change| !other.stands_in(&change.0) || theirs.is_some_and(|theirs| theirs.contains(change)))
-            })
+            changes.iter().all(|(range, _)| is_own(range))
+                || others.all(|(_, (other, (_, theirs)))| {
+                    let theirs = theirs.as_ref().and_then(|(changes, _)| changes.as_ref());
+                    changes.iter().all(|change| {
+                        !other.stands_in(&change.0) || theirs.is_some_and(|theirs| theirs.contains(change))
+                    })
+                })
         });
         match agreed {
             Some(changes) => changes.iter().for_each(|(range, text)| scan.replace(range.clone(), text.clone())),

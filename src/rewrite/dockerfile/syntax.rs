@@ -2,6 +2,7 @@
 //!
 //! Source: the Dockerfile reference of BuildKit.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 /// An instruction: at least its keyword.
@@ -39,7 +40,7 @@ pub fn instructions(text: &str) -> Vec<Instruction> {
     let escape = if directive(text, "escape").is_some_and(|value| &text[value] == "`") { '`' } else { '\\' };
     let mut instructions = Vec::new();
     let mut words: Vec<Range<usize>> = Vec::new();
-    let mut lines = Lines { text, offset: 0 };
+    let mut lines = Lines { text, offset: 0, nowhere: HashSet::new() };
     while let Some((start, line)) = lines.next() {
         let trimmed = line.trim();
         if trimmed.starts_with('#') || (trimmed.is_empty() && !words.is_empty()) {
@@ -52,7 +53,7 @@ pub fn instructions(text: &str) -> Vec<Instruction> {
             if text[words[0].clone()].eq_ignore_ascii_case("ONBUILD") {
                 words.remove(0);
             }
-            let documents = documents(text, &words).iter().filter_map(|end| lines.until(end)).collect();
+            let documents = documents(text, &words).into_iter().filter_map(|end| lines.until(end)).collect();
             instructions.push(Instruction { words, documents });
         }
     }
@@ -88,6 +89,8 @@ fn documents<'a>(text: &'a str, words: &[Range<usize>]) -> Vec<&'a str> {
 struct Lines<'a> {
     text: &'a str,
     offset: usize,
+    /// What ends no here-document from here on: it is looked for once.
+    nowhere: HashSet<&'a str>,
 }
 
 impl<'a> Lines<'a> {
@@ -100,7 +103,10 @@ impl<'a> Lines<'a> {
     }
 
     /// All before the line `end`. Without such a line nothing is taken: what looked like a here-document is none.
-    fn until(&mut self, end: &str) -> Option<Range<usize>> {
+    fn until(&mut self, end: &'a str) -> Option<Range<usize>> {
+        if self.nowhere.contains(end) {
+            return None;
+        }
         let start = self.offset;
         while let Some((offset, line)) = self.next() {
             if line.trim() == end {
@@ -108,6 +114,7 @@ impl<'a> Lines<'a> {
             }
         }
         self.offset = start;
+        self.nowhere.insert(end);
         None
     }
 }

@@ -88,3 +88,17 @@ fn arguments_that_multiply_come_to_an_end() {
         format!("ARG X={}\nARG Y={}\nFROM $X\nFROM ⟦nginx→d.io/web/nginx⟧\n", "$Y".repeat(100), "$X".repeat(100));
     assert_eq!(assert_changes("Dockerfile", &rules(), &text), [""; 0]);
 }
+
+#[test]
+fn here_documents_that_never_end_are_looked_through_once() {
+    // Who looks for the end of each of them does not come to an end here.
+    let text = "RUN cat <<EOF\n".repeat(100_000);
+    assert_changes("Dockerfile", &rules(), &text);
+}
+
+#[test]
+fn images_of_many_stages_are_not_compared_with_each_other() {
+    // Who does that does not come to an end here.
+    let text = "FROM ⟦nginx→d.io/web/nginx⟧\n".repeat(30_000);
+    assert_changes("Dockerfile", &rules(), &text);
+}

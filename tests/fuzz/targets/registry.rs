@@ -14,6 +14,7 @@ use super::exchange::Kind;
 use super::http::{Answer, redirect_target};
 use super::media::{Content, Defect, Manifest};
 use super::reach::{self, Reach};
+use super::tags::list::List;
 use super::token::{Need, Token};
 use super::{advice, blob, foreign, links, pace, realm, referrers, upload};
 use crate::digest::Digest;
@@ -154,6 +155,29 @@ pub fn limits(data: &[u8]) {
     for offset in [0, 5, 4096] {
         let starts = blob::starts_at(&said.headers, offset);
         assert!(!starts || !blob::starts_at(&said.headers, offset + 1), "it starts at two places");
+    }
+}
+
+/// A list of tags, as pages one after the other; and as another reader has them.
+pub fn tags(data: &[u8]) {
+    let (mut list, mut expected) = (List::default(), Vec::new());
+    for page in data.split(|byte| *byte == b'\n') {
+        if let Err(reason) = list.add(page, 1_000, &mut |name| assert_one_line(name)) {
+            assert_one_line(&reason);
+            // What was read before it is not used; nor what is behind it.
+            return;
+        }
+        let Ok(whole) = serde_json::from_slice::<serde_json::Value>(page) else { return };
+        for name in whole["tags"].as_array().into_iter().flatten() {
+            let tag = name.as_str().and_then(|name| name.parse::<Tag>().ok());
+            expected.extend(tag.filter(|tag| !expected.contains(tag)).into_iter().collect::<Vec<_>>());
+        }
+        // An object of which a name stands twice has both.
+        if page.windows(4).filter(|word| word == b"tags").count() < 2 && expected.len() <= 1_000 {
+            assert_eq!(list.tags, expected);
+        } else {
+            return;
+        }
     }
 }
 
