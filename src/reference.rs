@@ -192,6 +192,11 @@ impl Tag {
         Self(format!("{algorithm}-{}", hex::encode(&bytes[..bytes.len().min(32)])).into())
     }
 
+    /// Whether it may stand for a digest, or for something about it: a signature is `sha256-….sig`.
+    pub fn is_about_digest(&self) -> bool {
+        ["sha256-", "sha512-"].iter().any(|algorithm| self.0.starts_with(algorithm))
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -241,6 +246,11 @@ impl Identifier {
             Self::Tag(_) => None,
             Self::Digest(digest) => Some(digest),
         }
+    }
+
+    /// Whether it is a tag that may stand for a digest, or for something about it.
+    pub fn is_about_digest(&self) -> bool {
+        matches!(self, Self::Tag(tag) if tag.is_about_digest())
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use super::lane::Pair;
 use crate::plan::Task;
-use crate::reference::Repository;
+use crate::reference::{Reference, Repository};
 
 pub(super) struct Queue<'a> {
     tasks: &'a [Task],
@@ -23,8 +23,12 @@ struct Images {
 impl<'a> Queue<'a> {
     pub fn new(tasks: &'a [Task]) -> Self {
         let mut order: Vec<usize> = (0..tasks.len()).collect();
-        // Stable: within a repository the plan's order stays.
-        order.sort_by_key(|&job| &tasks[job].destination.repository);
+        // Stable: within a repository the plan's order stays; but what is about other images comes after them, since some
+        // registries take no list of referrers, nor a referrer, before its subject.
+        order.sort_by_key(|&job| {
+            let Reference { repository, identifier } = &tasks[job].destination;
+            (repository, identifier.is_about_digest())
+        });
         let mut queue = Self { tasks, pairs: BTreeMap::new(), unfinished: HashMap::new() };
         for job in order {
             queue.pairs.entry(pair(&tasks[job])).or_default().waiting.push_back(job);
@@ -68,8 +72,20 @@ mod tests {
     use super::*;
 
     fn task(source: &str, destination: &str) -> Task {
-        let tagged = |text: &str| text.parse::<Repository>().unwrap().tagged("1".parse().unwrap());
+        tagged(source, destination, "1")
+    }
+
+    fn tagged(source: &str, destination: &str, tag: &str) -> Task {
+        let tagged = |text: &str| text.parse::<Repository>().unwrap().tagged(tag.parse().unwrap());
         Task { source: tagged(source), destination: tagged(destination) }
+    }
+
+    #[test]
+    fn what_is_about_an_image_comes_after_it() {
+        let list = format!("sha256-{}", "0".repeat(64));
+        let tasks = [&list, "sha", "1"].map(|tag| tagged("s.io/a", "d.io/x", tag));
+        let mut queue = Queue::new(&tasks);
+        assert_eq!(std::iter::from_fn(|| queue.next()).collect::<Vec<_>>(), [1, 2, 0]);
     }
 
     #[test]

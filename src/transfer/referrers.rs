@@ -248,11 +248,8 @@ pub(super) struct DigestTags {
 impl DigestTags {
     /// Notes what a round brings by itself.
     pub fn plan(&self, tasks: &[Task]) {
-        let is_made_of_digest = |reference: &&Reference| match &reference.identifier {
-            Identifier::Tag(tag) => tag.as_str().starts_with("sha"),
-            Identifier::Digest(_) => false,
-        };
-        lock(&self.planned).extend(tasks.iter().map(|task| &task.destination).filter(is_made_of_digest).cloned());
+        let destinations = tasks.iter().map(|task| &task.destination);
+        lock(&self.planned).extend(destinations.filter(|place| place.identifier.is_about_digest()).cloned());
     }
 
     pub fn is_planned(&self, tag: &Reference) -> bool {
@@ -267,7 +264,7 @@ impl DigestTags {
                 Err(error) if error.is_not_found() && error.has_code("NAME_UNKNOWN") => Vec::new(),
                 tags => tags?,
             };
-            Ok(Arc::new(tags.into_iter().filter(|tag| tag.as_str().starts_with("sha")).collect()))
+            Ok(Arc::new(tags.into_iter().filter(Tag::is_about_digest).collect()))
         };
         self.listed.get(source.repository().clone(), list).await
     }
