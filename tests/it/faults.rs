@@ -1,8 +1,10 @@
 //! What registries and networks do wrong, and that it stays with the image it concerns.
 
+mod untruths;
+
 use std::sync::Arc;
 
-use scriptable_registry::{Action, Answer, Gate, Image, Index, Kind, Manifest, Matcher, Mounts, Registry, Request};
+use scriptable_registry::{Action, Answer, Gate, Image, Index, Kind, Manifest, Matcher, Registry, Request};
 use serde_json::json;
 
 use crate::support::{LARGE, Migration, Outcome, assert_same, large, small, two_registries, when};
@@ -358,166 +360,6 @@ async fn a_registry_that_nobody_reaches_fails_its_images_alone() {
     let to = format!("{}/moved/nowhere:1.0", destination.host());
     outcome.assert_failed(&format!("{nowhere}/team/app:1.0"), &to, &[&nowhere, "connect"]);
     assert_same((&source, "team/app", "1.0"), (&destination, "moved/app", "1.0"));
-}
-
-#[tokio::test]
-async fn a_mount_that_is_refused_is_no_failure() {
-    let refusals = [400, 401, 403, 404, 405].map(Mounts::Refused);
-    for mounts in [Mounts::Ignored, Mounts::AfterManifest].into_iter().chain(refusals) {
-        let source = Registry::open().await;
-        let destination = Registry::builder().mounts(mounts).start().await;
-        source.put("team/app", "1.0", &large(1));
-        source.put("team/other", "1.0", &large(1).layer("more"));
-        let migration = Migration::new()
-            .app_tags(&source, "1.0", &destination)
-            .rule(source.reference("team/other", "1.0"), format!("{}/moved/other", destination.host()));
-        assert_overcome(&source, &destination, &migration).await;
-    }
-}
-
-/// The answer to a mount that was made.
-fn granted() -> Answer {
-    Answer::status(201).header("Location", "/v2/moved/app/blobs/somewhere")
-}
-
-/// Asserts that two images that share a layer arrive, in a repository each that is empty or has a tag already.
-async fn assert_arrive_sharing(destination: &Registry, has_tags: bool) {
-    let source = Registry::open().await;
-    source.put("team/app", "1.0", &large(1).layer("app"));
-    source.put("team/other", "1.0", &large(1).layer("other"));
-    if has_tags {
-        destination.put("moved/app", "old", &small(8));
-        destination.put("moved/other", "old", &small(9));
-    }
-    let migration = Migration::new()
-        .app_tags(&source, "1.0", destination)
-        .rule(source.reference("team/other", "1.0"), format!("{}/moved/other", destination.host()));
-    assert_overcome(&source, destination, &migration).await;
-}
-
-#[tokio::test]
-async fn a_mount_that_is_granted_and_not_made_is_not_believed() {
-    for has_tags in [false, true] {
-        let (source, destination) = two_registries().await;
-        source.put("team/app", "1.0", &large(1));
-        if has_tags {
-            destination.put("moved/app", "old", &small(9));
-        }
-        destination.on(Kind::Mount, granted());
-        let migration = Migration::new().app_tags(&source, "1.0", &destination);
-        migration.run().await.assert_success(1);
-        assert_same((&source, "team/app", "1.0"), (&destination, "moved/app", "1.0"));
-        assert!(destination.count(Kind::Mount) > 0);
-    }
-}
-
-#[tokio::test]
-async fn a_mount_from_another_repository_that_is_granted_and_not_made_is_not_believed() {
-    for has_tags in [false, true] {
-        let destination = Registry::open().await;
-        destination.on(Kind::Mount, granted());
-        assert_arrive_sharing(&destination, has_tags).await;
-    }
-}
-
-#[tokio::test]
-async fn a_mount_from_the_source_that_is_granted_and_not_made_is_not_believed() {
-    for has_tags in [false, true] {
-        let registry = Registry::open().await;
-        registry.put("team/app", "1.0", &large(1));
-        if has_tags {
-            registry.put("moved/app", "old", &small(9));
-        }
-        registry.on(Kind::Mount, granted());
-        let migration = Migration::new().app_tags(&registry, "1.0", &registry);
-        migration.run().await.assert_success(1);
-        assert_same((&registry, "team/app", "1.0"), (&registry, "moved/app", "1.0"));
-    }
-}
-
-#[tokio::test]
-async fn a_part_that_vanishes_before_its_manifest_is_put_is_sent_again() {
-    for has_tags in [false, true] {
-        let (source, destination) = (Registry::open().await, Arc::new(Registry::open().await));
-        let image = large(1);
-        source.put("team/app", "1.0", &image);
-        if has_tags {
-            destination.put("moved/app", "old", &small(9));
-        }
-        let [layer, config] = [layer(1), image.config_digest()];
-        let (gone, put) = ([layer.clone(), config.clone()], Kind::ManifestPut.of("1.0").once());
-        let hook = when(&destination, put, move |registry| {
-            assert!(gone.iter().all(|digest| registry.remove_blob("moved/app", digest)));
-        });
-        let migration = Migration::new().app_tags(&source, "1.0", &destination);
-        migration.run().await.assert_success(1);
-        assert_eq!(hook.hits(), 1);
-        assert_same((&source, "team/app", "1.0"), (&destination, "moved/app", "1.0"));
-        let puts = destination.requests_of(Kind::ManifestPut.of("1.0"));
-        assert_eq!(puts.iter().map(|put| put.status).collect::<Vec<_>>(), [Some(400), Some(201)]);
-        for digest in [layer, config] {
-            assert_eq!(destination.requests_of(Kind::UploadFinish.of(&digest)).len(), 2, "has tags: {has_tags}");
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_part_that_vanishes_between_two_tags_of_one_image_is_sent_again() {
-    let (source, destination) = (Registry::open().await, Arc::new(Registry::open().await));
-    source.put("team/app", "1", &large(1));
-    source.put("team/app", "1.0", &large(1));
-    let hook = when(&destination, Kind::ManifestPut.nth(2), |registry| {
-        assert!(registry.remove_blob("moved/app", &layer(1)));
-    });
-    let migration = Migration::new().app_tags(&source, "1,1.0", &destination);
-    migration.run().await.assert_success(2);
-    assert_eq!(hook.hits(), 1);
-    for tag in ["1", "1.0"] {
-        assert_same((&source, "team/app", tag), (&destination, "moved/app", tag));
-    }
-}
-
-#[tokio::test]
-async fn a_child_that_vanishes_before_its_index_is_put_is_put_again() {
-    for with_blobs in [false, true] {
-        let (source, destination) = (Registry::open().await, Arc::new(Registry::open().await));
-        let index = Index::new().image(&large(1)).index(&Index::new().image(&small(2)));
-        source.put("team/app", "1.0", &index);
-        let [image, inner] = index.build().children.try_into().unwrap();
-        let children = [image.digest, inner.digest, small(2).digest()];
-        let gone = children.clone();
-        let hook = when(&destination, Kind::ManifestPut.of("1.0").once(), move |registry| {
-            assert!(gone.iter().all(|digest| registry.remove_manifest("moved/app", digest)));
-            assert!(!with_blobs || registry.remove_blob("moved/app", &layer(1)));
-        });
-        let migration = Migration::new().app_tags(&source, "1.0", &destination);
-        migration.run().await.assert_success(1);
-        assert_eq!(hook.hits(), 1);
-        assert_same((&source, "team/app", "1.0"), (&destination, "moved/app", "1.0"));
-        for child in children {
-            let puts = destination.requests_of(Kind::ManifestPut.of(&child));
-            assert_eq!(puts.iter().filter(|put| put.succeeded()).count(), 2, "{child}");
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_destination_that_tells_little_of_what_it_has_is_written_to() {
-    let digest = "docker-content-digest";
-    let actions: [(Matcher, Action); 5] = [
-        (Kind::TagList.into(), Answer::error(403, "DENIED", "you may not list").into()),
-        (Matcher::any_of([Kind::ManifestHead, Kind::BlobHead]), Answer::status(403).into()),
-        (Matcher::any_of([Kind::ManifestHead, Kind::BlobHead]), Answer::status(405).into()),
-        (Kind::ManifestHead.into(), Action::remove_header(digest)),
-        (Matcher::any_of([Kind::ManifestHead, Kind::ManifestGet, Kind::ManifestPut]), Action::remove_header(digest)),
-    ];
-    for (matcher, action) in actions {
-        for has_tags in [false, true] {
-            let destination = Registry::open().await;
-            destination.on(matcher.clone(), action.clone());
-            assert_arrive_sharing(&destination, has_tags).await;
-        }
-    }
 }
 
 #[tokio::test]
