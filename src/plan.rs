@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Rule, Which};
+use crate::config::{Images, Rule, Which};
 use crate::digest::Digest;
 use crate::event::{Category, Event, Failure, Listener};
 use crate::reference::{Identifier, Reference, Registry, Repository, Tag};
@@ -95,11 +95,17 @@ impl<'a> Planner<'a> {
         self.rules.iter().enumerate().filter(whole).map(|(_, rule)| rule)
     }
 
-    /// Where the images go that have to be listed first.
-    pub fn destinations(&self) -> HashSet<&'a Registry> {
-        let own = self.rules.iter().enumerate().filter(|(index, _)| self.is_own(*index));
-        let listed = own.filter(|(_, rule)| matches!(rule.images.which, Which::Listed(_)));
-        listed.map(|(_, rule)| rule.images.destination.registry()).collect()
+    /// Of each registry to which images go, and of each that has to be asked what its tags name, the first repository.
+    pub fn first_contacts(&self) -> [HashMap<&'a Registry, &'a Repository>; 2] {
+        let own =
+            || self.rules.iter().enumerate().filter(|(index, _)| self.is_own(*index)).map(|(_, rule)| &rule.images);
+        let has_tags = |images: &&Images| match &images.which {
+            Which::Listed(_) => true,
+            Which::Fixed(pairs) => pairs.iter().any(|pair| pair.source.digest().is_none()),
+        };
+        // Of several the last one counts, which is the first in the file.
+        let (to, from) = (own().rev().map(|to| &to.destination), own().rev().filter(has_tags).map(|from| &from.source));
+        [to.map(|to| (to.registry(), to)).collect(), from.map(|from| (from.registry(), from)).collect()]
     }
 
     fn is_own(&self, index: usize) -> bool {

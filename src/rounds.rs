@@ -23,6 +23,11 @@ pub trait Work {
     /// Does it once for every task. Gives those that failed, by their place among the tasks and in that order. `last` if
     /// what fails is not tried again.
     fn run(&self, tasks: &[Task], last: bool) -> impl Future<Output = Vec<(usize, Failure)>>;
+
+    /// Whether sources are asked for anything but their tags.
+    fn asks_sources(&self) -> bool {
+        true
+    }
 }
 
 impl Work for Arc<Engine> {
@@ -40,6 +45,10 @@ impl Work for Arc<Forecast> {
 impl Work for Arc<Verification> {
     async fn run(&self, tasks: &[Task], last: bool) -> Vec<(usize, Failure)> {
         Verification::run(self, tasks, last).await
+    }
+
+    fn asks_sources(&self) -> bool {
+        Verification::asks_sources(self)
     }
 }
 
@@ -62,9 +71,10 @@ impl Rounds<'_> {
         let tell = |phase| listener.hear(&Event::Phase(phase));
         let mut planner = Planner::new(rules, shard, clients.clone(), listener.clone(), cancel.clone());
 
-        // Destinations are met while the sources list their tags.
-        for registry in planner.destinations() {
-            let client = clients.get(registry);
+        // All are met at once: destinations while sources list their tags, sources while destinations are asked what they have.
+        let [destinations, sources] = planner.first_contacts();
+        for (_, repository) in destinations.into_iter().chain(sources.into_iter().filter(|_| work.asks_sources())) {
+            let client = clients.reader(repository);
             tokio::spawn(async move { client.meet().await });
         }
         tell(Phase::Generate);

@@ -70,6 +70,11 @@ impl Verification {
         Arc::new(Self { clients, listener, cancel, limits, standard, conversion, depth, readers })
     }
 
+    /// Whether the sources are asked.
+    pub fn asks_sources(&self) -> bool {
+        matches!(self.standard, Standard::Sources)
+    }
+
     /// Looks at every image once and tells of them in their order. Gives those that failed, by their place among the
     /// tasks. `last` if what fails is not tried again.
     pub async fn run(self: &Arc<Self>, tasks: &[Task], last: bool) -> Vec<(usize, Failure)> {

@@ -13,7 +13,8 @@ use url::Url;
 
 use super::error::{Error, ErrorKind, is_refused_or_not_tls, is_transient};
 use super::http::{Answer, SHORT};
-use super::{Client, patiently, patiently_for};
+use super::token::Need;
+use super::{Client, RepositoryClient, patiently, patiently_for};
 use crate::reference::Registry;
 
 const TIME_LIMIT: Duration = Duration::from_secs(30);
@@ -62,11 +63,6 @@ impl Client {
             }
             Err(error) => Err(failed.insert(error.into_verdict()).clone()),
         }
-    }
-
-    /// Makes the first contact ahead of the first request, which is told what comes of it.
-    pub async fn meet(&self) {
-        let _ = self.base().await;
     }
 
     fn undoubted(&self) -> Option<&Url> {
@@ -138,6 +134,16 @@ impl Client {
         };
         let late = |_| Unanswered { not_tls: false, kind: ErrorKind::TimedOut { after: TIME_LIMIT } };
         tokio::time::timeout(TIME_LIMIT, exchange).await.map_err(late)?
+    }
+}
+
+impl RepositoryClient {
+    /// Makes the first contact ahead of the first request, which is told what comes of it: how the registry is reached, and
+    /// who we are there. A credential helper, or a token server, may take its time.
+    pub async fn meet(&self) {
+        if let Ok(base) = self.client.base().await {
+            let _ = self.authorize(base, &self.scope(&Method::GET, None), Need::Request).await;
+        }
     }
 }
 

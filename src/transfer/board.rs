@@ -307,6 +307,11 @@ impl Board {
         self.lock().mounts.get(registry).is_none_or(|mounts| mounts.are_worth_asking(false))
     }
 
+    /// Whether a registry has granted any mount.
+    pub fn mounts_are_granted(&self, registry: &Registry) -> bool {
+        self.lock().mounts.get(registry).is_some_and(Mounts::are_granted)
+    }
+
     /// What came of such a mount.
     pub fn mount_told(&self, registry: &Registry, granted: bool) {
         self.lock().mounts.entry(registry.clone()).or_default().told(false, granted);

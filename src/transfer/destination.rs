@@ -156,9 +156,16 @@ impl Destination {
 
     /// Reads what is to come here, and sees to it that it can. The first who has something to bring asks, and the others
     /// wait for what it learns, so that little is read which nobody takes. It asks only when it has something: some
-    /// registries make a repository for whoever may push to it.
-    pub async fn open_for<T>(&self, read: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-        if self.may_be_closed() {
+    /// registries make a repository for whoever may push to it. Nobody asks where the first mount will tell.
+    pub async fn open_for<T>(
+        &self,
+        is_mounted: bool,
+        read: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        if is_mounted && let Some(Some(error)) = self.probed.get() {
+            return Err(error.clone());
+        }
+        if !is_mounted && self.may_be_closed() {
             // Nor do they wait for long: what keeps the first may be its own trouble.
             let _first = tokio::time::timeout(FIRST, self.opening.lock()).await;
             if let Some(Some(error)) = self.probed.get() {

@@ -112,7 +112,7 @@ impl Image {
         let reading = self.read(wanted.as_ref());
         let manifest = match there.is_some() || is_placed_later {
             true => reading.await,
-            false => self.destination.open_for(reading).await,
+            false => self.destination.open_for(self.will_be_mounted(), reading).await,
         };
         let manifest = manifest.map_err(|error| error.to_failure())?;
         self.ledger.source(&manifest.digest);
@@ -147,6 +147,13 @@ impl Image {
             self.engine.tell(Event::ManifestConverted { source: self.task.source.clone(), change: change.clone() });
         }
         Ok(Brought { success: Success::Copied, tree: Some(tree) })
+    }
+
+    /// Whether the registry will link what it has, as it did before: it has the source, too.
+    fn will_be_mounted(&self) -> bool {
+        let registry = self.destination.registry();
+        let is_one = self.source.repository().registry() == registry;
+        is_one && self.engine.board.mounts_are_granted(registry) && self.engine.beliefs.may_mount(registry)
     }
 
     /// The manifest to be copied: by its digest, if that is known.

@@ -65,7 +65,11 @@ impl Engine {
             match mounted {
                 Ok(Started::Mounted) => return Ok(Opening::There(Arrival::Mounted(source.clone()))),
                 Ok(Started::Upload(upload)) => return self.unless_there(destination, key, upload).await,
-                Err(error) => tracing::debug!(%error, "not mounted"),
+                Err(error) => {
+                    tracing::debug!(%error, "not mounted");
+                    // It was to tell whether the repository takes anything.
+                    self.check_open(own).await?;
+                }
             }
         }
         if *size <= TINY
@@ -116,6 +120,15 @@ impl Engine {
         source.registry() == registry && source != destination && is_linked_by_name(&key.digest) && is_worth_it()
     }
 
+    /// Sees to it that the repository takes what is sent, where that is not known.
+    async fn check_open(&self, repository: &Repository) -> Result<(), Error> {
+        let destination = self.destinations().get(repository).cloned();
+        match destination {
+            Some(destination) => destination.check_open().await,
+            None => Ok(()),
+        }
+    }
+
     /// The upload, unless the blob is there and none is needed.
     async fn unless_there(
         &self,
@@ -132,5 +145,28 @@ impl Engine {
     /// Whether the blob is there, asked by HEAD. Where there are no tags there is hardly a blob, and it is not asked.
     pub(super) async fn is_there(&self, destination: &RepositoryClient, key: &BlobKey) -> Result<bool, Error> {
         Ok(!self.seems_empty(destination.repository()) && destination.has_blob(&key.digest, key.size).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::ErrorKind;
+
+    #[test]
+    fn what_nobody_answered_or_a_registry_had_no_time_for_is_no_refusal_to_mount() {
+        let may_be = |kind| {
+            let registry = "r.example.com".parse().unwrap();
+            may_be_granted_later(&Error { registry, request: String::new(), kind })
+        };
+        let status = |status: &str| {
+            let (status, codes) = (status.parse().unwrap(), Vec::new());
+            ErrorKind::Status { status, codes, message: String::new(), retry_after: None }
+        };
+        assert!(may_be(ErrorKind::Broken { reason: String::new() }));
+        assert!(may_be(status("429")) && may_be(status("503")));
+        // Some answer so for ever.
+        assert!(!may_be(status("500")) && !may_be(status("403")));
+        assert!(!may_be(ErrorKind::Malformed { reason: String::new() }));
     }
 }

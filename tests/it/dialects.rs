@@ -220,6 +220,8 @@ async fn some_token_servers_refuse_a_list_of_scopes() {
         outcome.assert_success(1);
         assert_same((&registry, "team/app", "1"), (&registry, "moved/app", "1"));
         assert!(refused.hits() > 0);
+        let mounts = registry.requests_of(Kind::Mount.filter(|request| request.query.contains("from=team")));
+        assert!(!mounts.is_empty(), "{status}: a mount is the registry's to refuse");
         if status == 400 {
             assert_eq!(refused.hits(), 1, "it is not asked again");
         }

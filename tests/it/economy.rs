@@ -161,6 +161,24 @@ async fn within_a_registry_no_blob_is_read_that_is_mounted() {
 }
 
 #[tokio::test]
+async fn within_a_registry_that_mounts_the_mounts_tell_whether_a_repository_takes_anything() {
+    let registry = Registry::open().await;
+    let mut migration = Migration::new().args(["-w", "1"]);
+    for repository in 0..12 {
+        let name = format!("app{repository}");
+        registry.put(&name, "1", &large(repository));
+        migration = migration.rule(registry.reference(&name, "1"), format!("{}/moved/{name}", registry.host()));
+    }
+    migration.run().await.assert_success(12);
+    // Before the first mount was granted four images were in progress.
+    assert!(registry.count(Kind::UploadStart) <= 4);
+    assert_eq!((registry.count(Kind::Mount), registry.open_uploads()), (12 * 2, 0));
+    for repository in 0..12 {
+        assert_eq!(registry.missing(&format!("moved/app{repository}"), "1"), Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
 async fn where_mounts_are_refused_a_shared_blob_is_sent_once_a_repository() {
     for mounts in [Mounts::Ignored, Mounts::Refused(405)] {
         let destination = Registry::builder().mounts(mounts).start().await;
@@ -282,6 +300,20 @@ async fn destinations_are_met_while_sources_list_their_tags() {
     assert_eq!(destination.count(Kind::Ping), 1);
 }
 
+#[tokio::test]
+async fn sources_are_met_while_destinations_are_asked_what_they_have() {
+    let (source, destination) = two_registries().await;
+    source.put("team/app", "v1", &small(1));
+    let gate = Gate::closed();
+    destination.on(Kind::ManifestHead, gate.clone());
+    let migration = Migration::new().app_tags(&source, "v1", &destination);
+    let mut running = migration.start().await;
+    running.until(&source, Kind::Ping, 1).await;
+    gate.open();
+    running.finish().await.assert_success(1);
+    assert_eq!(source.count(Kind::Ping), 1);
+}
+
 /// Copies two images with two workers. `hold` has the destination keep its answers to uploads behind a gate, which is opened
 /// when the next blobs are being read.
 async fn handed_on(hold: impl FnOnce(&Registry, Gate)) -> (Registry, Registry) {
@@ -380,4 +412,34 @@ async fn connections_are_used_again() {
     for registry in [&source, &destination] {
         assert!(registry.connections() <= 80, "{} connections", registry.connections());
     }
+}
+
+#[tokio::test]
+async fn a_tag_that_is_refused_is_no_reason_to_send_its_image_again() {
+    let (source, destination) = two_registries().await;
+    source.put("team/app", "1.0", &large(1));
+    source.retag("team/app", "1.0", "stable");
+    // The other tag's turn comes when the image is there.
+    let gate = Gate::closed();
+    source.on(Kind::ManifestGet.of("stable"), Action::WaitFor(gate.clone()));
+    destination.on(Kind::ManifestPut.of("stable"), Answer::error(403, "DENIED", "stable is protected"));
+    let migration = Migration::new().app(&source, &destination);
+    let mut running = migration.start().await;
+    running.until(&destination, Kind::ManifestPut, 1).await;
+    gate.open();
+    running.finish().await.assert_failures(2, 1, 0);
+    assert_eq!(destination.requests_of(Kind::ManifestPut.of("stable")).len(), 1);
+    assert_eq!(destination.count(Kind::UploadFinish), 2, "the layer and the configuration");
+}
+
+#[tokio::test]
+async fn who_may_not_list_a_destination_writes_no_tag_again_that_is_there() {
+    let (source, destination) = two_registries().await;
+    for seed in 0..6 {
+        source.put("team/app", &format!("v{seed}"), &small(seed));
+    }
+    destination.put("moved/app", "v5", &small(5));
+    destination.on(Kind::TagList, Answer::error(403, "DENIED", "you may not list"));
+    Migration::new().app(&source, &destination).run().await.assert_success(6);
+    assert_eq!(destination.count(Kind::ManifestPut), 5);
 }

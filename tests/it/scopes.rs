@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use scriptable_registry::{Answer, Kind, Registry, Request};
+use scriptable_registry::{Answer, Gate, Kind, Registry, Request};
 use serde_json::json;
 
 use crate::support::{Migration, PASSWORD, USER, small};
@@ -47,6 +47,28 @@ async fn credentials_that_gave_a_token_are_not_rejected_for_a_scope() {
             assert_eq!(line.contains("rejected"), !is_good, "{line}");
         }
     }
+}
+
+#[tokio::test]
+async fn tokens_of_both_sides_are_asked_for_at_once_and_each_once() {
+    let source = Registry::builder().bearer((USER, PASSWORD)).start().await;
+    let destination = Registry::builder().bearer((USER, PASSWORD)).start().await;
+    source.put("team/app", "1", &small(1));
+    let gate = Gate::closed();
+    let entry = json!({ "username": USER, "password": PASSWORD });
+    let mut migration = Migration::new();
+    migration = migration.auth(&json!({ source.host(): entry, destination.host(): entry }));
+    for registry in [&source, &destination] {
+        registry.on(Kind::Token, gate.clone());
+    }
+    migration = migration.app_tags(&source, "1", &destination);
+    let mut running = migration.start().await;
+    running.until(&source, Kind::Token, 1).await;
+    running.until(&destination, Kind::Token, 1).await;
+    gate.open();
+    running.finish().await.assert_success(1);
+    // The destination gives one to read, and one to write when there is something to be written.
+    assert_eq!((source.count(Kind::Token), destination.count(Kind::Token)), (1, 2));
 }
 
 /// Azure, for one, wants more than `pull` of those who list tags.

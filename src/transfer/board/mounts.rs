@@ -31,6 +31,11 @@ impl Mounts {
         }
     }
 
+    /// Whether any was granted.
+    pub fn are_granted(&self) -> bool {
+        self.early.granted || self.late.granted
+    }
+
     pub fn told(&mut self, early: bool, granted: bool) {
         let asked = if early { &mut self.early } else { &mut self.late };
         match granted {

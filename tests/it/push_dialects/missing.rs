@@ -67,6 +67,32 @@ async fn repositories_that_ecr_does_not_have_are_named_together_and_asked_for_on
 }
 
 #[tokio::test]
+async fn within_a_registry_that_mounts_a_missing_repository_is_told_once() {
+    let registry = profiles::ecr().start().await;
+    let host = registry.host();
+    let mut migration = Migration::new().args(["-w", "1"]);
+    let names = (0..12).map(|n| format!("a{n}")).chain(["missing".to_owned()]);
+    for (seed, name) in names.enumerate() {
+        for repository in ["team", "moved"] {
+            registry.create(&format!("{repository}/{name}"));
+        }
+        for tag in 0..if name == "missing" { 6 } else { 1 } {
+            registry.put(&format!("team/{name}"), &format!("v{tag}"), &small(10 * seed as u64 + tag));
+        }
+        let to = if name == "missing" { "not-there" } else { &name };
+        migration = migration.rule(format!("{host}/team/{name}"), format!("{host}/moved/{to}"));
+    }
+    let outcome = migration.run().await;
+    outcome.assert_failures(18, 6, 0);
+    let remedy = format!("# {host}: create the repository moved/not-there, or what it is in, at {host}");
+    assert_eq!(remedies(&outcome), [remedy]);
+    let asked = |kind: Kind| registry.requests_of(kind.within("moved/not-there")).len();
+    assert_eq!([Kind::UploadStart, Kind::BlobHead, Kind::ManifestPut].map(asked), [1, 0, 0]);
+    // No more than are in progress at once.
+    assert!(asked(Kind::Mount) <= 4 * 2, "{}", asked(Kind::Mount));
+}
+
+#[tokio::test]
 async fn a_project_that_harbor_does_not_have_is_no_wrong_password() {
     let destination = profiles::harbor().bearer(("mover", "s3cret")).start().await;
     destination.create("there");
