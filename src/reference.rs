@@ -21,7 +21,9 @@ const DOCKER_HUB_ALIASES: [&str; 3] = ["index.docker.io", "registry-1.docker.io"
 /// Why a text is not the name it should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidReference {
-    #[error("invalid registry {0:?}: expected a host name or address, with :port if it is not the usual one")]
+    #[error(
+        "invalid registry {0:?}: expected a host name or an address in full, with :port if it is not the usual one"
+    )]
     Registry(String),
     #[error("{0:?} names no repository: expected registry/namespace/repository")]
     NoRepository(String),
@@ -64,12 +66,12 @@ impl FromStr for Registry {
     fn from_str(text: &str) -> Result<Self, InvalidReference> {
         let invalid = || InvalidReference::Registry(text.to_owned());
         let (host, port) = host_and_port(text);
-        if port.is_some_and(|port| port.parse::<u16>().map_or(true, |port| port == 0) || port.starts_with('+')) {
+        if port.is_some_and(|port| port.parse::<u16>().is_err() || port.starts_with(['+', '0'])) {
             return Err(invalid());
         }
         let valid = match host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
             Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-            None => host.split('.').all(is_host_label),
+            None => host.split('.').all(is_host_label) && is_kept_in_urls(host),
         };
         if !valid {
             return Err(invalid());
@@ -95,6 +97,12 @@ fn is_host_label(label: &str) -> bool {
         && !label.starts_with('-')
         && !label.ends_with('-')
         && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+}
+
+/// Whether a URL with it has this host. `1.2` there is the address 1.0.0.2, and `1.2.3.4.5` nothing at all (URL Standard,
+/// "host parsing").
+fn is_kept_in_urls(host: &str) -> bool {
+    url::Host::parse(host).is_ok_and(|kept| kept.to_string().eq_ignore_ascii_case(host))
 }
 
 impl fmt::Display for Registry {
@@ -316,6 +324,18 @@ mod tests {
             assert!(text.parse::<Registry>().is_err(), "{text}");
         }
         assert_eq!("QUAY.io".parse::<Registry>().unwrap().as_str(), "quay.io");
+    }
+
+    #[test]
+    fn a_registry_is_the_host_that_its_urls_have() {
+        for text in ["10.0.0.1", "xn--bcher-kva.example", "1.example", "256.example.com", "registry"] {
+            assert_eq!(text.parse::<Registry>().unwrap().as_str(), text);
+        }
+        // Addresses in disguise, what looks like one, what is no Punycode, a port that is another's.
+        for text in ["127.1", "0x7f.0.0.1", "2130706433", "010.0.0.1", "256.0.0.1", "1.2.3.4.5", "xn--a", "a.com:0443"]
+        {
+            assert!(text.parse::<Registry>().is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -282,7 +282,7 @@ mod tests {
             ),
             (
                 "qu_ay.io/a",
-                "invalid registry \"qu_ay.io\": expected a host name or address, with :port if it is not the usual one",
+                "invalid registry \"qu_ay.io\": expected a host name or an address in full, with :port if it is not the usual one",
             ),
             (
                 "quay.io/a:",

@@ -268,7 +268,7 @@ fn images_json_is_recognised() {
 fn a_key_is_a_host_and_perhaps_a_namespace() {
     let path = "expected lower-case letters and digits, joined by single '.', '_', '__' or '-' and '/', at most 255 \
                 characters";
-    let host = "expected a host name or address, with :port if it is not the usual one";
+    let host = "expected a host name or an address in full, with :port if it is not the usual one";
     for (key, reason) in [
         ("https://quay.io", "it begins with https://: expected the registry's host first".to_owned()),
         ("https://index.docker.io/v1/", "it begins with https://: expected the registry's host first".to_owned()),

@@ -142,7 +142,7 @@ fn an_empty_destination_needs_both_defaults() {
         (
             Some("x.io/n"),
             Some("n"),
-            "--registry or DEFAULT_REGISTRY: invalid registry \"x.io/n\": expected a host name or address, with :port \
+            "--registry or DEFAULT_REGISTRY: invalid registry \"x.io/n\": expected a host name or an address in full, with :port \
              if it is not the usual one"
                 .to_owned(),
         ),
