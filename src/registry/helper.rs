@@ -3,18 +3,19 @@
 //! The name of the server goes to standard input as it is; JSON comes on standard output, and so does the message of
 //! a failure (docker-credential-helpers, README).
 
-use std::process::{Output, Stdio};
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use secrecy::SecretString;
 use serde::Deserialize;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::credentials::Credential;
 use super::foreign::one_line;
 
 /// A helper may wait for a person who is not there.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
+/// No helper prints so many bytes: what else there is, is not read.
+const LONGEST: u64 = 1 << 20;
 /// The user name with which a helper says that its secret is an identity token.
 const IDENTITY_TOKEN: &str = "<token>";
 
@@ -45,7 +46,7 @@ impl Helper {
     pub(super) async fn get(&self) -> Result<Option<Credential>, String> {
         let program = self.program();
         match tokio::time::timeout(TIME_LIMIT, self.run()).await {
-            Ok(Ok(output)) => read(&output).map_err(|defect| format!("{program} {defect}")),
+            Ok(Ok((status, printed))) => read(status, &printed).map_err(|defect| format!("{program} {defect}")),
             Ok(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => {
                 Err(format!("{program} is not installed, or not in PATH"))
             }
@@ -54,7 +55,8 @@ impl Helper {
         }
     }
 
-    async fn run(&self) -> std::io::Result<Output> {
+    /// How it ended, and what it printed.
+    async fn run(&self) -> std::io::Result<(ExitStatus, Vec<u8>)> {
         let mut process = tokio::process::Command::new(self.program());
         // What it says to people may hold what it knows, as that of a script with `set -x` does; what matters comes on
         // standard output.
@@ -64,44 +66,59 @@ impl Helper {
             // One that does not read its input knows the server from elsewhere.
             let _ = stdin.write_all(self.server.as_bytes()).await;
         }
-        child.wait_with_output().await
+        let mut printed = Vec::new();
+        if let Some(stdout) = child.stdout.take() {
+            stdout.take(LONGEST).read_to_end(&mut printed).await?;
+        }
+        Ok((child.wait().await?, printed))
     }
 }
 
-fn read(output: &Output) -> Result<Option<Credential>, String> {
+fn read(status: ExitStatus, printed: &[u8]) -> Result<Option<Credential>, String> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct Answer {
         username: String,
         secret: String,
     }
-    if !output.status.success() {
-        let message = one_line(&String::from_utf8_lossy(&output.stdout));
+    if printed.len() as u64 >= LONGEST {
+        return Err("printed far more than credentials".to_owned());
+    }
+    if !status.success() {
+        let text = String::from_utf8_lossy(printed);
+        // It may have failed behind them.
+        if text.contains("\"Secret\"") {
+            return Err(format!("failed ({status}), and printed credentials all the same"));
+        }
+        let message = one_line(&text);
         return match message.to_ascii_lowercase() {
             lower if lower.contains("credentials not found") => Ok(None),
-            lower if lower.is_empty() => Err(format!("failed ({}) and did not say why on its output", output.status)),
+            lower if lower.is_empty() => Err(format!("failed ({status}) and did not say why on its output")),
             _ => Err(format!("failed: {message}")),
         };
     }
     // What came may be a secret: it is not shown.
-    let Answer { username, secret } = serde_json::from_slice(&output.stdout)
+    let Answer { username, secret } = serde_json::from_slice(printed)
         .map_err(|_| "printed something else than the JSON object that holds credentials".to_owned())?;
-    let secret = SecretString::from(secret);
     Ok(match username.as_str() {
-        IDENTITY_TOKEN => Some(Credential::IdentityToken(secret)),
-        _ => Credential::password(username, secret),
+        IDENTITY_TOKEN if secret.is_empty() => None,
+        IDENTITY_TOKEN => Some(Credential::IdentityToken(secret.into())),
+        _ => Credential::password(username, secret.into()),
     })
 }
+
+#[cfg(any(test, fuzzing))]
+#[path = "../../tests/fuzz/targets/helper.rs"]
+pub(super) mod fuzz;
 
 #[cfg(test)]
 mod tests {
     use std::os::unix::process::ExitStatusExt as _;
-    use std::process::ExitStatus;
 
     use super::*;
 
-    fn answer(code: i32, stdout: &str) -> Result<Option<Credential>, String> {
-        read(&Output { status: ExitStatus::from_raw(code << 8), stdout: stdout.into(), stderr: Vec::new() })
+    fn answer(code: i32, printed: &str) -> Result<Option<Credential>, String> {
+        read(ExitStatus::from_raw(code << 8), printed.as_bytes())
     }
 
     #[test]
@@ -111,12 +128,21 @@ mod tests {
         let identity = answer(0, r#"{"Username": "<token>", "Secret": "p"}"#).unwrap().unwrap();
         assert_eq!(identity, Credential::IdentityToken("p".into()));
         assert_eq!(answer(0, r#"{"ServerURL": "r", "Username": "", "Secret": ""}"#), Ok(None));
+        assert_eq!(answer(0, r#"{"Username": "<token>", "Secret": ""}"#), Ok(None), "which no server takes");
         assert_eq!(answer(1, "credentials not found in native keychain\n"), Ok(None));
         assert_eq!(answer(1, "the keyring\nis locked"), Err("failed: the keyring is locked".into()));
         assert_eq!(answer(3, ""), Err("failed (exit status: 3) and did not say why on its output".into()));
         for odd in ["", "s3cret", r#"{"Username": 1, "Secret": "s3cret"}"#, r#"["s3cret"]"#] {
             let Err(reason) = answer(0, odd) else { panic!("{odd}") };
             assert!(!reason.contains("s3cret"), "{reason}");
+        }
+    }
+
+    #[test]
+    fn credentials_of_a_helper_that_fails_behind_them_are_not_shown() {
+        for printed in [r#"{"Username": "u", "Secret": "s3cret"}"#, "{\"Username\": \"u\", \"Secret\"\n: \"s3cr"] {
+            let reason = "failed (exit status: 1), and printed credentials all the same";
+            assert_eq!(answer(1, printed), Err(reason.to_owned()));
         }
     }
 

@@ -36,12 +36,14 @@ targets! {
     docker_config: crate::config::fuzz::docker_config;
     dockerfile: crate::rewrite::fuzz::dockerfile;
     error_body: crate::registry::fuzz::error_body;
+    helper: crate::registry::fuzz::helper;
     images_json: crate::config::fuzz::images_json;
     kubeconfig: crate::cluster::access::fuzz::kubeconfig;
     limits: crate::registry::fuzz::limits;
     link: crate::registry::fuzz::link;
     location: crate::registry::fuzz::location;
     manifest: crate::transfer::fuzz::manifest;
+    pem: crate::registry::fuzz::pem;
     prose: crate::rewrite::fuzz::prose;
     reference: crate::config::fuzz::reference;
     report: crate::report::fuzz::report;

@@ -75,10 +75,11 @@ fn unescaped(text: &str) -> Vec<u8> {
                 word.push(u8::from_str_radix(&text[text.len() - digits.len()..][..2], 16).expect("two digits"));
                 (word, &digits[2..])
             }
-            (b'\\', [escaped, after @ ..]) => {
+            (b'\\', [escaped @ (b'\\' | b'"'), after @ ..]) => {
                 word.push(*escaped);
                 (word, after)
             }
+            (b'\\', _) => panic!("libFuzzer does not know the escape in {text:?}"),
             _ => {
                 word.push(*first);
                 (word, after)

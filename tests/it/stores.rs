@@ -191,6 +191,7 @@ async fn a_helper_that_does_not_work_fails_those_who_need_it() {
         (None, ["docker-credential-odd is not installed", "\"anonymous\": true"]),
         (Some(locked), ["docker-credential-odd failed: the keyring is locked", "give an entry in auth.json"]),
         (Some("echo s3cret"), ["something else than the JSON object", "docker-credential-odd get"]),
+        (Some("exec yes s3cret"), ["printed far more than credentials", "docker-credential-odd get"]),
         (Some("echo + login s3cret >&2; exit 3"), ["did not say why", "docker-credential-odd get"]),
     ] {
         let (source, destination) = (guarded(true).await, Registry::open().await);

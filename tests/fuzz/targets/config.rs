@@ -3,6 +3,8 @@
 use std::fmt::{Debug, Display};
 use std::str::FromStr;
 
+use regex::Regex;
+
 use super::name::{Name, Selection};
 use super::rule::{Checker, InvalidRule, Rule};
 use super::*;
@@ -128,6 +130,10 @@ fn json(text: &str) -> String {
 pub fn reference(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     means_what_it_shows::<Registry>(text);
+    if let Ok(registry) = text.parse::<Registry>() {
+        leads_to_its_host(&registry);
+    }
+    fits_the_specification(text);
     means_what_it_shows::<Repository>(text);
     means_what_it_shows::<Tag>(text);
     means_what_it_shows::<Digest>(text);
@@ -146,6 +152,32 @@ pub fn reference(data: &[u8]) {
     // Two readers of the same, in a cluster and in the files of one.
     if let (Some(image), Some(written)) = (crate::cluster::fuzz::image(text), crate::rewrite::fuzz::written(text)) {
         assert_eq!(image, written);
+    }
+}
+
+/// Asserts that a URL has the host that the name says, and no address that it could be read as.
+fn leads_to_its_host(registry: &Registry) {
+    let url: url::Url = format!("https://{registry}/v2/").parse().expect("a URL");
+    let (host, port) = (url.host_str().unwrap_or_default(), url.port_or_known_default());
+    let with = |host: &str| [Some(host.to_owned()), port.map(|port| format!("{host}:{port}"))];
+    let is_address = host.starts_with('[');
+    let is_same = is_address || with(host).iter().flatten().any(|shown| *shown == registry.to_string());
+    assert!(is_same, "{registry} leads to {url}");
+}
+
+/// Asserts that tags and paths are those that distribution-spec, "Pulling manifests", allows.
+fn fits_the_specification(text: &str) {
+    thread_local! {
+        static TAG: Regex = Regex::new(r"\A[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}\z").expect("an expression");
+        static PATH: Regex = Regex::new(
+            r"\A[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(\/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*\z",
+        )
+        .expect("an expression");
+    }
+    assert_eq!(text.parse::<Tag>().is_ok(), TAG.with(|tag| tag.is_match(text)), "{text:?}");
+    if let Ok(registry) = "r.example.com".parse() {
+        let is_path = text.len() <= 255 && PATH.with(|path| path.is_match(text));
+        assert_eq!(Repository::new(registry, text).is_ok(), is_path, "{text:?}");
     }
 }
 

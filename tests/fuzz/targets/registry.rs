@@ -2,9 +2,13 @@
 
 use std::time::{Duration, SystemTime};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, LINK, LOCATION, WWW_AUTHENTICATE};
 use reqwest::{Method, StatusCode};
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
 use tokio::time::Instant;
 use url::Url;
 
@@ -15,11 +19,14 @@ use super::http::{Answer, redirect_target};
 use super::media::{Content, Defect, Manifest};
 use super::reach::{self, Reach};
 use super::tags::list::List;
+use super::tls::{self, Identity, PemDefect, Tls, Trust};
 use super::token::{Need, Token};
 use super::{advice, blob, foreign, links, pace, realm, referrers, upload};
 use crate::digest::Digest;
 use crate::fuzz::{assert_one_line, now};
 use crate::reference::Tag;
+
+pub use super::helper::fuzz::helper;
 
 /// Where the answers come from: over TLS, in the clear, and from this machine.
 const BASES: [&str; 3] = ["https://r.example.com/v2/", "http://r.example.com:8080/v2/", "http://127.0.0.1:5000/v2/"];
@@ -187,6 +194,14 @@ pub fn token(data: &[u8]) {
         Ok(token) => {
             assert!(token.header.is_sensitive());
             assert!(token.header.as_bytes().len() <= data.len() + "Bearer ".len());
+            // As another reader has it, if it reads it at all: it refuses also what nobody wants to know.
+            let Ok(body) = serde_json::from_slice::<serde_json::Value>(data) else { return };
+            let field = |name: &str| body[name].as_str().filter(|token| !token.is_empty());
+            if let Some(text) = field("token").or(field("access_token")) {
+                assert_eq!(token.header.as_bytes(), format!("Bearer {text}").as_bytes());
+            } else {
+                assert!(body.is_array(), "a token out of nothing");
+            }
             for need in [Need::Request, Need::Upload] {
                 assert!(token.lasts(need), "a token that is never used is asked for again and again");
             }
@@ -231,12 +246,7 @@ pub fn manifest(data: &[u8]) -> Vec<Manifest> {
             Ok(manifest) => {
                 assert_eq!((manifest.bytes.as_ref(), &manifest.digest), (data, &digest), "it is what came");
                 assert!(HeaderValue::from_str(&manifest.media_type).is_ok(), "{:?}", manifest.media_type);
-                let named = match &manifest.content {
-                    Content::Blobs(blobs) => blobs.len(),
-                    Content::Index { manifests, blobs } => manifests.len() + blobs.len(),
-                };
-                // Its shortest name is 71 bytes long.
-                assert!(named <= data.len() / 71, "{named} descriptors in {} bytes", data.len());
+                assert_names_what_is_written(&manifest.content, data);
                 let _ = manifest.subject();
                 manifests.push(manifest);
             }
@@ -253,4 +263,52 @@ pub fn manifest(data: &[u8]) -> Vec<Manifest> {
         }
     }
     manifests
+}
+
+/// Asserts that another reader, if it reads it at all, finds the same names in it, neither more nor less.
+fn assert_names_what_is_written(content: &Content, data: &[u8]) {
+    let Ok(whole) = serde_json::from_slice::<serde_json::Value>(data) else { return };
+    // All fields in their order, without names, are read too. No registry has that.
+    if whole.is_array() {
+        return;
+    }
+    let lists = ["layers", "blobs", "manifests"].map(|name| whole[name].as_array()).into_iter().flatten().flatten();
+    let written = lists.chain(whole["config"].is_object().then_some(&whole["config"]));
+    let mut written: Vec<_> = written.map(|one| (one["digest"].as_str(), one["size"].as_u64())).collect();
+    let named: Vec<_> = content.children().iter().chain(content.blobs()).collect();
+    let digests: Vec<_> = named.iter().map(|one| one.digest.to_string()).collect();
+    let mut named: Vec<_> =
+        digests.iter().zip(&named).map(|(text, one)| (Some(text.as_str()), Some(one.size))).collect();
+    written.sort_unstable();
+    named.sort_unstable();
+    assert_eq!(named, written);
+}
+
+/// Certificates of authorities or of our own, with a key in the same file or behind a line of its own.
+pub fn pem(data: &[u8]) {
+    let line = b"\n---\n";
+    let (certificate, key) = match data.windows(line.len()).position(|window| window == line) {
+        Some(end) => (&data[..end], &data[end + line.len()..]),
+        None => (data, data),
+    };
+    let identity = Identity::new(certificate, key).inspect_err(assert_defect).ok();
+    let Ok(authorities) = tls::authorities(certificate).inspect_err(assert_defect) else { return };
+    assert!(!authorities.is_empty());
+    let length: usize = authorities.iter().map(|authority| authority.len()).sum();
+    assert!(4 * length <= 3 * certificate.len(), "{length} bytes of {}", certificate.len());
+    let written: String = authorities.iter().map(as_pem).collect();
+    assert_eq!(tls::authorities(written.as_bytes()).as_ref(), Ok(&authorities), "{written}");
+    let client = tls::client(&RootCertStore::empty(), &Tls { authorities, identity }, Trust::Vouched);
+    assert!(client.is_ok(), "what was taken cannot be used: {client:?}");
+}
+
+fn assert_defect(defect: &PemDefect) {
+    assert_one_line(&defect.to_string());
+}
+
+/// As another would write it.
+fn as_pem(certificate: &CertificateDer<'_>) -> String {
+    let text = STANDARD.encode(certificate);
+    let lines = text.as_bytes().chunks(64).map(String::from_utf8_lossy).collect::<Vec<_>>().join("\n");
+    format!("-----BEGIN CERTIFICATE-----\n{lines}\n-----END CERTIFICATE-----\n")
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::record::Document;
+use super::record::{Document, Summary};
 use super::{json, merge, merged};
 use crate::fuzz::assert_one_line;
 
@@ -23,6 +23,20 @@ pub fn report(data: &[u8]) {
     assert_eq!((&twice.images, &twice.rules), (&alone.images, &alone.rules));
     assert_eq!((twice.summary.images, twice.summary.failed), (alone.summary.images, alone.summary.failed));
     assert_tells(&twice);
+    assert_is_the_sum_of_its_parts(&alone);
+}
+
+/// Asserts that parts with each other image, whichever is named first, are the whole.
+fn assert_is_the_sum_of_its_parts(whole: &Document) {
+    let (one, other) = whole.images.iter().cloned().enumerate().partition::<Vec<_>, _>(|(index, _)| index % 2 == 0);
+    let [one, other] = [one, other].map(|part| part.into_iter().map(|(_, image)| image).collect());
+    let first = Document { images: one, ..whole.clone() };
+    let rest = Document { images: other, rules: vec![], listed: vec![], summary: Summary::default(), ..whole.clone() };
+    let [there, back] = [vec![first.clone(), rest.clone()], vec![rest, first]].map(merge::merge);
+    for sum in [there, back] {
+        assert_eq!((&sum.images, &sum.rules, &sum.listed), (&whole.images, &whole.rules, &whole.listed));
+        assert_eq!(sum.summary, whole.summary);
+    }
 }
 
 fn written(document: &Document) -> String {
