@@ -88,16 +88,23 @@ pub fn merge(mut documents: Vec<Document>) -> Document {
 
 /// The shards that are not there, of the division of which most is.
 pub fn missing(document: &Document) -> Vec<Shard> {
-    let there = |count: u16| document.shards.iter().filter(move |shard| shard.count == count).count();
-    let counts = document.shards.iter().map(|shard| shard.count);
-    let Some(count) = counts.min_by_key(|&count| usize::from(count) - there(count)) else { return Vec::new() };
-    (0..count).map(|index| Shard { count, index }).filter(|shard| !document.shards.contains(shard)).collect()
+    let divisions = divisions(&document.shards);
+    let most = divisions.into_iter().min_by_key(|(count, there)| usize::from(*count) - there.len());
+    let Some((count, there)) = most else { return Vec::new() };
+    (0..count).filter(|index| !there.contains(index)).map(|index| Shard { count, index }).collect()
 }
 
 fn is_complete(shards: &BTreeSet<Shard>) -> bool {
-    shards
-        .iter()
-        .any(|shard| shards.iter().filter(|other| other.count == shard.count).count() == usize::from(shard.count))
+    divisions(shards).into_iter().any(|(count, there)| there.len() == usize::from(count))
+}
+
+/// What is there of each division, by the number of its shards.
+fn divisions<'a>(shards: impl IntoIterator<Item = &'a Shard>) -> BTreeMap<u16, BTreeSet<u16>> {
+    let mut divisions = BTreeMap::<_, BTreeSet<_>>::new();
+    for Shard { count, index } in shards {
+        divisions.entry(*count).or_default().insert(*index);
+    }
+    divisions
 }
 
 fn age(image: &Image) -> Option<Moment> {
@@ -200,6 +207,14 @@ mod tests {
         let repeated = merge(vec![shard(0, 2), document()]);
         assert_eq!(missing(&repeated), [Shard { count: 2, index: 1 }], "a repetition is not the rest");
         assert_eq!(missing(&merge(vec![document(), document()])), []);
+    }
+
+    #[test]
+    fn many_shards_are_not_compared_with_each_other() {
+        // Who does that takes long here.
+        let shards = (0..u16::MAX).filter(|index| *index != 7).map(|index| Shard { count: u16::MAX, index }).collect();
+        let part = merge(vec![Document { shards, ..document() }]);
+        assert_eq!(missing(&part), [Shard { count: u16::MAX, index: 7 }]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! When bytes went, and what each worker did: bounded, however long a run is.
 
-use std::collections::HashSet;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -128,14 +129,18 @@ impl Traffic {
             return;
         }
         let mut condensed: Vec<(Worker, u64)> = Vec::with_capacity(runs);
+        let mut places = HashMap::with_capacity(runs);
         for worker in std::mem::take(&mut self.workers) {
-            let name = run(&worker);
-            match condensed.iter_mut().find(|(known, _)| known.name == name) {
-                Some((known, count)) => {
+            match places.entry(run(&worker)) {
+                Entry::Occupied(place) => {
+                    let (known, count): &mut (Worker, u64) = &mut condensed[*place.get()];
                     known.busy.add_all(self.width, &worker.busy, self.width, 0.0);
                     *count += 1;
                 }
-                None => condensed.push((Worker { name, busy: worker.busy }, 1)),
+                Entry::Vacant(place) => {
+                    condensed.push((Worker { name: place.key().clone(), busy: worker.busy }, 1));
+                    place.insert(condensed.len() - 1);
+                }
             }
         }
         for (worker, count) in &mut condensed {

@@ -3,7 +3,7 @@
 mod arguments;
 mod syntax;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ops::Range;
 
 use super::scan::Scan;
@@ -31,12 +31,14 @@ pub fn scan(scan: &mut Scan) {
             _ => {}
         }
     }
-    let used: Vec<Range<usize>> = uses.iter().flat_map(Use::ranges).collect();
+    let used: BTreeSet<(usize, usize)> =
+        uses.iter().flat_map(Use::ranges).map(|range| (range.start, range.end)).collect();
     arguments::apply(scan, uses);
     for instruction in &instructions {
         let keyword = instruction.keyword(text);
         for part in instruction.words.iter().chain(&instruction.documents).filter(|_| keyword != "FROM") {
-            if !used.iter().any(|used| part.start <= used.start && used.end <= part.end) {
+            // What is used ends in the order in which it begins.
+            if used.range((part.start, 0)..).next().is_none_or(|(_, end)| *end > part.end) {
                 scan.prose(part.clone());
             }
         }

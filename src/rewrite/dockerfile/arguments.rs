@@ -1,6 +1,6 @@
 //! Variables in an image, as `FROM` and Compose have them: which text of the file each part of it comes from.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use crate::rewrite::mapping::{Destination, Reason};
@@ -89,10 +89,6 @@ impl Use {
         self.pieces.iter().filter_map(|piece| piece.range.clone())
     }
 
-    fn stands_in(&self, range: &Range<usize>) -> bool {
-        self.ranges().any(|piece| piece.start < range.end && range.start < piece.end)
-    }
-
     /// What to write where. `None` if it cannot be done without touching what is not its own.
     fn changes(&self, text: &str, written: &Written, to: &Destination) -> Option<Vec<(Range<usize>, String)>> {
         if let [Piece { range: Some(range), .. }] = self.pieces.as_slice() {
@@ -144,24 +140,25 @@ pub fn apply(scan: &mut Scan, uses: Vec<Use>) {
             .map(|to| (one.changes(&text, &written, &to), written.moved(&text, &to)));
         wanted.push((text, changes));
     }
-    for (index, (text, changes)) in wanted.iter().enumerate() {
+    // How many stand in a place, and how many want this change. Places are the same or apart, and a change begins with one.
+    let (mut users, mut wishes) = (HashMap::<_, usize>::new(), HashMap::<_, usize>::new());
+    for (one, (_, changes)) in uses.iter().zip(&wanted) {
+        let places: HashSet<usize> = one.ranges().filter(|range| !range.is_empty()).map(|range| range.start).collect();
+        places.into_iter().for_each(|place| *users.entry(place).or_default() += 1);
+        let changes = changes.iter().filter_map(|(changes, _)| changes.as_ref()).flatten();
+        changes.for_each(|change| *wishes.entry(change).or_default() += 1);
+    }
+    for (one, (text, changes)) in uses.iter().zip(&wanted) {
         let Some((changes, moved)) = changes else { continue };
+        let is_own = |range: &Range<usize>| one.word.start <= range.start && range.end <= one.word.end;
         let agreed = changes.as_ref().filter(|changes| {
             // No other stands in its own word.
-            let own = &uses[index].word;
-            let is_own = |range: &Range<usize>| own.start <= range.start && range.end <= own.end;
-            let mut others = uses.iter().zip(&wanted).enumerate().filter(|(other, _)| *other != index);
             changes.iter().all(|(range, _)| is_own(range))
-                || others.all(|(_, (other, (_, theirs)))| {
-                    let theirs = theirs.as_ref().and_then(|(changes, _)| changes.as_ref());
-                    changes.iter().all(|change| {
-                        !other.stands_in(&change.0) || theirs.is_some_and(|theirs| theirs.contains(change))
-                    })
-                })
+                || changes.iter().all(|change| users.get(&change.0.start) == wishes.get(change))
         });
         match agreed {
             Some(changes) => changes.iter().for_each(|(range, text)| scan.replace(range.clone(), text.clone())),
-            None => scan.stays(uses[index].word.start, text, Reason::Shared(moved.clone())),
+            None => scan.stays(one.word.start, text, Reason::Shared(moved.clone())),
         }
     }
 }

@@ -102,3 +102,14 @@ fn images_of_many_stages_are_not_compared_with_each_other() {
     let text = "FROM ⟦nginx→d.io/web/nginx⟧\n".repeat(30_000);
     assert_changes("Dockerfile", &rules(), &text);
 }
+
+#[test]
+fn images_of_one_argument_are_not_compared_with_each_other() {
+    // Nor that.
+    let stages = "FROM $A\nENV B=c\n".repeat(30_000);
+    let text = format!("ARG A=⟦nginx:1→d.io/web/nginx:1⟧\n{stages}");
+    assert_eq!(assert_changes("Dockerfile", &rules(), &text), [""; 0]);
+    let text = format!("ARG A=nginx\n{stages}FROM $A/b\n");
+    let stays = assert_changes("Dockerfile", &rules(), &text);
+    assert_eq!(stays.len(), 30_000, "one of them wants it as it is");
+}
