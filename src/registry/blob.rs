@@ -264,6 +264,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_part_begins_where_it_says_so() {
+        let begins = |range: &'static str, offset| {
+            starts_at(&HeaderMap::from_iter([(CONTENT_RANGE, HeaderValue::from_static(range))]), offset)
+        };
+        assert!(begins("bytes 7-9/10", 7) && begins(" bytes 7-9/*", 7));
+        assert!(!begins("bytes 70-99/100", 7) && !begins("bytes 0-9/10", 7) && !begins("7-9", 7));
+        assert!(!starts_at(&HeaderMap::new(), 7), "what does not say so may be anything");
+    }
+
+    #[test]
     fn a_trickle_is_waited_for_no_longer_than_nothing() {
         let mut wait = Wait::default();
         for _ in 0..3 {

@@ -293,6 +293,8 @@ pub(super) fn sensitive(value: &str) -> Option<HeaderValue> {
 
 #[cfg(test)]
 mod tests {
+    use reqwest::header::HeaderName;
+
     use super::*;
 
     fn target(from: &str, location: &str) -> Result<String, ErrorKind> {
@@ -318,6 +320,25 @@ mod tests {
         }
         assert!(target("http://127.0.0.1:5000/x", "http://127.0.0.1:9000/").is_ok());
         assert!(target("http://r.example.com/x", "http://10.0.0.1/").is_ok());
+    }
+
+    #[test]
+    fn what_is_used_up_is_waited_for_until_there_is_more_and_what_is_left_is_not() {
+        let said = |headers: &[(&'static str, &'static str)]| {
+            let header = |&(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value));
+            let headers = headers.iter().map(header).collect();
+            let (status, url) = (StatusCode::TOO_MANY_REQUESTS, "https://r.example.com/v2/".parse().unwrap());
+            match (Answer { status, headers, url, body: Bytes::new() }).refusal() {
+                ErrorKind::Status { retry_after, .. } => retry_after.map(|pause| pause.as_secs()),
+                other => panic!("{other}"),
+            }
+        };
+        let (reset, used_up) = (("ratelimit-reset", "30"), ("ratelimit-remaining", "0"));
+        assert_eq!(said(&[]), None);
+        assert_eq!(said(&[reset, used_up]), Some(30));
+        assert_eq!(said(&[reset, ("ratelimit-remaining", "5")]), None, "this is not what it was refused for");
+        assert_eq!(said(&[reset, used_up, ("retry-after", "7")]), Some(7), "what is said outright goes first");
+        assert_eq!(said(&[("ratelimit-reset", "999999"), used_up]), Some(LONGEST_HOLD.as_secs()));
     }
 
     #[test]

@@ -248,6 +248,23 @@ mod tests {
         assert!((29..=31).contains(&begun.elapsed().as_secs()));
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn an_abuse_limit_is_plain_text_and_all_else_concerns_its_kind() {
+        for (status, code, message, is_of_host) in [
+            (StatusCode::TOO_MANY_REQUESTS, None, "Too Many Requests", true),
+            (StatusCode::TOO_MANY_REQUESTS, None, "slow down", false),
+            (StatusCode::TOO_MANY_REQUESTS, Some("TOOMANYREQUESTS"), "too many requests", false),
+            (StatusCode::SERVICE_UNAVAILABLE, None, "too many requests", false),
+            (StatusCode::SERVICE_UNAVAILABLE, None, "", false),
+        ] {
+            let pace = Pace::new(&"docker.io".parse().unwrap(), 4);
+            let codes = code.map(str::to_owned).into_iter().collect();
+            let said = ErrorKind::Status { status, codes, message: message.to_owned(), retry_after: None };
+            pace.heed(&READS, Instant::now(), None, &HeaderMap::new(), Some(&said));
+            assert_eq!((pace.is_held(&READS), pace.is_held(&HEADS)), (true, is_of_host), "{status} {code:?} {message}");
+        }
+    }
+
     #[test]
     fn docker_hub_counts_pulls_before_it_says_so() {
         assert!(Pace::new(&"docker.io".parse().unwrap(), 1).counts_pulls());

@@ -243,6 +243,9 @@ mod tests {
             (token(60, 40), true, true),
             (token(60, 25), true, false),
             (token(60, 10), false, false),
+            (token(20, 12), true, true),
+            (token(20, 8), true, false),
+            (token(20, 4), false, false),
         ] {
             assert_eq!((token.lasts(Need::Request), token.lasts(Need::Upload)), (for_request, for_upload));
         }

@@ -270,6 +270,17 @@ mod tests {
     }
 
     #[test]
+    fn who_has_one_place_leaves_it_to_a_pair_that_has_none() {
+        let mut lane = Lane::new(2);
+        for job in 0..9 {
+            push(&mut lane, ["a.example.com", "b.example.com", "c.example.com"][job % 3], job, 1);
+        }
+        let (pair, ..) = lane.pop().unwrap();
+        let _ = lane.pop();
+        assert!(lane.pop_for(&pair).is_none());
+    }
+
+    #[test]
     fn pairs_that_have_their_share_hand_their_places_on() {
         let mut lane = Lane::new(7);
         for job in 0..99 {

@@ -121,3 +121,51 @@ impl Ledger {
         lock(&self.facts)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blobs_are_counted_once_by_what_was_done_for_them() {
+        let (ledger, of_signature) = (Ledger::default(), Ledger::default());
+        let blob = |ledger: &Ledger, n: u8, came| ledger.blob(&Digest::of(&[n]), 10_u64.pow(u32::from(n)), came);
+        for n in [1, 2] {
+            blob(&ledger, n, Came::Moved);
+        }
+        // Another part of the image names it, too.
+        blob(&ledger, 2, Came::Present);
+        for (n, came) in [(3, Came::Mounted), (4, Came::Mounted), (5, Came::Present), (6, Came::Present)] {
+            blob(&ledger, n, came);
+        }
+        // It was there, and then was not, and was brought.
+        blob(&ledger, 7, Came::Present);
+        blob(&ledger, 7, Came::Moved);
+        // It was linked, and turned out not to be there.
+        blob(&ledger, 9, Came::Mounted);
+        blob(&ledger, 9, Came::Moved);
+        blob(&of_signature, 8, Came::Moved);
+        blob(&of_signature, 1, Came::Present);
+        of_signature.skipped_layers(&[Digest::of(b"elsewhere")]);
+        ledger.add(&of_signature);
+        let Facts { blobs, layers_skipped, .. } = ledger.facts();
+        assert_eq!((blobs.moved, blobs.mounted, blobs.present), (5, 2, 2));
+        assert_eq!(blobs.bytes_moved, 1_110_000_110);
+        assert_eq!(layers_skipped, [Digest::of(b"elsewhere")]);
+    }
+
+    #[test]
+    fn what_the_tag_named_before_is_what_it_named_before_the_image_was_put_there() {
+        let [former, image] = [b"former", b"image."].map(|bytes| Digest::of(bytes));
+        let first = Ledger::default();
+        first.before(Some(&former));
+        first.written(&image);
+        let later = Ledger::of_written(first.facts().digest_before);
+        for ledger in [&first, &later] {
+            ledger.before(Some(&image));
+            assert!(ledger.is_written());
+            assert_eq!(ledger.facts().digest_before.as_ref(), Some(&former));
+        }
+        assert_eq!(first.facts().digest, Some(image));
+    }
+}

@@ -61,3 +61,22 @@ impl Pulls {
         recent.slots.entry(key).or_default().clone()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_manifests_that_were_read_last_are_remembered() {
+        let pulls = Pulls::default();
+        let repository: Repository = "s.example.com/a".parse().unwrap();
+        let slot = |n: usize| pulls.slot((repository.clone(), Digest::of(&n.to_le_bytes())));
+        let all: Vec<Slot> = (0..REMEMBERED).map(slot).collect();
+        assert!(all.iter().enumerate().all(|(n, is)| Arc::ptr_eq(is, &slot(n))));
+        slot(REMEMBERED);
+        assert!(Arc::ptr_eq(&all[1], &slot(1)), "there is room for it");
+        assert!(!Arc::ptr_eq(&all[0], &slot(0)), "it was the oldest");
+        let recent = lock(&pulls.0);
+        assert_eq!((recent.slots.len(), recent.order.len()), (REMEMBERED, REMEMBERED));
+    }
+}

@@ -107,4 +107,19 @@ mod tests {
         let first: Vec<usize> = std::iter::from_fn(|| queue.next()).take(4).collect();
         assert_eq!(first.iter().filter(|&&job| job >= 6).count(), 2);
     }
+
+    #[test]
+    fn an_image_that_ended_leaves_room_for_its_pair() {
+        let tasks: Vec<_> =
+            (0..8).map(|i| task(if i % 2 == 0 { "a.io/a" } else { "b.io/a" }, &format!("d.io/r{}", i % 2))).collect();
+        let mut queue = Queue::new(&tasks);
+        let destination = &tasks[1].destination.repository;
+        let first: Vec<usize> = std::iter::from_fn(|| queue.next()).take(4).collect();
+        assert_eq!(queue.unfinished(destination), 4);
+        for job in first.into_iter().filter(|job| job % 2 == 1) {
+            assert_eq!(queue.ended(job), None);
+        }
+        assert_eq!(queue.unfinished(destination), 2);
+        assert_eq!([queue.next(), queue.next()].map(|job| job.map(|job| job % 2)), [Some(1); 2]);
+    }
 }

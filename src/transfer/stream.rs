@@ -180,3 +180,72 @@ impl Verified {
         self.reader.error(ErrorKind::WrongSize { expected: self.size, found: self.offset + more })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use scriptable_registry::{self as fake, Action, Answer, Kind};
+
+    use super::*;
+    use crate::reference::Repository;
+    use crate::registry::{Clients, Keyring};
+
+    /// A source with one blob of this size.
+    async fn source_of(size: u64) -> (fake::Registry, Digest) {
+        let source = fake::Registry::open().await;
+        let image = fake::Image::new("linux/amd64").layer_of(1, size);
+        source.put("app", "1", &image);
+        (source, image.layers()[0].parse().unwrap())
+    }
+
+    /// Reads the blob to its end, if `left` tries suffice.
+    async fn read_with(left: usize, source: &fake::Registry, digest: &Digest, size: u64) -> Result<(), Error> {
+        let (budget, full) = (Budget::default(), Budget::default());
+        let all = std::iter::repeat_with(|| full.spend()).take_while(|may| *may).count();
+        (left..all).for_each(|_| assert!(budget.spend()));
+        let clients = Clients::new(Arc::new(Keyring::default()), 1).unwrap();
+        let repository: Repository = format!("{}/app", source.host()).parse().unwrap();
+        let client = clients.reader(&repository).within(&budget, LONGEST_PAUSE);
+        let reader = client.read_blob(digest, size, 0).await?;
+        let bytes = verified(client, reader, digest.clone(), size, budget, SourceFault::default(), Passed::default());
+        let reading = pin!(bytes.try_fold(0, async |sum, bytes| Ok(sum + bytes.len() as u64)));
+        // Nothing may hang. The guard is no measure of speed.
+        let read = tokio::time::timeout(Duration::from_secs(120), reading).await.expect("it is asked for ever");
+        read.map(|read| assert_eq!(read, size))
+    }
+
+    #[tokio::test]
+    async fn a_source_that_breaks_off_but_gets_on_has_all_its_tries_again() {
+        const SIZE: u64 = 3 * PROGRESS;
+        let (source, digest) = source_of(SIZE).await;
+        source.on(Kind::BlobGet.times(2), Action::CutResponseAfter(PROGRESS + 1000));
+        read_with(1, &source, &digest, SIZE).await.unwrap();
+        assert_eq!(source.count(Kind::BlobGet), 3);
+    }
+
+    #[tokio::test]
+    async fn a_source_that_breaks_off_and_does_not_get_on_is_given_up() {
+        let (source, digest) = source_of(PROGRESS).await;
+        source.on(Kind::BlobGet, Action::CutResponseAfter(10));
+        read_with(1, &source, &digest, PROGRESS).await.unwrap_err();
+        assert_eq!(source.count(Kind::BlobGet), 2);
+    }
+
+    #[tokio::test]
+    async fn a_source_that_lost_the_blob_on_the_way_is_asked_once_for_the_rest() {
+        let (source, digest) = source_of(PROGRESS).await;
+        source.on(Kind::BlobGet.once(), Action::CutResponseAfter(10));
+        source.on(Kind::BlobGet.after(1), Answer::error(404, "BLOB_UNKNOWN", "blob unknown to registry"));
+        assert!(read_with(4, &source, &digest, PROGRESS).await.unwrap_err().is_not_found());
+        assert_eq!(source.count(Kind::BlobGet), 2);
+    }
+
+    #[tokio::test]
+    async fn a_source_that_wants_to_be_left_alone_for_long_is_not_waited_for_while_an_upload_is_open() {
+        let (source, digest) = source_of(PROGRESS).await;
+        source.on(Kind::BlobGet.once(), Action::CutResponseAfter(10));
+        let busy = Answer::error(503, "UNAVAILABLE", "busy").header("Retry-After", "600");
+        source.on(Kind::BlobGet.after(1), busy);
+        read_with(4, &source, &digest, PROGRESS).await.unwrap_err();
+        assert_eq!(source.count(Kind::BlobGet), 2);
+    }
+}

@@ -154,6 +154,28 @@ async fn a_flight_that_ends_before_it_began_gives_its_place_back() {
     assert_eq!(engine.board.take_ready().len(), 1);
 }
 
+#[tokio::test]
+async fn what_waits_to_be_begun_when_the_run_is_cancelled_fails_at_once() {
+    let limits = Limits { workers: 1, requests: 1, tiny: 1, streamed_from: 100, images: 1 };
+    let engine = engine(limits, |_| false);
+    let [source, destination]: [Repository; 2] =
+        ["s.example.com/a", "d.example.com/a"].map(|name| name.parse().unwrap());
+    let job = Job { place: 0, image: Arc::new(destination.clone().tagged("1".parse().unwrap())) };
+    let want =
+        |blob: u8| match engine.board.want(&crate::digest::Digest::of(&[blob]), 5000, &source, &destination, &job) {
+            board::Wanted::Await { answer, .. } => answer,
+            _ => panic!("nothing is known of it"),
+        };
+    // More than there are places for.
+    let mut answers = [want(0), want(1), want(2)];
+    engine.cancel.cancel();
+    engine.dispatch();
+    for answer in &mut answers {
+        let failure = answer.try_recv().unwrap().unwrap_err();
+        assert_eq!(failure.category, Category::Cancelled);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_mounted_only_after_its_manifest_is_mounted_then_and_sent_before() {
     let source = fake::Registry::open().await;

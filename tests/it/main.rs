@@ -22,6 +22,7 @@ mod kills;
 mod limits;
 mod output;
 mod plain_http;
+mod proofs;
 mod proxies;
 mod pull_dialects;
 mod push_dialects;

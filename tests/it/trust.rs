@@ -1,8 +1,10 @@
 //! How much the destination's tags are trusted: `--force` and `--no-clobber`.
 
+use std::sync::Arc;
+
 use scriptable_registry::{Answer, Gate, Image, Index, Kind, Registry};
 
-use crate::support::{Migration, large, small, summary, two_registries};
+use crate::support::{Migration, large, small, summary, two_registries, when};
 
 fn migration(source: &Registry, destination: &Registry) -> Migration {
     Migration::new().rule(format!("{}/app", source.host()), format!("{}/app", destination.host()))
@@ -49,6 +51,19 @@ async fn no_clobber_leaves_a_tag_that_names_something_else() {
     outcome.assert_line("FAILED ", &["app:1", "--no-clobber", &kept, &moved]);
     assert_eq!(destination.digest("app", "1"), Some(kept));
     assert!(destination.digest("app", "3").is_some());
+}
+
+#[tokio::test]
+async fn a_tag_that_appears_during_the_run_keeps_no_other_tag_of_its_image_from_being_written() {
+    let (source, destination) = (Registry::open().await, Arc::new(Registry::open().await));
+    for tag in ["1", "2"] {
+        source.put("app", tag, &small(1));
+    }
+    when(&destination, Kind::UploadFinish.once(), |registry| _ = registry.put("app", "1", &small(9)));
+    let migration = migration(&source, &destination).args(["--no-clobber", "-w", "1"]);
+    migration.run().await.assert_failures(2, 1, 0);
+    assert_ne!(destination.digest("app", "1"), source.digest("app", "1"));
+    assert_eq!(destination.digest("app", "2"), source.digest("app", "2"));
 }
 
 #[tokio::test]

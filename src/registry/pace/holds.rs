@@ -195,6 +195,7 @@ mod tests {
             let begun = Instant::now();
             pauses.extend((0..9).filter_map(|_| holds.refused(&READS, begun, &refusal(None))));
             assert_eq!(holds.current(&READS).unwrap().is_hopeless, strike == STRIKES);
+            assert!(!holds.is_hopeless(&READS), "the hold says it");
             tokio::time::sleep_until(holds.current(&READS).unwrap().until).await;
         }
         assert_eq!(pauses, [300, 600, 1200, 2400, 4800].map(Duration::from_millis));
@@ -215,6 +216,36 @@ mod tests {
         }
         holds.went_well(&READS, Instant::now());
         assert!(!holds.is_hopeless(&READS));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_row_that_would_last_too_long_is_hopeless_whatever_the_number_of_its_refusals() {
+        let holds = Holds::default();
+        let asked = LONGEST_ROW.as_secs() / 2;
+        for is_hopeless in [false, false, true] {
+            holds.refused(&READS, Instant::now(), &refusal(Some(asked)));
+            let hold = holds.current(&READS).unwrap();
+            assert_eq!(hold.is_hopeless, is_hopeless);
+            tokio::time::sleep_until(hold.until).await;
+        }
+        holds.refused(&HEADS, Instant::now(), &refusal(Some(LONGEST_ROW.as_secs() + 1)));
+        assert!(holds.current(&HEADS).unwrap().is_hopeless);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_sent_before_a_refusal_and_goes_well_ends_no_hold() {
+        for is_of_host in [false, true] {
+            let (holds, begun) = (Holds::default(), Instant::now());
+            let again = || holds.refused(&READS, Instant::now(), &Refusal { is_of_host, ..refusal(None) });
+            let first = again();
+            holds.went_well(&READS, begun);
+            let hold = holds.current(&READS).expect("it lasts");
+            tokio::time::sleep_until(hold.until).await;
+            assert!(again() > first, "it is the next of a row");
+            tokio::time::sleep_until(holds.current(&READS).unwrap().until).await;
+            holds.went_well(&READS, Instant::now());
+            assert_eq!(again(), first, "the row has ended");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -65,6 +65,12 @@ mod tests {
         Arc::new(Throttle::new(NonZeroU64::new(rate).unwrap()))
     }
 
+    #[tokio::test]
+    async fn a_slow_run_takes_small_pieces() {
+        let pieces = [1, 8 * 100, u64::MAX].map(|rate| throttle(rate).piece());
+        assert_eq!(pieces, [1, 100, 64 << 10]);
+    }
+
     /// What streams that want all they can get have got after so many seconds.
     async fn taken(rate: u64, streams: usize, seconds: u64) -> Vec<u64> {
         let throttle = throttle(rate);

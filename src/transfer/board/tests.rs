@@ -1,5 +1,7 @@
 //! The board alone: single cases by name, and many random worlds in which everything must end.
 
+mod remembered;
+
 use super::mounts::REFUSALS;
 use super::*;
 use rand::rngs::StdRng;

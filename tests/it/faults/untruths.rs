@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use scriptable_registry::{Action, Answer, Index, Kind, Manifest, Matcher, Mounts, Registry};
+use scriptable_registry::{Action, Answer, Index, Kind, Manifest, Matcher, Mounts, Registry, Request};
 
 use super::{assert_overcome, layer};
 use crate::support::{Migration, assert_same, large, small, two_registries, when};
@@ -106,6 +106,23 @@ async fn a_part_that_vanishes_before_its_manifest_is_put_is_sent_again() {
             assert_eq!(destination.requests_of(Kind::UploadFinish.of(&digest)).len(), 2, "has tags: {has_tags}");
         }
     }
+}
+
+#[tokio::test]
+async fn that_parts_are_missing_once_is_no_word_on_mounts() {
+    let (source, destination) = two_registries().await;
+    let mut migration = Migration::new().args(["-w", "1"]);
+    for n in 0..12 {
+        source.put(&format!("team/app{n}"), "1", &large(1).layer_of(n + 10, 1_000));
+        let to = format!("{}/moved/app{n}", destination.host());
+        migration = migration.rule(source.reference(&format!("team/app{n}"), "1"), to);
+    }
+    let missing = Answer::error(400, "MANIFEST_BLOB_UNKNOWN", "blob unknown to registry");
+    destination.on(Kind::ManifestPut.once(), missing);
+    migration.run().await.assert_success(12);
+    let mounted = |mount: &Request| mount.status == Some(201) && mount.from != mount.repository;
+    let mounts = destination.requests_of(Kind::Mount.of(&layer(1))).into_iter().filter(mounted).count();
+    assert!(mounts >= 10, "{mounts}");
 }
 
 #[tokio::test]
