@@ -56,10 +56,11 @@ impl Default for Known {
 
 impl Modes {
     /// How to send a blob of `size` bytes. Once a blob was too large, only what is no larger than what was taken in one
-    /// request is sent so again: every refusal costs another read of the source. `None` if no way is left.
+    /// request is sent so again, or than any limit allows: every refusal costs another read of the source. `None` if no
+    /// way is left.
     pub(super) fn mode(&self, size: u64) -> Option<Mode> {
         let known = self.lock();
-        let whole = known.refused.is_none_or(|refused| size < refused && size <= known.taken);
+        let whole = known.refused.is_none_or(|refused| size < refused && size <= known.taken.max(SMALLEST_CHUNK));
         match (whole, known.streams, known.chunks) {
             (true, ..) => Some(Mode::Whole),
             (false, true, _) => Some(Mode::Streamed),
@@ -144,9 +145,9 @@ mod tests {
     fn one_way_after_the_other_is_tried_and_the_one_that_works_is_remembered() {
         let modes = Modes::default();
         assert_eq!(modes.mode(u64::MAX), Some(Mode::Whole));
-        modes.took(100);
+        modes.took(100_000);
         modes.refused_whole(30 * MIB);
-        assert_eq!((modes.mode(100), modes.mode(101)), (Some(Mode::Whole), Some(Mode::Streamed)));
+        assert_eq!((modes.mode(100_000), modes.mode(100_001)), (Some(Mode::Whole), Some(Mode::Streamed)));
         assert_eq!(modes.mode(30 * MIB), Some(Mode::Streamed));
         modes.refused_stream();
         assert_eq!(modes.mode(30 * MIB), Some(Mode::Chunks));
@@ -164,6 +165,16 @@ mod tests {
         assert_eq!((modes.mode(39), modes.mode(40)), (Some(Mode::Whole), Some(Mode::Streamed)));
         modes.took(60);
         assert_eq!(modes.mode(50), Some(Mode::Streamed));
+    }
+
+    #[test]
+    fn what_is_smaller_than_any_limit_is_sent_whole_also_when_nothing_was_taken() {
+        let modes = Modes::default();
+        modes.refused_whole(MIB);
+        assert_eq!(modes.mode(SMALLEST_CHUNK), Some(Mode::Whole));
+        assert_eq!(modes.mode(SMALLEST_CHUNK + 1), Some(Mode::Streamed));
+        modes.refused_whole(2_000);
+        assert_eq!((modes.mode(1_999), modes.mode(2_000)), (Some(Mode::Whole), Some(Mode::Streamed)));
     }
 
     #[test]

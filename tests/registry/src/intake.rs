@@ -13,8 +13,9 @@ use crate::log::Entry;
 
 /// Go's server reads this much of a body nobody wanted before it closes the connection.
 const DRAIN: u64 = 256 * 1024;
-/// And keeps the connection open that long, so that the client can read the answer.
-const LINGER: Duration = Duration::from_millis(500);
+/// And keeps the connection open for half a second, so that the client can read the answer. On a busy machine that can be
+/// too short: who has gone by then has lost it.
+const LINGER: Duration = Duration::from_secs(60);
 
 /// The connection is to be closed, or is so already, without a proper answer.
 #[derive(Debug)]
