@@ -25,6 +25,10 @@ pub(super) const AGENT: &str = concat!("image-migrator/", env!("CARGO_PKG_VERSIO
 pub(super) const CONNECT: Duration = Duration::from_secs(15);
 /// Idle connections are dropped before the balancers in front of registries do it (60 s and more).
 pub(super) const IDLE: Duration = Duration::from_secs(25);
+/// After so long the system gives up a connection whose other end takes nothing. Longer than we wait for that ourselves:
+/// reqwest's 30 s ended uploads while a registry was busy with what it had.
+#[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
+const UNTAKEN: Duration = super::blob::STALL.saturating_add(Duration::from_secs(30));
 const MAX_REDIRECTS: usize = 10;
 /// Most bytes of an answer whose body says nothing of use, or why not.
 pub(super) const SHORT: usize = 64 << 10;
@@ -98,7 +102,7 @@ pub enum SetupError {
 impl Clients {
     fn new(tls: &rustls::ClientConfig) -> Result<Self, SetupError> {
         let builder = || {
-            Client::builder()
+            let builder = Client::builder()
                 .tls_backend_preconfigured(tls.clone())
                 .user_agent(AGENT)
                 .redirect(Policy::none())
@@ -106,7 +110,10 @@ impl Clients {
                 .connect_timeout(CONNECT)
                 .pool_idle_timeout(IDLE)
                 // One connection a transfer: no flow-control window shared between blobs.
-                .http1_only()
+                .http1_only();
+            #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
+            let builder = builder.tcp_user_timeout(UNTAKEN);
+            builder
         };
         Ok(Self { proxied: builder().build()?, direct: builder().no_proxy().build()?, streams: Streams::new(tls) })
     }

@@ -333,7 +333,8 @@ async fn handed_on(hold: impl FnOnce(&Registry, Gate)) -> (Registry, Registry) {
 
 #[tokio::test]
 async fn the_next_blob_is_read_while_the_destination_stores_the_last() {
-    let (source, _) = handed_on(|destination, gate| _ = destination.on(Kind::UploadFinish, gate)).await;
+    let hold = |destination: &Registry, gate| _ = destination.on(Kind::UploadFinish, Action::AnswerAfter(gate));
+    let (source, _) = handed_on(hold).await;
     assert_eq!(source.count(Kind::BlobGet), 6);
 }
 
@@ -341,7 +342,7 @@ async fn the_next_blob_is_read_while_the_destination_stores_the_last() {
 async fn a_blob_that_is_refused_when_its_place_has_gone_on_is_sent_again_in_its_turn() {
     let refusal = Answer::error(500, "UNKNOWN", "the disk hiccups");
     let refuse = |destination: &Registry, gate| {
-        destination.on(Kind::UploadFinish.times(2), Action::from(gate).and(refusal));
+        destination.on(Kind::UploadFinish.times(2), Action::AnswerAfter(gate).and(refusal));
     };
     let (source, destination) = handed_on(refuse).await;
     for tag in ["v0", "v1"] {

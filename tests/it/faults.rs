@@ -3,6 +3,7 @@
 mod untruths;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use scriptable_registry::{Action, Answer, Gate, Image, Index, Kind, Manifest, Matcher, Registry, Request};
 use serde_json::json;
@@ -112,6 +113,19 @@ async fn an_error_that_is_longer_than_its_blob_is_overcome() {
         assert_eq!(hook.hits(), 1);
         assert_same((&source, "team/app", "1.0"), (&destination, "moved/app", "1.0"));
     }
+}
+
+/// reqwest has the system end a connection that takes nothing for 30 s, unless it is told otherwise.
+#[tokio::test]
+async fn a_destination_that_takes_nothing_for_half_a_minute_is_waited_for() {
+    let (source, destination) = two_registries().await;
+    // More than there is room for on the way.
+    let image = Image::new("linux/amd64").layer_of(1, 16 << 20);
+    source.put("team/app", "1.0", &image);
+    destination.on(Kind::UploadFinish.of(&image.layers()[0]).once(), Action::Delay(Duration::from_secs(40)));
+    Migration::new().app_tags(&source, "1.0", &destination).run().await.assert_success(1);
+    assert_same((&source, "team/app", "1.0"), (&destination, "moved/app", "1.0"));
+    assert_eq!(destination.count(Kind::UploadFinish), 2, "the layer and the configuration, once each");
 }
 
 #[tokio::test]

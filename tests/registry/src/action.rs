@@ -17,6 +17,8 @@ pub enum Action {
     Delay(Duration),
     /// Wait until the gate is opened, then go on as normal.
     WaitFor(Gate),
+    /// Do the work, and wait until the gate is opened before it is answered.
+    AnswerAfter(Gate),
     /// Never answer, and keep the connection.
     Hang,
     /// Close the connection without doing or answering anything.
@@ -128,6 +130,7 @@ pub(crate) struct Plan {
     pub(crate) cut_request_after: Option<u64>,
     pub(crate) stall_request_after: Option<u64>,
     pub(crate) lose_answer: bool,
+    pub(crate) answer_gates: Vec<Gate>,
     pub(crate) truncate: Option<u64>,
     pub(crate) corrupt: bool,
     pub(crate) cut_response_after: Option<u64>,
@@ -152,6 +155,7 @@ impl Plan {
             Action::Drop => self.replace(Instead::Drop),
             Action::Delay(delay) => self.delay += delay,
             Action::WaitFor(gate) => self.gates.push(gate),
+            Action::AnswerAfter(gate) => self.answer_gates.push(gate),
             Action::LoseAnswer => self.lose_answer = true,
             Action::CutRequestAfter(bytes) => lower(&mut self.cut_request_after, bytes),
             Action::StallRequestAfter(bytes) => lower(&mut self.stall_request_after, bytes),

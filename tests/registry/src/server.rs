@@ -88,6 +88,9 @@ async fn answer(
         },
     };
     let can_go_on = body.settle().await?;
+    for gate in &plan.answer_gates {
+        gate.passed().await;
+    }
     if plan.lose_answer {
         return Err(Broken);
     }

@@ -68,6 +68,24 @@ async fn delay_and_gate_hold_requests_back() {
 }
 
 #[tokio::test]
+async fn an_answer_that_is_held_back_comes_when_the_work_is_done() {
+    let registry = Registry::open().await;
+    let gate = Gate::closed();
+    registry.on(Kind::UploadFinish, Action::AnswerAfter(gate.clone()));
+    let location = start_upload(&registry, "a").await;
+    let put = ask(&registry, "PUT", &format!("{location}&digest={}", digest_of(b"hello"))).body("hello").send();
+    let opener = async {
+        while !registry.has_blob("a", &digest_of(b"hello")) {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(registry.in_flight(Kind::UploadFinish), 1);
+        gate.open();
+    };
+    let (answer, ()) = tokio::join!(put, opener);
+    assert_eq!(answer.unwrap().status(), 201);
+}
+
+#[tokio::test]
 async fn hang_drop_and_lost_answers_give_no_answer() {
     let registry = Registry::open().await;
     registry.on(Kind::Ping.nth(1), Action::Hang);
