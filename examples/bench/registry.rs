@@ -2,13 +2,14 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use scriptable_registry::Port;
 
 use crate::access_log::Requests;
 use crate::storage::Storage;
@@ -16,7 +17,7 @@ use crate::storage::Storage;
 /// A running registry; it ends when this is dropped.
 pub struct Registry {
     process: Child,
-    address: SocketAddr,
+    port: Port,
     log: PathBuf,
 }
 
@@ -24,19 +25,8 @@ impl Registry {
     /// Starts one with this data. `folder` takes its configuration and logs.
     pub fn start(storage: &Storage, folder: &Path) -> anyhow::Result<Self> {
         fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
-        // Another process may take the port before the registry does: then there is another one.
-        let mut said = String::new();
-        for _ in 0..4 {
-            if let Some(registry) = Self::try_start(storage, folder)? {
-                return Ok(registry);
-            }
-            said = fs::read_to_string(folder.join("error.log")).unwrap_or_default();
-        }
-        bail!("docker-registry does not start:\n{said}")
-    }
-
-    fn try_start(storage: &Storage, folder: &Path) -> anyhow::Result<Option<Self>> {
-        let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr())?;
+        let port = Port::hold();
+        let address = port.address();
         let data = storage.root().display();
         let config = format!(
             "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {data}\nhttp:\n  addr: {address}\n"
@@ -57,18 +47,19 @@ impl Registry {
             }
             spawned => spawned.context("docker-registry cannot be run")?,
         };
-        let mut registry = Self { process, address, log };
-        while registry.process.try_wait()?.is_none() {
-            if TcpStream::connect(address).is_ok() {
-                return Ok(Some(registry));
+        let mut registry = Self { process, port, log };
+        while TcpStream::connect(address).is_err() {
+            if registry.process.try_wait()?.is_some() {
+                let said = fs::read_to_string(folder.join("error.log")).unwrap_or_default();
+                bail!("docker-registry does not start:\n{said}");
             }
             sleep(Duration::from_millis(10));
         }
-        Ok(None)
+        Ok(registry)
     }
 
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.port.address()
     }
 
     /// Stops it and gives what it was asked.

@@ -5,7 +5,7 @@ mod untruths;
 use std::sync::Arc;
 use std::time::Duration;
 
-use scriptable_registry::{Action, Answer, Gate, Image, Index, Kind, Manifest, Matcher, Registry, Request};
+use scriptable_registry::{Action, Answer, Gate, Image, Index, Kind, Manifest, Matcher, Port, Registry, Request};
 use serde_json::json;
 
 use crate::support::{LARGE, Migration, Outcome, assert_same, large, small, two_registries, when};
@@ -360,11 +360,8 @@ async fn a_failed_task_does_not_stop_the_others() {
 #[tokio::test]
 async fn a_registry_that_nobody_reaches_fails_its_images_alone() {
     let (source, destination, migration) = two_images().await;
-    let port = {
-        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        closed.local_addr().unwrap().port()
-    };
-    let nowhere = format!("127.0.0.1:{port}");
+    let port = Port::hold();
+    let nowhere = port.address().to_string();
     let outcome = migration
         .rule(format!("{nowhere}/team/app:1.0"), format!("{}/moved/nowhere", destination.host()))
         .rule(format!("{nowhere}/team/app"), format!("{}/moved/nowhere", destination.host()))

@@ -271,8 +271,12 @@ async fn where_pulls_are_counted_no_manifest_is_read_twice_for_its_conversion_or
             source.retag("team/app", &of, &tags[alias + 2]);
         }
         let migration = all(&source, &destination, Migration::new()).args(flags);
-        migration.run().await.assert_success(8);
-        assert_eq!(source.count(Kind::ManifestGet), first, "{flags:?}");
+        let outcome = migration.run().await;
+        outcome.assert_success(8);
+        assert_eq!(source.count(Kind::ManifestGet), first, "{flags:?}\n{outcome}\n{:#?}", source.requests());
+        for tag in &tags {
+            assert_eq!(destination.missing("moved/app", tag), Vec::<String>::new(), "{flags:?}");
+        }
         source.clear_log();
         migration.run().await.assert_success(8);
         assert_eq!(source.count(Kind::ManifestGet), later, "{flags:?}, again");

@@ -1,11 +1,12 @@
 //! The `docker-registry` program: a real registry on a free port, with its data in a temporary directory.
 
 use std::fs::File;
-use std::net::TcpListener;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use scriptable_registry::Port;
 use tempfile::TempDir;
 
 use super::pki::Issued;
@@ -41,7 +42,7 @@ pub struct Options {
 pub struct DockerRegistry {
     process: Child,
     directory: TempDir,
-    port: u16,
+    port: Port,
     options: Options,
 }
 
@@ -72,21 +73,10 @@ impl DockerRegistry {
 
     /// `extra` makes files in the registry's directory, and names them in the end of its configuration.
     async fn launch(options: Options, extra: impl Fn(&Path) -> String) -> Self {
-        // Another process may take the port before the registry does: then there is another one.
-        for _ in 0..4 {
-            if let Ok(registry) = Self::try_start(options, &extra).await {
-                return registry;
-            }
-        }
-        Self::try_start(options, &extra).await.unwrap_or_else(|log| panic!("docker-registry does not start:\n{log}"))
-    }
-
-    /// Fails with what the registry said.
-    async fn try_start(options: Options, extra: &impl Fn(&Path) -> String) -> Result<Self, String> {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let config = config(directory.path(), port, options) + &extra(directory.path());
+        let port = Port::hold();
+        let config = config(directory.path(), port.address(), options) + &extra(directory.path());
         std::fs::write(path("config.yml"), config).unwrap();
         let process = Command::new("docker-registry")
             .args(["serve", "config.yml"])
@@ -98,23 +88,14 @@ impl DockerRegistry {
             .spawn()
             .unwrap();
         let mut registry = DockerRegistry { process, directory, port, options };
-        match registry.listens().await {
-            true => Ok(registry),
-            false => Err(std::fs::read_to_string(registry.directory.path().join("error.log")).unwrap()),
-        }
-    }
-
-    /// Waits until it listens or has ended.
-    async fn listens(&mut self) -> bool {
-        while self.process.try_wait().unwrap().is_none() {
-            if tokio::net::TcpStream::connect(self.host()).await.is_ok() {
-                // Not somebody else who has taken the port: then it ends.
-                tokio::time::sleep(Duration::from_millis(20)).await;
-                return self.process.try_wait().unwrap().is_none();
+        while tokio::net::TcpStream::connect(registry.port.address()).await.is_err() {
+            if registry.process.try_wait().unwrap().is_some() {
+                let log = std::fs::read_to_string(registry.directory.path().join("error.log")).unwrap();
+                panic!("docker-registry does not start:\n{log}");
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        false
+        registry
     }
 
     /// The digest behind a tag, as it lies on its disk.
@@ -125,7 +106,7 @@ impl DockerRegistry {
 
     /// `127.0.0.1:<port>`
     pub fn host(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        self.port.address().to_string()
     }
 
     /// The file of the certificate it shows, which nobody vouches for.
@@ -197,10 +178,10 @@ impl AccessLine {
     }
 }
 
-fn config(directory: &Path, port: u16, options: Options) -> String {
+fn config(directory: &Path, address: SocketAddr, options: Options) -> String {
     let path = |name: &str| directory.join(name).to_str().unwrap().to_owned();
     let mut config = format!(
-        "version: 0.1\nlog:\n  level: warn\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:{port}\n",
+        "version: 0.1\nlog:\n  level: warn\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: {address}\n",
         path("data")
     );
     if options.tls {

@@ -1,10 +1,11 @@
 //! The `nginx` program: a real proxy before a registry, with a limit on the size of bodies.
 
 use std::fs::File;
-use std::net::TcpListener;
+use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use scriptable_registry::Port;
 use tempfile::TempDir;
 
 /// A running proxy; it ends when this is dropped.
@@ -12,26 +13,16 @@ use tempfile::TempDir;
 pub struct Nginx {
     process: Child,
     directory: TempDir,
-    port: u16,
+    port: Port,
 }
 
 impl Nginx {
     /// Stands before the registry at `upstream` and takes bodies of at most `limit`, in the words of `client_max_body_size`.
     pub async fn start(upstream: &str, limit: &str) -> Self {
-        // Another process may take the port before it does: then there is another one.
-        for _ in 0..4 {
-            if let Some(nginx) = Self::try_start(upstream, limit).await {
-                return nginx;
-            }
-        }
-        panic!("nginx does not start");
-    }
-
-    async fn try_start(upstream: &str, limit: &str) -> Option<Self> {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        std::fs::write(path("nginx.conf"), config(port, upstream, limit)).unwrap();
+        let port = Port::hold();
+        std::fs::write(path("nginx.conf"), config(port.address(), upstream, limit)).unwrap();
         let process = Command::new("nginx")
             .args(["-e", "error.log", "-c", "nginx.conf", "-p"])
             .arg(directory.path())
@@ -43,18 +34,16 @@ impl Nginx {
             .spawn()
             .unwrap();
         let mut nginx = Nginx { process, directory, port };
-        while nginx.process.try_wait().unwrap().is_none() {
-            if super::http_client().get(format!("http://{}/v2/", nginx.host())).send().await.is_ok() {
-                return Some(nginx);
-            }
+        while super::http_client().get(format!("http://{}/v2/", nginx.host())).send().await.is_err() {
+            assert!(nginx.process.try_wait().unwrap().is_none(), "nginx does not start");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        None
+        nginx
     }
 
     /// `127.0.0.1:<port>`
     pub fn host(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        self.port.address().to_string()
     }
 
     /// How many requests it has refused for their size.
@@ -72,13 +61,13 @@ impl Drop for Nginx {
 }
 
 /// One process, which ends when it is killed, with all its files in its own directory.
-fn config(port: u16, upstream: &str, limit: &str) -> String {
+fn config(address: SocketAddr, upstream: &str, limit: &str) -> String {
     let folders: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|name| format!("  {name}_temp_path {name};\n"))
         .concat();
     format!(
         "daemon off;\nmaster_process off;\npid nginx.pid;\nevents {{}}\nhttp {{\n  access_log access.log;\n{folders}  \
-         server {{\n    listen 127.0.0.1:{port};\n    client_max_body_size {limit};\n    location / {{\n      proxy_pass \
+         server {{\n    listen {address};\n    client_max_body_size {limit};\n    location / {{\n      proxy_pass \
          http://{upstream};\n      proxy_set_header Host $http_host;\n      proxy_request_buffering off;\n    \
          }}\n  }}\n}}\n"
     )

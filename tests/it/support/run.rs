@@ -204,7 +204,7 @@ impl Running<'_> {
                 let _ = self.child.stderr.take().unwrap().read_to_string(&mut said).await;
                 panic!("it ended before {count} x {kind:?}: {status:?}\n{said}");
             }
-            () = tokio::time::sleep(HANGS / 3) => {
+            () = tokio::time::sleep(HANGS) => {
                 let seen = registry.count(kind);
                 panic!("{seen} x {kind:?}, not {count}; its log says:\n{}", self.log().unwrap_or_default());
             }
@@ -218,7 +218,7 @@ impl Running<'_> {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        if tokio::time::timeout(HANGS / 3, logged).await.is_err() {
+        if tokio::time::timeout(HANGS, logged).await.is_err() {
             panic!("{text:?} is not in its log:\n{}", self.log().unwrap_or_default());
         }
     }

@@ -26,6 +26,7 @@
 //! - [`Registry::on`] sets hooks: a [`Matcher`] selects requests, an [`Action`] says what is done to them.
 //! - [`Registry::requests`], [`Registry::count`] and [`Registry::peak`] tell what it has seen.
 //! - [`Registry::manifest`], [`Registry::missing`] and their like tell what it holds.
+//! - [`Port`] is a free port for other servers of a test, or for none.
 //!
 //! Where the specification leaves a choice, it does what the distribution registry does.
 
@@ -47,6 +48,7 @@ mod intake;
 mod limits;
 mod log;
 mod manifests;
+mod port;
 pub mod profiles;
 mod query;
 mod redirect;
@@ -68,6 +70,7 @@ pub use digest::digest_of;
 pub use gate::Gate;
 pub use hook::{Hook, Matcher};
 pub use image::{Built, Image, Index, Manifest};
+pub use port::Port;
 pub use registry::Registry;
 pub use request::{Kind, Origin, Request};
 pub use store::Stored;

@@ -10,7 +10,7 @@ use crate::state::Shared;
 
 /// The redirect of a blob request, if the registry has a second origin for this kind.
 pub(crate) fn redirect(shared: &Shared, request: &Request, digest: &str) -> Option<Reply> {
-    let origin = shared.addresses.blob_origin?;
+    let origin = shared.ports.blob_origin.as_ref()?.address();
     if request.kind == Kind::BlobHead && !shared.settings.redirect_heads {
         return None;
     }

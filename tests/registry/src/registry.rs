@@ -5,13 +5,12 @@ use std::sync::{Arc, PoisonError};
 
 use tokio::task::JoinHandle;
 
-use crate::access::Access;
 use crate::action::Action;
 use crate::builder::{Builder, Settings};
 use crate::hook::{Hook, Matcher};
-use crate::request::{Kind, Origin, Request};
-use crate::server::{listen, listen_at, serve};
-use crate::state::{Addresses, Shared};
+use crate::request::{Kind, Request};
+use crate::server::serve;
+use crate::state::Shared;
 
 /// A registry in memory, served at a port of this machine until it is dropped.
 pub struct Registry {
@@ -31,23 +30,9 @@ impl Registry {
     }
 
     pub(crate) async fn start(settings: Settings) -> Self {
-        let (registry, address) = listen().await;
-        let tokens = if matches!(settings.access, Access::Bearer(_)) { Some(listen().await) } else { None };
-        let blobs = if settings.redirects { Some(listen().await) } else { None };
-        let addresses = Addresses {
-            registry: address,
-            token_server: tokens.as_ref().map(|(_, address)| *address),
-            blob_origin: blobs.as_ref().map(|(_, address)| *address),
-        };
-        let shared = Arc::new(Shared::new(settings, addresses));
-        let all = [
-            Some((registry, Origin::Registry)),
-            tokens.map(|(listener, _)| (listener, Origin::TokenServer)),
-            blobs.map(|(listener, _)| (listener, Origin::BlobOrigin)),
-        ];
-        let listeners = all.into_iter().flatten();
-        let listeners = listeners.map(|(listener, origin)| tokio::spawn(serve(listener, origin, Arc::clone(&shared))));
-        Registry { listeners: listeners.collect(), shared }
+        let mut registry = Registry { shared: Arc::new(Shared::new(settings)), listeners: Vec::new() };
+        registry.resume().await;
+        registry
     }
 
     /// Goes away: nobody listens any more, and all connections are closed. What it holds, it keeps.
@@ -61,22 +46,14 @@ impl Registry {
 
     /// Is there again after [`Registry::stop`], at the same ports.
     pub async fn resume(&mut self) {
-        let addresses = self.shared.addresses;
-        let all = [
-            (Some(addresses.registry), Origin::Registry),
-            (addresses.token_server, Origin::TokenServer),
-            (addresses.blob_origin, Origin::BlobOrigin),
-        ];
-        for (address, origin) in all {
-            let Some(address) = address else { continue };
-            let listener = listen_at(address).await;
-            self.listeners.push(tokio::spawn(serve(listener, origin, Arc::clone(&self.shared))));
+        for (port, origin) in self.shared.ports.all() {
+            self.listeners.push(tokio::spawn(serve(port.listen().await, origin, Arc::clone(&self.shared))));
         }
     }
 
     /// `127.0.0.1:<port>`, as it stands in image references.
     pub fn host(&self) -> String {
-        self.shared.addresses.registry.to_string()
+        self.shared.ports.registry.address().to_string()
     }
 
     /// `http://127.0.0.1:<port>`
@@ -92,12 +69,12 @@ impl Registry {
 
     /// Where tokens are issued, if this registry wants any.
     pub fn token_host(&self) -> Option<String> {
-        self.shared.addresses.token_server.map(|address| address.to_string())
+        self.shared.ports.token_server.as_ref().map(|port| port.address().to_string())
     }
 
     /// Where blobs are redirected to, if they are.
     pub fn blob_host(&self) -> Option<String> {
-        self.shared.addresses.blob_origin.map(|address| address.to_string())
+        self.shared.ports.blob_origin.as_ref().map(|port| port.address().to_string())
     }
 
     /// Does something to every request selected: `registry.on(Kind::BlobGet.nth(2), Action::CutResponseAfter(100))`.

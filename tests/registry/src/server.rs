@@ -1,7 +1,6 @@
 //! The listeners, and the way of a request from its arrival in the log to its answer.
 
 use std::future::pending;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
@@ -22,18 +21,6 @@ use crate::request::{Kind, Origin, Request};
 use crate::route::{Route, is_repository_name};
 use crate::state::Shared;
 use crate::{access, blobs, limits, manifests, redirect, tags, tokens, uploads};
-
-/// A listener where there was one before.
-pub(crate) async fn listen_at(address: SocketAddr) -> TcpListener {
-    TcpListener::bind(address).await.expect("nobody took the port")
-}
-
-/// A listener on a free port of this machine.
-pub(crate) async fn listen() -> (TcpListener, SocketAddr) {
-    let listener = listen_at(([127, 0, 0, 1], 0).into()).await;
-    let address = listener.local_addr().expect("a bound listener has an address");
-    (listener, address)
-}
 
 /// Serves connections until it is dropped, which closes them all.
 pub(crate) async fn serve(listener: TcpListener, origin: Origin, shared: Arc<Shared>) {

@@ -2,14 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::access::Access;
 use crate::builder::Settings;
 use crate::digest::digest_of;
 use crate::hook::Hooks;
 use crate::log::Log;
+use crate::port::Port;
+use crate::request::Origin;
 use crate::store::Store;
 use crate::tokens::Tokens;
 use crate::uploads::Uploads;
@@ -17,7 +19,7 @@ use crate::uploads::Uploads;
 /// The state of a running registry. No lock in it is held while anything is awaited.
 pub(crate) struct Shared {
     pub(crate) settings: Settings,
-    pub(crate) addresses: Addresses,
+    pub(crate) ports: Ports,
     pub(crate) log: Arc<Log>,
     pub(crate) hooks: Hooks,
     pub(crate) tokens: Tokens,
@@ -32,25 +34,43 @@ pub(crate) struct Shared {
     redirect_key: AtomicU64,
 }
 
-/// Where the listeners are.
-#[derive(Clone, Copy)]
-pub(crate) struct Addresses {
-    pub(crate) registry: SocketAddr,
-    pub(crate) token_server: Option<SocketAddr>,
-    pub(crate) blob_origin: Option<SocketAddr>,
+/// Where it listens.
+pub(crate) struct Ports {
+    pub(crate) registry: Port,
+    pub(crate) token_server: Option<Port>,
+    pub(crate) blob_origin: Option<Port>,
+}
+
+impl Ports {
+    fn hold(settings: &Settings) -> Self {
+        Ports {
+            registry: Port::hold(),
+            token_server: matches!(settings.access, Access::Bearer(_)).then(Port::hold),
+            blob_origin: settings.redirects.then(Port::hold),
+        }
+    }
+
+    /// With who is found there.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&Port, Origin)> {
+        let registry = Some((&self.registry, Origin::Registry));
+        let token_server = self.token_server.as_ref().map(|port| (port, Origin::TokenServer));
+        let blob_origin = self.blob_origin.as_ref().map(|port| (port, Origin::BlobOrigin));
+        [registry, token_server, blob_origin].into_iter().flatten()
+    }
 }
 
 impl Shared {
-    pub(crate) fn new(settings: Settings, addresses: Addresses) -> Self {
+    pub(crate) fn new(settings: Settings) -> Self {
+        let ports = Ports::hold(&settings);
         Shared {
             log: Arc::new(Log::new(settings.keep_log)),
             settings,
-            addresses,
             hooks: Hooks::default(),
             tokens: Tokens::default(),
             uploads: Uploads::default(),
             connections: AtomicU64::new(0),
-            salt: RandomState::new().hash_one(addresses.registry),
+            salt: RandomState::new().hash_one(ports.registry.address()),
+            ports,
             made: Mutex::default(),
             store: Mutex::default(),
             secrets: AtomicU64::new(0),
@@ -78,6 +98,6 @@ impl Shared {
     }
 
     pub(crate) fn token_realm(&self) -> String {
-        self.addresses.token_server.map(|address| format!("http://{address}/token")).unwrap_or_default()
+        self.ports.token_server.as_ref().map(|port| format!("http://{}/token", port.address())).unwrap_or_default()
     }
 }

@@ -77,6 +77,6 @@ where
 pub(crate) fn base(shared: &Shared, request: &Request) -> String {
     match request.header("host") {
         Some(host) => format!("http://{host}"),
-        None => format!("http://{}", shared.addresses.registry),
+        None => format!("http://{}", shared.ports.registry.address()),
     }
 }
