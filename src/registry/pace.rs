@@ -124,10 +124,11 @@ impl Pace {
             }
             return;
         }
-        if let Some(permit) = permit {
+        self.holds.went_well(turn, begun);
+        // What is served while others are held back does not say that more at once would be.
+        if let Some(permit) = permit.filter(|_| !self.holds.are_any()) {
             permit.went_well();
         }
-        self.holds.went_well(turn, begun);
         // One that was allowed, and the last of its time.
         let spent = limits.filter(|limits| limits.remaining == Some(0)).and_then(|limits| limits.reset);
         if let Some(pause) = spent.filter(|pause| !pause.is_zero() && *pause <= LONGEST_WAIT)
@@ -228,6 +229,32 @@ mod tests {
         drop(all);
         tokio::time::advance(Duration::from_secs(6 * 3600)).await;
         assert!(pace.wait(&READS, &Patience::default()).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_served_while_others_are_held_back_makes_no_room() {
+        let pace = Pace::new(&"r.example.com".parse().unwrap(), 8);
+        let heed = async |turn, said: Option<&ErrorKind>| {
+            pace.heed(turn, Instant::now(), Some(&pace.permit().await), &HeaderMap::new(), said);
+        };
+        let room = async || {
+            let mut permits = Vec::new();
+            while let Ok(permit) = tokio::time::timeout(Duration::from_millis(1), pace.permit()).await {
+                permits.push(permit);
+            }
+            permits.len()
+        };
+        let (status, codes) = (StatusCode::SERVICE_UNAVAILABLE, Vec::new());
+        heed(&READS, Some(&ErrorKind::Status { status, codes, message: String::new(), retry_after: None })).await;
+        for _ in 0..20 {
+            heed(&HEADS, None).await;
+        }
+        assert_eq!(room().await, 4);
+        pace.wait(&READS, &Patience::default()).await.unwrap();
+        for _ in 0..4 {
+            heed(&HEADS, None).await;
+        }
+        assert_eq!(room().await, 5);
     }
 
     #[tokio::test(start_paused = true)]

@@ -70,6 +70,8 @@ struct State {
 struct Row {
     began: Instant,
     strikes: u32,
+    /// The end of the hold before: what was sent since then is of one burst with the last of them.
+    tried: Instant,
     hold: Hold,
 }
 
@@ -86,11 +88,11 @@ impl Holds {
         let mut state = self.lock();
         let now = Instant::now();
         let before = if refusal.is_of_host { state.host.take() } else { state.kinds.remove(turn) };
-        let (began, strikes) = match &before {
-            None => (now, 1),
+        let (began, strikes, tried) = match &before {
+            None => (now, 1, now),
             // Of a burst, the first one says it all.
-            Some(row) if begun < row.hold.until => (row.began, row.strikes),
-            Some(row) => (row.began, row.strikes + 1),
+            Some(row) if begun < row.hold.until => (row.began, row.strikes, row.tried),
+            Some(row) => (row.began, row.strikes + 1, row.hold.until),
         };
         // Some ask for no time at all: that is no reason to ask again at once.
         let asked = refusal.pause.filter(|pause| !pause.is_zero());
@@ -100,7 +102,7 @@ impl Holds {
         let before = before.map_or(now, |row| row.hold.until);
         let hold = Hold { until: before.max(until), is_hopeless, why: refusal.in_words().into() };
         let is_new = before <= now && until > now;
-        let row = Row { began, strikes, hold };
+        let row = Row { began, strikes, tried, hold };
         if refusal.is_of_host {
             state.host = Some(row);
         } else {
@@ -122,7 +124,7 @@ impl Holds {
         let hold = Hold { until: now + pause, is_hopeless: false, why: "the rate is used up".into() };
         let before = state.kinds.get(turn).map_or(now, |row| row.hold.until);
         if before < hold.until {
-            state.kinds.insert(turn.clone(), Row { began: now, strikes: 0, hold });
+            state.kinds.insert(turn.clone(), Row { began: now, strikes: 0, tried: now, hold });
         }
         before <= now
     }
@@ -130,15 +132,34 @@ impl Holds {
     /// A request that was sent at `begun` was served: the row of refusals before it has ended.
     pub fn went_well(&self, turn: &Turn, begun: Instant) {
         let mut state = self.lock();
-        let goes_on = |row: &Row| begun < row.hold.until;
-        if state.kinds.get(turn).is_some_and(|row| !goes_on(row)) {
-            state.kinds.remove(turn);
+        let State { kinds, host } = &mut *state;
+        if kinds.get_mut(turn).is_some_and(|row| row.went_well(begun)) {
+            kinds.remove(turn);
         }
-        state.host.take_if(|row| !goes_on(row));
+        host.take_if(|row| row.went_well(begun));
+    }
+
+    /// Whether anything is held.
+    pub fn are_any(&self) -> bool {
+        let (state, now) = (self.lock(), Instant::now());
+        state.kinds.values().chain(&state.host).any(|row| row.hold.until > now)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         lock(&self.0)
+    }
+}
+
+impl Row {
+    /// A request that was sent at `begun` was served. Answers whether the row has ended. If only some of a burst were
+    /// refused, it begins with them.
+    fn went_well(&mut self, begun: Instant) -> bool {
+        if begun < self.hold.until && begun >= self.tried {
+            let now = Instant::now();
+            (self.began, self.strikes) = (now, self.strikes.min(1));
+            self.hold.is_hopeless = self.hold.until > now + LONGEST_ROW;
+        }
+        begun >= self.hold.until
     }
 }
 
@@ -246,6 +267,25 @@ mod tests {
             holds.went_well(&READS, Instant::now());
             assert_eq!(again(), first, "the row has ended");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bursts_of_which_some_are_served_are_no_row_whoever_is_heard_first() {
+        let holds = Holds::default();
+        for _ in 0..2 * STRIKES {
+            let begun = Instant::now();
+            holds.refused(&READS, begun, &refusal(None));
+            holds.went_well(&READS, begun);
+            holds.refused(&READS, begun, &refusal(None));
+            let hold = holds.current(&READS).expect("it lasts");
+            assert!(!hold.is_hopeless && hold.until <= begun + 2 * FIRST_PAUSE);
+            tokio::time::sleep_until(hold.until).await;
+        }
+        // But what is asked to be left alone for too long is so, whatever was served beside it.
+        let begun = Instant::now();
+        holds.refused(&READS, begun, &refusal(Some(LONGEST_ROW.as_secs() + 1)));
+        holds.went_well(&READS, begun);
+        assert!(holds.current(&READS).unwrap().is_hopeless);
     }
 
     #[tokio::test(start_paused = true)]
