@@ -126,7 +126,7 @@ impl Pace {
         }
         self.holds.went_well(turn, begun);
         // What is served while others are held back does not say that more at once would be.
-        if let Some(permit) = permit.filter(|_| !self.holds.are_any()) {
+        if let Some(permit) = permit.filter(|_| !self.holds.are_of_load()) {
             permit.went_well();
         }
         // One that was allowed, and the last of its time.
@@ -244,13 +244,19 @@ mod tests {
             }
             permits.len()
         };
-        let (status, codes) = (StatusCode::SERVICE_UNAVAILABLE, Vec::new());
-        heed(&READS, Some(&ErrorKind::Status { status, codes, message: String::new(), retry_after: None })).await;
+        let refused = |retry_after| {
+            let (status, codes) = (StatusCode::TOO_MANY_REQUESTS, Vec::new());
+            ErrorKind::Status { status, codes, message: String::new(), retry_after }
+        };
+        heed(&READS, Some(&refused(None))).await;
         for _ in 0..20 {
             heed(&HEADS, None).await;
         }
         assert_eq!(room().await, 4);
         pace.wait(&READS, &Patience::default()).await.unwrap();
+        // That pulls are used up says nothing of how many may come at once.
+        heed(&READS, Some(&used_up())).await;
+        assert!(pace.is_held(&READS));
         for _ in 0..4 {
             heed(&HEADS, None).await;
         }

@@ -162,18 +162,15 @@ impl Destination {
         is_mounted: bool,
         read: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
-        if is_mounted && let Some(Some(error)) = self.probed.get() {
-            return Err(error.clone());
-        }
-        if !is_mounted && self.may_be_closed() {
+        if is_mounted {
+            self.check_not_refused()?;
+        } else if self.may_be_closed() {
             // Nor do they wait for long: what keeps the first may be its own trouble.
             let _first = tokio::time::timeout(FIRST, self.opening.lock()).await;
-            if let Some(Some(error)) = self.probed.get() {
-                return Err(error.clone());
-            }
+            self.check_not_refused()?;
             if self.may_be_closed() {
                 let value = read.await?;
-                self.check_open().await?;
+                self.check_open(&self.client).await?;
                 return Ok(value);
             }
         }
@@ -191,11 +188,12 @@ impl Destination {
 
     /// Sees to it that what is not there yet can come to be there. Some registries make no repository with the first push:
     /// one upload tells it for all images that would go there, before any blob is read, and is then used by the first.
-    pub async fn check_open(&self) -> Result<(), Error> {
+    /// `client` has the patience of whoever asks.
+    pub async fn check_open(&self, client: &RepositoryClient) -> Result<(), Error> {
         if !self.may_be_closed() {
             return Ok(());
         }
-        let probe = async || match self.client.start_upload().await {
+        let probe = async || match client.start_upload().await {
             Ok(upload) => {
                 *lock(&self.first_upload) = Some(upload);
                 None
@@ -210,6 +208,14 @@ impl Destination {
         match self.probed.get_or_init(probe).await {
             Some(error) => Err(error.clone()),
             None => Ok(()),
+        }
+    }
+
+    /// Fails if it is known to take nothing.
+    pub fn check_not_refused(&self) -> Result<(), Error> {
+        match self.probed.get() {
+            Some(Some(error)) => Err(error.clone()),
+            _ => Ok(()),
         }
     }
 

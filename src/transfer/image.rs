@@ -133,7 +133,7 @@ impl Image {
                 there = asked.map_err(|error| error.to_failure())?;
                 self.ledger.before(there.as_ref());
                 if there.is_none() {
-                    self.destination.check_open().await.map_err(|error| error.to_failure())?;
+                    self.destination.check_open(&self.destination.client).await.map_err(|error| error.to_failure())?;
                 }
             }
             if self.is_up_to_date(there.as_ref(), &root.digest)? {

@@ -55,6 +55,10 @@ impl Engine {
         let BlobKey { registry, digest, size } = key;
         let own = destination.repository();
         if self.may_mount(key, source, own) {
+            let place = self.destinations().get(own).cloned();
+            if let Some(place) = &place {
+                place.check_not_refused()?;
+            }
             let mounted = destination.mount(digest, source).await;
             if let Err(error) = &mounted
                 && may_be_granted_later(error)
@@ -68,7 +72,9 @@ impl Engine {
                 Err(error) => {
                     tracing::debug!(%error, "not mounted");
                     // It was to tell whether the repository takes anything.
-                    self.check_open(own).await?;
+                    if let Some(place) = place {
+                        place.check_open(destination).await?;
+                    }
                 }
             }
         }
@@ -118,15 +124,6 @@ impl Engine {
         let registry = destination.registry();
         let is_worth_it = || self.beliefs.may_mount(registry) && self.board.mounts_are_worth_asking(registry);
         source.registry() == registry && source != destination && is_linked_by_name(&key.digest) && is_worth_it()
-    }
-
-    /// Sees to it that the repository takes what is sent, where that is not known.
-    async fn check_open(&self, repository: &Repository) -> Result<(), Error> {
-        let destination = self.destinations().get(repository).cloned();
-        match destination {
-            Some(destination) => destination.check_open().await,
-            None => Ok(()),
-        }
     }
 
     /// The upload, unless the blob is there and none is needed.

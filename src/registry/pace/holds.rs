@@ -72,6 +72,8 @@ struct Row {
     strikes: u32,
     /// The end of the hold before: what was sent since then is of one burst with the last of them.
     tried: Instant,
+    /// Whether the last of them spoke of how much the registry bears.
+    is_of_load: bool,
     hold: Hold,
 }
 
@@ -102,7 +104,8 @@ impl Holds {
         let before = before.map_or(now, |row| row.hold.until);
         let hold = Hold { until: before.max(until), is_hopeless, why: refusal.in_words().into() };
         let is_new = before <= now && until > now;
-        let row = Row { began, strikes, tried, hold };
+        let is_of_load = refusal.is_explicit && !refusal.is_of_quota;
+        let row = Row { began, strikes, tried, is_of_load, hold };
         if refusal.is_of_host {
             state.host = Some(row);
         } else {
@@ -124,7 +127,8 @@ impl Holds {
         let hold = Hold { until: now + pause, is_hopeless: false, why: "the rate is used up".into() };
         let before = state.kinds.get(turn).map_or(now, |row| row.hold.until);
         if before < hold.until {
-            state.kinds.insert(turn.clone(), Row { began: now, strikes: 0, tried: now, hold });
+            let row = Row { began: now, strikes: 0, tried: now, is_of_load: false, hold };
+            state.kinds.insert(turn.clone(), row);
         }
         before <= now
     }
@@ -139,10 +143,10 @@ impl Holds {
         host.take_if(|row| row.went_well(begun));
     }
 
-    /// Whether anything is held.
-    pub fn are_any(&self) -> bool {
+    /// Whether anything is held because the registry was asked too much at once.
+    pub fn are_of_load(&self) -> bool {
         let (state, now) = (self.lock(), Instant::now());
-        state.kinds.values().chain(&state.host).any(|row| row.hold.until > now)
+        state.kinds.values().chain(&state.host).any(|row| row.is_of_load && row.hold.until > now)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -151,10 +155,10 @@ impl Holds {
 }
 
 impl Row {
-    /// A request that was sent at `begun` was served. Answers whether the row has ended. If only some of a burst were
-    /// refused, it begins with them.
+    /// A request that was sent at `begun` was served. Answers whether the row has ended. If only some of a burst were too
+    /// much, it begins with them; but what is unwell is so whatever is served elsewhere.
     fn went_well(&mut self, begun: Instant) -> bool {
-        if begun < self.hold.until && begun >= self.tried {
+        if self.is_of_load && begun < self.hold.until && begun >= self.tried {
             let now = Instant::now();
             (self.began, self.strikes) = (now, self.strikes.min(1));
             self.hold.is_hopeless = self.hold.until > now + LONGEST_ROW;

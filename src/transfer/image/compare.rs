@@ -17,7 +17,7 @@ impl Image {
         match ask().await {
             // Some say the same of a repository that they do not have as of a tag that is not for us.
             Err(error) if error.is_refused_repository() && error.registry == *self.destination.registry() => {
-                self.destination.check_open().await?;
+                self.destination.check_open(&self.destination.client).await?;
                 ask().await
             }
             answer => answer,

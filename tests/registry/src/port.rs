@@ -9,8 +9,8 @@ use tokio::net::{TcpListener, TcpSocket};
 #[derive(Debug)]
 pub struct Port {
     address: SocketAddr,
-    /// Bound, but deaf.
-    _socket: TcpSocket,
+    /// Bound, but deaf. Elsewhere than on Linux nobody else could listen there then, and the port is free meanwhile.
+    _socket: Option<TcpSocket>,
 }
 
 impl Port {
@@ -20,7 +20,7 @@ impl Port {
         socket.set_reuseaddr(true).expect("a new socket takes options");
         socket.bind(([127, 0, 0, 1], 0).into()).expect("a port is free");
         let address = socket.local_addr().expect("a bound socket has an address");
-        Port { address, _socket: socket }
+        Port { address, _socket: cfg!(target_os = "linux").then_some(socket) }
     }
 
     /// `127.0.0.1:<port>`
