@@ -244,11 +244,8 @@ mod tests {
             }
             permits.len()
         };
-        let refused = |retry_after| {
-            let (status, codes) = (StatusCode::TOO_MANY_REQUESTS, Vec::new());
-            ErrorKind::Status { status, codes, message: String::new(), retry_after }
-        };
-        heed(&READS, Some(&refused(None))).await;
+        let (status, codes) = (StatusCode::TOO_MANY_REQUESTS, Vec::new());
+        heed(&READS, Some(&ErrorKind::Status { status, codes, message: String::new(), retry_after: None })).await;
         for _ in 0..20 {
             heed(&HEADS, None).await;
         }

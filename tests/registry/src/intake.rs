@@ -13,8 +13,8 @@ use crate::log::Entry;
 
 /// Go's server reads this much of a body nobody wanted before it closes the connection.
 const DRAIN: u64 = 256 * 1024;
-/// And keeps the connection open for half a second, so that the client can read the answer. On a busy machine that can be
-/// too short: who has gone by then has lost it.
+/// And keeps the connection open, so that the client can read the answer: Go for half a second, which on a busy machine can
+/// be too short.
 const LINGER: Duration = Duration::from_secs(60);
 
 /// The connection is to be closed, or is so already, without a proper answer.
