@@ -124,9 +124,8 @@ impl Pace {
             }
             return;
         }
-        self.holds.went_well(turn, begun);
-        // What is served while others are held back does not say that more at once would be.
-        if let Some(permit) = permit.filter(|_| !self.holds.are_of_load()) {
+        let may_grow = self.holds.went_well(turn, begun);
+        if let Some(permit) = permit.filter(|_| may_grow) {
             permit.went_well();
         }
         // One that was allowed, and the last of its time.

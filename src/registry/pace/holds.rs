@@ -18,6 +18,8 @@ use crate::shared::lock;
 const STRIKES: u32 = 5;
 /// Or so long after the first of them.
 const LONGEST_ROW: Duration = Duration::from_secs(600);
+/// A hold that ended so long ago, and after which nothing was asked, is in no row with what comes now.
+const FORGOTTEN: Duration = Duration::from_secs(60);
 const FIRST_PAUSE: Duration = Duration::from_millis(300);
 const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 /// Longest time that is believed of a registry: a day.
@@ -92,6 +94,7 @@ impl Holds {
         let before = if refusal.is_of_host { state.host.take() } else { state.kinds.remove(turn) };
         let (began, strikes, tried) = match &before {
             None => (now, 1, now),
+            Some(row) if begun > row.hold.until + FORGOTTEN => (now, 1, now),
             // Of a burst, the first one says it all.
             Some(row) if begun < row.hold.until => (row.began, row.strikes, row.tried),
             Some(row) => (row.began, row.strikes + 1, row.hold.until),
@@ -133,20 +136,17 @@ impl Holds {
         before <= now
     }
 
-    /// A request that was sent at `begun` was served: the row of refusals before it has ended.
-    pub fn went_well(&self, turn: &Turn, begun: Instant) {
+    /// A request that was sent at `begun` was served: the row of refusals before it has ended. Answers whether more may be
+    /// asked at once, as far as is known: not while anything is held because that was too much.
+    pub fn went_well(&self, turn: &Turn, begun: Instant) -> bool {
         let mut state = self.lock();
         let State { kinds, host } = &mut *state;
         if kinds.get_mut(turn).is_some_and(|row| row.went_well(begun)) {
             kinds.remove(turn);
         }
         host.take_if(|row| row.went_well(begun));
-    }
-
-    /// Whether anything is held because the registry was asked too much at once.
-    pub fn are_of_load(&self) -> bool {
-        let (state, now) = (self.lock(), Instant::now());
-        state.kinds.values().chain(&state.host).any(|row| row.is_of_load && row.hold.until > now)
+        let now = Instant::now();
+        !kinds.values().chain(&*host).any(|row| row.is_of_load && row.hold.until > now)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -290,6 +290,18 @@ mod tests {
         holds.refused(&READS, begun, &refusal(Some(LONGEST_ROW.as_secs() + 1)));
         holds.went_well(&READS, begun);
         assert!(holds.current(&READS).unwrap().is_hopeless);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_long_after_the_last_one_begins_a_row_of_its_own() {
+        let holds = Holds::default();
+        for _ in 0..2 * STRIKES {
+            holds.refused(&READS, Instant::now(), &refusal(None));
+            let hold = holds.current(&READS).unwrap();
+            assert!(!hold.is_hopeless);
+            // Nothing of the kind is asked meanwhile: nobody needs it.
+            tokio::time::sleep_until(hold.until + 2 * FORGOTTEN).await;
+        }
     }
 
     #[tokio::test(start_paused = true)]
