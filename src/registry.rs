@@ -53,7 +53,7 @@ pub mod tls;
 mod token;
 mod upload;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU64;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
@@ -72,6 +72,7 @@ pub use referrers::Referrer;
 pub use upload::{Started, Upload};
 
 use self::pace::LONGEST_WAIT;
+use crate::digest::Digest;
 use crate::foreign;
 use crate::reference::{Registry, Repository};
 use crate::shared::lock;
@@ -138,6 +139,8 @@ pub struct Client {
     /// Whether it was found to keep no lists of referrers.
     no_referrers_api: AtomicBool,
     modes: upload::Modes,
+    /// Blobs that it has, or had, in another size than theirs.
+    damaged: Mutex<HashSet<Digest>>,
     /// Whether the redirect of a blob's HEAD says that the blob is there, once it has been looked where one leads.
     redirects_to_blobs: tokio::sync::OnceCell<bool>,
 }
@@ -155,6 +158,7 @@ impl Client {
             throttle: run.throttle.clone(),
             no_referrers_api: AtomicBool::new(false),
             modes: upload::Modes::default(),
+            damaged: Mutex::default(),
             redirects_to_blobs: Default::default(),
         }
     }

@@ -13,6 +13,7 @@ use super::exchange::{Call, Kind, TIME_LIMIT, with_authorization};
 use super::http::is_redirect;
 use super::token::Need;
 use crate::digest::Digest;
+use crate::shared::lock;
 
 /// A transfer in which no byte arrives for this long is broken.
 pub(super) const STALL: Duration = Duration::from_secs(60);
@@ -36,11 +37,26 @@ impl RepositoryClient {
             Stored::Unsized => return Ok(true),
             Stored::Sized(found) => found,
         };
-        if found != size {
+        if found != size && lock(&self.client.damaged).insert(digest.clone()) {
             let repository = &self.repository;
             tracing::warn!(%repository, %digest, size, found, "the blob there has another size, and is not used");
         }
         Ok(found == size)
+    }
+
+    /// Sees to it, after a blob was sent, that it is there in place of what the registry had under its digest, if that was
+    /// of another size. distribution takes what is sent, and keeps what it has.
+    pub async fn check_replaced(&self, digest: &Digest, size: u64) -> Result<(), Error> {
+        if !lock(&self.client.damaged).contains(digest) {
+            return Ok(());
+        }
+        match self.stored(digest).await? {
+            Stored::Sized(found) if found != size => {
+                let kind = ErrorKind::KeptDamaged { digest: digest.clone(), expected: size, found };
+                Err(self.error(&Method::HEAD, &self.blob_url(digest).await?, kind))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What the registry says that it has of a blob.

@@ -79,6 +79,8 @@ pub enum ErrorKind {
     ImmutableTag { tag: String, found: Box<Digest>, status: StatusCode, message: String },
     /// More or fewer bytes than said.
     WrongSize { expected: u64, found: u64 },
+    /// The registry has something else under the digest of a blob, also after that was sent and taken.
+    KeptDamaged { digest: Digest, expected: u64, found: u64 },
     /// An answer that makes no sense by the specification.
     Malformed { reason: String },
     /// A thing that cannot be copied faithfully.
@@ -154,9 +156,10 @@ impl Error {
             | ErrorKind::Broken { .. }
             | ErrorKind::TimedOut { .. }
             | ErrorKind::RefusedElsewhere { .. } => Category::Network,
-            ErrorKind::WrongDigest { .. } | ErrorKind::WrongSize { .. } | ErrorKind::Malformed { .. } => {
-                Category::Corrupt
-            }
+            ErrorKind::WrongDigest { .. }
+            | ErrorKind::WrongSize { .. }
+            | ErrorKind::KeptDamaged { .. }
+            | ErrorKind::Malformed { .. } => Category::Corrupt,
             ErrorKind::NoRepository { .. } => Category::NotFound,
             ErrorKind::Unsupported { .. } | ErrorKind::Portion { .. } | ErrorKind::ImmutableTag { .. } => {
                 Category::Refused
@@ -215,6 +218,11 @@ impl Error {
     /// Whether the registry named this error code (distribution-spec "Error Codes").
     pub fn has_code(&self, code: &str) -> bool {
         matches!(&self.kind, ErrorKind::Status { codes, .. } if codes.iter().any(|c| c == code))
+    }
+
+    /// Whether the answer is a registry's own, and no page of something before it.
+    pub fn names_a_code(&self) -> bool {
+        matches!(&self.kind, ErrorKind::Status { codes, .. } if !codes.is_empty())
     }
 
     /// Whether this may be a manifest that was refused for its media type. Registries say that in words of their own:
@@ -286,6 +294,7 @@ impl ErrorKind {
             | Self::CertificateNeeded { .. }
             | Self::NoRepository { .. }
             | Self::ImmutableTag { .. }
+            | Self::KeptDamaged { .. }
             | Self::Malformed { .. }
             | Self::Unsupported { .. } => false,
         }

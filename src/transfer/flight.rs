@@ -232,6 +232,7 @@ impl Engine {
                 }
             }
         }
+        destination.check_replaced(digest, *size).await.map_err(at_destination)?;
         Ok(Arrival::Sent)
     }
 }

@@ -84,7 +84,8 @@ impl Engine {
             // To send it once too often costs no more than to ask.
             return Ok(Opening::Upload(upload));
         }
-        if self.beliefs.may_tell(registry) && is_linked_by_name(digest) {
+        // A mount says that there is a blob, and not that it is whole.
+        if !self.policy.force && self.beliefs.may_tell(registry) && is_linked_by_name(digest) {
             match destination.mount(digest, own).await {
                 Ok(Started::Mounted) if self.beliefs.tells(registry) => {
                     return Ok(Opening::There(Arrival::Present));

@@ -49,6 +49,9 @@ impl fmt::Display for ErrorKind {
             }
             Self::WrongDigest { expected, found } => write!(f, "the content has digest {found}, expected {expected}"),
             Self::WrongSize { expected, found } => write!(f, "{found} bytes came, expected {expected}"),
+            Self::KeptDamaged { digest, expected, found } => {
+                write!(f, "the registry keeps {found} bytes under {digest}, which has {expected}, whatever is sent")
+            }
             Self::Malformed { reason } => write!(f, "the answer cannot be used: {reason}"),
             Self::Unsupported { reason } => f.write_str(reason),
         }

@@ -37,6 +37,9 @@ impl Error {
                 format!("give an entry for {:?} in auth.json, or log in with docker login", registry.as_str())
             }
             ErrorKind::NoRepository { repository, message, .. } => advice::create(repository, message).sentence,
+            ErrorKind::KeptDamaged { .. } => {
+                "delete that blob from the registry's storage, then copy again with --force".to_owned()
+            }
             ErrorKind::ImmutableTag { .. } => {
                 "delete the tag there, allow it to be moved, or give the image another tag".to_owned()
             }

@@ -108,3 +108,38 @@ async fn every_damage_to_the_files_of_a_registry_is_found_and_named() {
         ],
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn force_names_what_a_registry_keeps_damaged_and_heals_what_it_lost() {
+    if !is_installed(&["docker-registry"]) {
+        return;
+    }
+    let source = Registry::open().await;
+    let destination = DockerRegistry::start(Options { password: false, tls: false }).await;
+    let images = [large(1), large(2), small(3)];
+    for (tag, image) in ["1", "2", "3"].iter().zip(&images) {
+        source.put("app", tag, image);
+    }
+    let rule = || {
+        Migration::with_default_retries()
+            .rule(format!("{}/app", source.host()), format!("{}/team/app", destination.host()))
+    };
+    rule().run().await.assert_success(3);
+    let files = images.each_ref().map(|image| destination.content(&image.layers()[0]));
+    for file in &files[..2] {
+        fs::OpenOptions::new().write(true).open(file).unwrap().set_len(10).unwrap();
+    }
+    for _ in 0..2 {
+        let outcome = rule().args(["--force", "--retries", "0"]).run().await;
+        outcome.assert_failures(3, 2, 0);
+        for (tag, image) in [("1", &images[0]), ("2", &images[1])] {
+            let to = format!("{}/team/app:{tag}", destination.host());
+            let words = ["keeps 10 bytes", &image.layers()[0], "delete that blob", "--force"];
+            outcome.assert_failed(&source.reference("app", tag), &to, &words);
+        }
+    }
+    files[..2].iter().for_each(|file| fs::remove_file(file).unwrap());
+    rule().args(["--force", "--retries", "0"]).run().await.assert_success(3);
+    let verify = rule().args(["verify", "--depth", "content"]);
+    verify.run().await.assert(0, &[&tally([3, 3, 0, 0, 0, 0])]);
+}
