@@ -76,7 +76,13 @@ impl Conversion {
             Content::Index { .. } => {
                 let part = self.index(root, &source, 0).await?;
                 if part.is_nothing_wanted() {
-                    return Err(Refusal::no_platform(&self.platforms, part.unwanted));
+                    return match part.unwanted.split_first() {
+                        // An image of one platform in an index, beside what attests to it, as buildx makes them.
+                        Some((only, others)) if others.iter().all(|other| other == only) => {
+                            Ok(Target::Skip(only.clone()))
+                        }
+                        _ => Err(Refusal::no_platform(&self.platforms, part.unwanted)),
+                    };
                 }
                 part
             }

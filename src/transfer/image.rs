@@ -110,7 +110,8 @@ impl Image {
         // Its place is not known before it is converted.
         let is_placed_later = !conversion.is_none() && self.task.destination.identifier.digest().is_some();
         let reading = self.read(wanted.as_ref());
-        let manifest = match there.is_some() || is_placed_later {
+        // What is converted may be skipped, and is read first.
+        let manifest = match there.is_some() || !conversion.is_none() {
             true => reading.await,
             false => self.destination.open_for(self.will_be_mounted(), reading).await,
         };
@@ -132,12 +133,13 @@ impl Image {
                 let asked = self.or_say_why(|| self.destination.digest(&place)).await;
                 there = asked.map_err(|error| error.to_failure())?;
                 self.ledger.before(there.as_ref());
-                if there.is_none() {
-                    self.destination.check_open(&self.destination.client).await.map_err(|error| error.to_failure())?;
-                }
             }
             if self.is_up_to_date(there.as_ref(), &root.digest)? {
                 return Ok(Brought::up_to_date(Some(tree)));
+            }
+            if there.is_none() {
+                let opened = self.destination.open_for(self.will_be_mounted(), async { Ok(()) }).await;
+                opened.map_err(|error| error.to_failure())?;
             }
         }
         Self { parts: Arc::new(parts.clone()), ..self.clone() }.place(root).await?;

@@ -176,6 +176,18 @@ async fn an_image_for_another_platform_is_skipped_and_an_artifact_is_copied() {
     assert_eq!((read.len(), source.requests_of(Kind::BlobGet.of(&arm().layers()[0])).len()), (1, 0));
 }
 
+/// Some registries make a repository for whoever asks to push to it.
+#[tokio::test]
+async fn nothing_is_asked_of_a_repository_whose_images_are_all_skipped() {
+    let (source, destination) = two_registries().await;
+    source.put("app", "1", &amd());
+    source.put("app", "2", &Index::new().image(&amd()));
+    let outcome = migration(&source, &destination, &["--platform", "linux/arm64"]).run().await;
+    outcome.assert_success(2);
+    assert!(totals(&outcome).contains(" 0 copied, 0 up to date, 2 skipped;"), "{outcome}");
+    assert_eq!(destination.count(Kind::UploadStart) + destination.count(Kind::Mount), 0, "{outcome}");
+}
+
 #[tokio::test]
 async fn an_index_without_the_platform_fails_once_and_lists_what_it_has() {
     let (source, destination) = two_registries().await;

@@ -190,6 +190,8 @@ impl Conversion {
                         child.json.set("mediaType", &manifest.media_type).map_err(malformed)?;
                         child.json.set("digest", &manifest.digest.to_string()).map_err(malformed)?;
                         child.json.set("size", &manifest.bytes.len()).map_err(malformed)?;
+                        // The bytes that it had (image-spec "Embedded Content").
+                        child.json.remove("data");
                         made.insert(digest, manifest.digest.clone());
                     }
                     whole.below.insert(manifest.digest.clone(), manifest);

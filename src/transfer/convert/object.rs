@@ -34,6 +34,10 @@ impl Object {
         Ok(())
     }
 
+    pub fn remove(&mut self, name: &str) {
+        self.0.retain(|(field, _)| field != name);
+    }
+
     /// Keeps only these fields, and gives the names of the others that said something.
     pub fn keep(&mut self, names: &[&str]) -> Vec<String> {
         let fields = std::mem::take(&mut self.0).into_iter();

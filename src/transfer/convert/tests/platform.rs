@@ -181,3 +181,29 @@ async fn an_index_that_tells_a_wrong_size_is_not_put_right() {
     let root = manifest(OCI_INDEX, &index(OCI_INDEX, &[lie]));
     assert!(refused(&format(Format::Docker), &root, &shelf).await.contains("says 7"));
 }
+
+#[tokio::test]
+async fn the_bytes_that_an_index_holds_of_a_child_go_when_that_is_changed() {
+    let mut shelf = Shelf::default();
+    let (amd, arm) = (shelf.image(Format::Oci, "linux", "amd64"), shelf.image(Format::Oci, "linux", "arm64"));
+    let held = r#","data":"e30=""#;
+    let of = |manifest, os, architecture| descriptor(manifest, &format!("{}{held}", on(os, architecture)));
+    let inner = shelf.put(OCI_INDEX, &index(OCI_INDEX, &[of(&amd, "linux", "amd64"), of(&arm, "linux", "arm64")]));
+    let root = manifest(OCI_INDEX, &index(OCI_INDEX, &[descriptor(&inner, held), of(&arm, "linux", "arm64")]));
+    let tree = placed(&platforms(&["linux/arm64"]), &root, &shelf).await;
+    let [inner, image] = tree.root.content.children() else { panic!("{:?}", tree.root) };
+    assert!(inner.is_index() && text(&tree.root).matches(held).count() == 1, "{}", text(&tree.root));
+    assert_eq!(image.digest, arm.digest);
+    assert!(text(&tree.parts[&inner.digest]).contains(held), "a child that stays keeps them");
+}
+
+#[tokio::test]
+async fn an_image_of_one_platform_is_skipped_also_in_an_index() {
+    let mut shelf = Shelf::default();
+    let amd = shelf.image(Format::Oci, "linux", "amd64");
+    let attestation = shelf.put(OCI_IMAGE, &image(Format::Oci, &Digest::of(b"{}"), 2));
+    let children = [descriptor(&amd, &on("linux", "amd64")), descriptor(&attestation, &attests(&amd))];
+    let root = manifest(OCI_INDEX, &index(OCI_INDEX, &children));
+    let target = platforms(&["linux/arm64"]).apply(root, &shelf).await.unwrap();
+    assert!(matches!(target, Target::Skip(platform) if platform.to_string() == "linux/amd64"));
+}
