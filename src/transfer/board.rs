@@ -155,10 +155,15 @@ impl Board {
         let (sender, answer) = oneshot::channel();
         match blob.need(destination) {
             Some(need) => {
+                // What one registry keeps back another may give.
+                let resumes = need.resume_if(|need| !need.has_source_in(source.registry()));
                 if !need.sources.contains(source) {
                     need.sources.push(source.clone());
                 }
                 need.waiters.push(sender);
+                if resumes {
+                    state.advance(&key);
+                }
                 Wanted::Await { answer, is_first: false }
             }
             None => {
@@ -208,6 +213,10 @@ impl Board {
             mounts.told(ticket.is_early, came == Came::Mounted);
         }
         state.places.landed(&ticket.destination, &ticket.key, came == Came::Moved);
+        // What could not be moved there can be mounted now.
+        if let Some(blob) = state.blobs.get_mut(&ticket.key) {
+            blob.needs.iter_mut().for_each(|need| _ = need.resume_if(|need| !need.mount_refused));
+        }
         state.answer(ticket, &Ok(came));
     }
 
@@ -263,9 +272,8 @@ impl Board {
     /// The time of a need that was postponed has come.
     pub fn resume(&self, key: &BlobKey, destination: &Repository) {
         let mut state = self.lock();
-        let need = state.need(key, destination);
-        if let Some(need) = need.filter(|need| matches!(need.stage, Stage::Postponed(_))) {
-            need.stage = Stage::Waiting;
+        if let Some(need) = state.need(key, destination) {
+            need.resume_if(|_| true);
         }
         state.advance(key);
     }
@@ -363,11 +371,12 @@ impl State {
         let (now, once_moved) = (are_worth_asking(home.is_none_or(|home| !home.is_sealed())), are_worth_asking(true));
         let moved_by = if key.size < self.streamed_from { Kind::Tiny } else { Kind::Worker };
         let mut somebody_moves = blob.needs.iter().any(|need| need.stage.is_move());
+        let held = blob.held();
         let mut hopeless = Vec::new();
         for need in blob.needs.iter_mut().filter(|need| need.stage == Stage::Waiting) {
             let kind = match home {
                 Some(home) if now && !need.mount_refused && home.repository != need.destination => Kind::Mount,
-                None if once_moved && !need.mount_refused && somebody_moves => continue,
+                None if once_moved && !need.mount_refused && (somebody_moves || need.is_held_with(&held)) => continue,
                 _ => moved_by,
             };
             let of_move = || blob.failures.of_move(&need.sources).filter(|_| kind == moved_by);

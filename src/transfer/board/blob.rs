@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 
 use super::{Answer, Came, Job, Scope, Work};
 use crate::event::Failure;
-use crate::reference::{Reference, Repository};
+use crate::reference::{Reference, Registry, Repository};
 use crate::registry::Upload;
 use crate::transfer::lane::Kind;
 
@@ -47,8 +47,9 @@ pub(super) enum Stage {
 }
 
 impl Stage {
+    /// Whether it is being moved, or is about to be.
     pub fn is_move(self) -> bool {
-        let (Self::Queued(kind) | Self::Active(kind) | Self::Postponed(kind)) = self else { return false };
+        let (Self::Queued(kind) | Self::Active(kind)) = self else { return false };
         matches!(kind, Kind::Worker | Kind::Tiny)
     }
 }
@@ -56,6 +57,12 @@ impl Stage {
 impl Blob {
     pub fn need(&mut self, destination: &Repository) -> Option<&mut Need> {
         self.needs.iter_mut().find(|need| need.destination == *destination)
+    }
+
+    /// The registries from which it is to be moved when they allow it.
+    pub fn held(&self) -> Vec<Registry> {
+        let held = self.needs.iter().filter(|need| matches!(need.stage, Stage::Postponed(Kind::Worker | Kind::Tiny)));
+        held.flat_map(|need| &need.sources).map(|source| source.registry().clone()).collect()
     }
 
     /// Whether nothing is left to be known of it here.
@@ -147,6 +154,24 @@ impl Need {
                 answer = Ok(Came::Present);
             }
         }
+    }
+
+    pub fn has_source_in(&self, registry: &Registry) -> bool {
+        self.sources.iter().any(|source| source.registry() == registry)
+    }
+
+    /// Whether all that it could be moved from is in these registries, which keep somebody waiting for it.
+    pub fn is_held_with(&self, held: &[Registry]) -> bool {
+        self.sources.iter().all(|source| held.contains(source.registry()))
+    }
+
+    /// If it was postponed, it does not wait any longer for the time to which it was. Answers whether that is so.
+    pub fn resume_if(&mut self, condition: impl Fn(&Self) -> bool) -> bool {
+        let resumes = matches!(self.stage, Stage::Postponed(_)) && condition(self);
+        if resumes {
+            self.stage = Stage::Waiting;
+        }
+        resumes
     }
 
     pub fn is_abandoned(&self) -> bool {

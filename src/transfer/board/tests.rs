@@ -1,5 +1,6 @@
 //! The board alone: single cases by name, and many random worlds in which everything must end.
 
+mod postponed;
 mod remembered;
 
 use super::mounts::REFUSALS;
@@ -164,47 +165,6 @@ fn a_source_that_lacks_it_is_not_asked_for_ever_where_mounts_are_refused() {
     fail(&board, &board.take_ready()[0], Scope::Source(repository("t")));
     assert!(board.take_ready().is_empty(), "it is read again");
     assert_eq!(second.try_recv(), Ok(Err(failure())));
-}
-
-#[test]
-fn what_is_postponed_leaves_its_place_to_others_and_is_not_begun_elsewhere() {
-    let board = board(1, 1);
-    let mut first = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), &job(0)));
-    let _elsewhere = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 1), &job(1)));
-    let _other = awaited(board.want(&digest(1), SIZE, &repository("t"), &at("d", 2), &job(2)));
-    let ticket = board.take_ready().remove(0);
-    board.postponed(&ticket);
-    let ready = board.take_ready();
-    assert_eq!(ready.iter().map(|ticket| &ticket.key.digest).collect::<Vec<_>>(), [&digest(1)]);
-    board.landed(&ready[0], Came::Moved);
-    assert!(board.take_ready().is_empty());
-    board.resume(&ticket.key, &ticket.destination);
-    board.landed(&board.take_ready()[0], Came::Moved);
-    assert_eq!(first.try_recv(), Ok(Ok(Came::Moved)));
-}
-
-#[test]
-fn what_was_postponed_in_one_round_is_begun_anew_in_the_next() {
-    let board = board(1, 1);
-    drop(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), &job(0)));
-    let _stays = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), &job(0)));
-    board.postponed(&board.take_ready()[0]);
-    board.begin_round();
-    let _next = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), &job(0)));
-    assert_eq!(board.take_ready().len(), 1);
-}
-
-#[test]
-fn nobody_waits_for_what_was_postponed_in_an_earlier_round() {
-    let board = board(2, 1);
-    let want = |n| board.want(&digest(0), SIZE, &repository("s"), &at("d", n), &job(n));
-    let (mover, behind) = (want(0), want(1));
-    board.postponed(&board.take_ready()[0]);
-    drop((mover, behind));
-    board.begin_round();
-    // The image that would have moved it has failed for good.
-    let _again = want(1);
-    assert_eq!(board.take_ready().len(), 1);
 }
 
 #[test]
