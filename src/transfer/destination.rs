@@ -126,7 +126,7 @@ impl Destination {
             (Some(digest), _) => digest,
             (None, Tags::Listed(tags)) if !tags.contains(tag) => Ok(None),
             // It is seen first whether the repository is open; if it is, each tag is asked for.
-            (None, Tags::Refused(error)) if self.probed.get().is_none() => Err(error.clone()),
+            (None, Tags::Refused(error)) if !self.known_open && self.probed.get().is_none() => Err(error.clone()),
             (None, _) => self.client.digest(identifier).await,
         }
     }
@@ -233,8 +233,8 @@ impl Destination {
         match self.client.tags_within(1 + self.images / TAGS_A_PAGE).await {
             Ok(Some(tags)) => Tags::Listed(tags.into_iter().collect()),
             Ok(None) => Tags::Unlisted,
-            Err(error) if error.is_not_found() => Tags::Listed(HashSet::new()),
-            // Not every account that may push may list.
+            Err(error) if error.is_not_found() && error.names_a_code() => Tags::Listed(HashSet::new()),
+            // Not every account that may push may list, and not every proxy lets a list through.
             Err(error) => {
                 tracing::debug!(%error, "the destination's tags cannot be listed");
                 Tags::Unlisted

@@ -434,13 +434,16 @@ async fn a_tag_that_is_refused_is_no_reason_to_send_its_image_again() {
 }
 
 #[tokio::test]
-async fn who_may_not_list_a_destination_writes_no_tag_again_that_is_there() {
-    let (source, destination) = two_registries().await;
-    for seed in 0..6 {
-        source.put("team/app", &format!("v{seed}"), &small(seed));
+async fn where_a_destination_cannot_be_listed_no_tag_is_written_again_that_is_there() {
+    let page = Answer::status(404).body("404 page not found\n");
+    for refusal in [Answer::error(403, "DENIED", "you may not list"), page] {
+        let (source, destination) = two_registries().await;
+        for seed in 0..6 {
+            source.put("team/app", &format!("v{seed}"), &small(seed));
+        }
+        destination.put("moved/app", "v5", &small(5));
+        destination.on(Kind::TagList, refusal);
+        Migration::new().app(&source, &destination).run().await.assert_success(6);
+        assert_eq!(destination.count(Kind::ManifestPut), 5);
     }
-    destination.put("moved/app", "v5", &small(5));
-    destination.on(Kind::TagList, Answer::error(403, "DENIED", "you may not list"));
-    Migration::new().app(&source, &destination).run().await.assert_success(6);
-    assert_eq!(destination.count(Kind::ManifestPut), 5);
 }

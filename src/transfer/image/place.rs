@@ -154,6 +154,8 @@ impl Image {
 
     fn forget_parts(&self, manifest: &Manifest) {
         let repository = self.destination.client.repository();
+        // What was sent may be there all the same.
+        self.destination.note_blob_found();
         self.engine.board.forget(repository, manifest.content.blobs().iter().map(|blob| &blob.digest));
         self.destination.forget(manifest.content.children().iter().map(|child| &child.digest));
     }

@@ -1,11 +1,14 @@
 //! What a destination says that it has, and has not.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 
 use scriptable_registry::{Action, Answer, Index, Kind, Manifest, Matcher, Mounts, Registry, Request};
 
 use super::{assert_overcome, layer};
-use crate::support::{Migration, assert_same, large, small, two_registries, when};
+use crate::support::{
+    GENERATE, HANDLE, Migration, RETRY_HANDLE, assert_same, large, small, summary, two_registries, when,
+};
 
 #[tokio::test]
 async fn a_mount_that_is_refused_is_no_failure() {
@@ -106,6 +109,41 @@ async fn a_part_that_vanishes_before_its_manifest_is_put_is_sent_again() {
             assert_eq!(destination.requests_of(Kind::UploadFinish.of(&digest)).len(), 2, "has tags: {has_tags}");
         }
     }
+}
+
+/// As where a replica lags behind: what was sent is there.
+#[tokio::test]
+async fn what_was_sent_is_not_sent_again_because_a_registry_misses_it_for_a_moment() {
+    let source = Registry::open().await;
+    let destination = Registry::builder().mounts(Mounts::Ignored).start().await;
+    source.put("team/app", "1.0", &large(1).layer_of(2, 300_000));
+    let missing = Answer::error(404, "MANIFEST_BLOB_UNKNOWN", "blob unknown to registry");
+    let hook = destination.on(Kind::ManifestPut.times(2), missing);
+    Migration::new().app_tags(&source, "1.0", &destination).run().await.assert_success(1);
+    assert_eq!((hook.hits(), destination.count(Kind::UploadFinish)), (2, 3));
+}
+
+#[tokio::test]
+async fn what_is_said_of_one_tag_in_a_retry_round_is_not_said_of_another() {
+    let (source, destination) = two_registries().await;
+    for (seed, tag) in ["a", "b", "c"].into_iter().enumerate() {
+        source.put("team/app", tag, &small(seed as u64));
+    }
+    // Only one of them arrives in the first round.
+    let late = |request: &Request| matches!(request.reference.as_deref(), Some("b" | "c"));
+    source.on(Kind::ManifestGet.filter(late).times(2), Answer::error(404, "MANIFEST_UNKNOWN", "not yet"));
+    destination.on(Kind::TagList, Answer::status(405));
+    // The first question of the second, and every other of that tag.
+    let (asked, first) = (AtomicU64::new(0), OnceLock::new());
+    let refused = move |request: &Request| {
+        late(request)
+            && asked.fetch_add(1, Relaxed) >= 2
+            && first.get_or_init(|| request.reference.clone()) == &request.reference
+    };
+    let refusal = Answer::error(400, "TAG_INVALID", "not this one");
+    destination.on(Kind::ManifestHead.filter(refused), refusal);
+    let migration = Migration::with_default_retries().args(["--retries", "1"]).app_tags(&source, "a,b,c", &destination);
+    migration.run().await.assert(1, &[GENERATE, HANDLE, RETRY_HANDLE, &summary(3, 1, 0)]);
 }
 
 #[tokio::test]
