@@ -1,8 +1,9 @@
 //! Looking at many images side by side and telling of them in order: what a dry run and a verification have in common.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use futures_util::stream::{self, FuturesUnordered, Stream, StreamExt as _};
 use tokio_util::sync::CancellationToken;
 
 use crate::event::Failure;
@@ -20,6 +21,29 @@ where
     let looking = async move { cancel.run_until_cancelled(look).await.unwrap_or_else(|| Err(Failure::cancelled())) };
     let looking = tokio::spawn(looking);
     async move { looking.await.unwrap_or_else(|error| Err(Failure::internal(&error.to_string()))) }
+}
+
+/// How many times as many as run at once may have ended and wait to be told.
+const AHEAD: usize = 16;
+
+/// What comes of `looks`, in their order. Up to `limit` run at once: beside one that takes long others end and begin.
+pub fn in_order<F: Future>(looks: impl Iterator<Item = F>, limit: usize) -> impl Stream<Item = F::Output> {
+    let state = (looks.enumerate(), FuturesUnordered::new(), BTreeMap::new(), 0);
+    stream::unfold(state, move |(mut looks, mut running, mut ended, next)| async move {
+        loop {
+            if let Some(result) = ended.remove(&next) {
+                return Some((result, (looks, running, ended, next + 1)));
+            }
+            while running.len() < limit
+                && running.len() + ended.len() < AHEAD * limit
+                && let Some((place, look)) = looks.next()
+            {
+                running.push(async move { (place, look.await) });
+            }
+            let (place, result) = running.next().await?;
+            ended.insert(place, result);
+        }
+    })
 }
 
 /// What is known of each destination repository that has images left to look at in this round.
@@ -57,6 +81,9 @@ impl<'a, T> Repositories<'a, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
     use super::*;
 
     fn task(destination: &str) -> Task {
@@ -74,6 +101,30 @@ mod tests {
         assert!(Arc::ptr_eq(&x, &repositories.open(&tasks[2], |_| 0)));
         repositories.ended(&tasks[2]);
         assert_eq!(Arc::strong_count(&x), 1);
+    }
+
+    #[tokio::test]
+    async fn beside_a_look_that_takes_long_others_begin_and_all_are_told_in_order() {
+        const LIMIT: usize = 2;
+        let begun = AtomicUsize::new(0);
+        let (last, open) = (LIMIT * AHEAD - 1, tokio::sync::Notify::new());
+        let looks = (0..3 * LIMIT * AHEAD).map(|place| {
+            if begun.fetch_add(1, Relaxed) == last {
+                open.notify_one();
+            }
+            let open = &open;
+            async move {
+                if place == 0 {
+                    open.notified().await;
+                    tokio::task::yield_now().await;
+                }
+                place
+            }
+        });
+        let mut told = pin!(in_order(looks, LIMIT));
+        assert_eq!(told.next().await, Some(0));
+        assert_eq!(begun.load(Relaxed), last + 1, "no more than that wait to be told");
+        assert!(told.collect::<Vec<_>>().await.into_iter().eq(1..3 * LIMIT * AHEAD));
     }
 
     #[tokio::test]

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::Arc;
 
-use futures_util::{StreamExt as _, stream};
+use futures_util::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 
 use self::tree::{Readers, Tree};
@@ -19,7 +19,7 @@ use crate::event::{Category, Event, Facts, Failure, Listener, Verdict};
 use crate::plan::Task;
 use crate::reference::{Identifier, Reference};
 use crate::registry::{Clients, Error, RepositoryClient};
-use crate::survey::{Repositories, begin};
+use crate::survey::{Repositories, begin, in_order};
 use crate::transfer::{Conversion, Expected, Limits, expected};
 
 /// How closely the destination is looked at.
@@ -79,14 +79,14 @@ impl Verification {
     /// tasks. `last` if what fails is not tried again.
     pub async fn run(self: &Arc<Self>, tasks: &[Task], last: bool) -> Vec<(usize, Failure)> {
         let trees = RefCell::new(Repositories::of(tasks));
-        let looked = stream::iter(tasks).map(|task| {
+        let looks = tasks.iter().map(|task| {
             let client = self.clients.reader(&task.destination.repository);
             let readers = (self.depth == Depth::Content).then(|| self.readers.clone());
             let tree = trees.borrow_mut().open(task, |_| Tree::new(client.clone(), readers, self.listener.clone()));
             let looking = begin(self.clone().look(task.clone(), client, tree), &self.cancel);
             async move { (task, looking.await) }
         });
-        let mut looked = pin!(looked.buffered(self.limits.images).enumerate());
+        let mut looked = pin!(in_order(looks, self.limits.images).enumerate());
         let mut lost = Vec::new();
         while let Some((place, (task, result))) = looked.next().await {
             let Task { source, destination } = task.clone();

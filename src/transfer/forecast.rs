@@ -35,7 +35,7 @@ use crate::event::{Category, Event, Facts, Failure, Listener, Prospect};
 use crate::plan::Task;
 use crate::registry::{Clients, RepositoryClient};
 use crate::shared::lock;
-use crate::survey::{Repositories, begin};
+use crate::survey::{Repositories, begin, in_order};
 
 /// Tells what would be done. What it has learnt in one round it knows in the next.
 pub struct Forecast {
@@ -94,12 +94,12 @@ impl Forecast {
             self.digest_tags.plan(tasks);
         }
         let grounds = RefCell::new(Repositories::of(tasks));
-        let looked = stream::iter(tasks).map(|task| {
+        let looks = tasks.iter().map(|task| {
             let look = self.look(task, &mut grounds.borrow_mut());
             let looking = begin(look.clone().compare(), &self.cancel);
             async move { (look, task, looking.await) }
         });
-        let settled = looked.buffered(self.limits.images).map(|(look, task, lacking)| {
+        let settled = in_order(looks, self.limits.images).map(|(look, task, lacking)| {
             let settling = lacking.map(|lacking| begin(look.clone().settle(lacking), &self.cancel));
             async move {
                 let settled = match settling {
