@@ -5,6 +5,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use futures_util::future::LocalBoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Rule;
@@ -22,7 +24,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 pub trait Work {
     /// Does it once for every task. Gives those that failed, by their place among the tasks and in that order. `last` if
     /// what fails is not tried again.
-    fn run(&self, tasks: &[Task], last: bool) -> impl Future<Output = Vec<(usize, Failure)>>;
+    fn run<'a>(&'a self, tasks: &'a [Task], last: bool) -> LocalBoxFuture<'a, Vec<(usize, Failure)>>;
 
     /// Whether sources are asked for anything but their tags.
     fn asks_sources(&self) -> bool {
@@ -31,20 +33,20 @@ pub trait Work {
 }
 
 impl Work for Arc<Engine> {
-    async fn run(&self, tasks: &[Task], last: bool) -> Vec<(usize, Failure)> {
-        Engine::run(self, tasks, last).await
+    fn run<'a>(&'a self, tasks: &'a [Task], last: bool) -> LocalBoxFuture<'a, Vec<(usize, Failure)>> {
+        Engine::run(self, tasks, last).boxed_local()
     }
 }
 
 impl Work for Arc<Forecast> {
-    async fn run(&self, tasks: &[Task], last: bool) -> Vec<(usize, Failure)> {
-        Forecast::run(self, tasks, last).await
+    fn run<'a>(&'a self, tasks: &'a [Task], last: bool) -> LocalBoxFuture<'a, Vec<(usize, Failure)>> {
+        Forecast::run(self, tasks, last).boxed_local()
     }
 }
 
 impl Work for Arc<Verification> {
-    async fn run(&self, tasks: &[Task], last: bool) -> Vec<(usize, Failure)> {
-        Verification::run(self, tasks, last).await
+    fn run<'a>(&'a self, tasks: &'a [Task], last: bool) -> LocalBoxFuture<'a, Vec<(usize, Failure)>> {
+        Verification::run(self, tasks, last).boxed_local()
     }
 
     fn asks_sources(&self) -> bool {
@@ -66,7 +68,7 @@ pub struct Rounds<'a> {
 
 impl Rounds<'_> {
     /// Runs to the end, or until it is cancelled; what was not reached by then has failed.
-    pub async fn run(self, work: &impl Work) -> Ending {
+    pub async fn run(self, work: &dyn Work) -> Ending {
         let Self { rules, shard, clients, retries, listener, cancel } = self;
         let tell = |phase| listener.hear(&Event::Phase(phase));
         let mut planner = Planner::new(rules, shard, clients.clone(), listener.clone(), cancel.clone());
@@ -140,7 +142,7 @@ impl Rounds<'_> {
 }
 
 /// Works on the tasks and gives those that failed.
-async fn run(work: &impl Work, tasks: Vec<Task>, last: bool) -> Vec<(Task, Failure)> {
+async fn run(work: &dyn Work, tasks: Vec<Task>, last: bool) -> Vec<(Task, Failure)> {
     let failed = work.run(&tasks, last).await;
     failed.into_iter().map(|(place, failure)| (tasks[place].clone(), failure)).collect()
 }

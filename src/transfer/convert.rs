@@ -67,7 +67,7 @@ impl Conversion {
     }
 
     /// Says what is to be placed for the image whose root manifest this is.
-    pub async fn apply(&self, root: Manifest, source: &impl Source) -> Result<Target, Refusal> {
+    pub async fn apply(&self, root: Manifest, source: &dyn Source) -> Result<Target, Refusal> {
         if self.is_none() {
             return Ok(Target::Place(Part::same(root, false).into()));
         }

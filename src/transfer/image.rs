@@ -15,6 +15,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 
 pub(super) use self::place::absent_child;
 use super::Engine;
@@ -174,12 +176,12 @@ impl Image {
 
 /// As a conversion reads it.
 impl Source for Image {
-    async fn manifest(&self, child: &Descriptor) -> Result<Manifest, Error> {
-        self.engine.pulls.read(&self.source, &child.digest).await.map(Arc::unwrap_or_clone)
+    fn manifest<'a>(&'a self, child: &'a Descriptor) -> BoxFuture<'a, Result<Manifest, Error>> {
+        async { self.engine.pulls.read(&self.source, &child.digest).await.map(Arc::unwrap_or_clone) }.boxed()
     }
 
-    async fn config(&self, config: &Descriptor) -> Result<Bytes, Error> {
-        self.source.config(config).await
+    fn config<'a>(&'a self, config: &'a Descriptor) -> BoxFuture<'a, Result<Bytes, Error>> {
+        self.source.config(config)
     }
 }
 

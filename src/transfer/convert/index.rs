@@ -1,14 +1,14 @@
 //! Indexes: what stays, what is made of it, and the index that names it then.
 
 use std::collections::{HashMap, HashSet};
-use std::pin::Pin;
 
+use futures_util::future::BoxFuture;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::value::RawValue;
 
 use super::image::{docker_has_it, retype};
 use super::object::Object;
-use super::reading::{Reading, Source};
+use super::reading::Reading;
 use super::{Conversion, Part, Refusal, written};
 use crate::digest::Digest;
 use crate::event::{Change, Dropped};
@@ -45,16 +45,11 @@ enum Fate {
     Goes(Vec<Platform>),
 }
 
-type Boxed<'a, T> = Pin<Box<dyn Future<Output = Result<T, Refusal>> + Send + 'a>>;
+type Boxed<'a, T> = BoxFuture<'a, Result<T, Refusal>>;
 
 impl Conversion {
     /// An index of what is wanted.
-    pub(super) fn index<'a, S: Source>(
-        &'a self,
-        index: Manifest,
-        source: &'a Reading<'a, S>,
-        depth: usize,
-    ) -> Boxed<'a, Part> {
+    pub(super) fn index<'a>(&'a self, index: Manifest, source: &'a Reading<'a>, depth: usize) -> Boxed<'a, Part> {
         Box::pin(async move {
             if depth == MAX_DEPTH {
                 return Err(Refusal::malformed(&index.digest, too_deep()));
@@ -98,7 +93,7 @@ impl Conversion {
         &self,
         children: &[Child],
         chosen: impl Fn(&Child) -> bool + Send,
-        source: &Reading<'_, impl Source>,
+        source: &Reading<'_>,
         depth: usize,
     ) -> Result<Vec<Option<Fate>>, Refusal> {
         let fates: Vec<Boxed<'_, Option<Fate>>> = children
@@ -116,7 +111,7 @@ impl Conversion {
         stream::iter(fates).buffered(CHILDREN).try_collect().await
     }
 
-    async fn fate(&self, child: &Child, source: &Reading<'_, impl Source>, depth: usize) -> Result<Fate, Refusal> {
+    async fn fate(&self, child: &Child, source: &Reading<'_>, depth: usize) -> Result<Fate, Refusal> {
         let Child { descriptor, attests, .. } = child;
         if descriptor.is_blob() {
             return Ok(Fate::Stays { is_wanted: false });

@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 
 use super::Refusal;
 use crate::platform::Platform;
@@ -19,30 +21,30 @@ const LEAST: u64 = 4 << 10;
 /// Where the parts of an image are read from that must be known.
 pub trait Source: Sync {
     /// A manifest that an index names.
-    fn manifest(&self, child: &Descriptor) -> impl Future<Output = Result<Manifest, Error>> + Send;
+    fn manifest<'a>(&'a self, child: &'a Descriptor) -> BoxFuture<'a, Result<Manifest, Error>>;
 
     /// A configuration, whole.
-    fn config(&self, config: &Descriptor) -> impl Future<Output = Result<Bytes, Error>> + Send;
+    fn config<'a>(&'a self, config: &'a Descriptor) -> BoxFuture<'a, Result<Bytes, Error>>;
 }
 
 impl Source for RepositoryClient {
-    async fn manifest(&self, child: &Descriptor) -> Result<Manifest, Error> {
-        self.manifest(&Identifier::from(child.digest.clone())).await
+    fn manifest<'a>(&'a self, child: &'a Descriptor) -> BoxFuture<'a, Result<Manifest, Error>> {
+        async { self.manifest(&Identifier::from(child.digest.clone())).await }.boxed()
     }
 
-    async fn config(&self, config: &Descriptor) -> Result<Bytes, Error> {
-        self.small_blob(&config.digest, config.size).await
+    fn config<'a>(&'a self, config: &'a Descriptor) -> BoxFuture<'a, Result<Bytes, Error>> {
+        self.small_blob(&config.digest, config.size).boxed()
     }
 }
 
 /// What is read below one root.
-pub(super) struct Reading<'a, S> {
-    source: &'a S,
+pub(super) struct Reading<'a> {
+    source: &'a dyn Source,
     spent: AtomicU64,
 }
 
-impl<'a, S: Source> Reading<'a, S> {
-    pub fn of(source: &'a S) -> Self {
+impl<'a> Reading<'a> {
+    pub fn of(source: &'a dyn Source) -> Self {
         Self { source, spent: AtomicU64::new(0) }
     }
 

@@ -4,7 +4,11 @@ mod format;
 mod identity;
 mod platform;
 
+use std::future::ready;
 use std::sync::Mutex;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 
 use super::*;
 use crate::registry::{Descriptor, Error, ErrorKind};
@@ -66,12 +70,12 @@ impl Shelf {
 }
 
 impl Source for Shelf {
-    async fn manifest(&self, child: &Descriptor) -> Result<Manifest, Error> {
-        self.find(&child.digest, &self.manifests)
+    fn manifest<'a>(&'a self, child: &'a Descriptor) -> BoxFuture<'a, Result<Manifest, Error>> {
+        ready(self.find(&child.digest, &self.manifests)).boxed()
     }
 
-    async fn config(&self, config: &Descriptor) -> Result<Bytes, Error> {
-        self.find(&config.digest, &self.blobs)
+    fn config<'a>(&'a self, config: &'a Descriptor) -> BoxFuture<'a, Result<Bytes, Error>> {
+        ready(self.find(&config.digest, &self.blobs)).boxed()
     }
 }
 

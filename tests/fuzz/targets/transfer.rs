@@ -1,8 +1,11 @@
 //! What becomes of manifests: as they are, and as `--platform` and `--format` want them.
 
 use std::collections::{HashMap, HashSet};
+use std::future::ready;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 
 use super::{Conversion, Source, Target, Tree};
 use crate::digest::Digest;
@@ -24,10 +27,8 @@ impl Shelf {
         };
         self.0.get(digest).map(|bytes| Bytes::copy_from_slice(bytes)).ok_or_else(absent)
     }
-}
 
-impl Source for Shelf {
-    async fn manifest(&self, child: &Descriptor) -> Result<Manifest, Error> {
+    fn read(&self, child: &Descriptor) -> Result<Manifest, Error> {
         let bytes = self.find(&child.digest)?;
         let malformed = |defect: crate::registry::Defect| Error {
             registry: "r.example.com".parse().expect("a registry"),
@@ -36,9 +37,15 @@ impl Source for Shelf {
         };
         Manifest::parse(bytes, child.digest.clone(), &child.media_type).map_err(malformed)
     }
+}
 
-    async fn config(&self, config: &Descriptor) -> Result<Bytes, Error> {
-        self.find(&config.digest)
+impl Source for Shelf {
+    fn manifest<'a>(&'a self, child: &'a Descriptor) -> BoxFuture<'a, Result<Manifest, Error>> {
+        ready(self.read(child)).boxed()
+    }
+
+    fn config<'a>(&'a self, config: &'a Descriptor) -> BoxFuture<'a, Result<Bytes, Error>> {
+        ready(self.find(&config.digest)).boxed()
     }
 }
 
