@@ -143,7 +143,7 @@ impl Verification {
         let verdict = match &found {
             None => Verdict::Missing,
             Some(found) if *found != expected => Verdict::Differs { expected: expected.clone(), found: found.clone() },
-            Some(_) => self.look_below(tree, &expected).await.map_err(|error| error.to_failure())?,
+            Some(_) => self.look_below(tree, &expected).await?,
         };
         Ok((verdict, Facts { source_digest: source, digest: found, ..Facts::default() }))
     }
@@ -159,7 +159,7 @@ impl Verification {
 
 /// What the destination names.
 async fn named(destination: &RepositoryClient, place: &Identifier) -> Result<Option<Digest>, Failure> {
-    destination.digest(place).await.map_err(|error| error.to_failure())
+    destination.digest(place).await.map_err(Failure::from)
 }
 
 /// There is nothing to compare this image with.

@@ -37,7 +37,7 @@ pub(super) async fn list(
         if let Ok(tags) = &result {
             listener.hear(&Event::TagsListed { repository: repository.clone(), tags: tags.len() });
         }
-        listings.insert(repository, result.map_err(|error| error.to_failure()));
+        listings.insert(repository, result.map_err(Failure::from));
     }
     // What is missing was interrupted, or its task panicked.
     let lost = if cancel.is_cancelled() { Failure::cancelled() } else { Failure::internal("tag list") };

@@ -303,6 +303,12 @@ impl ErrorKind {
 
 impl std::error::Error for Error {}
 
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        error.to_failure()
+    }
+}
+
 /// A request as it stands in messages: without query, which may hold a signature, and without user and password.
 fn show(method: &Method, url: &Url) -> String {
     format!("{method} {}://{}{}", url.scheme(), authority(url), url.path())

@@ -54,10 +54,10 @@ pub async fn expected(
     identifier: &Identifier,
 ) -> Result<Expected, Failure> {
     if conversion.is_none() {
-        let root = named(source, identifier).await.map_err(|error| error.to_failure())?;
+        let root = named(source, identifier).await?;
         return Ok(Expected::Image(ExpectedImage::unchanged(root)));
     }
-    let root = source.manifest(identifier).await.map_err(|error| error.to_failure())?;
+    let root = source.manifest(identifier).await?;
     let digest = root.digest.clone();
     let target = conversion.apply(root, source).await;
     Ok(match target.map_err(|refusal| refusal.to_failure(source.repository().registry()))? {

@@ -197,7 +197,7 @@ impl Look {
             match by_digest && !conversion.is_none() {
                 // Which digest it is will be known when it is converted.
                 true => Ok(None),
-                false => self.ground.digest(&destination.identifier).await.map_err(|error| error.to_failure()),
+                false => self.ground.digest(&destination.identifier).await.map_err(Failure::from),
             }
         };
         let wanted = expected(conversion, &self.source, &source.identifier);
@@ -210,7 +210,7 @@ impl Look {
             }
         };
         if by_digest && !conversion.is_none() {
-            there = self.ground.digest(&self.task.place(&wanted.root)).await.map_err(|error| error.to_failure())?;
+            there = self.ground.digest(&self.task.place(&wanted.root)).await?;
         }
         self.ledger.before(there.as_ref());
         self.ledger.source(&wanted.source);
@@ -236,7 +236,7 @@ impl Look {
     ) -> BoxFuture<'static, Result<Vec<Arc<Blob>>, Failure>> {
         let (look, wanted) = (self.clone(), wanted.clone());
         Box::pin(async move {
-            if look.ground.has_manifest(&digest).await.map_err(|error| error.to_failure())? {
+            if look.ground.has_manifest(&digest).await? {
                 return Ok(Vec::new());
             }
             let nodes = &look.forecast.nodes;
@@ -279,8 +279,7 @@ impl Look {
             let look = &self;
             let unclear: Vec<_> = claimed.iter().filter(|(_, way)| *way == Way::Unclear).cloned().collect();
             let asked = stream::iter(unclear).map(|(blob, _)| async move {
-                let is_there =
-                    look.ground.has_blob(&blob.digest, blob.size).await.map_err(|error| error.to_failure())?;
+                let is_there = look.ground.has_blob(&blob.digest, blob.size).await?;
                 look.ledger.blob(&blob.digest, blob.size, if is_there { Came::Present } else { Came::Moved });
                 Ok(())
             });

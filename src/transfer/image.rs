@@ -95,13 +95,12 @@ impl Image {
             Some(digest) => self.engine.pulls.read(&self.source, digest).await,
             None => self.read(None).await,
         };
-        read.map(Arc::unwrap_or_clone).map_err(|error| error.to_failure())
+        read.map(Arc::unwrap_or_clone).map_err(Failure::from)
     }
 
     async fn bring(&self) -> Result<Brought, Failure> {
         let conversion = &self.conversion;
-        let compared = self.or_say_why(|| self.compare()).await;
-        let (mut there, wanted) = compared.map_err(|error| error.to_failure())?;
+        let (mut there, wanted) = self.or_say_why(|| self.compare()).await?;
         self.ledger.before(there.as_ref());
         if let Some(wanted) = &wanted {
             self.ledger.source(wanted);
@@ -114,10 +113,9 @@ impl Image {
         let reading = self.read(wanted.as_ref());
         // What is converted may be skipped, and is read first.
         let manifest = match there.is_some() || !conversion.is_none() {
-            true => reading.await,
-            false => self.destination.open_for(self.will_be_mounted(), reading).await,
+            true => reading.await?,
+            false => self.destination.open_for(self.will_be_mounted(), reading).await?,
         };
-        let manifest = manifest.map_err(|error| error.to_failure())?;
         self.ledger.source(&manifest.digest);
         let target = Box::pin(conversion.apply(Arc::unwrap_or_clone(manifest), self)).await;
         let tree = match target.map_err(|refusal| refusal.to_failure(self.source.repository().registry()))? {
@@ -132,16 +130,14 @@ impl Image {
         if !conversion.is_none() {
             let place = self.task.place(&root.digest);
             if is_placed_later {
-                let asked = self.or_say_why(|| self.destination.digest(&place)).await;
-                there = asked.map_err(|error| error.to_failure())?;
+                there = self.or_say_why(|| self.destination.digest(&place)).await?;
                 self.ledger.before(there.as_ref());
             }
             if self.is_up_to_date(there.as_ref(), &root.digest)? {
                 return Ok(Brought::up_to_date(Some(tree)));
             }
             if there.is_none() {
-                let opened = self.destination.open_for(self.will_be_mounted(), async { Ok(()) }).await;
-                opened.map_err(|error| error.to_failure())?;
+                self.destination.open_for(self.will_be_mounted(), async { Ok(()) }).await?;
             }
         }
         Self { parts: Arc::new(parts.clone()), ..self.clone() }.place(root).await?;

@@ -21,7 +21,7 @@ const COSIGN: [&str; 3] = ["sig", "att", "sbom"];
 impl Image {
     /// Brings what refers to the image that is in its place, or to a manifest of it, and to what refers to it in turn.
     pub(super) async fn bring_referrers(&self, root: &Manifest, changes: &[Change]) -> Result<(), Failure> {
-        let tags = self.engine.digest_tags.of(&self.source).await.map_err(|error| error.to_failure())?;
+        let tags = self.engine.digest_tags.of(&self.source).await?;
         let mut circles = Circles::around(self.manifests_of(root).await?, changes);
         while let Some(subject) = circles.next() {
             circles.add(&self.bring_referrers_of(&subject, &tags).await?);
@@ -58,8 +58,7 @@ impl Image {
     /// Brings what refers directly to `subject`, and answers what that is.
     async fn bring_referrers_of(&self, subject: &Digest, tags: &HashSet<Tag>) -> Result<Arc<[Digest]>, Failure> {
         let bring = async || {
-            let Found { referrers, tags } =
-                find(&self.source, subject, tags).await.map_err(|error| error.to_failure())?;
+            let Found { referrers, tags } = find(&self.source, subject, tags).await?;
             for tag in tags.into_iter().filter(|tag| !self.is_planned(tag)) {
                 self.bring_tag(&tag).await.map_err(|failure| of_referrer(&tag, subject, failure))?;
             }
@@ -89,11 +88,11 @@ impl Image {
         let destination = &self.destination.client;
         // What several sources have is added by one after the other.
         let _list = self.destination.list_of(subject).await;
-        let by_api = destination.referrers(subject).await.map_err(|error| error.to_failure())?;
+        let by_api = destination.referrers(subject).await?;
         let has_api = by_api.is_some();
         let found = match by_api {
             Some(listed) => Some(listed),
-            None => destination.tagged_referrers(subject).await.map_err(|error| error.to_failure())?,
+            None => destination.tagged_referrers(subject).await?,
         };
         let listed = found.as_deref().unwrap_or_default();
         let mut all = listed.to_vec();
@@ -118,15 +117,14 @@ impl Image {
             let there = self.named_there(&Identifier::Tag(tag)).await?;
             may_list(&self.task, subject, found.is_some(), there.as_ref(), no_clobber)?;
         }
-        destination.put_tagged_referrers(subject, &all).await.map_err(|error| error.to_failure())
+        destination.put_tagged_referrers(subject, &all).await.map_err(Failure::from)
     }
 
     /// Writes a referrer with all that it names, also where it is already: a registry with a list of referrers adds those
     /// that are written.
     async fn bring_referrer(&self, subject: &Digest, referrer: &Referrer) -> Result<Arc<Manifest>, Failure> {
         let by_digest = Identifier::from(referrer.digest.clone());
-        let read = self.engine.pulls.read(&self.source, &referrer.digest).await;
-        let manifest = read.map_err(|error| error.to_failure())?;
+        let manifest = self.engine.pulls.read(&self.source, &referrer.digest).await?;
         let subject_of = manifest.subject();
         if subject_of.as_ref() != Some(subject) {
             tracing::warn!(digest = %referrer.digest, %subject, "it is listed as a referrer, but refers to something else");
@@ -283,8 +281,8 @@ impl DigestTags {
                 let Found { referrers, tags } = find(source, subject, tags).await?;
                 Ok(referrers.len() + tags.len())
             };
-            let counted = self.left.get((source.repository().clone(), subject.clone()), count).await;
-            left.push((subject.clone(), counted.map_err(|error| error.to_failure())?));
+            let counted = self.left.get((source.repository().clone(), subject.clone()), count).await?;
+            left.push((subject.clone(), counted));
         }
         left.retain(|(_, referrers)| *referrers > 0);
         Ok(left)

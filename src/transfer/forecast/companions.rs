@@ -41,7 +41,7 @@ pub(super) struct Companions {
 
 impl Look {
     pub(super) async fn companions(&self, wanted: &ExpectedImage) -> Result<Companions, Failure> {
-        let tags = self.forecast.digest_tags.of(&self.source).await.map_err(|error| error.to_failure())?;
+        let tags = self.forecast.digest_tags.of(&self.source).await?;
         let left = self.forecast.digest_tags.left_behind(&self.source, &wanted.changes, &tags).await?;
         let mut companions = Companions { coming: Vec::new(), left };
         let mut circles = Circles::around(self.manifests_of(wanted).await?, &wanted.changes);
@@ -62,7 +62,7 @@ impl Look {
         let mut open = vec![(wanted.root.clone(), 0)];
         while let Some((digest, depth)) = open.pop() {
             let node = self.forecast.nodes.get(&self.source, wanted, &digest).await;
-            for child in node.map_err(|error| error.to_failure())?.children.iter() {
+            for child in node?.children.iter() {
                 if !seen.insert(child.digest.clone()) {
                     continue;
                 }
@@ -78,7 +78,7 @@ impl Look {
     async fn circle(&self, subject: &Digest, tags: &HashSet<Tag>) -> Result<Circle, Failure> {
         // What the image itself lacks is no part of what its referrers lack.
         let look = Self { walked: Arc::default(), ..self.clone() };
-        let found = find(&self.source, subject, tags).await.map_err(|error| error.to_failure())?;
+        let found = find(&self.source, subject, tags).await?;
         let mut coming = Vec::new();
         for tag in found.tags.iter().filter(|tag| !self.is_planned(tag)) {
             coming.extend(look.tagged(tag).await?);
@@ -87,12 +87,12 @@ impl Look {
             return Ok(Circle { coming, referrers: Vec::new() });
         }
         let (force, no_clobber) = (self.forecast.policy.force, self.forecast.policy.no_clobber);
-        let (listed, by_api) = self.ground.listed(subject).await.map_err(|error| error.to_failure())?;
+        let (listed, by_api) = self.ground.listed(subject).await?;
         let is_listed = |referrer: &Referrer| listed.iter().flatten().any(|listed| listed.digest == referrer.digest);
         let is_longer = !by_api && !found.referrers.iter().all(is_listed);
         let tag = Tag::of_digest(subject);
         if is_longer && !self.is_planned(&tag) {
-            let there = self.ground.digest(&Identifier::Tag(tag)).await.map_err(|error| error.to_failure())?;
+            let there = self.ground.digest(&Identifier::Tag(tag)).await?;
             may_list(&self.task, subject, listed.is_some(), there.as_ref(), no_clobber)?;
         }
         for referrer in &found.referrers {
@@ -111,8 +111,7 @@ impl Look {
         let identifier = Identifier::Tag(tag.clone());
         let task = of_tag(&self.task, tag);
         let there = self.ground.digest(&identifier);
-        let (root, there) =
-            tokio::try_join!(named(&self.source, &identifier), there).map_err(|error| error.to_failure())?;
+        let (root, there) = tokio::try_join!(named(&self.source, &identifier), there)?;
         if self.forecast.policy.is_done(&task, Some(&root), there.as_ref(), &root)? {
             return Ok(None);
         }

@@ -82,7 +82,7 @@ impl Image {
         match self.engine.clients.reader(&self.task.destination.repository).digest(identifier).await {
             // JFrog says so of what is absent.
             Err(error) if error.is_forbidden() && self.destination.lists_without(identifier) => Ok(None),
-            there => there.map_err(|error| error.to_failure()),
+            there => there.map_err(Failure::from),
         }
     }
 }

@@ -89,7 +89,7 @@ impl Image {
         if self.destination.seems_empty() || self.engine.policy.force {
             return Ok(false);
         }
-        let there = self.destination.client.digest(by_digest).await.map_err(|error| error.to_failure())?;
+        let there = self.destination.client.digest(by_digest).await?;
         Ok(there.is_some())
     }
 
