@@ -58,15 +58,15 @@ impl Image {
     /// Brings what refers directly to `subject`, and answers what that is.
     async fn bring_referrers_of(&self, subject: &Digest, tags: &HashSet<Tag>) -> Result<Arc<[Digest]>, Failure> {
         let bring = async || {
-            let Found { referrers, tags } = find(&self.source, subject, tags).await?;
-            for tag in tags.into_iter().filter(|tag| !self.is_planned(tag)) {
-                self.bring_tag(&tag).await.map_err(|failure| of_referrer(&tag, subject, failure))?;
+            let found = find(&self.source, subject, tags).await?;
+            for tag in found.tags.iter().filter(|tag| !self.is_planned(tag)) {
+                self.bring_tag(tag).await.map_err(|failure| of_referrer(tag, subject, failure))?;
             }
-            if referrers.is_empty() {
+            if found.referrers.is_empty() {
                 return Ok(Arc::default());
             }
-            self.bring_listed(subject, &referrers).await?;
-            Ok(referrers.into_iter().map(|referrer| referrer.digest).collect())
+            self.bring_listed(subject, &found).await?;
+            Ok(found.referrers.into_iter().map(|referrer| referrer.digest).collect())
         };
         self.destination.referrers.get((subject.clone(), self.source.repository().clone()), bring).await
     }
@@ -84,7 +84,11 @@ impl Image {
     }
 
     /// Brings manifests by digest, and sees to it that the destination lists them as referrers of `subject`.
-    async fn bring_listed(&self, subject: &Digest, referrers: &[Referrer]) -> Result<(), Failure> {
+    async fn bring_listed(
+        &self,
+        subject: &Digest,
+        Found { referrers, is_under_tag, .. }: &Found,
+    ) -> Result<(), Failure> {
         let destination = &self.destination.client;
         // What several sources have is added by one after the other.
         let _list = self.destination.list_of(subject).await;
@@ -109,7 +113,18 @@ impl Image {
         }
         // With the API the registry has put them on its list itself. Else what others listed stays listed.
         let tag = Tag::of_digest(subject);
-        if has_api || all == listed || self.is_planned(&tag) {
+        if has_api || all == listed {
+            return Ok(());
+        }
+        if self.is_planned(&tag) {
+            if !is_under_tag {
+                let source = &self.task.source;
+                tracing::warn!(
+                    %source, %subject,
+                    "its list of referrers is copied as the rules say, and lacks some that are there now: the destination \
+                     has no list of its own; rules that name the tags of images alone have the lists joined"
+                );
+            }
             return Ok(());
         }
         let no_clobber = self.engine.policy.no_clobber;
@@ -196,11 +211,13 @@ pub(super) async fn find(source: &RepositoryClient, subject: &Digest, tags: &Has
         true => source.tagged_referrers(subject).await?.unwrap_or_default(),
         false => Vec::new(),
     };
+    let is_under_tag = by_api.iter().all(|one| by_tag.iter().any(|other| other.digest == one.digest));
     let mut seen = HashSet::new();
     let all = by_api.into_iter().chain(by_tag);
     let referrers = all.filter(|referrer| referrer.digest != *subject && seen.insert(referrer.digest.clone()));
     let cosign = COSIGN.iter().filter_map(|suffix| format!("{own_tag}.{suffix}").parse().ok());
-    Ok(Found { referrers: referrers.collect(), tags: cosign.filter(|tag| tags.contains(tag)).collect() })
+    let tags = cosign.filter(|tag| tags.contains(tag)).collect();
+    Ok(Found { referrers: referrers.collect(), is_under_tag, tags })
 }
 
 /// A tag beside that of the image, on its way between the same repositories.
@@ -278,7 +295,7 @@ impl DigestTags {
         let mut left = Vec::new();
         for subject in changes.iter().map(|change| &change.from) {
             let count = async || {
-                let Found { referrers, tags } = find(source, subject, tags).await?;
+                let Found { referrers, tags, .. } = find(source, subject, tags).await?;
                 Ok(referrers.len() + tags.len())
             };
             let counted = self.left.get((source.repository().clone(), subject.clone()), count).await?;
@@ -293,6 +310,8 @@ impl DigestTags {
 pub(super) struct Found {
     /// By digest, from a list.
     pub referrers: Vec<Referrer>,
+    /// Whether the list under the tag for that has them all.
+    pub is_under_tag: bool,
     /// Under tags of cosign.
     pub tags: Vec<Tag>,
 }

@@ -1,6 +1,7 @@
 //! What refers to an image travels with it, if that is wanted: signatures, SBOMs, attestations.
 
 mod plan;
+mod planned;
 
 use scriptable_registry::{Action, Answer, Gate, Image, Index, Kind, Registry};
 use serde_json::{Value, json};
