@@ -8,7 +8,7 @@ async fn what_a_list_that_is_copied_as_it_is_does_not_name_is_told() {
     let (source, destination) = (registry(true).await, registry(false).await);
     let subject = source.put("app", "1", &small(1));
     let (_, old) = attach(&source, "text/old", &subject, "old");
-    list(&source, &subject, &[old.clone()]);
+    list(&source, &subject, std::slice::from_ref(&old));
     let whole = || {
         Migration::new()
             .rule(format!("{}/app", source.host()), format!("{}/app", destination.host()))
