@@ -86,6 +86,9 @@ use crate::shared::lock;
 
 /// How long an interrupted run lets what is under way end: a manifest whose answer is awaited, the rest of a small blob.
 const GRACE: Duration = Duration::from_secs(3);
+/// If no image ends for so long and no blob is to be moved, all may wait for one that is on its way: then as many again
+/// may begin beside them.
+const STUCK: Duration = Duration::from_secs(1);
 
 /// How much is done at once. Everything that grows is bounded by these, never by layers, images or tags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -200,8 +203,9 @@ impl Engine {
         let mut queue = Queue::new(tasks);
         let mut running = JoinSet::new();
         let mut jobs: HashMap<Id, (usize, Arc<Ledger>)> = HashMap::new();
+        let mut room = self.limits.images;
         loop {
-            while running.len() < self.limits.images
+            while running.len() < room
                 && !self.cancel.is_cancelled()
                 && let Some(job) = queue.next()
             {
@@ -212,7 +216,14 @@ impl Engine {
                 let span = tracing::info_span!("image", %source, %destination);
                 jobs.insert(running.spawn(self.clone().run_one(image).instrument(span)).id(), (job, ledger));
             }
-            let Some(ended) = running.join_next_with_id().await else { break };
+            let Ok(ended) = tokio::time::timeout(STUCK, running.join_next_with_id()).await else {
+                if self.board.is_idle() {
+                    room = 2 * self.limits.images;
+                }
+                continue;
+            };
+            room = self.limits.images;
+            let Some(ended) = ended else { break };
             let (id, outcome) = match ended {
                 Ok((id, outcome)) => (id, outcome),
                 Err(error) => (error.id(), Err(Failure::internal(&error.to_string()))),

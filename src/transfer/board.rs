@@ -310,6 +310,11 @@ impl Board {
         state.answer(ticket, &Err(failure.clone()));
     }
 
+    /// Whether any blob that were wanted now could be moved at once.
+    pub fn is_idle(&self) -> bool {
+        self.lock().lanes.have_room()
+    }
+
     /// Whether a registry is asked for mounts from a repository that has a manifest which names the blob.
     pub fn mounts_are_worth_asking(&self, registry: &Registry) -> bool {
         self.lock().mounts.get(registry).is_none_or(|mounts| mounts.are_worth_asking(false))

@@ -38,6 +38,11 @@ impl Lanes {
         Self { workers: Lane::new(limits.workers), tiny: Lane::new(limits.tiny), mounts: Lane::new(limits.requests) }
     }
 
+    /// Whether a blob of any size would find a place.
+    pub fn have_room(&self) -> bool {
+        [&self.workers, &self.tiny].iter().all(|lane| lane.free > 0 || lane.places == 0)
+    }
+
     /// Whether nothing is in flight.
     #[cfg(test)]
     pub fn are_free(&self) -> bool {

@@ -17,6 +17,7 @@ mod failed;
 mod fault_matrix;
 mod faults;
 mod hostile;
+mod idle_workers;
 mod interruption;
 mod kills;
 mod limits;
