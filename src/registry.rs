@@ -73,7 +73,6 @@ pub use upload::{Started, Upload};
 
 use self::pace::LONGEST_WAIT;
 use crate::digest::Digest;
-use crate::foreign;
 use crate::reference::{Registry, Repository};
 use crate::shared::lock;
 

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::credentials::Credential;
-use super::foreign::one_line;
+use crate::foreign::one_line;
 
 /// A helper may wait for a person who is not there.
 const TIME_LIMIT: Duration = Duration::from_secs(30);

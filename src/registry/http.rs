@@ -18,6 +18,7 @@ use super::reach::{self, Reach, authority};
 use super::streams::{Proxies, Streams};
 use super::tls::{self, Tls, Trust};
 use crate::reference::Registry;
+use crate::digest::Digest;
 
 /// How this program calls itself.
 pub(super) const AGENT: &str = concat!("image-migrator/", env!("CARGO_PKG_VERSION"));
@@ -241,6 +242,11 @@ impl Answer {
     }
 
     /// Whether the registry at `base` wants other credentials than it got. What another host says of credentials, to
+    /// The digest that the registry names for what was asked.
+    pub fn digest(&self) -> Option<Digest> {
+        self.header("docker-content-digest")?.parse().ok()
+    }
+
     /// which a redirect or an upload led, is not the registry's word, and must not be answered with its password.
     pub fn is_challenge_of(&self, base: &Url) -> bool {
         (self.status == StatusCode::UNAUTHORIZED || self.says_expired()) && self.url.origin() == base.origin()

@@ -12,7 +12,6 @@ use super::media::{self, Defect, Manifest};
 use crate::digest::Digest;
 use crate::reference::Identifier;
 
-const DIGEST_HEADER: &str = "docker-content-digest";
 /// How often a manifest is read again whose bytes are not what the registry says they are.
 const READS: usize = 3;
 
@@ -23,7 +22,7 @@ impl RepositoryClient {
         let answer = self.call(&read(Method::HEAD, url.clone())).await?;
         match answer.status {
             StatusCode::NOT_FOUND => return Ok(None),
-            StatusCode::OK => match (digest_header(&answer), identifier) {
+            StatusCode::OK => match (answer.digest(), identifier) {
                 (Some(found), Identifier::Tag(_)) => return Ok(Some(found)),
                 (Some(found), Identifier::Digest(asked)) if found == **asked => return Ok(Some(found)),
                 (None, Identifier::Digest(asked)) if is_manifest(&answer) => return Ok(Some((**asked).clone())),
@@ -58,7 +57,7 @@ impl RepositoryClient {
             if answer.status != StatusCode::OK {
                 return Err(self.error(&Method::GET, &url, answer.refusal()));
             }
-            let expected = identifier.digest().cloned().or_else(|| digest_header(&answer));
+            let expected = identifier.digest().cloned().or_else(|| answer.digest());
             let found = match &expected {
                 Some(expected) => expected.same_algorithm_of(&answer.body),
                 None => Digest::of(&answer.body),
@@ -142,7 +141,7 @@ impl RepositoryClient {
         if !answer.status.is_success() {
             return Err(self.error(&Method::PUT, &url, answer.refusal()));
         }
-        match digest_header(&answer) {
+        match answer.digest() {
             Some(found) if found.same_algorithm_of(&manifest.bytes) != found => {
                 let expected = manifest.digest.clone();
                 Err(self.error(&Method::PUT, &url, ErrorKind::WrongDigest { expected, found }))
@@ -172,8 +171,4 @@ fn read(method: Method, url: Url) -> Call {
 fn is_manifest(answer: &Answer) -> bool {
     let content_type = answer.header("content-type").unwrap_or_default();
     media::is_manifest(content_type.split(';').next().unwrap_or_default().trim())
-}
-
-fn digest_header(answer: &Answer) -> Option<Digest> {
-    answer.header(DIGEST_HEADER)?.parse().ok()
 }

@@ -11,8 +11,8 @@ use std::fmt;
 use bytes::Bytes;
 use serde::Deserialize;
 
-use super::foreign::one_line;
 use crate::digest::Digest;
+use crate::foreign::one_line;
 use crate::platform::Platform;
 
 pub use self::format::Format;

@@ -14,12 +14,13 @@ use serde_json::{Map, Value, json};
 use super::RepositoryClient;
 use super::error::{Error, ErrorKind};
 use super::exchange::{Call, Kind};
-use super::foreign::one_line;
 use super::http::Answer;
 use super::links::next_page;
 use super::media::{MAX_BYTES, Manifest, OCI_INDEX};
 use crate::digest::Digest;
-use crate::reference::{Identifier, Tag};
+use crate::foreign::one_line;
+use crate::reference::{Identifier, Repository, Tag};
+use crate::shared::lock;
 
 /// Pages of one list that are read, at most.
 const PAGES: usize = 100;

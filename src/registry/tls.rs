@@ -15,7 +15,7 @@ use rustls::server::ParsedCertificate;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
-use super::foreign::one_line;
+use crate::foreign::one_line;
 
 /// The certificates that one host needs beside the usual ones.
 #[derive(Debug, Clone, Default)]

@@ -1,6 +1,6 @@
 //! What a registry, or something before it, says in the body of an error answer.
 
-use crate::registry::foreign::one_line;
+use crate::foreign::one_line;
 use serde::Deserialize;
 
 /// Reads the body of an error answer: the spec's JSON, other JSON seen in the wild, or plain text.

@@ -1,7 +1,7 @@
 //! What went wrong with a connection, as the libraries below tell it.
 
 use super::ErrorKind;
-use crate::registry::foreign::one_line;
+use crate::foreign::one_line;
 
 impl From<reqwest::Error> for ErrorKind {
     fn from(error: reqwest::Error) -> Self {

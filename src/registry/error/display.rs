@@ -1,6 +1,6 @@
 //! What went wrong, in words.
 
-use crate::registry::foreign::one_line;
+use crate::foreign::one_line;
 use std::fmt;
 
 use reqwest::StatusCode;

@@ -5,8 +5,8 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use crate::foreign::one_line;
 use crate::reference::Tag;
-use crate::registry::foreign::one_line;
 
 /// Each tag once, in the order of the pages.
 #[derive(Default)]

@@ -21,8 +21,9 @@ use super::reach::{self, Reach};
 use super::tags::list::List;
 use super::tls::{self, Identity, PemDefect, Tls, Trust};
 use super::token::{Need, Token};
-use super::{advice, blob, foreign, links, pace, realm, referrers, upload};
+use super::{advice, blob, links, pace, realm, referrers, upload};
 use crate::digest::Digest;
+use crate::foreign::one_line;
 use crate::fuzz::{assert_one_line, now};
 use crate::reference::Tag;
 
@@ -228,9 +229,9 @@ pub fn error_body(data: &[u8]) {
         }
     }
     let text = String::from_utf8_lossy(data);
-    let line = foreign::one_line(&text);
+    let line = one_line(&text);
     assert!(line.is_empty() || line.len() <= text.len() + " ...".len());
-    assert!(line.chars().count() > 300 || foreign::one_line(&line) == line);
+    assert!(line.chars().count() > 300 || one_line(&line) == line);
 }
 
 fn elsewhere(base: &Url) -> Url {
