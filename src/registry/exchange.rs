@@ -23,9 +23,9 @@ use crate::reference::Repository;
 /// Longest that a small exchange may take, and longest until an answer's head.
 pub(super) const TIME_LIMIT: Duration = Duration::from_secs(60);
 /// How often a token is renewed for one request. One may expire while its request queues.
-const RENEWALS: u32 = 2;
+pub(super) const RENEWALS: u32 = 2;
 /// How often one request may be refused for its rate. Others may be served in the meantime.
-const REFUSALS: u32 = 8;
+pub(super) const REFUSALS: u32 = 8;
 
 /// What registries count apart when they limit rates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

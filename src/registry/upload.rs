@@ -228,10 +228,10 @@ mod tests {
         let url = format!("http://{address}/v2/a/blobs/uploads/1").parse().unwrap();
         let is_read = Arc::new(());
         let reader = is_read.clone();
-        let content = stream::repeat_with(move || {
+        let content = Box::pin(stream::repeat_with(move || {
             let _reader = &reader;
             Ok(Bytes::from_static(&[0; 1024]))
-        });
+        }));
         let upload = Upload { url, chunk_at_least: 0 };
         let error = client.stream_upload(upload, &Digest::of(b""), 1 << 40, content).await.unwrap_err();
         assert_eq!(error.status(), Some(StatusCode::INTERNAL_SERVER_ERROR));

@@ -360,7 +360,7 @@ async fn send(
             }
         });
     destination
-        .stream_upload(upload, &key.digest, key.size, content)
+        .stream_upload(upload, &key.digest, key.size, Box::pin(content))
         .await
         .map_err(|error| fault.take().map_or_else(|| at_destination(error), at_source))
 }

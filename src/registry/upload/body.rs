@@ -8,8 +8,9 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_util::stream::{self, BoxStream};
 use futures_util::task::AtomicWaker;
-use futures_util::{Stream, stream};
+use futures_util::{Stream, StreamExt as _};
 
 use crate::registry::blob::STALL;
 use crate::registry::error::Error;
@@ -22,6 +23,9 @@ const PIECE: usize = 64 << 10;
 /// Bytes that may wait to be written to the connection, but for the one part that goes beyond. Without this bound hyper
 /// would hold several; what keeps the connection busy is in the socket's buffer.
 const UNSENT: usize = 128 << 10;
+
+/// The bytes of a blob on their way.
+pub(super) type Content = BoxStream<'static, Result<Bytes, Error>>;
 
 /// What the body of an upload is doing.
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +48,15 @@ impl Progress {
     /// That of a request without body.
     pub fn ended() -> Self {
         Self(Arc::new(Mutex::new(State::Ended(Instant::now()))))
+    }
+
+    /// The request goes out now: until then the registry owed nothing.
+    pub fn begin(&self) {
+        let mut state = lock(&self.0);
+        *state = match *state {
+            State::Ended(_) => State::Ended(Instant::now()),
+            _ => State::Handed(Instant::now()),
+        };
     }
 
     /// Ends when the registry has taken nothing for too long. A time limit on the whole would end healthy uploads.
@@ -77,15 +90,16 @@ impl Progress {
 }
 
 /// The `size` bytes of `content` as a body, and how far it has come.
-pub(super) fn watch<S>(content: S, size: u64) -> (Watched<S>, Progress) {
+pub(super) fn watch(content: Content, size: u64) -> (Watched, Progress) {
     let state = Arc::new(Mutex::new(State::Handed(Instant::now())));
     let unsent = Arc::default();
-    (Watched { content: Box::pin(content), left: size, state: state.clone(), unsent }, Progress(state))
+    (Watched { content, left: size, state: state.clone(), unsent }, Progress(state))
 }
 
 /// Bytes in memory as the stream that a body is.
-pub(super) fn pieces(bytes: Bytes) -> impl Stream<Item = Result<Bytes, Error>> + Send + 'static {
-    stream::iter((0..bytes.len()).step_by(PIECE).map(move |at| Ok(bytes.slice(at..bytes.len().min(at + PIECE)))))
+pub(super) fn pieces(bytes: Bytes) -> Content {
+    let places = (0..bytes.len()).step_by(PIECE);
+    stream::iter(places.map(move |at| Ok(bytes.slice(at..bytes.len().min(at + PIECE))))).boxed()
 }
 
 /// What was handed over and is not yet written to the connection.
@@ -124,18 +138,18 @@ impl Drop for Counted {
 }
 
 /// A body that notes who is being waited for.
-pub(super) struct Watched<S> {
-    content: Pin<Box<S>>,
+pub(super) struct Watched {
+    content: Content,
     /// Bytes still to come. The end is counted, since nobody asks for more once the declared length is reached.
     left: u64,
     state: Arc<Mutex<State>>,
     unsent: Arc<Unsent>,
 }
 
-impl<S: Stream<Item = Result<Bytes, Error>>> Stream for Watched<S> {
-    type Item = S::Item;
+impl Stream for Watched {
+    type Item = Result<Bytes, Error>;
 
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<S::Item>> {
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         if self.unsent.bytes.load(SeqCst) >= UNSENT {
             self.unsent.body.register(context.waker());
             // It may have been written while the waker was noted.
@@ -164,7 +178,7 @@ impl<S: Stream<Item = Result<Bytes, Error>>> Stream for Watched<S> {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::{FutureExt as _, StreamExt as _};
+    use futures_util::FutureExt as _;
 
     use super::*;
 
@@ -179,10 +193,20 @@ mod tests {
         assert!(tokio::time::timeout(brief, progress(State::Ended(long_ago)).stalled()).await.is_err());
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn what_was_before_a_request_is_no_time_of_the_registry() {
+        let long_ago = Instant::now().checked_sub(COMMIT).unwrap();
+        for state in [State::Handed(long_ago), State::Ended(long_ago)] {
+            let progress = Progress(Arc::new(Mutex::new(state)));
+            progress.begin();
+            assert!(tokio::time::timeout(Duration::from_millis(1), progress.stalled()).await.is_err(), "{state:?}");
+        }
+    }
+
     #[tokio::test]
     async fn a_registry_has_more_time_once_it_has_all_bytes() {
         let chunks = [Ok(Bytes::from_static(b"abc")), Ok(Bytes::from_static(b"de"))];
-        let (mut content, progress) = watch(futures_util::stream::iter(chunks), 5);
+        let (mut content, progress) = watch(stream::iter(chunks).boxed(), 5);
         let mut next = async || {
             std::future::poll_fn(|context| Pin::new(&mut content).poll_next(context)).await;
             *progress.0.lock().unwrap()
@@ -194,7 +218,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_not_yet_sent_holds_back_the_rest_and_the_registry_is_waited_for() {
         let chunks = [Ok(Bytes::from(vec![0; UNSENT])), Ok(Bytes::from_static(b"rest"))];
-        let (mut content, progress) = watch(futures_util::stream::iter(chunks), UNSENT as u64 + 4);
+        let (mut content, progress) = watch(stream::iter(chunks).boxed(), UNSENT as u64 + 4);
         let first = content.next().await.unwrap().unwrap();
         let slice = first.slice(..1);
         drop(first);

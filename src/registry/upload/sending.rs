@@ -3,17 +3,17 @@
 //! Whichever way it is, the content fails before its last byte if it is not what its digest says, so that nothing wrong
 //! is ever committed.
 
-use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use futures_util::{Stream, StreamExt as _};
+use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Body, Method, Request, StatusCode};
 use tokio::time::Instant;
 use url::Url;
 
-use super::body::{Progress, pieces, watch};
+use super::body::{Content, Progress, pieces, watch};
 use super::modes::{LARGEST_CHUNK, Mode, Modes};
 use super::refusals::{Complaint, complaint, is_of_way};
 use super::{Upload, received};
@@ -21,14 +21,12 @@ use crate::digest::Digest;
 use crate::registry::auth::Verdict;
 use crate::registry::blob::Stored;
 use crate::registry::error::{Error, ErrorKind, tells_of_room};
-use crate::registry::exchange::{Call, Kind, with_authorization};
+use crate::registry::exchange::{Call, Kind, RENEWALS, with_authorization};
 use crate::registry::http::{Answer, SHORT};
 use crate::registry::pace::Turn;
 use crate::registry::token::Need;
 use crate::registry::{RepositoryClient, TRIES, backoff, warn_again};
 
-/// How often a token is renewed for a request that can be sent again.
-const RENEWALS: usize = 2;
 /// When it is looked for a blob whose answer was lost: GHCR commits a large one in the seconds after.
 const LOOKS: [Duration; 3] = [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(3)];
 
@@ -60,10 +58,13 @@ impl RepositoryClient {
     }
 
     /// Sends the `size` bytes of `content` as they come. If `content` fails, so does the upload, uncommitted.
-    pub async fn stream_upload<S>(&self, upload: Upload, digest: &Digest, size: u64, content: S) -> Result<(), Error>
-    where
-        S: Stream<Item = Result<Bytes, Error>> + Send + 'static,
-    {
+    pub async fn stream_upload(
+        &self,
+        upload: Upload,
+        digest: &Digest,
+        size: u64,
+        content: BoxStream<'static, Result<Bytes, Error>>,
+    ) -> Result<(), Error> {
         match self.client.modes.mode(size) {
             Some(Mode::Whole) => self.send_whole(upload, digest, size, content).await,
             Some(Mode::Streamed) => self.send_streamed(upload, digest, size, content).await,
@@ -77,10 +78,7 @@ impl RepositoryClient {
         }
     }
 
-    async fn send_whole<S>(&self, upload: Upload, digest: &Digest, size: u64, content: S) -> Result<(), Error>
-    where
-        S: Stream<Item = Result<Bytes, Error>> + Send + 'static,
-    {
+    async fn send_whole(&self, upload: Upload, digest: &Digest, size: u64, content: Content) -> Result<(), Error> {
         let url = upload.commit_url(digest);
         let (content, progress) = watch(content, size);
         let headers = HeaderMap::from_iter([(CONTENT_TYPE, OCTETS), (CONTENT_LENGTH, HeaderValue::from(size))]);
@@ -112,10 +110,7 @@ impl RepositoryClient {
         Ok(())
     }
 
-    async fn send_streamed<S>(&self, upload: Upload, digest: &Digest, size: u64, content: S) -> Result<(), Error>
-    where
-        S: Stream<Item = Result<Bytes, Error>> + Send + 'static,
-    {
+    async fn send_streamed(&self, upload: Upload, digest: &Digest, size: u64, content: Content) -> Result<(), Error> {
         let (content, progress) = watch(content, size);
         let headers = HeaderMap::from_iter([(CONTENT_TYPE, OCTETS)]);
         let body = Some(Body::wrap_stream(content));
@@ -130,20 +125,17 @@ impl RepositoryClient {
             return Err(self.judged(&(Kind::BlobWrite, Method::PATCH), error));
         }
         let upload = self.go_on(upload, &answer)?;
-        self.commit(upload, digest, size).await?;
+        self.commit(upload, digest, size, Bytes::new()).await?;
         self.check_stored(digest, size, Modes::refused_stream).await
     }
 
-    async fn send_chunks<S>(&self, mut upload: Upload, digest: &Digest, size: u64, content: S) -> Result<(), Error>
-    where
-        S: Stream<Item = Result<Bytes, Error>> + Send + 'static,
-    {
+    async fn send_chunks(&self, mut upload: Upload, digest: &Digest, size: u64, content: Content) -> Result<(), Error> {
         let modes = &self.client.modes;
         if upload.chunk_at_least > LARGEST_CHUNK {
             let reason = format!("it wants chunks of {} bytes, which is more than is held", upload.chunk_at_least);
             return Err(self.error(&Method::PATCH, &upload.url, ErrorKind::Unsupported { reason }));
         }
-        let mut content = Parts { content: pin!(content), rest: Bytes::new() };
+        let mut content = Parts { content, rest: Bytes::new() };
         let mut part = Bytes::new();
         let (mut sent, mut smallest) = (0, u64::MAX);
         while sent < size {
@@ -166,15 +158,20 @@ impl RepositoryClient {
             }
             // The upload itself is as it was: the same bytes are sent in another portion.
             let complaint = complaint(answer.status, &answer.refusal().to_string());
+            if complaint == Some(Complaint::TooSmall) && length == size - sent {
+                // There is no more to make it larger. As the body of the last request it is no chunk.
+                break;
+            }
             let other_size = complaint.is_some_and(|complaint| modes.refused_chunk(length, complaint));
             if !other_size || length <= upload.chunk_at_least {
                 return Err(self.error(&Method::PATCH, &upload.url, answer.refusal()));
             }
         }
-        match self.commit(upload, digest, size).await {
+        match self.commit(upload, digest, size, part).await {
             Ok(()) => self.check_stored(digest, size, Modes::loses_chunks).await,
             Err(Error { kind: ErrorKind::Status { status, message, .. }, request, registry })
                 if complaint(status, &message) == Some(Complaint::TooSmall)
+                    && smallest < size
                     && modes.refused_chunk(smallest, Complaint::TooSmall) =>
             {
                 // ECR counts its parts only at the end.
@@ -190,14 +187,11 @@ impl RepositoryClient {
         let mut pauses = backoff(TRIES);
         let mut renewals = 0;
         loop {
-            let range = HeaderValue::try_from(format!("{offset}-{}", end - 1)).map_err(|error| {
-                self.error(&Method::PATCH, &upload.url, ErrorKind::Malformed { reason: error.to_string() })
-            })?;
+            let range = self.range(&upload.url, offset, end)?;
             let length = HeaderValue::from(bytes.len());
             let headers =
                 HeaderMap::from_iter([(CONTENT_TYPE, OCTETS), (CONTENT_LENGTH, length), (CONTENT_RANGE, range)]);
-            let (body, progress) = watch(pieces(bytes.clone()), bytes.len() as u64);
-            let body = Some(Body::wrap_stream(body));
+            let (body, progress) = in_memory(&bytes);
             let error = match self.part(Method::PATCH, &upload.url, &headers, body, &progress).await {
                 Ok(answer) if answer.status.is_success() => {
                     *upload = self.go_on(upload.clone(), &answer)?;
@@ -225,6 +219,12 @@ impl RepositoryClient {
         }
     }
 
+    /// Where in the blob the bytes from `start` to before `end` are.
+    fn range(&self, url: &Url, start: u64, end: u64) -> Result<HeaderValue, Error> {
+        HeaderValue::try_from(format!("{start}-{}", end - 1))
+            .map_err(|error| self.error(&Method::PATCH, url, ErrorKind::Malformed { reason: error.to_string() }))
+    }
+
     /// How many bytes an upload has, where the registry tells.
     async fn status(&self, upload: &Upload) -> Option<(Answer, u64)> {
         let answer = self.call(&Call::new(Kind::BlobWrite, Method::GET, upload.url.clone())).await.ok()?;
@@ -232,16 +232,24 @@ impl RepositoryClient {
         Some((answer, reached))
     }
 
-    /// Ends an upload that has all bytes.
-    async fn commit(&self, upload: Upload, digest: &Digest, size: u64) -> Result<(), Error> {
+    /// Ends an upload that has all bytes but for the last ones, if any are left.
+    async fn commit(&self, upload: Upload, digest: &Digest, size: u64, rest: Bytes) -> Result<(), Error> {
         let url = upload.commit_url(digest);
-        let headers = HeaderMap::from_iter([(CONTENT_TYPE, OCTETS), (CONTENT_LENGTH, HeaderValue::from(0))]);
+        let length = rest.len() as u64;
+        let mut headers = HeaderMap::from_iter([(CONTENT_TYPE, OCTETS), (CONTENT_LENGTH, length.into())]);
+        if (1..size).contains(&length) {
+            headers.insert(CONTENT_RANGE, self.range(&url, size - length, size)?);
+        }
         let (mut pauses, mut renewals) = (backoff(TRIES), 0);
         let result = loop {
-            let answer = self.part(Method::PUT, &url, &headers, None, &Progress::ended()).await;
+            let (body, progress) = match length {
+                0 => (None, Progress::ended()),
+                _ => in_memory(&rest),
+            };
+            let answer = self.part(Method::PUT, &url, &headers, body, &progress).await;
             match answer.and_then(|answer| self.check_committed(&url, digest, &answer)) {
                 Err(error) if error.kind == ErrorKind::TokenExpired && renewals < RENEWALS => renewals += 1,
-                // The bytes are there: it is only asked too much at once.
+                // The rest is there: it is only asked too much at once.
                 Err(error) if error.is_overload() => {
                     let turn = (Kind::BlobWrite, Method::PUT);
                     if let Err(error) = self.pause(&turn, &url, &error, &mut pauses).await {
@@ -292,6 +300,7 @@ impl RepositoryClient {
         let mut request = Request::new(method.clone(), url.clone());
         *request.headers_mut() = with_authorization(headers, authorization.as_ref());
         *request.body_mut() = body;
+        progress.begin();
         let begun = Instant::now();
         let sending = async { Answer::read(self.client.transport.send(request).await?, SHORT).await };
         let answer = tokio::select! {
@@ -314,7 +323,7 @@ impl RepositoryClient {
     }
 
     fn check_committed(&self, url: &Url, digest: &Digest, answer: &Answer) -> Result<(), Error> {
-        let kind = match answer.header("docker-content-digest").and_then(|text| text.parse::<Digest>().ok()) {
+        let kind = match answer.digest() {
             _ if !answer.status.is_success() => answer.refusal(),
             // distribution names by SHA-256 what it took by any digest, after it checked that one.
             Some(found) if found != *digest && found.is_comparable(digest) => {
@@ -372,14 +381,20 @@ fn may_follow_a_commit(status: StatusCode) -> bool {
     status == StatusCode::NOT_FOUND || status.is_server_error()
 }
 
+/// Bytes in memory as a body, and how far it has come.
+fn in_memory(bytes: &Bytes) -> (Option<Body>, Progress) {
+    let (body, progress) = watch(pieces(bytes.clone()), bytes.len() as u64);
+    (Some(Body::wrap_stream(body)), progress)
+}
+
 /// A content in portions as large as they are asked for.
-struct Parts<'a, S> {
-    content: Pin<&'a mut S>,
+struct Parts {
+    content: Content,
     /// What came with the last portion and is not of it.
     rest: Bytes,
 }
 
-impl<S: Stream<Item = Result<Bytes, Error>>> Parts<'_, S> {
+impl Parts {
     /// Lengthens `part` to `length` bytes, if so many come. No more than these are held.
     async fn fill(&mut self, part: &mut Bytes, length: usize) -> Result<(), Error> {
         if part.len() >= length {
@@ -411,7 +426,7 @@ mod tests {
     #[tokio::test]
     async fn portions_are_as_large_as_asked_for() {
         let pieces = ["abc", "defgh", "", "ij"].map(|text| Ok(Bytes::from_static(text.as_bytes())));
-        let mut parts = Parts { content: pin!(stream::iter(pieces)), rest: Bytes::new() };
+        let mut parts = Parts { content: stream::iter(pieces).boxed(), rest: Bytes::new() };
         let mut part = Bytes::new();
         for (length, expected) in [(4, "abcd"), (2, "abcd"), (6, "abcdef"), (9, "abcdefghi"), (99, "abcdefghij")] {
             parts.fill(&mut part, length).await.unwrap();

@@ -116,6 +116,41 @@ async fn ecr_gets_parts_of_more_than_five_mebibytes() {
     assert_eq!(chunks(&destination), ranges(&[8 * MIB, 2 * MIB]));
 }
 
+/// A registry that takes so much in one request, nothing without a length, and no part of less than 5 MiB; it says so to
+/// each part that is smaller, be it the last.
+async fn with_a_minimum_for_every_chunk(limit: u64) -> Registry {
+    let destination = Registry::open().await;
+    let length = |request: &Request| request.header("content-length").and_then(|length| length.parse::<u64>().ok());
+    let is_large = move |request: &Request| length(request).is_some_and(|length| length > limit);
+    destination.on(Kind::UploadFinish.filter(is_large), Answer::status(413));
+    destination.on(Kind::UploadChunk.filter(move |request| length(request).is_none()), Answer::status(411));
+    let is_small = move |request: &Request| length(request).is_some_and(|length| length < 5 * MIB);
+    let refusal = Answer::error(416, "SIZE_INVALID", "the chunk is too small, the minimum is 5242880 bytes");
+    destination.on(Kind::UploadChunk.filter(is_small), refusal);
+    destination
+}
+
+#[tokio::test]
+async fn what_is_left_and_too_small_for_a_chunk_comes_with_the_end() {
+    let destination = with_a_minimum_for_every_chunk(2 * MIB).await;
+    copy(9 * MIB, &destination).await;
+    assert_eq!(chunks(&destination), ranges(&[8 * MIB]));
+    let last = destination.requests_of(Kind::UploadFinish.filter(|put| put.header("content-range").is_some()));
+    assert_eq!(last.iter().map(|put| put.received).collect::<Vec<_>>(), [MIB]);
+}
+
+#[tokio::test]
+async fn a_blob_that_is_too_small_for_a_chunk_and_too_large_without_is_a_failure() {
+    let destination = with_a_minimum_for_every_chunk(100_000).await;
+    let (source, migration) = image_of(LARGE, &destination).await;
+    let outcome = migration.run().await;
+    outcome.assert_failures(1, 1, 0);
+    let to = format!("{}/moved/app:1.0", destination.host());
+    outcome.assert_failed(&source.reference("team/app", "1.0"), &to, &["413"]);
+    // As a stream, as one chunk.
+    assert_eq!(destination.count(Kind::UploadChunk), 2);
+}
+
 #[tokio::test]
 async fn chunks_are_no_smaller_than_the_registry_says() {
     let destination = Registry::builder().announced_chunk_minimum(6 * MIB).body_limit(8 * MIB).start().await;
