@@ -15,6 +15,7 @@ use super::Keyring;
 use super::challenge::{self, Bearer, Challenge};
 use super::credentials::Credential;
 use super::error::{Error, ErrorKind};
+use super::exchange::REFUSALS;
 use super::http::{Answer, Transport, sensitive};
 use super::issuers::{Issuers, TOKENS};
 use super::pace::Patience;
@@ -23,8 +24,6 @@ use super::token::{Need, Scope, Token};
 use crate::reference::Registry;
 use crate::shared::lock;
 
-/// How often one token may be refused for the rate at which its server is asked.
-const REFUSALS: u32 = 8;
 /// How often credentials may be replaced for one request.
 const RENEWALS: usize = 3;
 
@@ -319,11 +318,12 @@ impl Authenticator {
     }
 
     /// A token of nobody in particular for a host to which a redirect led and that wants one, if it says for what and
-    /// gives it to anybody. Our credentials are for the registry and nobody else.
-    pub async fn guest(&self, headers: &HeaderMap, url: &Url) -> Option<HeaderValue> {
+    /// gives it to anybody: another one than the one it `refused`. Our credentials are for the registry and nobody else.
+    pub async fn guest(&self, headers: &HeaderMap, url: &Url, refused: Option<&HeaderValue>) -> Option<HeaderValue> {
         let Some(Challenge::Bearer(bearer)) = challenge::read(headers, url) else { return None };
         let url = bearer.url(&[bearer.scope.clone()?]);
         let slot = slot(&self.guests, &url);
+        slot.discard(|token| Some(&token.header) == refused);
         let fetch = async || {
             let answer = self.ask(&url, None, None).await?;
             match answer.status.is_success() {

@@ -230,17 +230,21 @@ impl RepositoryClient {
         base: &Url,
         method: Method,
         url: &Url,
-        headers: HeaderMap,
+        mut headers: HeaderMap,
     ) -> Result<Response, ErrorKind> {
-        let response = transport.follow(method.clone(), url, headers.clone()).await?;
-        if response.status() != StatusCode::UNAUTHORIZED || response.url().origin() == base.origin() {
-            return Ok(response);
+        let mut response = transport.follow(method.clone(), url, headers.clone()).await?;
+        let mut refused = None;
+        for _ in 0..RENEWALS {
+            if response.status() != StatusCode::UNAUTHORIZED || response.url().origin() == base.origin() {
+                break;
+            }
+            let guest = self.client.auth.guest(response.headers(), response.url(), refused.as_ref());
+            let Some(token) = Box::pin(guest).await else { break };
+            headers.insert(AUTHORIZATION, token.clone());
+            refused = Some(token);
+            response = Box::pin(transport.follow(method.clone(), response.url(), headers.clone())).await?;
         }
-        let token = Box::pin(self.client.auth.guest(response.headers(), response.url())).await;
-        let Some(token) = token else { return Ok(response) };
-        let mut headers = headers;
-        headers.insert(AUTHORIZATION, token);
-        Box::pin(transport.follow(method, response.url(), headers)).await
+        Ok(response)
     }
 
     /// Opens an answer that is read as a stream. Not under a permit: it lasts as long as the transfer.

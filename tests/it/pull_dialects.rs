@@ -117,6 +117,22 @@ async fn the_pages_behind_a_redirect_are_where_the_first_one_was() {
 }
 
 #[tokio::test]
+async fn a_token_of_nobody_that_is_refused_before_its_time_is_replaced() {
+    let builder = Registry::builder().bearer(Accounts::new().anonymous("team/", "pull"));
+    let (source, destination) = (std::sync::Arc::new(builder.start().await), Registry::open().await);
+    for tag in names(4) {
+        source.put("team/app", &tag, &small(1));
+    }
+    let front = redirector(&source).await;
+    let with_token = Kind::ManifestGet.filter(|request| request.header("authorization").is_some());
+    let revoked = when(&source, with_token.nth(2), Registry::revoke_tokens);
+    let outcome = all_tags(&front, &destination).args(["-w", "1"]).run().await;
+    outcome.assert_success(4);
+    assert_eq!((revoked.hits(), destination.tags("moved/app")), (1, names(4)));
+    assert!(!outcome.everything().contains("401"), "{outcome}");
+}
+
+#[tokio::test]
 async fn credentials_do_not_go_to_where_the_next_page_is() {
     let (source, destination) = (Registry::builder().basic(("mover", "s3cret")).start().await, Registry::open().await);
     let elsewhere = Registry::builder().largest_page(2).start().await;
