@@ -1,10 +1,11 @@
 //! Blobs: whether they are there, and their bytes, whole or as a stream (distribution-spec "Pulling blobs").
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, RANGE};
 use reqwest::{Method, Response, StatusCode};
+use tokio::time::Instant;
 use url::Url;
 
 use super::RepositoryClient;
@@ -207,12 +208,22 @@ pub struct BlobReader {
 /// How long has been waited for the last bytes that were more than a trickle. The time in which nobody asks for bytes,
 /// since the destination takes none, is not counted.
 #[derive(Default)]
-struct Wait {
+pub(super) struct Wait {
     waited: Duration,
     arrived: u64,
 }
 
 impl Wait {
+    /// The next bytes of an answer; `None` at its end.
+    pub async fn chunk(&mut self, response: &mut Response) -> Result<Option<Bytes>, ErrorKind> {
+        let begun = Instant::now();
+        let chunk = tokio::time::timeout(self.left(), response.chunk())
+            .await
+            .map_err(|_| ErrorKind::TimedOut { after: STALL })??;
+        self.ended(begun.elapsed(), chunk.as_ref().map_or(0, Bytes::len));
+        Ok(chunk)
+    }
+
     /// How much longer the next bytes may take.
     fn left(&self) -> Duration {
         STALL.saturating_sub(self.waited)
@@ -244,14 +255,8 @@ impl BlobReader {
     /// What has arrived, as fast as the run may go.
     async fn arrived(&mut self) -> Result<Option<Bytes>, Error> {
         if self.waiting.is_empty() {
-            let begun = Instant::now();
-            let chunk = tokio::time::timeout(self.wait.left(), self.response.chunk())
-                .await
-                .map_err(|_| ErrorKind::TimedOut { after: STALL })
-                .and_then(|chunk| Ok(chunk?))
-                .map_err(|kind| self.error(kind))?;
-            let Some(chunk) = chunk else { return Ok(None) };
-            self.wait.ended(begun.elapsed(), chunk.len());
+            let chunk = self.wait.chunk(&mut self.response).await;
+            let Some(chunk) = chunk.map_err(|kind| self.error(kind))? else { return Ok(None) };
             self.waiting = chunk;
         }
         let Some(throttle) = &self.repository.client.throttle else {

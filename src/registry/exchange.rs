@@ -1,8 +1,9 @@
 //! Small requests: sent under a permit, with the right token, within a time limit, and again where that may help.
 //!
 //! A permit covers exactly one exchange, redirects followed and body read. Tokens, pauses between tries and hold-ups are
-//! outside of it, so that whoever has a permit waits for nothing but an answer, which has a time limit. That includes the
-//! token of nobody that a host wants to which a redirect led: until then nobody knows that it does.
+//! outside of it, so that whoever has a permit waits for nothing but an answer, whose head has a time limit, as has any
+//! silence after it, and the whole. That includes the token of nobody that a host wants to which a redirect led: until then
+//! nobody knows that it does.
 
 use std::time::Duration;
 
@@ -20,8 +21,10 @@ use super::token::{Need, Scope};
 use super::{RepositoryClient, TRIES, backoff, warn_again};
 use crate::reference::Repository;
 
-/// Longest that a small exchange may take, and longest until an answer's head.
+/// Longest until an answer's head.
 pub(super) const TIME_LIMIT: Duration = Duration::from_secs(60);
+/// Longest until its end, while bytes come: a list of tags may be long, and the way narrow.
+const LONGEST_BODY: Duration = Duration::from_secs(600);
 /// How often a token is renewed for one request. One may expire while its request queues.
 pub(super) const RENEWALS: u32 = 2;
 /// How often one request may be refused for its rate. Others may be served in the meantime.
@@ -161,8 +164,7 @@ impl RepositoryClient {
             return None;
         }
         let begun = Instant::now();
-        let exchange = tokio::time::timeout(TIME_LIMIT, self.exchange(call, base, authorization));
-        let result = exchange.await.unwrap_or(Err(ErrorKind::TimedOut { after: TIME_LIMIT }));
+        let result = self.exchange(call, base, authorization).await;
         self.heed(turn, begun, Some(&permit), result.as_ref());
         Some(result)
     }
@@ -200,11 +202,21 @@ impl RepositoryClient {
         base: &Url,
         authorization: Option<&HeaderValue>,
     ) -> Result<Answer, ErrorKind> {
+        let response = within(TIME_LIMIT, Box::pin(self.ask(call, base, authorization))).await?;
+        let late = |_| {
+            let reason = format!("its end has not come within {}", humantime::format_duration(LONGEST_BODY));
+            Err(ErrorKind::Malformed { reason })
+        };
+        tokio::time::timeout(LONGEST_BODY, Answer::read(response, call.limit)).await.unwrap_or_else(late)
+    }
+
+    /// The head of the answer to `call`.
+    async fn ask(&self, call: &Call, base: &Url, authorization: Option<&HeaderValue>) -> Result<Response, ErrorKind> {
         let headers = with_authorization(&call.headers, authorization);
-        let response = match &call.body {
+        match &call.body {
             // The HEAD of a blob is judged by the registry's own answer: a redirect says that the blob is there.
             None if call.method == Method::GET || call.kind == Kind::ManifestRead => {
-                self.follow(&self.client.transport, base, call.method.clone(), &call.url, headers).await?
+                self.follow(&self.client.transport, base, call.method.clone(), &call.url, headers).await
             }
             body => {
                 let mut request = Request::new(call.method.clone(), call.url.clone());
@@ -215,10 +227,9 @@ impl RepositoryClient {
                     request.headers_mut().insert(CONTENT_LENGTH, length.into());
                     *request.body_mut() = body.clone().map(Body::from);
                 }
-                self.client.transport.send(request).await?
+                self.client.transport.send(request).await
             }
-        };
-        Answer::read(response, call.limit).await
+        }
     }
 
     /// Follows redirects, also to a host that wants a token of its own: of nobody in particular, as registry.k8s.io's
@@ -267,9 +278,8 @@ impl RepositoryClient {
                     false => Ok(Opened::Refusal(Answer::read(response, SHORT).await?)),
                 }
             };
-            let opened = tokio::time::timeout(TIME_LIMIT, opening)
+            let opened = within(TIME_LIMIT, opening)
                 .await
-                .unwrap_or(Err(ErrorKind::TimedOut { after: TIME_LIMIT }))
                 .inspect_err(|kind| self.heed(&turn, begun, None, Err(kind)))
                 .map_err(|kind| self.error(&Method::GET, url, kind))?;
             let answer = match opened {
@@ -295,6 +305,14 @@ impl RepositoryClient {
 enum Opened {
     Stream(Response),
     Refusal(Answer),
+}
+
+/// What comes of an exchange, if that is known within `limit`.
+pub(super) async fn within<T>(
+    limit: Duration,
+    exchange: impl Future<Output = Result<T, ErrorKind>>,
+) -> Result<T, ErrorKind> {
+    tokio::time::timeout(limit, exchange).await.unwrap_or(Err(ErrorKind::TimedOut { after: limit }))
 }
 
 pub(super) fn with_authorization(headers: &HeaderMap, authorization: Option<&HeaderValue>) -> HeaderMap {
@@ -327,19 +345,49 @@ mod tests {
         assert!(size_of_val(&client.call_within(&call, &mut scope)) <= 4 << 10);
     }
 
-    /// Answers three connections: TLS is not spoken, `/v2/` is there, and of a refusal the end never comes.
-    async fn serve(listener: TcpListener) -> TcpStream {
+    /// Answers three connections: TLS is not spoken, `/v2/` is there, and of what is asked then this is the beginning.
+    async fn serve(listener: TcpListener, beginning: &str) -> TcpStream {
         loop {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut asked = [0; 1024];
             let length = stream.read(&mut asked).await.unwrap();
             let asked = String::from_utf8_lossy(&asked[..length]);
             if asked.starts_with("GET /v2/a/blobs/x ") {
-                stream.write_all(b"HTTP/1.1 500 Oh\r\ncontent-length: 100\r\n\r\nno").await.unwrap();
+                stream.write_all(beginning.as_bytes()).await.unwrap();
                 return stream;
             }
             let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
             stream.write_all(answer).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_list_that_keeps_coming_is_read_to_its_end_for_ten_minutes() {
+        for (pieces, comes) in [(10, true), (50, false)] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let clients = Clients::new(Arc::new(Keyring::default()), 1).unwrap();
+            let client = clients.reader(&format!("{address}/a").parse().unwrap());
+            let url = format!("http://{address}/v2/a/blobs/x").parse().unwrap();
+            let limit = 1 << 20;
+            let call = Call { limit, ..Call::new(Kind::Tags, Method::GET, url) };
+            let asking = tokio::spawn(async move { client.call(&call).await.map(|answer| answer.body.len()) });
+            let piece = vec![b' '; 10_000];
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", pieces * piece.len());
+            let mut stream = serve(listener, &head).await;
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            tokio::time::pause();
+            for _ in 0..pieces {
+                let _ = stream.write_all(&piece).await;
+                tokio::time::sleep(TIME_LIMIT / 3).await;
+            }
+            match asking.await.unwrap() {
+                Ok(length) => assert!(comes && length == pieces * piece.len()),
+                Err(error) => {
+                    assert!(!comes && error.to_string().contains("its end has not come within 10m"), "{error}")
+                }
+            }
+            tokio::time::resume();
         }
     }
 
@@ -351,7 +399,7 @@ mod tests {
         let client = clients.reader(&format!("{address}/a").parse().unwrap());
         let url = format!("http://{address}/v2/a/blobs/x").parse().unwrap();
         let opening = tokio::spawn(async move { client.open(&url, &HeaderMap::new()).await.map(drop) });
-        let _stream = serve(listener).await;
+        let _stream = serve(listener, "HTTP/1.1 500 Oh\r\ncontent-length: 100\r\n\r\nno").await;
         // Its head arrives; from then on the clock goes forward as soon as all wait for it.
         tokio::time::sleep(Duration::from_millis(200)).await;
         tokio::time::pause();

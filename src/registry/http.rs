@@ -11,14 +11,15 @@ use reqwest::{Client, Method, Request, Response, StatusCode};
 use url::Url;
 
 use super::Keyring;
+use super::blob::Wait;
 use super::error::{self, ErrorKind};
 use super::pace::{LONGEST_HOLD, RateLimit, until};
 use super::probe::base;
 use super::reach::{self, Reach, authority};
 use super::streams::{Proxies, Streams};
 use super::tls::{self, Tls, Trust};
-use crate::reference::Registry;
 use crate::digest::Digest;
+use crate::reference::Registry;
 
 /// How this program calls itself.
 pub(super) const AGENT: &str = concat!("image-migrator/", env!("CARGO_PKG_VERSION"));
@@ -220,12 +221,12 @@ pub(super) struct Answer {
 
 impl Answer {
     /// Reads the body of `response`, which must not exceed `limit` bytes if it is what was asked for. Of a refusal no
-    /// more is read than a message needs.
+    /// more is read than a message needs. The end is waited for as long as bytes come: whoever reads has a limit for that.
     pub async fn read(mut response: Response, limit: usize) -> Result<Self, ErrorKind> {
         let (status, url) = (response.status(), response.url().clone());
         let headers = std::mem::take(response.headers_mut());
-        let mut body = BytesMut::new();
-        while let Some(chunk) = response.chunk().await? {
+        let (mut body, mut wait) = (BytesMut::new(), Wait::default());
+        while let Some(chunk) = wait.chunk(&mut response).await? {
             if status.is_success() && body.len() + chunk.len() > limit {
                 return Err(ErrorKind::Malformed { reason: format!("it is larger than {limit} bytes") });
             }
@@ -241,12 +242,12 @@ impl Answer {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
-    /// Whether the registry at `base` wants other credentials than it got. What another host says of credentials, to
     /// The digest that the registry names for what was asked.
     pub fn digest(&self) -> Option<Digest> {
         self.header("docker-content-digest")?.parse().ok()
     }
 
+    /// Whether the registry at `base` wants other credentials than it got. What another host says of credentials, to
     /// which a redirect or an upload led, is not the registry's word, and must not be answered with its password.
     pub fn is_challenge_of(&self, base: &Url) -> bool {
         (self.status == StatusCode::UNAUTHORIZED || self.says_expired()) && self.url.origin() == base.origin()
@@ -306,9 +307,28 @@ pub(super) fn sensitive(value: &str) -> Option<HeaderValue> {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::{StreamExt as _, stream};
+    use reqwest::Body;
     use reqwest::header::HeaderName;
 
+    use super::super::exchange::TIME_LIMIT;
     use super::*;
+
+    /// Reads an answer of ten pieces as large as this, each of which comes half a minute after the one before.
+    async fn slow(piece: usize) -> Result<usize, ErrorKind> {
+        let pieces = stream::iter(0..10).then(move |_| async move {
+            tokio::time::sleep(TIME_LIMIT / 2).await;
+            Ok::<_, std::io::Error>(vec![0; piece])
+        });
+        let response = http::Response::new(Body::wrap_stream(pieces));
+        Answer::read(response.into(), SHORT).await.map(|answer| answer.body.len())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_keeps_coming_is_read_however_long_that_takes_and_a_trickle_is_not() {
+        assert_eq!(slow(5_000).await, Ok(50_000));
+        assert_eq!(slow(1).await, Err(ErrorKind::TimedOut { after: TIME_LIMIT }));
+    }
 
     fn target(from: &str, location: &str) -> Result<String, ErrorKind> {
         let mut headers = HeaderMap::new();

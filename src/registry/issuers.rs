@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::error::{Error, ErrorKind, is_transient};
-use super::exchange::{Kind, TIME_LIMIT};
+use super::exchange::{Kind, TIME_LIMIT, within};
 use super::http::{Answer, Transport};
 use super::pace::{self, Pace, Turn};
 use super::patiently_for;
@@ -74,11 +74,13 @@ impl Issuer {
                 }
                 drop(permit);
                 let alone = self.search.lock().await;
-                *lock(&search) = Some(alone);
+                // Those who waited need not search what has been found meanwhile.
+                if self.is_doubted.load(Relaxed) {
+                    *lock(&search) = Some(alone);
+                }
             };
             let begun = Instant::now();
-            let exchange = tokio::time::timeout(TIME_LIMIT, exchange(transport, url, authorization, form)).await;
-            let exchange = exchange.unwrap_or(Err(ErrorKind::TimedOut { after: TIME_LIMIT }));
+            let exchange = within(TIME_LIMIT, exchange(transport, url, authorization, form)).await;
             if let Err(ErrorKind::Unreachable { .. } | ErrorKind::TimedOut { .. }) = exchange {
                 self.is_doubted.store(true, Relaxed);
             }
@@ -171,11 +173,46 @@ impl Issuers {
 mod tests {
     use std::sync::atomic::AtomicUsize;
 
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpListener;
 
     use super::*;
     use crate::registry::Keyring;
     use crate::registry::http::Http;
+
+    #[tokio::test(start_paused = true)]
+    async fn once_a_server_is_found_again_those_who_waited_for_that_ask_side_by_side() {
+        const ALL: usize = 8;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url: Url = format!("http://{}/token", listener.local_addr().unwrap()).parse().unwrap();
+        tokio::spawn(async move {
+            let (mut open, mut served) = (Vec::new(), 0);
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let _ = stream.read(&mut [0; 1024]).await;
+                open.push(stream);
+                // After the first nobody is answered before all are there.
+                if served == 0 || open.len() == ALL - 1 {
+                    for mut stream in open.drain(..) {
+                        served += 1;
+                        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+                        stream.write_all(answer).await.unwrap();
+                    }
+                }
+            }
+        });
+        let registry: Registry = "r.example.com".parse().unwrap();
+        let transport = Transport::new(Arc::new(Http::new(&Keyring::default()).unwrap()), registry.clone());
+        let issuer = Issuers::new(ALL).of(&url, &registry);
+        issuer.is_doubted.store(true, Relaxed);
+        let ask = |_| {
+            let (issuer, transport, url) = (issuer.clone(), transport.clone(), url.clone());
+            tokio::spawn(async move { issuer.ask(&transport, &url, None, None).await.map(|answer| answer.status) })
+        };
+        let everybody: Vec<_> = (0..ALL).map(ask).collect();
+        for somebody in everybody {
+            assert_eq!(somebody.await.unwrap().unwrap(), 200);
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_server_that_never_answers_is_given_up_once_for_all() {
