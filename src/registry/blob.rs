@@ -70,7 +70,9 @@ impl RepositoryClient {
             StatusCode::METHOD_NOT_ALLOWED | StatusCode::FORBIDDEN if self.push => Stored::Absent,
             StatusCode::OK if !answer.headers.contains_key(CONTENT_ENCODING) => {
                 let length = answer.header(CONTENT_LENGTH.as_str()).and_then(|text| text.parse().ok());
-                length.map_or(Stored::Unsized, Stored::Sized)
+                // Some say 0 of whatever has no body.
+                let is_size = |length: &u64| *length > 0 || digest.same_algorithm_of(b"") == *digest;
+                length.filter(is_size).map_or(Stored::Unsized, Stored::Sized)
             }
             status if status.is_success() => Stored::Unsized,
             status if is_redirect(status) => self.behind_redirect(&url).await,
@@ -89,18 +91,21 @@ impl RepositoryClient {
             Ok(true) => Stored::Unsized,
             // Not known, which means that it is sent.
             Ok(false) => Stored::Absent,
-            // The registry's word stands for this one, and behind the next it is looked again.
-            Err(error) => {
-                tracing::debug!(%error, "where a redirect leads is not known yet");
-                Stored::Unsized
-            }
+            Err(of_this_one) => of_this_one,
         }
     }
 
-    /// Follows the redirect of a blob for one byte. What passes by itself tells nothing and is a failure.
-    async fn leads_to_blob(&self, url: &Url) -> Result<bool, Error> {
-        let base = self.client.base().await?;
-        let authorization = self.authorize(url, &self.scope(&Method::GET, None), Need::Request).await?;
+    /// Follows the redirect of a blob for one byte. A failure is what is said of this blob alone: behind the next redirect
+    /// it is looked again.
+    async fn leads_to_blob(&self, url: &Url) -> Result<bool, Stored> {
+        let unknown = |error: Error| {
+            tracing::debug!(%error, "where a redirect leads is not known yet");
+            // The registry's word stands.
+            Stored::Unsized
+        };
+        let base = self.client.base().await.map_err(unknown)?;
+        let authorization =
+            self.authorize(url, &self.scope(&Method::GET, None), Need::Request).await.map_err(unknown)?;
         let headers = HeaderMap::from_iter([(RANGE, HeaderValue::from_static("bytes=0-0"))]);
         let headers = with_authorization(&headers, authorization.as_ref());
         let transport = self.client.transport.of_streams();
@@ -110,9 +115,18 @@ impl RepositoryClient {
         if is_transient(response.status()) {
             let host = response.url().host_str().unwrap_or_default().to_owned();
             let kind = ErrorKind::RefusedElsewhere { host, status: response.status() };
-            return Err(self.error(&Method::GET, url, kind));
+            return Err(unknown(self.error(&Method::GET, url, kind)));
         }
-        Ok(is_of_a_blob(&response))
+        match response.status() {
+            StatusCode::NOT_FOUND | StatusCode::GONE => Err(Stored::Absent),
+            _ if asks_for_a_login(&response) => {
+                let registry = &self.client.registry;
+                tracing::info!(%registry, "redirects lead to a login and not to blobs: all blobs are sent");
+                Ok(false)
+            }
+            // A storage may refuse those who are not to read from it: the registry's word stands.
+            _ => Ok(true),
+        }
     }
 
     /// Reads a small blob whole and verifies it.
@@ -179,13 +193,13 @@ impl RepositoryClient {
     }
 }
 
-/// Whether what was asked for one byte is a storage of blobs, and no page for people.
-fn is_of_a_blob(response: &Response) -> bool {
+/// Whether what was asked for one byte of a blob wants to know who asks, in its way or in that of pages for people.
+fn asks_for_a_login(response: &Response) -> bool {
     let media_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     match response.status() {
-        // An empty blob has no first byte.
-        StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE => true,
-        status => status.is_success() && !media_type.starts_with("text/"),
+        StatusCode::UNAUTHORIZED => true,
+        StatusCode::PARTIAL_CONTENT => false,
+        status => status.is_success() && media_type.starts_with("text/"),
     }
 }
 

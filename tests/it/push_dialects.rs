@@ -188,6 +188,36 @@ async fn a_storage_that_is_unwell_once_does_not_make_blobs_absent() {
 }
 
 #[tokio::test]
+async fn a_storage_that_is_not_for_us_to_read_does_not_make_blobs_absent() {
+    let destination = Registry::builder().mounts(Mounts::Ignored).redirect_blob_heads().start().await;
+    destination.on(Kind::RedirectedGet, Answer::status(403).body("<Error>AccessDenied</Error>"));
+    copy_what_is_behind_redirects(&destination).await;
+    assert_eq!(destination.count(Kind::RedirectedGet), 1);
+}
+
+#[tokio::test]
+async fn one_blob_that_the_storage_lacks_is_sent_and_no_other() {
+    let destination = Registry::builder().mounts(Mounts::Ignored).redirect_blob_heads().start().await;
+    let lacks = destination.on(Kind::RedirectedGet.once(), Answer::status(404));
+    let image = (0..4).fold(Image::new("linux/amd64"), |image, seed| image.layer_of(seed, MIB));
+    destination.put("moved/app", "other", &image);
+    let source = Registry::open().await;
+    let digest = source.put("team/app", "1.0", &image);
+    destination.remove_manifest("moved/app", &digest);
+    destination.put("moved/app", "another", &small(9));
+    Migration::new().app_tags(&source, "1.0", &destination).args(["-w", "1"]).run().await.assert_success(1);
+    assert_eq!((lacks.hits(), destination.count(Kind::RedirectedGet)), (1, 2));
+    assert_eq!(destination.count(Kind::UploadFinish), 1);
+}
+
+#[tokio::test]
+async fn a_length_of_nothing_beside_what_has_no_body_is_not_the_blobs() {
+    let destination = Registry::builder().mounts(Mounts::Ignored).start().await;
+    destination.on(Kind::BlobHead, Action::header("content-length", "0"));
+    copy_what_is_behind_redirects(&destination).await;
+}
+
+#[tokio::test]
 async fn mounts_that_a_registry_fails_at_are_given_up_and_blobs_sent() {
     let registry = Registry::open().await;
     let mut migration = Migration::new().args(["-w", "1"]);
