@@ -55,7 +55,6 @@ mod upload;
 
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU64;
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -135,8 +134,7 @@ pub struct Client {
     plain_http_allowed: bool,
     pace: pace::Pace,
     throttle: Option<Arc<pace::Throttle>>,
-    /// Whether it was found to keep no lists of referrers.
-    no_referrers_api: AtomicBool,
+    referrers_api: referrers::Api,
     modes: upload::Modes,
     /// Blobs that it has, or had, in another size than theirs.
     damaged: Mutex<HashSet<Digest>>,
@@ -155,7 +153,7 @@ impl Client {
             plain_http_allowed: run.keyring.is_insecure(registry) || registry.is_loopback(),
             pace: pace::Pace::new(registry, run.requests),
             throttle: run.throttle.clone(),
-            no_referrers_api: AtomicBool::new(false),
+            referrers_api: referrers::Api::default(),
             modes: upload::Modes::default(),
             damaged: Mutex::default(),
             redirects_to_blobs: Default::default(),

@@ -4,12 +4,15 @@
 //! A registry with the API keeps the list itself. Elsewhere the list is an index under a tag that is made of the subject's
 //! digest, which whoever pushes a referrer has to keep.
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::collections::HashSet;
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::{ACCEPT, HeaderMap, HeaderValue};
 use reqwest::{Method, StatusCode};
 use serde_json::{Map, Value, json};
+use url::Url;
 
 use super::RepositoryClient;
 use super::error::{Error, ErrorKind};
@@ -24,6 +27,42 @@ use crate::shared::lock;
 
 /// Pages of one list that are read, at most.
 const PAGES: usize = 100;
+/// When it is asked again after what was written that the registry says is not there: one of several may lag behind.
+const LOOKS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
+
+/// Whether a registry keeps lists, as far as has been found out in this run. That it does not, one answer says of one
+/// repository: some hosts have several registries behind them, and what is not read is left behind.
+#[derive(Default)]
+pub(super) struct Api(Mutex<Known>);
+
+#[derive(Default)]
+struct Known {
+    lists: bool,
+    without: HashSet<Repository>,
+}
+
+impl Api {
+    fn is_there(&self) {
+        self.lock().lists = true;
+    }
+
+    fn is_known(&self) -> bool {
+        self.lock().lists
+    }
+
+    fn is_missing(&self, repository: &Repository) {
+        self.lock().without.insert(repository.clone());
+    }
+
+    fn is_missing_in(&self, repository: &Repository) -> bool {
+        let known = self.lock();
+        !known.lists && known.without.contains(repository)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        lock(&self.0)
+    }
+}
 
 /// A manifest that refers to another, as a list has it.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,45 +77,76 @@ pub struct Referrer {
 impl RepositoryClient {
     /// The referrers of `subject` as the registry's own list has them; `None` if it keeps none.
     pub async fn referrers(&self, subject: &Digest) -> Result<Option<Vec<Referrer>>, Error> {
-        if self.client.no_referrers_api.load(Relaxed) {
+        if self.client.referrers_api.is_missing_in(&self.repository) {
             return Ok(None);
         }
         let mut url = self.url(&format!("referrers/{subject}")).await?;
-        let mut referrers = Vec::new();
-        let mut bytes = 0;
-        for _ in 0..PAGES {
-            let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(OCI_INDEX))]);
-            let call = Call { headers, limit: MAX_BYTES, ..Call::new(Kind::ManifestRead, Method::GET, url.clone()) };
-            let answer = self.call(&call).await?;
+        let Some((mut answer, mut referrers)) = self.first_page(&url).await? else { return Ok(None) };
+        let mut bytes = answer.body.len();
+        for _ in 1..PAGES {
             let malformed = |reason: String| self.error(&Method::GET, &url, ErrorKind::Malformed { reason });
-            // Whatever a registry without the API says: 404, 401, a page for people (GHCR leads to one).
-            let Some(mut page) = read(&answer) else {
-                if bytes > 0 {
-                    return Err(match answer.status {
-                        StatusCode::OK => {
-                            malformed("it is not a list of referrers, as the page before it is".to_owned())
-                        }
-                        _ => self.error(&Method::GET, &url, answer.refusal()),
-                    });
-                }
-                // What is said of the repository, or of who asks, is not said of the API.
-                let of_repository = matches!(answer.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
-                    || self.error(&Method::GET, &url, answer.refusal()).has_code("NAME_UNKNOWN");
-                if !of_repository {
-                    self.client.no_referrers_api.store(true, Relaxed);
-                }
-                return Ok(None);
-            };
-            referrers.append(&mut page);
-            bytes += answer.body.len();
             match next_page(&answer).map_err(malformed)? {
                 None => return Ok(Some(referrers)),
                 Some(_) if bytes > MAX_BYTES => break,
                 Some(next) => url = next,
             }
+            answer = self.page(&url).await?;
+            referrers.append(&mut read(&answer).ok_or_else(|| self.no_list(&url, &answer))?);
+            bytes += answer.body.len();
         }
         let reason = format!("a list of referrers of more than {PAGES} pages or {} MiB", MAX_BYTES >> 20);
         Err(self.error(&Method::GET, &url, ErrorKind::Malformed { reason }))
+    }
+
+    /// The first page of a list, if the registry keeps lists. Once it has given one, whatever else it answers is a failure:
+    /// what is on a list that is not read would be left behind, or listed by us beside it.
+    async fn first_page(&self, url: &Url) -> Result<Option<(Answer, Vec<Referrer>)>, Error> {
+        let api = &self.client.referrers_api;
+        let mut looks = LOOKS.iter();
+        loop {
+            let answer = self.page(url).await?;
+            if let Some(referrers) = read(&answer) {
+                api.is_there();
+                return Ok(Some((answer, referrers)));
+            }
+            let error = self.no_list(url, &answer);
+            let lacks = |code| error.has_code(code);
+            // Who knows no lists knows not even a code for it.
+            let may_lag = self.push && error.is_not_found() && (api.is_known() || lacks("MANIFEST_UNKNOWN"));
+            if may_lag && let Some(pause) = looks.next() {
+                tokio::time::sleep(*pause).await;
+                continue;
+            }
+            return match answer.status {
+                // Said of who asks; and by Harbor 2.7 of everybody.
+                StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                    tracing::warn!("{error}; what it lists there is not seen, but for what tags name");
+                    Ok(None)
+                }
+                _ if api.is_known() => Err(error),
+                StatusCode::NOT_FOUND if lacks("NAME_UNKNOWN") => Ok(None),
+                status if is_of_unknown_path(status) || lacks("UNSUPPORTED") || is_page(&answer) => {
+                    api.is_missing(&self.repository);
+                    Ok(None)
+                }
+                _ => Err(error),
+            };
+        }
+    }
+
+    async fn page(&self, url: &Url) -> Result<Answer, Error> {
+        let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(OCI_INDEX))]);
+        let call = Call { headers, limit: MAX_BYTES, ..Call::new(Kind::ManifestRead, Method::GET, url.clone()) };
+        self.call(&call).await
+    }
+
+    /// What is wrong with an answer that is no list.
+    fn no_list(&self, url: &Url, answer: &Answer) -> Error {
+        let kind = match answer.status.is_success() {
+            true => ErrorKind::Malformed { reason: "it is not a list of referrers".to_owned() },
+            false => answer.refusal(),
+        };
+        self.error(&Method::GET, url, kind)
     }
 
     /// The referrers of `subject` as the index under its tag has them, with the index; `None` if there is no such index.
@@ -107,6 +177,16 @@ impl RepositoryClient {
             }
         }
     }
+}
+
+/// What those say who do not know the question.
+fn is_of_unknown_path(status: StatusCode) -> bool {
+    matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED)
+}
+
+/// Whether it is a page for people, as GHCR leads to one.
+fn is_page(answer: &Answer) -> bool {
+    answer.status.is_success() && serde_json::from_slice::<Value>(&answer.body).is_err()
 }
 
 fn read(answer: &Answer) -> Option<Vec<Referrer>> {
