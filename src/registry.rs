@@ -246,7 +246,7 @@ mod tests {
     async fn who_asks_for_no_time_at_all_is_not_asked_again_at_once() {
         let down = Error {
             registry: "r.example.com".parse().unwrap(),
-            request: String::new(),
+            asked: None,
             kind: ErrorKind::Status {
                 status: StatusCode::SERVICE_UNAVAILABLE,
                 codes: Vec::new(),

@@ -19,7 +19,6 @@ pub(super) use self::body::read_body;
 pub(super) use self::connection::is_refused_or_not_tls;
 use super::advice;
 use super::pace::{LONGEST_WAIT, is_refusal};
-use super::reach::authority;
 use crate::digest::Digest;
 use crate::event::{Category, Failure};
 use crate::foreign::one_line;
@@ -32,9 +31,16 @@ use url::Url;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
     pub registry: Registry,
-    /// Method and URL, without the query (it may hold what nobody should read).
-    pub request: String,
+    /// Nothing where nobody could be asked.
+    pub asked: Option<Arc<Asked>>,
     pub kind: ErrorKind,
+}
+
+/// A request as it stands in messages: without query, which may hold a signature, and without user and password.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Asked {
+    method: Method,
+    url: Url,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,7 +96,18 @@ pub enum ErrorKind {
 impl Error {
     /// The failure of a request, whose URL may be one that `registry` gave.
     pub(super) fn new(registry: &Registry, method: &Method, url: &Url, kind: ErrorKind) -> Self {
-        Self { registry: registry.clone(), request: show(method, url), kind }
+        let asked = Arc::new(Asked::new(method.clone(), url.clone()));
+        Self { registry: registry.clone(), asked: Some(asked), kind }
+    }
+
+    /// Whether it came to a request with one of these methods.
+    fn is_of(&self, methods: &[Method]) -> bool {
+        self.asked.as_ref().is_some_and(|asked| methods.contains(&asked.method))
+    }
+
+    /// What was asked for.
+    fn path(&self) -> &str {
+        self.asked.as_ref().map_or("", |asked| asked.url.path())
     }
 
     /// Whether the same request may succeed a little later.
@@ -195,9 +212,8 @@ impl Error {
     /// with 404, or 416). A new one may do.
     pub fn is_lost_upload(&self) -> bool {
         let of_session = || ["BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID"].iter().any(|code| self.has_code(code));
-        let of_bytes = ["PUT ", "PATCH "].iter().any(|method| self.request.starts_with(method));
         let status = self.status().map(|status| status.as_u16());
-        of_bytes && (matches!(status, Some(404 | 416)) || of_session())
+        self.is_of(&[Method::PUT, Method::PATCH]) && (matches!(status, Some(404 | 416)) || of_session())
     }
 
     /// Whether a manifest was refused since the registry lacks what it names.
@@ -229,7 +245,7 @@ impl Error {
     /// SWR cannot parse it, Aliyun ACR knows no class for it, ECR finds it unsupported, zot answers 415.
     pub fn may_be_of_media_type(&self) -> bool {
         let ErrorKind::Status { status, codes, message, .. } = &self.kind else { return false };
-        if !self.request.starts_with("PUT ") || !self.request.contains("/manifests/") || is_transient(*status) {
+        if !self.is_of(&[Method::PUT]) || !self.path().contains("/manifests/") || is_transient(*status) {
             return false;
         }
         let is_code = |code: &String| matches!(code.as_str(), "MANIFEST_INVALID" | "UNSUPPORTED");
@@ -309,9 +325,14 @@ impl From<Error> for Failure {
     }
 }
 
-/// A request as it stands in messages: without query, which may hold a signature, and without user and password.
-fn show(method: &Method, url: &Url) -> String {
-    format!("{method} {}://{}{}", url.scheme(), authority(url), url.path())
+impl Asked {
+    fn new(method: Method, mut url: Url) -> Self {
+        url.set_query(None);
+        url.set_fragment(None);
+        // An address that has no room for them has none.
+        let _ = (url.set_username(""), url.set_password(None));
+        Self { method, url }
+    }
 }
 
 /// What is wrong with some content; unless it came encoded, though that was not asked for, which is what is wrong then.
@@ -356,7 +377,10 @@ mod tests {
     #[test]
     fn messages_show_no_query_and_no_password() {
         let url = "https://user:secret@r.example.com:1/v2/x?_state=secret".parse().unwrap();
-        assert_eq!(show(&Method::GET, &url), "GET https://r.example.com:1/v2/x");
+        let registry = "r.example.com:1".parse().unwrap();
+        let error = Error::new(&registry, &Method::GET, &url, ErrorKind::NotTls);
+        assert!(error.to_string().starts_with("GET https://r.example.com:1/v2/x: "), "{error}");
+        assert!(!format!("{error:?}").contains("secret"));
     }
 
     #[test]
@@ -364,7 +388,7 @@ mod tests {
         let error = |status: u16, code: &str| {
             let (status, codes) = (StatusCode::from_u16(status).unwrap(), vec![code.to_owned()]);
             let kind = ErrorKind::Status { status, codes, message: String::new(), retry_after: None };
-            Error { registry: "r.example.com".parse().unwrap(), request: String::new(), kind }
+            Error { registry: "r.example.com".parse().unwrap(), asked: None, kind }
         };
         let of_manifest = error(500, "MANIFEST_BLOB_UNKNOWN");
         assert!(!of_manifest.is_transient());

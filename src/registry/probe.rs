@@ -92,7 +92,7 @@ impl Client {
     async fn find(&self) -> Result<Url, Error> {
         let unusable = || Error {
             registry: self.registry.clone(),
-            request: format!("GET https://{}/v2/", self.registry),
+            asked: None,
             kind: ErrorKind::Malformed { reason: "the registry's name makes no URL".to_owned() },
         };
         let https = base(&self.registry, "https").ok_or_else(unusable)?;

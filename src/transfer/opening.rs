@@ -155,7 +155,7 @@ mod tests {
     fn what_nobody_answered_or_a_registry_had_no_time_for_is_no_refusal_to_mount() {
         let may_be = |kind| {
             let registry = "r.example.com".parse().unwrap();
-            may_be_granted_later(&Error { registry, request: String::new(), kind })
+            may_be_granted_later(&Error { registry, asked: None, kind })
         };
         let status = |status: &str| {
             let (status, codes) = (status.parse().unwrap(), Vec::new());

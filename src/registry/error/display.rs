@@ -9,8 +9,11 @@ use super::{Error, ErrorKind};
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // An address may be one that the registry gave.
-        write!(f, "{}: {}", one_line(&self.request), self.kind)
+        match &self.asked {
+            // An address may be one that the registry gave.
+            Some(asked) => write!(f, "{} {}: {}", asked.method, one_line(asked.url.as_str()), self.kind),
+            None => write!(f, "{}: {}", self.registry, self.kind),
+        }
     }
 }
 

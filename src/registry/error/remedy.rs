@@ -1,7 +1,6 @@
 //! What the operator can do about an error, where that is known.
 
-use reqwest::StatusCode;
-use url::Url;
+use reqwest::{Method, StatusCode};
 
 use super::{Error, ErrorKind, lacks_room};
 use crate::registry::advice;
@@ -11,22 +10,20 @@ use crate::registry::reach::authority;
 impl Error {
     /// The host that was asked: not always the registry, but also its token server.
     fn host(&self) -> String {
-        let url = self.request.split(' ').nth(1).and_then(|url| url.parse::<Url>().ok());
-        let url = url.filter(|_| !self.registry.is_docker_hub());
-        url.map_or_else(|| self.registry.to_string(), |url| authority(&url).to_owned())
+        let asked = self.asked.as_ref().filter(|_| !self.registry.is_docker_hub());
+        asked.map_or_else(|| self.registry.to_string(), |asked| authority(&asked.url).to_owned())
     }
 
     /// Whether this came to a request that would have written something.
     fn is_of_push(&self) -> bool {
-        ["POST ", "PUT ", "PATCH "].iter().any(|method| self.request.starts_with(method))
+        self.is_of(&[Method::POST, Method::PUT, Method::PATCH])
     }
 
     /// Whether this came to the bytes of an upload that the registry has sent to another origin than its own.
     fn is_of_upload_elsewhere(&self) -> bool {
-        let Some((method, url)) = self.request.split_once(' ') else { return false };
-        let Ok(url) = url.parse::<Url>() else { return false };
-        let own = base(&self.registry, url.scheme());
-        matches!(method, "PUT" | "PATCH") && own.is_some_and(|own| own.origin() != url.origin())
+        let Some(asked) = &self.asked else { return false };
+        let own = base(&self.registry, asked.url.scheme());
+        self.is_of(&[Method::PUT, Method::PATCH]) && own.is_some_and(|own| own.origin() != asked.url.origin())
     }
 
     pub(super) fn advice(&self) -> Option<String> {
@@ -67,11 +64,11 @@ impl Error {
             }
             // Who has lists says what is not there.
             ErrorKind::Status { status: StatusCode::NOT_FOUND, codes, .. }
-                if codes.is_empty() && self.request.ends_with("/tags/list") =>
+                if codes.is_empty() && self.path().ends_with("/tags/list") =>
             {
                 "check the repository's name; if the registry keeps no lists of tags, name them in the rule".to_owned()
             }
-            ErrorKind::Status { status: StatusCode::NOT_FOUND, .. } if self.request.ends_with("/tags/list") => {
+            ErrorKind::Status { status: StatusCode::NOT_FOUND, .. } if self.path().ends_with("/tags/list") => {
                 "check the repository's name, and that the account may see it".to_owned()
             }
             ErrorKind::Status { status: StatusCode::METHOD_NOT_ALLOWED, .. } if self.is_of_push() => {
@@ -108,20 +105,20 @@ mod tests {
 
     #[test]
     fn it_is_not_the_entry_that_is_wrong_where_credentials_are_not_shown() {
-        let advice = |registry: &str, request: &str| {
+        let advice = |registry: &str, method, url: &str| {
             let (status, codes) = (StatusCode::UNAUTHORIZED, Vec::new());
             let kind = ErrorKind::Status { status, codes, message: String::new(), retry_after: None };
-            Error { registry: registry.parse().unwrap(), request: request.to_owned(), kind }.advice().unwrap()
+            Error::new(&registry.parse().unwrap(), &method, &url.parse().unwrap(), kind).advice().unwrap()
         };
-        let elsewhere = advice("r.example.com:8443", "PUT https://r.example.com/v2/a/blobs/uploads/1");
+        let elsewhere = advice("r.example.com:8443", Method::PUT, "https://r.example.com/v2/a/blobs/uploads/1");
         assert!(elsewhere.contains("sent to r.example.com, ") && elsewhere.contains("Host header"), "{elsewhere}");
-        for (registry, request) in [
-            ("r.example.com:8443", "PUT https://r.example.com:8443/v2/a/blobs/uploads/1"),
-            ("r.example.com:443", "PATCH https://r.example.com/v2/a/blobs/uploads/1"),
-            ("docker.io", "PUT https://registry-1.docker.io/v2/a/blobs/uploads/1"),
-            ("r.example.com", "GET https://auth.example.com/token"),
+        for (registry, method, url) in [
+            ("r.example.com:8443", Method::PUT, "https://r.example.com:8443/v2/a/blobs/uploads/1"),
+            ("r.example.com:443", Method::PATCH, "https://r.example.com/v2/a/blobs/uploads/1"),
+            ("docker.io", Method::PUT, "https://registry-1.docker.io/v2/a/blobs/uploads/1"),
+            ("r.example.com", Method::GET, "https://auth.example.com/token"),
         ] {
-            assert!(advice(registry, request).contains("has an entry"), "{request}");
+            assert!(advice(registry, method, url).contains("has an entry"), "{url}");
         }
     }
 
@@ -131,8 +128,8 @@ mod tests {
             let codes = codes.iter().map(ToString::to_string).collect();
             let kind =
                 ErrorKind::Status { status: StatusCode::NOT_FOUND, codes, message: String::new(), retry_after: None };
-            let request = "GET https://r.example.com/v2/a/tags/list".to_owned();
-            Error { registry: "r.example.com".parse().unwrap(), request, kind }.advice().unwrap()
+            let url = "https://r.example.com/v2/a/tags/list".parse().unwrap();
+            Error::new(&"r.example.com".parse().unwrap(), &Method::GET, &url, kind).advice().unwrap()
         };
         assert!(advice(&[]).ends_with("name them in the rule"));
         assert!(advice(&["NAME_UNKNOWN"]).ends_with("that the account may see it"));

@@ -169,13 +169,13 @@ impl RepositoryClient {
         }
         match self.commit(upload, digest, size, part).await {
             Ok(()) => self.check_stored(digest, size, Modes::loses_chunks).await,
-            Err(Error { kind: ErrorKind::Status { status, message, .. }, request, registry })
+            Err(Error { kind: ErrorKind::Status { status, message, .. }, asked, registry })
                 if complaint(status, &message) == Some(Complaint::TooSmall)
                     && smallest < size
                     && modes.refused_chunk(smallest, Complaint::TooSmall) =>
             {
                 // ECR counts its parts only at the end.
-                Err(Error { kind: ErrorKind::Portion { status }, request, registry })
+                Err(Error { kind: ErrorKind::Portion { status }, asked, registry })
             }
             Err(error) => Err(error),
         }

@@ -62,8 +62,8 @@ impl Shelf {
         self.read.lock().unwrap().push(digest.clone());
         let nothing = || Error {
             registry: "r.example.com".parse().unwrap(),
-            request: format!("GET {digest}"),
-            kind: ErrorKind::Malformed { reason: "not there".to_owned() },
+            asked: None,
+            kind: ErrorKind::Malformed { reason: format!("{digest} is not there") },
         };
         all.get(digest).cloned().ok_or_else(nothing)
     }

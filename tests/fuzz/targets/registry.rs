@@ -220,8 +220,7 @@ pub fn error_body(data: &[u8]) {
         let Some((status, base)) = StatusCode::from_u16(status).ok().zip(bases().next()) else { continue };
         let said = Answer { status, ..answer(base.clone(), HeaderMap::new(), data) };
         for kind in [said.refusal(), advice::told(&repository, said.refusal()), said.refusal_of(&elsewhere(&base))] {
-            let request = format!("PUT {}", said.url);
-            let error = Error { registry: repository.registry().clone(), request, kind };
+            let error = Error::new(repository.registry(), &Method::PUT, &said.url, kind);
             let failure = error.to_failure();
             assert_one_line(&failure.reason);
             assert!(failure.reason.len() < 4_000, "{} bytes", failure.reason.len());

@@ -22,7 +22,7 @@ impl Shelf {
     fn find(&self, digest: &Digest) -> Result<Bytes, Error> {
         let absent = || Error {
             registry: "r.example.com".parse().expect("a registry"),
-            request: format!("GET {digest}"),
+            asked: None,
             kind: ErrorKind::Malformed { reason: "it is not there".to_owned() },
         };
         self.0.get(digest).map(|bytes| Bytes::copy_from_slice(bytes)).ok_or_else(absent)
@@ -32,7 +32,7 @@ impl Shelf {
         let bytes = self.find(&child.digest)?;
         let malformed = |defect: crate::registry::Defect| Error {
             registry: "r.example.com".parse().expect("a registry"),
-            request: format!("GET {}", child.digest),
+            asked: None,
             kind: ErrorKind::Malformed { reason: defect.to_string() },
         };
         Manifest::parse(bytes, child.digest.clone(), &child.media_type).map_err(malformed)
