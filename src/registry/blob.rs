@@ -70,9 +70,7 @@ impl RepositoryClient {
             StatusCode::METHOD_NOT_ALLOWED | StatusCode::FORBIDDEN if self.push => Stored::Absent,
             StatusCode::OK if !answer.headers.contains_key(CONTENT_ENCODING) => {
                 let length = answer.header(CONTENT_LENGTH.as_str()).and_then(|text| text.parse().ok());
-                // Some say 0 of whatever has no body.
-                let is_size = |length: &u64| *length > 0 || digest.same_algorithm_of(b"") == *digest;
-                length.filter(is_size).map_or(Stored::Unsized, Stored::Sized)
+                length.map_or(Stored::Unsized, Stored::Sized)
             }
             status if status.is_success() => Stored::Unsized,
             status if is_redirect(status) => self.behind_redirect(&url).await,

@@ -211,13 +211,6 @@ async fn one_blob_that_the_storage_lacks_is_sent_and_no_other() {
 }
 
 #[tokio::test]
-async fn a_length_of_nothing_beside_what_has_no_body_is_not_the_blobs() {
-    let destination = Registry::builder().mounts(Mounts::Ignored).start().await;
-    destination.on(Kind::BlobHead, Action::header("content-length", "0"));
-    copy_what_is_behind_redirects(&destination).await;
-}
-
-#[tokio::test]
 async fn mounts_that_a_registry_fails_at_are_given_up_and_blobs_sent() {
     let registry = Registry::open().await;
     let mut migration = Migration::new().args(["-w", "1"]);

@@ -59,6 +59,14 @@ async fn a_front_that_judges_stated_lengths_gets_a_stream() {
 }
 
 #[tokio::test]
+async fn a_length_of_nothing_beside_what_was_sent_in_parts_is_no_loss() {
+    let destination = profiles::length_checking_front(MIB).start().await;
+    destination.on(Kind::BlobHead, Action::header("content-length", "0"));
+    copy(3 * MIB, &destination).await;
+    assert_eq!(destination.count(Kind::UploadChunk), 1);
+}
+
+#[tokio::test]
 async fn behind_nginx_a_blob_is_sent_in_chunks_that_fit() {
     let destination = profiles::nginx(MIB).start().await;
     let (source, _) = copy(3 * MIB + 5, &destination).await;
