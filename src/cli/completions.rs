@@ -47,12 +47,22 @@ impl Kind {
     }
 }
 
+/// How clap_complete names the program where it labels what bash is to do for a subcommand, and how it names it where it
+/// looks that up. The hyphen of the name becomes something else in each, so that no subcommand is ever found.
+const MISLABELLED: &str = "image__subcmd__migrator__subcmd__";
+const LABELLED: &str = "image__migrator__subcmd__";
+
 pub(super) fn run(flags: &CompletionsFlags) -> anyhow::Result<()> {
     let mut command = Cli::command();
     let name = command.get_name().to_owned();
     let mut text = Vec::new();
     match flags.kind.shell() {
-        Some(shell) => clap_complete::generate(shell, &mut command, name, &mut text),
+        Some(shell) => {
+            clap_complete::generate(shell, &mut command, name, &mut text);
+            if shell == Shell::Bash {
+                text = String::from_utf8_lossy(&text).replace(MISLABELLED, LABELLED).into_bytes();
+            }
+        }
         None => manual(command, &mut text)?,
     }
     print(&text)

@@ -23,14 +23,28 @@ async fn every_shell_gets_a_script_that_knows_the_commands_and_flags() {
 }
 
 #[tokio::test]
-async fn bash_can_read_its_script_and_completes_a_flag() {
+async fn bash_can_read_its_script_and_completes_words_of_every_command() {
     let script = script("bash").await;
-    let ask =
-        "COMP_WORDS=(image-migrator --no-c) COMP_CWORD=1\n_image__migrator image-migrator --no-c image-migrator\n";
-    let script = format!("{script}\n{ask}echo \"${{COMPREPLY[@]}}\"\n");
-    let output = Command::new("bash").args(["-c", &script]).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "--no-clobber\n");
+    for (line, completed) in [
+        ("image-migrator --no-c", "--no-clobber"),
+        ("image-migrator ver", "verify"),
+        ("image-migrator verify --sh", "--shard"),
+        ("image-migrator verify --depth co", "content"),
+        ("image-migrator config --auth", "--auth-skeleton"),
+        ("image-migrator rewrite --pi", "--pin"),
+        ("image-migrator completions zs", "zsh"),
+        ("image-migrator report me", "merge"),
+        ("image-migrator report merge --out", "--output"),
+    ] {
+        let words: Vec<&str> = line.split(' ').collect();
+        let [.., before, word] = words.as_slice() else { panic!("{line}") };
+        let ask = format!("COMP_WORDS=({line}) COMP_CWORD={}", words.len() - 1);
+        let ask = format!("{ask}\n_image__migrator image-migrator {word} {before}\n");
+        let script = format!("{script}\n{ask}echo \"${{COMPREPLY[@]}}\"\n");
+        let output = Command::new("bash").args(["-c", &script]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(String::from_utf8_lossy(&output.stdout), format!("{completed}\n"), "{line}");
+    }
 }
 
 #[cfg(unix)]
