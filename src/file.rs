@@ -1,8 +1,10 @@
 //! Replacing a file whole: whoever reads it meanwhile, or after a crash, has the old one or the new one.
 
-use std::fs::{self, OpenOptions, Permissions};
-use std::io::{self, BufWriter, Write};
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, BufWriter, Seek as _, Write};
 use std::path::{Path, PathBuf};
+
+use tempfile::PersistError;
 
 use crate::foreign::harmless;
 
@@ -133,7 +135,7 @@ fn plain(error: io::Error) -> io::Error {
 }
 
 /// Puts a file with what `fill` writes in the place of `path`, which must not be a link. The new file is written beside it
-/// first.
+/// first. Where the old one cannot be replaced it is written over.
 pub fn replace(path: &Path, access: Access, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     let mut builder = temporary();
     #[cfg(unix)]
@@ -151,8 +153,22 @@ pub fn replace(path: &Path, access: Access, fill: impl FnOnce(&mut dyn Write) ->
     writer.flush()?;
     drop(writer);
     temporary.as_file().sync_all()?;
-    temporary.persist(path)?;
-    sync_folder(path)
+    match temporary.persist(path) {
+        Ok(_) => sync_folder(path),
+        Err(PersistError { error, mut file }) => write_over(path, file.as_file_mut(), error)?,
+    }
+    Ok(())
+}
+
+/// Writes `content` into the file at `path`, of which `error` says why it cannot be replaced: something is mounted there,
+/// or it is somebody else's in a folder for all.
+fn write_over(path: &Path, content: &mut File, error: io::Error) -> io::Result<()> {
+    let Ok(mut file) = OpenOptions::new().write(true).truncate(true).open(path) else { return Err(error) };
+    // Its owner may be another one, who decides about that.
+    let _ = content.metadata().and_then(|metadata| file.set_permissions(metadata.permissions()));
+    content.rewind()?;
+    io::copy(content, &mut file)?;
+    file.sync_all()
 }
 
 /// The folder in which a file is.
@@ -173,20 +189,17 @@ pub fn shown(path: &Path) -> String {
     harmless(path.strip_prefix("./").unwrap_or(&path))
 }
 
-/// So that the new name is there after a crash, too.
+/// So that the new name is there after a crash, too; as far as that can be had, since the file itself is written.
 #[cfg(unix)]
-fn sync_folder(path: &Path) -> io::Result<()> {
-    std::fs::File::open(folder(path))?.sync_all()
+fn sync_folder(path: &Path) {
+    let _ = File::open(folder(path)).and_then(|folder| folder.sync_all());
 }
 
 #[cfg(not(unix))]
-fn sync_folder(_: &Path) -> io::Result<()> {
-    Ok(())
-}
+fn sync_folder(_: &Path) {}
 
 #[cfg(all(test, unix))]
 mod tests {
-    use std::fs::File;
     use std::os::fd::AsRawFd as _;
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
@@ -256,6 +269,24 @@ mod tests {
         assert!(error.starts_with("/sys/r.json cannot be written: ") && !error.contains(".image-migrator"), "{error}");
         assert!(Target::new(&path("r.json")).is_ok());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left behind");
+    }
+
+    #[test]
+    fn what_cannot_be_replaced_is_written_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let content = || {
+            let mut content = temporary().tempfile_in(folder.path()).unwrap().into_file();
+            content.write_all(b"new").unwrap();
+            content
+        };
+        fs::write(&path, "what was there before").unwrap();
+        write_over(&path, &mut content(), io::Error::other("busy")).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        // What is not there could not be made either.
+        let error = write_over(&folder.path().join("other"), &mut content(), io::Error::other("busy")).unwrap_err();
+        assert_eq!(error.to_string(), "busy");
     }
 
     #[test]

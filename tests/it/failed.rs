@@ -127,3 +127,31 @@ async fn the_file_of_rules_is_not_replaced_by_what_is_left_of_it() {
     let migration = Migration::new().images(rules).args(["--failed", "no/failed.json"]);
     migration.run().await.assert_refused(&["there is no directory no"]);
 }
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_file_that_is_mounted_by_itself_is_written_too() {
+    // As `docker run -v FILE:FILE` has it. Who may mount nothing cannot try.
+    let may_mount = std::process::Command::new("unshare").args(["-rm", "true"]).output();
+    if !may_mount.is_ok_and(|output| output.status.success()) {
+        eprintln!("SKIPPED: nothing can be mounted here");
+        return;
+    }
+    let (source, destination) = two_registries().await;
+    let mut migration = Migration::new()
+        .app_tags(&source, "missing", &destination)
+        .args(["--failed", "failed.json", "--report", "report.json"])
+        .launched_by(
+            "unshare -rm sh -c 'for name in failed.json report.json; do mount --bind \"$name.outside\" \"$name\"; done; \
+             exec \"$0\" \"$@\"' \"$0\" \"$@\"",
+        );
+    for name in ["failed.json", "report.json"] {
+        migration = migration.file(name, "").file(&format!("{name}.outside"), "what was there before".repeat(1000));
+    }
+    migration.run().await.assert_failures(1, 1, 0);
+    for name in ["failed.json", "report.json"] {
+        let text = std::fs::read_to_string(migration.path(&format!("{name}.outside"))).unwrap();
+        let value: Value = serde_json::from_str(&text).expect(&text);
+        assert!(value.is_object() && text.contains("team/app"), "{text}");
+    }
+}

@@ -33,6 +33,8 @@ pub struct Migration {
     environment: Vec<(String, String)>,
     stdin: Option<String>,
     stdout: Stdout,
+    /// Commands of a shell that run the program, which is `"$0" "$@"` there.
+    launcher: Option<String>,
 }
 
 /// Where standard output goes.
@@ -70,6 +72,7 @@ impl Migration {
             environment: Vec::new(),
             stdin: None,
             stdout: Stdout::Kept,
+            launcher: None,
         }
     }
 
@@ -142,6 +145,12 @@ impl Migration {
         self
     }
 
+    /// Has a shell run it, by these commands, in which it is `"$0" "$@"`.
+    pub fn launched_by(mut self, commands: &str) -> Self {
+        self.launcher = Some(commands.to_owned());
+        self
+    }
+
     /// A path in the directory of the run.
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
@@ -163,7 +172,11 @@ impl Migration {
 
     /// Runs it while the test does something else.
     pub async fn start(&self) -> Running<'_> {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_image-migrator"));
+        const PROGRAM: &str = env!("CARGO_BIN_EXE_image-migrator");
+        let mut command = Command::new(if self.launcher.is_some() { "sh" } else { PROGRAM });
+        if let Some(commands) = &self.launcher {
+            command.args(["-c", commands, PROGRAM]);
+        }
         command.current_dir(self.directory.path()).args(&self.arguments).env_clear();
         command.env("HOME", self.directory.path());
         for name in ["PATH", "LLVM_PROFILE_FILE"] {
