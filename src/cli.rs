@@ -23,7 +23,7 @@ use crate::logging;
 use crate::plan::Shard;
 
 const EXIT_CODES: &str =
-    "Exit codes: 0 all done; 1 an image or a rule failed; 2 wrong usage or configuration; 130, 143 interrupted.";
+    "Exit codes: 0 all done; 1 an image or a rule failed; 2 wrong usage or configuration; 129, 130, 143 interrupted.";
 
 const EXAMPLES: &str = r#"Examples:
   auth.json    {"docker.io": {"username": "me", "password": "${TOKEN}"}}
@@ -40,7 +40,7 @@ Exit codes:
   0         every task ended well, also if there was nothing to do
   1         an image failed, or tasks could not be generated
   2         wrong usage or configuration: no registry was asked
-  130, 143  stopped by SIGINT or SIGTERM, after the summary"#;
+  130, 143  stopped by SIGINT or SIGTERM, after the summary; 129 by the end of the session"#;
 
 /// Exit codes that scripts rely on.
 mod exit {

@@ -16,7 +16,7 @@ use crate::file::{self, shown};
 #[derive(Debug, Args)]
 #[command(
     after_help = "Exit codes: 0 written; 1 the cluster could not be read, or a file not written; 2 wrong usage or \
-                        configuration; 130, 143 interrupted."
+                        configuration; 129, 130, 143 interrupted."
 )]
 pub(super) struct ConfigFlags {
     /// kubeconfig file [default: the files of $KUBECONFIG, else ~/.kube/config, else the service account of this pod]

@@ -1,4 +1,4 @@
-//! SIGINT and SIGTERM (on Windows Ctrl-C and Ctrl-Break): the first ends the run in order, the second at once.
+//! SIGINT, SIGTERM and SIGHUP (on Windows Ctrl-C and Ctrl-Break): the first ends the run in order, the second at once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
@@ -25,32 +25,64 @@ pub(super) fn watch(cancel: CancellationToken) -> std::io::Result<Interruption> 
         seen.0.store(code, Relaxed);
         tracing::warn!("interrupted; a second signal ends at once");
         cancel.cancel();
-        let code = signals.next().await;
-        std::process::exit(code.into());
+        // A session that ends may say so more than once, and is no second word of anybody.
+        loop {
+            match signals.next().await {
+                HANG_UP => {}
+                code => std::process::exit(code.into()),
+            }
+        }
     });
     Ok(interruption)
 }
+
+/// The exit code that tells of a session that ended.
+const HANG_UP: u8 = 129;
 
 #[cfg(unix)]
 struct Signals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
+    /// None where it goes on after the end of its session, as under `nohup`.
+    hang_up: Option<tokio::signal::unix::Signal>,
 }
 
 #[cfg(unix)]
 impl Signals {
     fn new() -> std::io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+        let hang_up = heeds_hang_up().then(|| signal(SignalKind::hangup())).transpose()?;
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())?, hang_up })
     }
 
     /// The exit code of the next signal.
     async fn next(&mut self) -> u8 {
+        let hang_up = async {
+            match &mut self.hang_up {
+                Some(hang_up) => hang_up.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             _ = self.interrupt.recv() => 130,
             _ = self.terminate.recv() => 143,
+            _ = hang_up => HANG_UP,
         }
     }
+}
+
+/// Whether the end of the session was not yet ignored when this process began. Linux tells which signals are; elsewhere it
+/// is left as it is, since who ignores it wants to go on.
+#[cfg(unix)]
+fn heeds_hang_up() -> bool {
+    std::fs::read_to_string("/proc/self/status").is_ok_and(|status| !ignores_hang_up(&status))
+}
+
+#[cfg(unix)]
+fn ignores_hang_up(status: &str) -> bool {
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    // The first bit is that of signal 1.
+    ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_none_or(|mask| mask & 1 == 1)
 }
 
 #[cfg(windows)]
@@ -72,5 +104,17 @@ impl Signals {
             _ = self.interrupt.recv() => 130,
             _ = self.terminate.recv() => 143,
         }
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::ignores_hang_up;
+
+    #[test]
+    fn that_a_hang_up_is_ignored_is_known_from_the_first_bit() {
+        assert!(!ignores_hang_up("Name:\tx\nSigIgn:\t0000000000001000\nSigCgt:\t0000000000000001\n"));
+        assert!(ignores_hang_up("SigIgn:\t0000000000001001\n"));
+        assert!(ignores_hang_up("Name:\tx\n"), "where it is not told it is left alone");
     }
 }

@@ -26,7 +26,7 @@ use crate::verify::{Depth, Standard, Verification};
 /// line counts them. It needs no right but to pull.
 #[derive(Debug, Args)]
 #[command(after_help = "Exit codes: 0 all equal; 1 something differs or could not be compared; 2 wrong usage or \
-                        configuration; 130, 143 interrupted.")]
+                        configuration; 129, 130, 143 interrupted.")]
 pub(super) struct VerifyFlags {
     #[command(flatten)]
     inputs: Inputs,

@@ -6,7 +6,7 @@ use crate::support::{GENERATE, HANDLE, Migration, assert_same, large, summary, t
 
 #[tokio::test]
 async fn an_interrupted_run_ends_with_its_summary_and_the_next_completes_it() {
-    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+    for (signal, code) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
         let (source, destination) = two_registries().await;
         for seed in 0..3 {
             source.put("team/app", &format!("v{seed}"), &large(seed));
@@ -43,13 +43,16 @@ async fn an_interrupted_generation_ends_with_its_summary() {
         let (source, destination) = two_registries().await;
         source.put("team/app", "1.0", &large(1));
         source.on(Kind::TagList, Gate::closed());
-        let migration = Migration::with_default_retries().app(&source, &destination);
+        let migration = Migration::with_default_retries()
+            .app(&source, &destination)
+            .rule(source.reference("other/app", "1.0"), format!("{}/moved/app", destination.host()));
         let mut running = migration.start().await;
         running.until(&source, Kind::TagList, 1).await;
         running.signal(signal);
         let outcome = running.finish().await;
-        outcome.assert(code, &[GENERATE, HANDLE, &summary(0, 0, 1)]);
+        outcome.assert(code, &[GENERATE, HANDLE, &summary(1, 1, 1)]);
         outcome.assert_line("FAILED images.json:2:3: ", &["interrupted"]);
+        assert!(!outcome.stderr.contains("may have there"), "nothing is put any more\n{outcome}");
     }
 }
 
@@ -139,6 +142,32 @@ async fn after_an_interruption_no_blob_is_begun() {
     assert_eq!(source.count(Kind::BlobGet), 1, "{outcome}");
     outcome.assert(130, &[GENERATE, HANDLE, &summary(20, 20, 0)]);
     assert!(outcome.lines("FAILED").iter().all(|line| line.contains("interrupted")), "{outcome}");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_session_that_ends_several_times_ends_a_run_in_order_and_none_that_was_told_to_go_on() {
+    for (goes_on, code) in [(false, 129), (true, 0)] {
+        let (source, destination) = two_registries().await;
+        source.put("team/app", "1.0", &large(1));
+        let gate = Gate::closed();
+        source.on(Kind::BlobGet, gate.clone());
+        let mut migration = Migration::with_default_retries().app(&source, &destination);
+        if goes_on {
+            migration = migration.launched_by("trap '' HUP; exec \"$0\" \"$@\"");
+        }
+        let mut running = migration.start().await;
+        running.until(&source, Kind::BlobGet, 2).await;
+        running.signal("HUP");
+        if !goes_on {
+            running.until_logged("interrupted").await;
+        }
+        running.signal("HUP");
+        gate.open();
+        let outcome = running.finish().await;
+        assert_eq!(outcome.code, Some(code), "{outcome}");
+        assert!(outcome.stdout.lines().last().unwrap().starts_with("Images(1) migration finished, "), "{outcome}");
+    }
 }
 
 #[tokio::test]
