@@ -196,6 +196,7 @@ pub enum Event {
     },
     /// A rule wants a destination that an earlier one has.
     Clash {
+        /// Where it stands: there may be as many clashes as it names tags.
         rule: String,
         source: Reference,
         destination: Reference,

@@ -5,6 +5,7 @@
 mod list;
 mod shard;
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -37,16 +38,30 @@ impl Task {
     }
 }
 
+/// Most clashes of a rule that its failure names. There may be as many as it has tags.
+const NAMED: usize = 20;
+
+/// The first of the rules with one destination that could not be listed.
+#[derive(Default)]
+struct Unlisted {
+    /// Which keeps its tags all the same: it is tried again, or is another shard's, which may have listed it.
+    keeping: Option<usize>,
+    /// Which keeps nothing, since it failed for good.
+    lost: Option<usize>,
+}
+
 /// Turns rules into tasks, each image once and no destination tag twice, over all the rounds of a run.
 pub struct Planner<'a> {
     rules: &'a [Rule],
+    /// Where the images of each rule go, one repository under one name.
+    places: Vec<Repository>,
     /// The source repositories whose images are wanted, if not all are.
     own: Option<HashSet<Repository>>,
     clients: Arc<Clients>,
     listener: Arc<dyn Listener>,
     cancel: CancellationToken,
     /// Destinations of more than one rule.
-    contested: HashSet<&'a Repository>,
+    contested: HashSet<Repository>,
     /// Which source has each contested destination, as long as more rules may come.
     claims: HashMap<Reference, Reference>,
     /// Rules that failed and will not be tried again, or not yet, by their place in `rules`.
@@ -66,10 +81,11 @@ impl<'a> Planner<'a> {
         cancel: CancellationToken,
     ) -> Self {
         let mut wanted = HashSet::new();
-        let destinations = rules.iter().map(|rule| &rule.images.destination);
+        let places: Vec<_> = rules.iter().map(|rule| rule.images.destination.without_usual_port()).collect();
         Self {
             rules,
-            contested: destinations.filter(|destination| !wanted.insert(*destination)).collect(),
+            contested: places.iter().filter(|place| !wanted.insert(*place)).cloned().collect(),
+            places,
             own: shard.map(|shard| shard.repositories(rules)),
             clients,
             listener,
@@ -117,9 +133,9 @@ impl<'a> Planner<'a> {
     pub fn to_be_given_again(&self) -> Vec<&'a Rule> {
         let lost: Vec<usize> = self.failures.keys().copied().filter(|index| self.is_own(*index)).collect();
         // The last rule that was lost, by destination: what stands before it has precedence.
-        let last: HashMap<_, _> = lost.iter().map(|&index| (&self.rules[index].images.destination, index)).collect();
-        let matters = |(index, rule): &(usize, &'a Rule)| {
-            last.get(&rule.images.destination).is_some_and(|last| index < last) || lost.binary_search(index).is_ok()
+        let last: HashMap<_, _> = lost.iter().map(|&index| (&self.places[index], index)).collect();
+        let matters = |(index, _): &(usize, &'a Rule)| {
+            last.get(&self.places[*index]).is_some_and(|last| index < last) || lost.binary_search(index).is_ok()
         };
         self.rules.iter().enumerate().filter(matters).map(|(_, rule)| rule).collect()
     }
@@ -137,8 +153,8 @@ impl<'a> Planner<'a> {
     /// What another try may mend, of the rules of this shard and of those that they wait for.
     fn retriable(&self) -> impl Iterator<Item = &Failure> {
         let waiting = self.deferred.keys().filter(|index| self.is_own(**index));
-        let awaited: HashSet<_> = waiting.map(|&index| &self.rules[index].images.destination).collect();
-        let matters = move |index| self.is_own(index) || awaited.contains(&self.rules[index].images.destination);
+        let awaited: HashSet<_> = waiting.map(|&index| &self.places[index]).collect();
+        let matters = move |index: usize| self.is_own(index) || awaited.contains(&self.places[index]);
         let matter = self.failures.iter().filter(move |(index, failure)| !failure.is_final && matters(**index));
         matter.map(|(_, failure)| failure)
     }
@@ -152,7 +168,7 @@ impl<'a> Planner<'a> {
 
     /// Whether another rule has the same destination.
     fn is_contested(&self, index: usize) -> bool {
-        self.contested.contains(&self.rules[index].images.destination)
+        self.contested.contains(&self.places[index])
     }
 
     /// The tasks of the rules that failed and may do better, and of those that waited for them.
@@ -176,13 +192,17 @@ impl<'a> Planner<'a> {
     async fn expand(&mut self, indexes: Vec<usize>, last: bool) -> Vec<Task> {
         let listings = self.list(&indexes).await;
         let mut tasks = Vec::new();
+        let mut unlisted = HashMap::new();
+        for (&index, failure) in self.failures.iter().filter(|(index, _)| !self.clashing.contains(index)) {
+            self.note_unlisted(&mut unlisted, index, failure, last);
+        }
         for index in indexes {
             let images = match self.deferred.remove(&index) {
                 Some(images) => Ok(images),
                 None => images(&self.rules[index], &listings),
             };
             let failure = match images {
-                Ok(images) => match self.unlisted_before(index, &images, last) {
+                Ok(images) => match self.unlisted_before(index, &images, &unlisted) {
                     None => {
                         self.claim(index, images, &mut tasks);
                         continue;
@@ -199,6 +219,7 @@ impl<'a> Planner<'a> {
                 let (rule, again) = (self.rules[index].to_string(), !last && !failure.is_final);
                 self.listener.hear(&Event::RuleFailed { rule, failure: failure.clone(), again });
             }
+            self.note_unlisted(&mut unlisted, index, &failure, last);
             self.failures.insert(index, failure);
         }
         if last || self.failures.values().all(|failure| failure.is_final) {
@@ -207,28 +228,39 @@ impl<'a> Planner<'a> {
         tasks
     }
 
-    /// An earlier rule that could not be listed and may want the destinations of these images: it keeps them if it is
-    /// tried again. One that failed for good keeps nothing, which is said; unless it is another shard's, which may have
-    /// listed it.
-    fn unlisted_before(&self, index: usize, images: &[Task], last: bool) -> Option<(&'a Rule, &Failure)> {
-        // All images of a rule go to one repository.
-        let place = &images.iter().find(|task| !is_by_digest(&task.destination))?.destination.repository;
-        if !self.contested.contains(place) {
+    /// Notes a rule that could not be listed and may want the destinations of later ones.
+    fn note_unlisted(&self, unlisted: &mut HashMap<Repository, Unlisted>, index: usize, failure: &Failure, last: bool) {
+        if !self.is_contested(index) {
+            return;
+        }
+        let Unlisted { keeping, lost } = unlisted.entry(self.places[index].clone()).or_default();
+        let keeps = !last && !failure.is_final || !self.is_own(index);
+        let first = if keeps { keeping } else { lost };
+        // After an interruption nobody takes anything.
+        if keeps || failure.category != Category::Cancelled {
+            *first = Some(first.map_or(index, |first| first.min(index)));
+        }
+    }
+
+    /// An earlier rule that keeps the destinations of these images. That one which failed for good keeps nothing is said.
+    fn unlisted_before(
+        &self,
+        index: usize,
+        images: &[Task],
+        unlisted: &HashMap<Repository, Unlisted>,
+    ) -> Option<(&'a Rule, &Failure)> {
+        if images.iter().all(|task| is_by_digest(&task.destination)) {
             return None;
         }
-        let meets = |earlier: usize| self.rules[earlier].images.destination == *place;
-        let earlier = self.failures.range(..index).map(|(&earlier, failure)| (earlier, failure));
-        let unlisted = earlier.filter(|(earlier, _)| meets(*earlier) && !self.clashing.contains(earlier));
-        let keeps = |(earlier, failure): &(usize, &Failure)| !last && !failure.is_final || !self.is_own(*earlier);
-        let (keeping, lost): (Vec<_>, Vec<_>) = unlisted.partition(keeps);
-        if let (true, None, Some((earlier, _))) = (self.is_own(index), keeping.first(), lost.first()) {
-            let (rule, earlier) = (&self.rules[index], &self.rules[*earlier]);
+        let Unlisted { keeping, lost } = unlisted.get(&self.places[index])?;
+        let [keeping, lost] = [keeping, lost].map(|first| first.filter(|first| *first < index));
+        if let (true, None, Some(lost)) = (self.is_own(index), keeping, lost) {
+            let (rule, earlier) = (&self.rules[index], &self.rules[lost].source);
             tracing::warn!(
-                "{rule}: its tags replace those that {:?}, which cannot be listed, may have there",
-                earlier.source
+                "{rule}: its tags count before those that {earlier:?}, which cannot be listed, may have there"
             );
         }
-        keeping.first().map(|(earlier, failure)| (&self.rules[*earlier], *failure))
+        keeping.and_then(|earlier| Some((&self.rules[earlier], self.failures.get(&earlier)?)))
     }
 
     /// Lists the tags of every repository that some rule wants listed.
@@ -252,29 +284,29 @@ impl<'a> Planner<'a> {
         }
         let mut of_rule = HashMap::new();
         let claims = if is_contested { &mut self.claims } else { &mut of_rule };
-        let mut clashes = Vec::new();
+        let (place, rule) = (&self.places[index], &self.rules[index].place);
+        let (mut clashes, mut named) = (0, Vec::new());
         for task in images {
-            match claims.get(&task.destination) {
-                None => {
-                    claims.insert(task.destination.clone(), task.source.clone());
+            let taken_by = match claims.entry(place.at(&task.destination.identifier)) {
+                Entry::Vacant(free) => {
+                    free.insert(task.source.clone());
                     if is_own {
                         tasks.push(task);
                     }
+                    continue;
                 }
-                Some(source) if *source == task.source || is_by_digest(&task.destination) => {}
-                Some(taken_by) => {
-                    self.listener.hear(&Event::Clash {
-                        rule: self.rules[index].to_string(),
-                        source: task.source,
-                        destination: task.destination.clone(),
-                        taken_by: taken_by.clone(),
-                    });
-                    clashes.push(format!("{} (from {taken_by})", task.destination));
-                }
+                Entry::Occupied(taken) if *taken.get() == task.source || is_by_digest(taken.key()) => continue,
+                Entry::Occupied(taken) => taken.get().clone(),
+            };
+            clashes += 1;
+            if clashes <= NAMED {
+                named.push(format!("{} (from {taken_by})", task.destination));
             }
+            let Task { source, destination } = task;
+            self.listener.hear(&Event::Clash { rule: rule.to_string(), source, destination, taken_by });
         }
-        if !clashes.is_empty() {
-            self.failures.insert(index, clash(&clashes));
+        if clashes > 0 {
+            self.failures.insert(index, clash(&named, clashes));
             self.clashing.insert(index);
         }
     }
@@ -315,134 +347,15 @@ fn unknown(earlier: &Rule, failure: &Failure) -> Failure {
     Failure { reason: reason.into(), is_final: true, ..failure.clone() }
 }
 
-fn clash(clashes: &[String]) -> Failure {
-    let reason =
-        format!("a different image comes to {} already; give one of them another destination", clashes.join(", "));
+fn clash(named: &[String], clashes: usize) -> Failure {
+    let more = match clashes - named.len() {
+        0 => String::new(),
+        more => format!(", and {more} more that the log names"),
+    };
+    let named = named.join(", ");
+    let reason = format!("a different image comes to {named}{more} already; give one of them another destination");
     Failure::for_good(Category::Config, None, reason)
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-
-    use super::*;
-    use crate::config::{self, Files, Sources};
-    use crate::registry::Keyring;
-
-    /// Counts clashes.
-    #[derive(Default)]
-    struct Clashes(AtomicUsize);
-
-    impl Listener for Clashes {
-        fn hear(&self, event: &Event) {
-            if let Event::Clash { .. } = event {
-                self.0.fetch_add(1, Relaxed);
-            }
-        }
-    }
-
-    fn rules(json: &str) -> Vec<Rule> {
-        let folder = tempfile::tempdir().unwrap();
-        let images = folder.path().join("images.json");
-        std::fs::write(&images, json).unwrap();
-        let files = Files::Separate { auth: folder.path().join("none"), auth_required: false, images };
-        let configuration =
-            config::load(&Sources { files, registry: None, namespace: None, converts: false }, &|_| None).unwrap();
-        assert!(configuration.invalid.is_empty());
-        configuration.rules
-    }
-
-    /// The tasks of rules that need no registry, and what failed.
-    async fn plan(json: &str) -> (Vec<String>, Vec<String>) {
-        let (tasks, failures, _) = plan_shard(json, None).await;
-        (tasks, failures)
-    }
-
-    /// And how many clashes were told.
-    async fn plan_shard(json: &str, shard: Option<Shard>) -> (Vec<String>, Vec<String>, usize) {
-        let rules = rules(json);
-        let clients = Arc::new(Clients::new(Arc::new(Keyring::default()), 1).unwrap());
-        let clashes = Arc::new(Clashes::default());
-        let mut planner = Planner::new(&rules, shard, clients, clashes.clone(), CancellationToken::new());
-        let tasks = planner.generate(true).await;
-        assert!(planner.claims.is_empty(), "nothing comes after the last round");
-        let tasks = tasks.iter().map(|task| format!("{} > {}", task.source, task.destination)).collect();
-        let failures = planner.failures().map(|(_, failure)| failure.to_string()).collect();
-        (tasks, failures, clashes.0.load(Relaxed))
-    }
-
-    #[tokio::test]
-    async fn identical_tasks_are_run_once() {
-        let (tasks, failures) =
-            plan(r#"{"s.io/a:1,2,1": "d.io/a", "s.io/a:2": ["d.io/a", "d.io/b"], "s.io/a:1": "d.io/a:1"}"#).await;
-        assert_eq!(tasks, ["s.io/a:1 > d.io/a:1", "s.io/a:2 > d.io/a:2", "s.io/a:2 > d.io/b:2"]);
-        assert_eq!(failures, [""; 0]);
-    }
-
-    #[tokio::test]
-    async fn the_earlier_rule_keeps_a_destination_and_the_later_keeps_its_other_tags() {
-        let (tasks, failures) = plan(r#"{"s.io/a:1,2": "d.io/x", "s.io/b:2,3,1": "d.io/x"}"#).await;
-        assert_eq!(tasks, ["s.io/a:1 > d.io/x:1", "s.io/a:2 > d.io/x:2", "s.io/b:3 > d.io/x:3"]);
-        assert_eq!(failures.len(), 1, "a rule is counted once");
-        assert!(failures[0].contains("d.io/x:2 (from s.io/a:2), d.io/x:1 (from s.io/a:1)"), "{}", failures[0]);
-    }
-
-    #[tokio::test]
-    async fn shards_do_everything_once_and_all_see_a_clash() {
-        let json =
-            r#"{"s.io/c:1,2": "d.io/x", "s.io/a:1": "d.io/x", "s.io/b:1": ["d.io/y", "d.io/z"], "s.io/c:3": "d.io/x"}"#;
-        let (whole, failures, told) = plan_shard(json, None).await;
-        assert_eq!(told, 1);
-        for count in 1..=5 {
-            let (mut tasks, mut clashes) = (Vec::new(), Vec::new());
-            for index in 0..count {
-                let part = plan_shard(json, format!("{index}/{count}").parse().ok()).await;
-                let sources: HashSet<&str> = part.0.iter().map(|task| &task[..6]).collect();
-                assert!(sources.len() <= 3_usize.div_ceil(count), "{sources:?}");
-                tasks.extend(part.0);
-                clashes.extend(part.1);
-                assert_eq!(part.2, told, "{index}/{count}");
-            }
-            tasks.sort();
-            let mut whole = whole.clone();
-            whole.sort();
-            assert_eq!((tasks, &clashes), (whole, &failures), "{count} shards");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_rule_alone_at_its_destination_may_name_a_tag_twice_but_not_bring_two_images_to_one() {
-        let (tasks, failures) = plan(r#"{"s.io/a:1,2,1": "d.io/a", "s.io/b:1,2": "d.io/b:x,x"}"#).await;
-        assert_eq!(tasks, ["s.io/a:1 > d.io/a:1", "s.io/a:2 > d.io/a:2", "s.io/b:1 > d.io/b:x"]);
-        assert_eq!(failures.len(), 1, "{failures:?}");
-        assert!(failures[0].contains("d.io/b:x (from s.io/b:1)"), "{}", failures[0]);
-    }
-
-    #[tokio::test]
-    async fn destinations_are_held_only_where_rules_meet_and_while_more_may_come() {
-        let rules =
-            rules(r#"{"s.io/a:1,2": "d.io/a", "s.io/b:1": "d.io/x", "s.io/c": "d.io/x", "s.io/d:2": "d.io/x"}"#);
-        let clients = Arc::new(Clients::new(Arc::new(Keyring::default()), 1).unwrap());
-        let mut planner = Planner::new(&rules, None, clients, Arc::new(Clashes::default()), CancellationToken::new());
-        let failure = Failure { is_final: false, ..Failure::internal("tag list") };
-        let mut tasks = Vec::new();
-        for index in [0, 1] {
-            let images = images(&rules[index], &Listings::new()).unwrap();
-            planner.claim(index, images, &mut tasks);
-        }
-        assert_eq!((tasks.len(), planner.claims.len()), (3, 1));
-        // The third one could not be listed, so the fourth waits.
-        planner.failures.insert(2, failure);
-        let images = images(&rules[3], &Listings::new()).unwrap();
-        assert!(planner.unlisted_before(3, &images, false).is_some());
-        assert!(planner.unlisted_before(3, &images, true).is_none(), "nobody has what was not listed");
-    }
-
-    #[tokio::test]
-    async fn what_is_put_by_digest_is_the_same_whatever_its_source() {
-        let digest = crate::digest::Digest::of(b"");
-        let (tasks, failures) = plan(&format!(r#"{{"s.io/a@{digest}": "d.io/x", "s.io/b@{digest}": "d.io/x"}}"#)).await;
-        assert_eq!(tasks, [format!("s.io/a@{digest} > d.io/x@{digest}")]);
-        assert_eq!(failures, [""; 0]);
-    }
-}
+mod tests;

@@ -25,6 +25,8 @@ pub enum InvalidReference {
         "invalid registry {0:?}: expected a host name or an address in full, with :port if it is not the usual one"
     )]
     Registry(String),
+    #[error("invalid registry {written:?}: URLs have {meant:?} in its place; write that if it is meant")]
+    OtherSpelling { written: String, meant: String },
     #[error("{0:?} names no repository: expected registry/namespace/repository")]
     NoRepository(String),
     #[error(
@@ -69,12 +71,17 @@ impl FromStr for Registry {
         if port.is_some_and(|port| port.parse::<u16>().is_err() || port.starts_with(['+', '0'])) {
             return Err(invalid());
         }
-        let valid = match host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
-            Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-            None => host.split('.').all(is_host_label) && is_kept_in_urls(host),
-        };
-        if !valid {
+        if !host.starts_with('[') && !host.split('.').all(is_host_label) {
             return Err(invalid());
+        }
+        // `1.2` is the address 1.0.0.2, `[0::1]` is `[::1]`, and `1.2.3.4.5` nothing at all (URL Standard, "host parsing"):
+        // one registry has one name.
+        let kept = url::Host::parse(host).map_err(|_| invalid())?.to_string();
+        if !kept.eq_ignore_ascii_case(host) {
+            return Err(InvalidReference::OtherSpelling {
+                written: text.to_owned(),
+                meant: text.replacen(host, &kept, 1),
+            });
         }
         let name = text.to_ascii_lowercase();
         if DOCKER_HUB_ALIASES.contains(&name.as_str()) {
@@ -97,12 +104,6 @@ fn is_host_label(label: &str) -> bool {
         && !label.starts_with('-')
         && !label.ends_with('-')
         && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-}
-
-/// Whether a URL with it has this host. `1.2` there is the address 1.0.0.2, and `1.2.3.4.5` nothing at all (URL Standard,
-/// "host parsing").
-fn is_kept_in_urls(host: &str) -> bool {
-    url::Host::parse(host).is_ok_and(|kept| kept.to_string().eq_ignore_ascii_case(host))
 }
 
 impl fmt::Display for Registry {
@@ -134,6 +135,12 @@ impl Repository {
 
     pub fn registry(&self) -> &Registry {
         &self.0.0
+    }
+
+    /// This repository where its registry has no port if that is the usual one of https: `h` and `h:443` are one.
+    pub fn without_usual_port(&self) -> Self {
+        let shorter = self.registry().as_str().strip_suffix(":443").and_then(|host| host.parse().ok());
+        shorter.and_then(|registry| Self::new(registry, self.path()).ok()).unwrap_or_else(|| self.clone())
     }
 
     /// The path in the registry, without its host: `namespace/repository`.
@@ -335,6 +342,30 @@ mod tests {
         for text in ["127.1", "0x7f.0.0.1", "2130706433", "010.0.0.1", "256.0.0.1", "1.2.3.4.5", "xn--a", "a.com:0443"]
         {
             assert!(text.parse::<Registry>().is_err(), "{text}");
+        }
+        for (text, meant) in [
+            ("127.1:5000", "127.0.0.1:5000"),
+            ("[0:0:0:0:0:0:0:1]:5000", "[::1]:5000"),
+            ("[::0001]", "[::1]"),
+            ("[::ffff:127.0.0.1]", "[::ffff:7f00:1]"),
+        ] {
+            let error = text.parse::<Registry>().unwrap_err();
+            assert_eq!(error, InvalidReference::OtherSpelling { written: text.into(), meant: meant.into() });
+            assert!(meant.parse::<Registry>().is_ok());
+        }
+        assert_eq!("[FE80::A]".parse::<Registry>().unwrap().as_str(), "[fe80::a]");
+    }
+
+    #[test]
+    fn the_usual_port_of_https_makes_no_other_repository() {
+        for (text, plain) in [
+            ("h.io:443/d/x", "h.io/d/x"),
+            ("[::1]:443/x", "[::1]/x"),
+            ("h.io:1443/x", "h.io:1443/x"),
+            ("h.io:80/x", "h.io:80/x"),
+            ("h.io/x", "h.io/x"),
+        ] {
+            assert_eq!(repository(text).unwrap().without_usual_port(), repository(plain).unwrap(), "{text}");
         }
     }
 
