@@ -326,7 +326,7 @@ impl From<Error> for Failure {
 }
 
 impl Asked {
-    fn new(method: Method, mut url: Url) -> Self {
+    pub(super) fn new(method: Method, mut url: Url) -> Self {
         url.set_query(None);
         url.set_fragment(None);
         // An address that has no room for them has none.

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::auth::Verdict;
-use super::error::{Error, ErrorKind};
+use super::error::{Asked, Error, ErrorKind};
 use super::http::{Answer, SHORT, Transport};
 use super::pace::{self, Permit, Turn};
 use super::token::{Need, Scope};
@@ -165,6 +165,7 @@ impl RepositoryClient {
         }
         let begun = Instant::now();
         let result = self.exchange(call, base, authorization).await;
+        trace(&call.method, &call.url, begun, result.as_ref().map(|answer| answer.status));
         self.heed(turn, begun, Some(&permit), result.as_ref());
         Some(result)
     }
@@ -278,8 +279,9 @@ impl RepositoryClient {
                     false => Ok(Opened::Refusal(Answer::read(response, SHORT).await?)),
                 }
             };
-            let opened = within(TIME_LIMIT, opening)
-                .await
+            let opened = within(TIME_LIMIT, opening).await;
+            trace(&Method::GET, url, begun, opened.as_ref().map(Opened::status));
+            let opened = opened
                 .inspect_err(|kind| self.heed(&turn, begun, None, Err(kind)))
                 .map_err(|kind| self.error(&Method::GET, url, kind))?;
             let answer = match opened {
@@ -313,6 +315,27 @@ pub(super) async fn within<T>(
     exchange: impl Future<Output = Result<T, ErrorKind>>,
 ) -> Result<T, ErrorKind> {
     tokio::time::timeout(limit, exchange).await.unwrap_or(Err(ErrorKind::TimedOut { after: limit }))
+}
+
+impl Opened {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Stream(response) => response.status(),
+            Self::Refusal(answer) => answer.status,
+        }
+    }
+}
+
+/// Tells of an exchange in the most verbose log, as messages show requests: without query, and without user and password.
+pub(super) fn trace(method: &Method, url: &Url, begun: Instant, result: Result<StatusCode, &ErrorKind>) {
+    if !tracing::enabled!(tracing::Level::TRACE) {
+        return;
+    }
+    let (asked, ms) = (Asked::new(method.clone(), url.clone()), begun.elapsed().as_millis() as u64);
+    match result {
+        Ok(status) => tracing::trace!(parent: None, request = %asked, status = status.as_u16(), ms, "answered"),
+        Err(kind) => tracing::trace!(parent: None, request = %asked, error = %kind, ms, "not answered"),
+    }
 }
 
 pub(super) fn with_authorization(headers: &HeaderMap, authorization: Option<&HeaderValue>) -> HeaderMap {

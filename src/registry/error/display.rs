@@ -1,19 +1,25 @@
 //! What went wrong, in words.
 
-use crate::foreign::one_line;
 use std::fmt;
 
 use reqwest::StatusCode;
 
-use super::{Error, ErrorKind};
+use super::{Asked, Error, ErrorKind};
+use crate::foreign::one_line;
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.asked {
-            // An address may be one that the registry gave.
-            Some(asked) => write!(f, "{} {}: {}", asked.method, one_line(asked.url.as_str()), self.kind),
+            Some(asked) => write!(f, "{asked}: {}", self.kind),
             None => write!(f, "{}: {}", self.registry, self.kind),
         }
+    }
+}
+
+impl fmt::Display for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // An address may be one that the registry gave.
+        write!(f, "{} {}", self.method, one_line(self.url.as_str()))
     }
 }
 

@@ -21,7 +21,7 @@ use crate::digest::Digest;
 use crate::registry::auth::Verdict;
 use crate::registry::blob::Stored;
 use crate::registry::error::{Error, ErrorKind, tells_of_room};
-use crate::registry::exchange::{Call, Kind, RENEWALS, with_authorization};
+use crate::registry::exchange::{Call, Kind, RENEWALS, trace, with_authorization};
 use crate::registry::http::{Answer, SHORT};
 use crate::registry::pace::Turn;
 use crate::registry::token::Need;
@@ -308,6 +308,7 @@ impl RepositoryClient {
             after = progress.stalled() => Err(ErrorKind::TimedOut { after }),
         };
         progress.close();
+        trace(&method, url, begun, answer.as_ref().map(|answer| answer.status));
         self.heed(&turn, begun, None, answer.as_ref());
         let answer = answer.map_err(|kind| self.error(&method, url, kind))?;
         if answer.is_challenge_of(base)
