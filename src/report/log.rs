@@ -38,7 +38,7 @@ pub(super) fn event(event: &Event) {
         Event::ReferrersLeft { source, subject, referrers } => {
             line!(warn, %source, %subject, referrers, "left what refers to a manifest that was converted");
         }
-        Event::TasksGenerated(images) => line!(info, images, "images to migrate"),
+        Event::TasksGenerated(images) => line!(info, images, "image tasks generated"),
         Event::ImageStarted { source, destination } | Event::LookStarted { source, destination } => {
             line!(debug, %source, %destination, "image begun");
         }

@@ -8,8 +8,8 @@ use bytesize::ByteSize;
 
 use super::{Report, log};
 use crate::digest::Digest;
-use crate::event::{BlobCounts, Category, Ending, Event, Facts, Listener, Prospect};
-use crate::reference::Registry;
+use crate::event::{BlobCounts, Category, Ending, Event, Facts, Failure, Listener, Prospect};
+use crate::reference::{Reference, Registry};
 use crate::shared::lock;
 
 /// Listens to a dry run and tells of it. Standard output is the plan alone.
@@ -63,9 +63,8 @@ impl Listener for PlanReport {
         log::event(event);
         let Event::ImagePlanned { source, destination, prospect, referrers, facts } = event else { return };
         self.tally().add(destination.repository.registry(), prospect, &facts.blobs);
-        self.report
-            .console
-            .out(&format!("{source} -> {destination}: {}", Told { prospect, referrers: *referrers, facts }));
+        let told = Told { source, prospect, referrers: *referrers, facts };
+        self.report.console.out(&format!("{source} -> {destination}: {told}"));
     }
 }
 
@@ -86,6 +85,7 @@ impl Tally {
 
 /// What would become of an image, in words.
 struct Told<'a> {
+    source: &'a Reference,
     prospect: &'a Prospect,
     /// How many things that refer to it would travel with it.
     referrers: usize,
@@ -97,10 +97,7 @@ impl fmt::Display for Told<'_> {
         match self.prospect {
             Prospect::UpToDate if self.referrers == 0 => return f.write_str("up to date"),
             Prospect::Skip => return f.write_str("skipped, it is for another platform"),
-            // What the destination has not is no failure.
-            Prospect::Fails(failure) if failure.category == Category::NotFound => {
-                return f.write_str("missing at source");
-            }
+            Prospect::Fails(failure) if is_missing(self.source, failure) => return f.write_str("missing at source"),
             Prospect::Fails(failure) => return write!(f, "would fail: {failure}"),
             Prospect::UpToDate | Prospect::Copy => {}
         }
@@ -132,6 +129,16 @@ impl fmt::Display for Told<'_> {
     }
 }
 
+/// Whether the source has no such image; and not the image no such part or platform. That is told apart only by what was
+/// asked for.
+fn is_missing(source: &Reference, failure: &Failure) -> bool {
+    let Reference { repository, identifier } = source;
+    let asked = format!("/v2/{}/manifests/{identifier}: 404 ", repository.path());
+    failure.category == Category::NotFound
+        && failure.registry.as_ref() == Some(repository.registry())
+        && failure.reason.contains(&asked)
+}
+
 /// As much of a digest as people compare: `sha256:0123456789ab…`.
 struct Short<'a>(&'a Digest);
 
@@ -148,12 +155,16 @@ fn size(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Failure;
+    use crate::reference::Repository;
+
+    fn source() -> Reference {
+        "s.io/team/app".parse::<Repository>().unwrap().tagged("1".parse().unwrap())
+    }
 
     fn told(before: Option<&[u8]>, blobs: BlobCounts) -> String {
         let digest_before = before.map(Digest::of);
         let facts = Facts { digest: Some(Digest::of(b"new")), digest_before, blobs, ..Facts::default() };
-        Told { prospect: &Prospect::Copy, referrers: 0, facts: &facts }.to_string()
+        Told { source: &source(), prospect: &Prospect::Copy, referrers: 0, facts: &facts }.to_string()
     }
 
     #[test]
@@ -175,7 +186,7 @@ mod tests {
         let told = |prospect, referrers, moved| {
             let blobs = BlobCounts { moved, bytes_moved: moved << 10, ..BlobCounts::default() };
             let facts = Facts { blobs, ..Facts::default() };
-            Told { prospect: &prospect, referrers, facts: &facts }.to_string()
+            Told { source: &source(), prospect: &prospect, referrers, facts: &facts }.to_string()
         };
         assert_eq!(told(Prospect::Copy, 2, 5), "copy 5 blobs 5.0 KiB, with 2 referrers");
         assert_eq!(told(Prospect::UpToDate, 1, 1), "up to date, copy 1 blobs 1.0 KiB, with 1 referrer");
@@ -185,12 +196,18 @@ mod tests {
 
     #[test]
     fn a_plan_says_what_would_fail() {
-        let failure = Failure { category: Category::NotFound, ..Failure::internal("test") };
         let facts = Facts::default();
         let told = |failure: &Failure| {
-            Told { prospect: &Prospect::Fails(failure.clone()), referrers: 0, facts: &facts }.to_string()
+            let prospect = Prospect::Fails(failure.clone());
+            Told { source: &source(), prospect: &prospect, referrers: 0, facts: &facts }.to_string()
         };
-        assert_eq!(told(&failure), "missing at source");
+        let missing = |url: &str, what: &str| {
+            let reason = format!("GET https://{url}: 404 Not Found (MANIFEST_UNKNOWN){what}");
+            told(&Failure::for_good(Category::NotFound, "s.io".parse().ok().as_ref(), reason))
+        };
+        assert_eq!(missing("s.io/v2/team/app/manifests/1", ""), "missing at source");
+        let child = missing("s.io/v2/team/app/manifests/sha256:12", "; the index names it");
+        assert!(child.starts_with("would fail: GET https://s.io/v2/team/app/manifests/sha256:12: 404 "), "{child}");
         assert!(told(&Failure::internal("test")).starts_with("would fail: internal error (test)"));
     }
 }
