@@ -23,10 +23,15 @@ enum Value {
 /// Why a text is not a digest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidDigest {
-    #[error("invalid digest {0:?}: expected sha256: and 64 lower-case hexadecimal digits")]
+    #[error("invalid digest {0:?}: expected {form} lower-case hexadecimal digits", form = form(.0))]
     Malformed(String),
     #[error("digest algorithm {0:?} is not supported (sha256 and sha512 are), so its content could not be verified")]
     Algorithm(String),
+}
+
+/// What a digest has before its digits, and how many: by the algorithm that is meant.
+fn form(text: &str) -> &'static str {
+    if text.starts_with("sha512:") { "sha512: and 128" } else { "sha256: and 64" }
 }
 
 impl Digest {
@@ -188,6 +193,14 @@ mod tests {
     fn an_algorithm_that_cannot_be_verified_is_named() {
         let error = "blake3:00".parse::<Digest>().unwrap_err();
         assert_eq!(error, InvalidDigest::Algorithm("blake3".into()));
+    }
+
+    #[test]
+    fn what_is_expected_is_that_of_the_algorithm() {
+        let told = |text: &str| text.parse::<Digest>().unwrap_err().to_string();
+        let expected = "expected sha512: and 128 lower-case hexadecimal digits";
+        assert_eq!(told("sha512:12"), format!("invalid digest \"sha512:12\": {expected}"));
+        assert!(told("12").ends_with(": expected sha256: and 64 lower-case hexadecimal digits"));
     }
 
     #[test]

@@ -7,6 +7,8 @@ use crate::reference::Registry;
 
 /// Letters in which a misspelt host differs, at most.
 const DIFFERENCE: usize = 2;
+/// Longest word that may be a region's.
+const REGION: usize = 4;
 /// Shorter hosts differ in so few letters by chance.
 const SHORTEST: usize = 8;
 
@@ -28,7 +30,18 @@ fn is_almost(written: &str, known: &str) -> bool {
     // Regions and accounts differ in digits, on purpose.
     let letters = |text: &str| text.chars().filter(|c| !c.is_ascii_digit()).collect::<String>();
     let differs_in_digits = letters(&written) == letters(&known);
-    !differs_in_digits && known.len() >= SHORTEST && strsim::osa_distance(&written, &known) <= DIFFERENCE
+    !differs_in_digits
+        && !is_elsewhere(&written, &known)
+        && known.len() >= SHORTEST
+        && strsim::osa_distance(&written, &known) <= DIFFERENCE
+}
+
+/// Whether two hosts differ in short words alone, as `eu` and `us`, `east` and `west` are.
+fn is_elsewhere(one: &str, other: &str) -> bool {
+    let words = |host: &str| host.split(['.', '-']).map(str::to_owned).collect::<Vec<_>>();
+    let (one, other) = (words(one), words(other));
+    let mut pairs = one.iter().zip(&other).filter(|(a, b)| a != b);
+    one.len() == other.len() && pairs.all(|(a, b)| a.len().max(b.len()) <= REGION)
 }
 
 #[cfg(test)]
@@ -40,6 +53,9 @@ mod tests {
         assert!(is_almost("swr.exmple.com", "swr.example.com"));
         assert!(is_almost("registyr.example.com", "registry.example.com"));
         assert!(!is_almost("swr.cn-north-1.myhuaweicloud.com", "swr.cn-north-4.myhuaweicloud.com"), "another region");
+        assert!(!is_almost("eu-docker.pkg.dev", "us-docker.pkg.dev"), "another continent");
+        assert!(!is_almost("1.dkr.ecr.us-east-1.amazonaws.com", "1.dkr.ecr.us-west-1.amazonaws.com"));
+        assert!(is_almost("us-dcoker.pkg.dev", "us-docker.pkg.dev"));
         assert!(!is_almost("127.0.0.1:5001", "127.0.0.1:5000"));
         assert!(!is_almost("quay.io", "quai.io"), "too short to tell");
         assert!(!is_almost("docker.example.com", "harbor.example.com"));

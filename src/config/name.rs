@@ -46,7 +46,7 @@ pub enum InvalidName {
     #[error("it is empty: expected registry/namespace/repository")]
     Empty,
     #[error("it begins with {0}: expected the registry's host first")]
-    Scheme(&'static str),
+    Scheme(String),
     #[error("it ends with a slash")]
     TrailingSlash,
     #[error("it holds a space: none is allowed, also not between tags")]
@@ -92,6 +92,9 @@ impl<'a> Name<'a> {
         }
         let (rest, digest) = split_at_first(rest, '@');
         let (path, tags) = split_at_first(rest, ':');
+        if text.ends_with('/') && path.len() > 1 && tags.is_none() && digest.is_none() {
+            return Err(InvalidName::TrailingSlash);
+        }
         let repository = repository(registry, path)?;
         let tags = match tags {
             Some(list) => list.split(',').map(str::parse).collect::<Result<Vec<Tag>, _>>()?,
@@ -132,11 +135,17 @@ pub fn registry(text: &str) -> Result<Registry, InvalidName> {
     Ok(text.parse()?)
 }
 
-/// Refuses what is copied from a browser or from other tools.
+/// Refuses what is copied from a browser or from other tools. With a third slash it is an expression that begins with one.
 fn refuse_scheme(text: &str) -> Result<(), InvalidName> {
-    match ["https://", "http://", "docker://", "oci://"].into_iter().find(|scheme| text.starts_with(scheme)) {
-        Some(scheme) => Err(InvalidName::Scheme(scheme)),
-        None => Ok(()),
+    let is_scheme = |word: &str| {
+        word.starts_with(|c: char| c.is_ascii_alphabetic())
+            && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'+' || b == b'-')
+    };
+    match text.split_once("://") {
+        Some((word, rest)) if is_scheme(word) && !rest.starts_with('/') => {
+            Err(InvalidName::Scheme(format!("{word}://")))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -219,6 +228,7 @@ mod tests {
             ("quay.io/a/b:/^v1/", Selection::Expression(Expression { negated: false, text: "^v1" })),
             ("quay.io/a/b:!/a:/b@c, d/", Selection::Expression(Expression { negated: true, text: "a:/b@c, d" })),
             ("quay.io/a/b://", Selection::Expression(Expression { negated: false, text: "" })),
+            ("quay.io/a/b:///x/", Selection::Expression(Expression { negated: false, text: "//x" })),
             (&untagged, Selection::Digest { tag: None, digest: digest.clone() }),
             (&tagged, Selection::Digest { tag: "1".parse().ok(), digest: digest.clone() }),
         ] {
@@ -267,6 +277,11 @@ mod tests {
             ("", "it is empty: expected registry/namespace/repository"),
             ("https://quay.io/a/b", "it begins with https://: expected the registry's host first"),
             ("docker://quay.io/a/b", "it begins with docker://: expected the registry's host first"),
+            ("HTTPS://quay.io/a", "it begins with HTTPS://: expected the registry's host first"),
+            ("ftp://quay.io/a", "it begins with ftp://: expected the registry's host first"),
+            ("oci-archive://quay.io/a", "it begins with oci-archive://: expected the registry's host first"),
+            ("quay.io/a/b/", "it ends with a slash"),
+            ("quay.io/a/b//", "it ends with a slash"),
             ("quay.io/a/b:1, 2", "it holds a space: none is allowed, also not between tags"),
             (" quay.io/a/b", "it holds a space: none is allowed, also not between tags"),
             ("quay.io", "\"quay.io\" names no repository: expected registry/namespace/repository"),
