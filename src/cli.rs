@@ -4,9 +4,11 @@ mod completions;
 mod config;
 mod conversion;
 mod inputs;
+mod log;
 mod migrate;
 mod report;
 mod rewrite;
+mod run;
 mod signals;
 mod verify;
 
@@ -17,9 +19,8 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use bytesize::ByteSize;
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::logging;
 use crate::plan::Shard;
 
 const EXIT_CODES: &str =
@@ -74,7 +75,7 @@ struct Cli {
     inputs: inputs::Inputs,
 
     #[command(flatten)]
-    log: LogFlags,
+    log: log::LogFlags,
 
     /// How progress is shown on stderr: bars on a terminal, else a plain line now and then
     #[arg(long, value_name = "HOW", default_value = "auto")]
@@ -107,7 +108,8 @@ struct Cli {
     #[arg(long, value_name = "FILE")]
     report: Vec<PathBuf>,
 
-    /// What failed or was not reached, to be given back to --images; {} when all is well
+    /// What failed or was not reached, to be given back to --images (what a shard left: without --shard); {} when all is
+    /// well
     #[arg(long, value_name = "FILE")]
     failed: Option<PathBuf>,
 
@@ -136,26 +138,6 @@ fn rate(text: &str) -> Result<NonZeroU64, String> {
     NonZeroU64::new(bytes.as_u64()).ok_or_else(|| "at least one byte a second".to_owned())
 }
 
-/// Where the log goes and what is in it.
-#[derive(Debug, Args)]
-struct LogFlags {
-    /// Log file, appended to; - is stderr [default: ./image-migrator.log]
-    #[arg(long, value_name = "FILE")]
-    log: Option<PathBuf>,
-
-    /// How log lines are written
-    #[arg(long, value_name = "FORMAT", default_value = "text")]
-    log_format: LogFormat,
-
-    /// More in the log; twice: much more
-    #[arg(short, long, action = ArgAction::Count, conflicts_with = "quiet")]
-    verbose: u8,
-
-    /// Less in the log: only warnings
-    #[arg(short, long)]
-    quiet: bool,
-}
-
 /// What else it does; without a word it migrates.
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -165,12 +147,6 @@ enum Command {
     /// Joins reports that --report wrote
     Report(report::ReportFlags),
     Rewrite(rewrite::RewriteFlags),
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum LogFormat {
-    Text,
-    Json,
 }
 
 /// How progress is shown.
@@ -184,32 +160,40 @@ enum Show {
     None,
 }
 
-impl From<LogFormat> for logging::Format {
-    fn from(format: LogFormat) -> Self {
-        match format {
-            LogFormat::Text => Self::Text,
-            LogFormat::Json => Self::Json,
-        }
-    }
-}
-
 /// Runs the command that was typed.
 pub fn run() -> ExitCode {
-    // clap prints help, version and wrong usage itself, and exits with 0 or 2.
-    let mut cli = Cli::parse();
+    let mut cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(told) => return ExitCode::from(tell(&told)),
+    };
     let ended = match cli.command.take() {
         Some(Command::Config(flags)) => config::run(flags),
-        Some(Command::Verify(flags)) => verify::run(flags),
+        Some(Command::Verify(flags)) => Ok(verify::run(flags)),
         Some(Command::Completions(flags)) => completions::run(&flags).map(|()| 0).map_err(Stopped::failed),
         Some(Command::Report(flags)) => report::run(flags),
         Some(Command::Rewrite(flags)) => rewrite::run(flags),
-        None => migrate::run(cli),
+        None => Ok(migrate::run(cli)),
     };
     match ended {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             say(&format!("error: {:#}", error.cause));
             ExitCode::from(error.code)
+        }
+    }
+}
+
+/// Prints help, version or wrong usage, and gives the exit code.
+fn tell(told: &clap::Error) -> u8 {
+    if told.use_stderr() {
+        let _ = told.print();
+        return exit::USAGE;
+    }
+    match lost(told.print().and_then(|()| io::stdout().flush())) {
+        None => 0,
+        Some(error) => {
+            say(&format!("error: {NOT_PRINTED}: {error}"));
+            exit::FAILED
         }
     }
 }
@@ -247,13 +231,15 @@ fn say(line: &str) {
 /// Writes to standard output what a person or a program asked for there.
 fn print(bytes: &[u8]) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
-    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
-        // Who closed the pipe has read what he wanted.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(error).context("standard output cannot be written")
-        }
-        _ => Ok(()),
-    }
+    let written = stdout.write_all(bytes).and_then(|()| stdout.flush());
+    lost(written).map_or(Ok(()), |error| Err(error).context(NOT_PRINTED))
+}
+
+const NOT_PRINTED: &str = "standard output cannot be written";
+
+/// Why something did not come to standard output. Who closed the pipe has read what he wanted.
+fn lost(written: io::Result<()>) -> Option<io::Error> {
+    written.err().filter(|error| error.kind() != io::ErrorKind::BrokenPipe)
 }
 
 /// `1 file`, `2 files`.

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::anyhow;
 use clap::Args;
-use clap::builder::{OsStringValueParser, TypedValueParser};
 
 use super::conversion::ConversionFlags;
 use crate::config::{Files, Sources};
@@ -33,19 +33,22 @@ pub(super) struct RuleFlags {
     #[arg(long, value_name = "FILE", conflicts_with = "images")]
     pub config: Option<PathBuf>,
 
-    /// Namespace for images whose destination is ""; may have several components
-    #[arg(long, value_name = "NAME", env = "DEFAULT_NAMESPACE", hide_env_values = true, value_parser = text("DEFAULT_NAMESPACE"))]
+    /// Namespace for images whose destination is ""; may have several components [env: DEFAULT_NAMESPACE]
+    #[arg(long, value_name = "NAME")]
     namespace: Option<String>,
 
-    /// Registry for images whose destination is ""
-    #[arg(long, value_name = "HOST", env = "DEFAULT_REGISTRY", hide_env_values = true, value_parser = text("DEFAULT_REGISTRY"))]
+    /// Registry for images whose destination is "" [env: DEFAULT_REGISTRY]
+    #[arg(long, value_name = "HOST")]
     registry: Option<String>,
 }
 
-/// A text, from the command line or from the environment: of what is none clap does not say where it stands.
-fn text(variable: &'static str) -> impl TypedValueParser<Value = String> {
-    let none = move |_| format!("it is not UTF-8; without the flag the value is that of {variable}");
-    OsStringValueParser::new().try_map(move |value| value.into_string().map_err(none))
+/// What was typed, else what the environment has. clap would ask that for every command, also for those without the flag.
+fn given(typed: &Option<String>, variable: &str) -> anyhow::Result<Option<String>> {
+    let value = match (typed, std::env::var_os(variable)) {
+        (None, Some(value)) => Some(value.into_string().map_err(|_| anyhow!("{variable} is not UTF-8"))?),
+        _ => typed.clone(),
+    };
+    Ok(value.filter(|value| !value.is_empty()))
 }
 
 impl Inputs {
@@ -58,14 +61,14 @@ impl Inputs {
     }
 
     /// For images that are converted as these flags say.
-    pub fn sources(&self, conversion: &ConversionFlags) -> Sources {
-        Sources { converts: !conversion.conversion().is_none(), ..self.rules.sources(self.auth.as_deref()) }
+    pub fn sources(&self, conversion: &ConversionFlags) -> anyhow::Result<Sources> {
+        Ok(Sources { converts: !conversion.conversion().is_none(), ..self.rules.sources(self.auth.as_deref())? })
     }
 }
 
 impl RuleFlags {
     /// With the credentials of `auth`, if that was named.
-    pub fn sources(&self, auth: Option<&Path>) -> Sources {
+    pub fn sources(&self, auth: Option<&Path>) -> anyhow::Result<Sources> {
         let files = match &self.config {
             Some(path) => Files::Combined(path.clone()),
             None => Files::Separate {
@@ -74,27 +77,8 @@ impl RuleFlags {
                 images: self.images.clone(),
             },
         };
-        let given = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
-        Sources { files, registry: given(&self.registry), namespace: given(&self.namespace), converts: false }
-    }
-}
-
-#[cfg(all(test, unix))]
-mod tests {
-    use std::ffi::OsStr;
-    use std::os::unix::ffi::OsStrExt as _;
-
-    use clap::Parser as _;
-
-    #[test]
-    fn a_value_that_is_no_text_is_named_with_the_variable_it_may_come_from() {
-        for (flag, variable) in [("--registry", "DEFAULT_REGISTRY"), ("--namespace", "DEFAULT_NAMESPACE")] {
-            for command in ["verify", "rewrite"] {
-                let words =
-                    ["image-migrator", command, flag].map(OsStr::new).into_iter().chain([OsStr::from_bytes(b"\xff")]);
-                let error = crate::cli::Cli::try_parse_from(words).unwrap_err().to_string();
-                assert!(error.contains(&format!("that of {variable}")), "{error}");
-            }
-        }
+        let registry = given(&self.registry, "DEFAULT_REGISTRY")?;
+        let namespace = given(&self.namespace, "DEFAULT_NAMESPACE")?;
+        Ok(Sources { files, registry, namespace, converts: false })
     }
 }

@@ -6,7 +6,7 @@ use anyhow::{Context as _, anyhow};
 use clap::Args;
 
 use super::inputs::{DEFAULT_AUTH, RuleFlags};
-use super::migrate::DEFAULT_LOG;
+use super::log::DEFAULT_LOG;
 use super::{Stopped, count, exit, print, say};
 use crate::config::{self, Target};
 use crate::file::shown;
@@ -88,7 +88,7 @@ pub(super) fn run(flags: RewriteFlags) -> Result<u8, Stopped> {
 
 fn mapping(flags: &RewriteFlags) -> anyhow::Result<(Mapping, Vec<config::InvalidRule>)> {
     // The hosts of auth.json are hosts in the rules; what it says of logging in is not looked at.
-    let (rules, invalid) = config::load_rules(&flags.rules.sources(None))?;
+    let (rules, invalid) = config::load_rules(&flags.rules.sources(None)?)?;
     let to = flags.to.as_deref().map(|to| to.parse::<Target>().context("--to")).transpose()?;
     let outcomes = flags.report.as_deref().map(|path| read_report(path).context("--report")).transpose()?;
     let mapping = Mapping::new(rules, Choice { to, outcomes, pin: flags.pin }).context("--to")?;

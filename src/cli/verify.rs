@@ -3,21 +3,17 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use clap::{Args, ValueEnum};
-use tokio_util::sync::CancellationToken;
 
 use super::conversion::ConversionFlags;
 use super::inputs::Inputs;
-use super::migrate::{heard_by, others, progress_style, recorded, refused, start_log};
-use super::report::{self as files, Files as Outputs};
-use super::{LogFlags, Show, Stopped, block_on, exit, signals};
-use crate::config::{self, Configuration};
+use super::log::LogFlags;
+use super::report::Files as Outputs;
+use super::run::{Run, Settings};
+use super::{Show, Stopped, block_on};
+use crate::config::{self, ConfigError, Configuration, Sources};
 use crate::plan::Shard;
-use crate::registry::Clients;
-use crate::report::{Console, Progress, Recorder, Report, VerificationReport, Work};
-use crate::rounds::Rounds;
-use crate::transfer::Limits;
+use crate::report::{Console, VerificationReport, Work};
 use crate::verify::{Depth, Standard, Verification};
 
 /// Compares every image that the rules name with its source, and prints what differs; changes nothing.
@@ -87,23 +83,26 @@ impl From<DepthFlag> for Depth {
     }
 }
 
-pub(super) fn run(flags: VerifyFlags) -> Result<u8, Stopped> {
-    let console = Console::of_process(flags.log.is_of_programs());
+pub(super) fn run(flags: VerifyFlags) -> u8 {
     let mut inputs = flags.inputs.files();
     inputs.extend(flags.against.as_deref());
-    let outputs = Outputs::check(&flags.report, None, flags.log.file(), &inputs).map_err(Stopped::usage)?;
-    start_log(&flags.log, &console).map_err(Stopped::usage)?;
+    let outputs = Outputs::check(&flags.report, None, flags.log.file(), &inputs);
+    flags.log.accompany(outputs, |outputs, console| {
+        let sources = flags.inputs.sources(&flags.conversion).map_err(Stopped::usage)?;
+        let (configuration, standard) = load(&flags, &sources).map_err(Stopped::usage)?;
+        block_on(verify(&flags, configuration, standard, console, outputs))?.map_err(Stopped::failed)
+    })
+}
+
+fn load(flags: &VerifyFlags, sources: &Sources) -> Result<(Configuration, Standard), ConfigError> {
     let environment = |name: &str| std::env::var(name).ok();
-    let sources = flags.inputs.sources(&flags.conversion);
-    let (configuration, standard) = match &flags.against {
-        None => (config::load(&sources, &environment).map_err(refused)?, Standard::Sources),
+    match &flags.against {
+        None => Ok((config::load(sources, &environment)?, Standard::Sources)),
         Some(report) => {
-            let loaded = config::load_recorded(report, &sources.files, &environment);
-            let (configuration, digests) = loaded.map_err(refused)?;
-            (configuration, Standard::Recorded(digests))
+            let (configuration, digests) = config::load_recorded(report, &sources.files, &environment)?;
+            Ok((configuration, Standard::Recorded(digests)))
         }
-    };
-    block_on(verify(&flags, configuration, standard, console, &outputs))?.map_err(Stopped::failed)
+    }
 }
 
 async fn verify(
@@ -113,32 +112,25 @@ async fn verify(
     console: Console,
     outputs: &Outputs,
 ) -> anyhow::Result<u8> {
-    let Configuration { keyring, rules, mut invalid, warnings } = configuration;
-    if flags.shard.is_some_and(|shard| !shard.is_first()) {
-        // The first shard names and counts them.
-        invalid.clear();
-    }
-    let limits = Limits::for_workers(flags.workers.into());
-    let clients = Arc::new(Clients::new(Arc::new(keyring), limits.requests).context("HTTP cannot be set up")?);
-    let cancel = CancellationToken::new();
-    let interruption = signals::watch(cancel.clone()).context("signals cannot be watched")?;
-    let report = Report::new(console.clone());
-    report.configuration(&warnings, &invalid);
-    let (depth, conversion) = (Depth::from(flags.depth), flags.conversion.conversion());
-    let work = Work::Verification { of_content: depth == Depth::Content };
-    let style = progress_style(flags.progress, &flags.log);
-    let progress = style.map(|style| Arc::new(Progress::start(console.clone(), style, work)));
+    let depth = Depth::from(flags.depth);
+    let settings = Settings {
+        shard: flags.shard,
+        retries: flags.retries,
+        workers: flags.workers,
+        limit_rate: None,
+        progress: flags.progress,
+        work: Work::Verification { of_content: depth == Depth::Content },
+        log: &flags.log,
+        outputs,
+    };
+    let (run, report) = Run::begin(configuration, settings, console)?;
     let report = Arc::new(VerificationReport::new(report));
-    let recorder = outputs.want_records().then(|| Arc::new(Recorder::new(limits.streamed_from)));
-    let listener = heard_by(report.clone(), others(&recorder, &progress));
+    let listener = run.heard_by(report.clone());
+    let (clients, conversion) = (run.clients.clone(), flags.conversion.conversion());
     let verification =
-        Verification::new(clients.clone(), limits, standard, conversion, depth, listener.clone(), cancel.clone());
-    let rounds = Rounds { rules: &rules, shard: flags.shard, clients, retries: flags.retries, listener, cancel };
-    let ending = rounds.run(&verification).await;
-    progress.iter().for_each(|progress| progress.stop());
-    let document = recorder.map(|recorder| recorder.document(&ending, files::invalid(&invalid), recorded(flags.shard)));
-    let all_equal = report.finish(&ending, invalid.len());
-    let written = outputs.write(&ending, &invalid, document.as_ref(), &console);
-    let written = files::printed(&console) && written;
-    Ok(interruption.exit_code().unwrap_or(if all_equal && written { 0 } else { exit::FAILED }))
+        Verification::new(clients, run.limits, standard, conversion, depth, listener.clone(), run.cancel.clone());
+    let ending = run.rounds(listener).run(&verification).await;
+    run.stop();
+    let all_equal = report.finish(&ending, run.invalid.len());
+    Ok(run.end(&ending, all_equal))
 }

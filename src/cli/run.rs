@@ -1,0 +1,129 @@
+//! What a migration and a verification have in common: what goes along with a run, and what is left when it has ended.
+
+use std::io::{self, IsTerminal as _};
+use std::num::NonZeroU64;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tokio_util::sync::CancellationToken;
+
+use super::log::LogFlags;
+use super::report::{self as files, Files as Outputs};
+use super::signals::{self, Interruption};
+use super::{Show, exit};
+use crate::config::{Configuration, InvalidRule, Rule};
+use crate::event::{Ending, Listener};
+use crate::plan::Shard;
+use crate::registry::Clients;
+use crate::report::{Console, Progress, Recorder, Report, Style, Work, record};
+use crate::rounds::Rounds;
+use crate::transfer::Limits;
+
+/// What was typed of a run.
+pub(super) struct Settings<'a> {
+    pub shard: Option<Shard>,
+    pub retries: u32,
+    pub workers: u16,
+    pub limit_rate: Option<NonZeroU64>,
+    /// How progress is shown, and of what.
+    pub progress: Show,
+    pub work: Work,
+    pub log: &'a LogFlags,
+    pub outputs: &'a Outputs,
+}
+
+/// What goes along with a run.
+pub(super) struct Run<'a> {
+    settings: Settings<'a>,
+    console: Console,
+    rules: Vec<Rule>,
+    pub invalid: Vec<InvalidRule>,
+    pub limits: Limits,
+    pub clients: Arc<Clients>,
+    pub cancel: CancellationToken,
+    interruption: Interruption,
+    progress: Option<Arc<Progress>>,
+    recorder: Option<Arc<Recorder>>,
+}
+
+impl<'a> Run<'a> {
+    /// Makes all ready and tells what was found in the configuration. Must be called within the runtime.
+    pub fn begin(
+        configuration: Configuration,
+        settings: Settings<'a>,
+        console: Console,
+    ) -> anyhow::Result<(Self, Report)> {
+        let Configuration { keyring, rules, mut invalid, warnings } = configuration;
+        if settings.shard.is_some_and(|shard| !shard.is_first()) {
+            // The first shard names and counts them.
+            invalid.clear();
+        }
+        let limits = Limits::for_workers(settings.workers.into());
+        let mut clients = Clients::new(Arc::new(keyring), limits.requests).context("HTTP cannot be set up")?;
+        if let Some(rate) = settings.limit_rate {
+            clients = clients.with_rate(rate);
+        }
+        let cancel = CancellationToken::new();
+        let interruption = signals::watch(cancel.clone()).context("signals cannot be watched")?;
+        let report = Report::new(console.clone());
+        report.configuration(&warnings, &invalid);
+        let progress = progress_style(settings.progress, settings.log)
+            .map(|style| Arc::new(Progress::start(console.clone(), style, settings.work)));
+        let recorder = settings.outputs.want_records().then(|| Arc::new(Recorder::new(limits.streamed_from)));
+        let clients = Arc::new(clients);
+        Ok((
+            Self { settings, console, rules, invalid, limits, clients, cancel, interruption, progress, recorder },
+            report,
+        ))
+    }
+
+    /// All who listen: the first one tells what happens.
+    pub fn heard_by(&self, first: Arc<dyn Listener>) -> Arc<dyn Listener> {
+        let recorder = self.recorder.clone().map(|recorder| -> Arc<dyn Listener> { recorder });
+        let progress = self.progress.clone().map(|progress| -> Arc<dyn Listener> { progress });
+        Arc::new([first].into_iter().chain(recorder).chain(progress).collect::<Vec<_>>())
+    }
+
+    pub fn rounds(&self, listener: Arc<dyn Listener>) -> Rounds<'_> {
+        Rounds {
+            rules: &self.rules,
+            shard: self.settings.shard,
+            clients: self.clients.clone(),
+            retries: self.settings.retries,
+            listener,
+            cancel: self.cancel.clone(),
+        }
+    }
+
+    /// Stops what moves on the console: the failures are about to be named.
+    pub fn stop(&self) {
+        self.progress.iter().for_each(|progress| progress.stop());
+    }
+
+    /// Writes what is left behind, and gives the exit code.
+    pub fn end(self, ending: &Ending, all_well: bool) -> u8 {
+        let shard = self.settings.shard.map(|shard| record::Shard { index: shard.index(), count: shard.count() });
+        let document = self.recorder.map(|recorder| recorder.document(ending, files::invalid(&self.invalid), shard));
+        let written = self.settings.outputs.write(ending, &self.invalid, document.as_ref(), &self.console);
+        let written = files::printed(&self.console) && written;
+        self.interruption.exit_code().unwrap_or(if all_well && written { 0 } else { exit::FAILED })
+    }
+}
+
+/// How progress is shown, if it is: bars where they can be drawn and nothing else scrolls by.
+fn progress_style(show: Show, log: &LogFlags) -> Option<Style> {
+    let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    match show {
+        Show::None => None,
+        Show::Bars => Some(Style::Bars),
+        Show::Plain => Some(Style::Plain),
+        Show::Auto if io::stderr().is_terminal() && log.file().is_some() && !set("CI") && !is_dumb() => {
+            Some(Style::Bars)
+        }
+        Show::Auto => Some(Style::Plain),
+    }
+}
+
+fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_none_or(|term| term == "dumb")
+}
