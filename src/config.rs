@@ -26,17 +26,18 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 pub use auth::{AuthError, AuthProblem, Field, UnsetVariable};
-pub use expand::Environment;
+pub use expand::{Environment, Variables};
 pub use file::FileError;
 pub use json::{Found, Hint, JsonError, Kind, Mismatch};
 pub use name::InvalidName;
 pub use place::{At, Place};
 pub use recorded::{NotOneImage, OtherSchema, Recorded, RecordedError, SCHEMA as REPORT_SCHEMA};
-pub use rule::{Filter, Images, InvalidReason, InvalidRule, MissingDefault, Pair, Rule, Which};
+pub use rule::{Filter, Images, InvalidReason, InvalidRule, MissingDefault, Pair, Rule, Shown, Which};
 pub use target::{InvalidTarget, Target};
 
 use crate::digest::Digest;
 use crate::file::shown;
+use crate::foreign::without_login;
 use crate::reference::{Reference, Registry};
 use crate::registry::Keyring;
 use auth::Auth;
@@ -121,7 +122,7 @@ enum Origin {
 }
 
 /// Reads and checks the configuration.
-pub fn load(sources: &Sources, environment: Environment) -> Result<Configuration, ConfigError> {
+pub fn load(sources: &Sources, environment: Variables) -> Result<Configuration, ConfigError> {
     let (auth, written) = read(sources, &|root, folder| auth::read(root, folder, environment))?;
     let (rules, invalid) = check(written, &auth.hosts, sources);
     let remarks = rules.iter().filter_map(Rule::warning).chain(misspelt::warnings(&rules, &auth.hosts));
@@ -141,7 +142,7 @@ fn folder(path: &Path) -> &Path {
 pub fn load_recorded(
     report: &Path,
     files: &Files,
-    environment: Environment,
+    environment: Variables,
 ) -> Result<(Configuration, HashMap<Reference, Option<Digest>>), ConfigError> {
     let of_auth = |root: Value, folder: &Path| auth::read(root, folder, environment);
     let auth = match files {
@@ -164,7 +165,7 @@ fn credentials(
     files: &Files,
     rules: &[Rule],
     origin: Origin,
-    environment: Environment,
+    environment: Variables,
 ) -> Result<(Keyring, Vec<String>), ConfigError> {
     let exposed = exposed(&auth, files);
     let sources = rules.iter().filter(|_| origin == Origin::Rules).map(|rule| &rule.images.source);
@@ -180,7 +181,7 @@ fn credentials(
     let unused = unused.iter().map(|variable| format!("{variable}; {nobody} uses this entry"));
     let mut keyring = auth.keyring;
     keyring.set_store(Box::new(docker::UserStore::new(environment)));
-    Ok((keyring, exposed.into_iter().chain(unused).collect()))
+    Ok((keyring, exposed.into_iter().chain(auth.warnings).chain(unused).collect()))
 }
 
 /// Reads and checks the rules alone, for who talks to no registry: of the credentials only the hosts matter.
@@ -237,7 +238,7 @@ fn read_combined<A: Default>(path: &Path, of_auth: OfAuth<A>) -> Result<(A, Vec<
         let slot: &mut Option<(Place, Value)> = match member.name.as_str() {
             "auth" => &mut auth,
             "images" => &mut images,
-            _ => return Err(place.at(CombinedProblem::UnknownField(member.name)).into()),
+            _ => return Err(place.at(CombinedProblem::UnknownField(without_login(&member.name))).into()),
         };
         if let Some((first, _)) = slot.replace((place.clone(), member.value)) {
             return Err(place.at(CombinedProblem::RepeatedField { field: member.name, first }).into());

@@ -29,6 +29,17 @@ pub fn harmless(name: &str) -> String {
     name.replace(is_obeyed, "\u{fffd}")
 }
 
+/// A name that somebody may have copied with user and password, without these: `https://***@quay.io/a/b`.
+pub fn without_login(text: &str) -> String {
+    // A password may hold all but what stands behind the last one. An `@` before a digest ends no login.
+    let ends =
+        |(at, _): &(usize, &str)| !["sha256:", "sha512:"].iter().any(|algorithm| text[at + 1..].starts_with(algorithm));
+    match (text.find("://"), text.rmatch_indices('@').find(ends)) {
+        (Some(scheme), Some((at, _))) if scheme < at => format!("{}***{}", &text[..scheme + 3], &text[at..]),
+        _ => text.to_owned(),
+    }
+}
+
 /// Whether a terminal does something else with a character than show it.
 pub fn is_obeyed(c: char) -> bool {
     c.is_control() || is_format(c) || matches!(c, '\u{2028}' | '\u{2029}')
@@ -56,6 +67,20 @@ mod tests {
         assert_eq!(one_line("a\u{2028}b\u{85}c"), "a b c");
         assert_eq!(one_line("\x1b \x07"), "");
         assert_eq!(one_line("große Änderung 例"), "große Änderung 例");
+    }
+
+    #[test]
+    fn a_login_in_a_name_is_not_shown() {
+        for (text, shown) in [
+            ("https://user:s3cr3t@quay.io/a/b", "https://***@quay.io/a/b"),
+            ("https://user:s3/cr@3t@quay.io/a@sha256:12", "https://***@quay.io/a@sha256:12"),
+            ("https://token@quay.io", "https://***@quay.io"),
+            ("https://quay.io/a@sha256:12", "https://quay.io/a@sha256:12"),
+            ("quay.io/a:1@sha256:12", "quay.io/a:1@sha256:12"),
+            ("a@b://c", "a@b://c"),
+        ] {
+            assert_eq!(without_login(text), shown);
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ pub(super) fn run(cli: Cli) -> u8 {
     let outputs = Outputs::check(&cli.report, cli.failed.as_deref(), cli.log.file(), &cli.inputs.files());
     cli.log.accompany(outputs, |outputs, console| {
         let sources = cli.inputs.sources(&cli.conversion).map_err(Stopped::usage)?;
-        let configuration = config::load(&sources, &|name| std::env::var(name).ok()).map_err(Stopped::usage)?;
+        let configuration = config::load(&sources, &|name| std::env::var_os(name)).map_err(Stopped::usage)?;
         block_on(migrate(&cli, configuration, console, outputs))?.map_err(Stopped::failed)
     })
 }

@@ -7,7 +7,7 @@ use anyhow::{Context as _, anyhow};
 use clap::{Args, Subcommand};
 
 use super::{Stopped, exit, say};
-use crate::config::{InvalidReason, InvalidRule};
+use crate::config::{InvalidReason, InvalidRule, Shown};
 use crate::event::{Category, Ending};
 use crate::file::{Access, Target, is_same, shown};
 use crate::report::file::ReportFile;
@@ -157,14 +157,10 @@ pub(super) fn printed(console: &Console) -> bool {
 
 /// Rules that could not be used, as reports have them.
 pub(super) fn invalid(rules: &[InvalidRule]) -> Vec<Rule> {
-    let record = |rule: &InvalidRule| Rule {
-        place: rule.place.to_string(),
-        source: rule.source.clone(),
-        destination: rule.destination.clone(),
-        full_destination: None,
-        invalid: true,
-        category: Category::Config,
-        reason: rule.reason.to_string(),
+    let record = |rule: &InvalidRule| {
+        let Shown { source, destination, reason } = rule.shown();
+        let (place, category) = (rule.place.to_string(), Category::Config);
+        Rule { place, source, destination, full_destination: None, invalid: true, category, reason }
     };
     rules.iter().map(record).collect()
 }

@@ -95,7 +95,7 @@ pub(super) fn run(flags: VerifyFlags) -> u8 {
 }
 
 fn load(flags: &VerifyFlags, sources: &Sources) -> Result<(Configuration, Standard), ConfigError> {
-    let environment = |name: &str| std::env::var(name).ok();
+    let environment = |name: &str| std::env::var_os(name);
     match &flags.against {
         None => Ok((config::load(sources, &environment)?, Standard::Sources)),
         Some(report) => {

@@ -11,7 +11,7 @@ mod unset;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
-use super::expand::Environment;
+use super::expand::Variables;
 use super::json::Value;
 use crate::reference::Registry;
 use crate::registry::{self, Keyring};
@@ -31,6 +31,8 @@ pub struct Auth {
     /// The hosts of its keys.
     pub hosts: HashSet<Registry>,
     pub unset: UnsetEntries,
+    /// What a person should know of entries that can be used.
+    pub warnings: Vec<String>,
     /// Whether a password or token stands in it, and not just the name of a variable.
     pub holds_secrets: bool,
 }
@@ -42,7 +44,7 @@ pub fn hosts(root: Value) -> Result<HashSet<Registry>, AuthError> {
 }
 
 /// Reads the entries of `root`, and the files they name, relative to `folder`.
-pub fn read(root: Value, folder: &Path, environment: Environment) -> Result<Auth, AuthError> {
+pub fn read(root: Value, folder: &Path, environment: Variables) -> Result<Auth, AuthError> {
     let mut auth = Auth::default();
     let mut keys = HashMap::new();
     let mut hosts: BTreeMap<Registry, Host> = BTreeMap::new();
@@ -56,7 +58,12 @@ pub fn read(root: Value, folder: &Path, environment: Environment) -> Result<Auth
         auth.holds_secrets |= entry.holds_secret();
         // Nobody logs in with half a password: if the entry is needed, there is no run.
         let (known, unset) = match entry.expanded(environment) {
-            Ok(known) => (known, Vec::new()),
+            Ok(known) => {
+                if let registry::Entry::Anonymous = known {
+                    auth.warnings.extend(entry.emptied());
+                }
+                (known, Vec::new())
+            }
             Err(unset) => (registry::Entry::Anonymous, unset),
         };
         auth.keyring.insert(registry, namespace, known);

@@ -27,7 +27,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::auth::server;
-use super::expand::Environment;
+use super::expand::Variables;
 use super::file;
 use crate::file::shown;
 use crate::reference::{Registry, Repository};
@@ -50,6 +50,7 @@ struct Place {
 
 enum Content {
     Inline(SecretString),
+    NotUtf8,
     File(PathBuf),
 }
 
@@ -63,7 +64,7 @@ struct Config {
 }
 
 impl UserStore {
-    pub fn new(environment: Environment) -> Self {
+    pub fn new(environment: Variables) -> Self {
         let given = |name: &str| environment(name).filter(|value| !value.is_empty());
         let folder = |name: &str| given(name).map(PathBuf::from);
         let home = folder("HOME").or_else(|| folder("USERPROFILE"));
@@ -75,8 +76,10 @@ impl UserStore {
             folder("XDG_CONFIG_HOME").or_else(|| below_home(".config")).map(|it| it.join("containers/auth.json")),
         ];
         let place = |name: String, content| Place { name, content, read: OnceLock::new() };
-        let inline = given("DOCKER_AUTH_CONFIG")
-            .map(|text| place("DOCKER_AUTH_CONFIG".to_owned(), Content::Inline(text.into())));
+        let inline = given("DOCKER_AUTH_CONFIG").map(|text| {
+            let content = text.into_string().map_or(Content::NotUtf8, |text| Content::Inline(text.into()));
+            place("DOCKER_AUTH_CONFIG".to_owned(), content)
+        });
         let files = files.into_iter().flatten().map(|path| place(shown(&path), Content::File(path)));
         Self { places: inline.into_iter().chain(files).collect() }
     }
@@ -145,6 +148,7 @@ impl Place {
     fn read(&self) -> Result<Config, String> {
         let content = match &self.content {
             Content::Inline(text) => text.expose_secret().as_bytes().to_vec(),
+            Content::NotUtf8 => return Err(format!("{} is not UTF-8", self.name)),
             Content::File(path) => match file::read(path, "it is where docker login or podman login writes") {
                 Ok(content) => content,
                 Err(error) if error.is_not_found() => return Ok(Config::default()),
@@ -164,7 +168,7 @@ impl Config {
         #[serde(rename_all = "camelCase")]
         struct Written {
             auths: Option<BTreeMap<String, Value>>,
-            cred_helpers: Option<BTreeMap<String, String>>,
+            cred_helpers: Option<BTreeMap<String, Option<String>>>,
             creds_store: Option<String>,
         }
         // An empty file is what some tools leave behind.
@@ -185,7 +189,8 @@ impl Config {
         for (key, name) in written.cred_helpers.into_iter().flatten() {
             let Some((registry, path)) = read_key(&key) else { continue };
             let asked = if path.is_empty() { server(&registry) } else { key };
-            config.helpers.insert(&registry, &path, (name, asked));
+            // Docker reads null as an empty name.
+            config.helpers.insert(&registry, &path, (name.unwrap_or_default(), asked));
         }
         Ok(config)
     }

@@ -1,4 +1,4 @@
-//! Environment variables in user names and passwords.
+//! Variables variables in user names and passwords.
 //!
 //! | written | means |
 //! | --- | --- |
@@ -9,20 +9,44 @@
 //!
 //! What a variable holds is not expanded again.
 
-/// How variables are looked up.
+use std::ffi::OsString;
+use std::fmt;
+
+/// How variables are looked up of which only those that are text count.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// A variable that is not set.
+/// How variables are looked up.
+pub type Variables<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+
+/// A variable that has no text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unset {
     /// Its name, if it was written in braces; without them the text may be a password that begins with `$`.
     pub variable: Option<String>,
+    pub lack: Lack,
+}
+
+/// What a variable lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lack {
+    Value,
+    Utf8,
+}
+
+impl fmt::Display for Lack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Value => "is not set",
+            Self::Utf8 => "is not UTF-8",
+        })
+    }
 }
 
 /// `text` with its variables replaced.
-pub fn expand(text: &str, environment: Environment) -> Result<String, Unset> {
+pub fn expand(text: &str, environment: Variables) -> Result<String, Unset> {
+    let value = |name: &str| environment(name).ok_or(Lack::Value)?.into_string().map_err(|_| Lack::Utf8);
     if let Some(name) = text.strip_prefix('$').filter(|name| is_name(name)) {
-        return environment(name).ok_or(Unset { variable: None });
+        return value(name).map_err(|lack| Unset { variable: None, lack });
     }
     if text.strip_prefix("$$").is_some_and(is_name) {
         return Ok(text[1..].to_owned());
@@ -33,7 +57,7 @@ pub fn expand(text: &str, environment: Environment) -> Result<String, Unset> {
         expanded.push_str(before);
         match after.split_once('}').filter(|(name, _)| is_name(name)) {
             Some((name, after)) => {
-                let value = environment(name).ok_or_else(|| Unset { variable: Some(name.to_owned()) })?;
+                let value = value(name).map_err(|lack| Unset { variable: Some(name.to_owned()), lack })?;
                 expanded.push_str(&value);
                 rest = after;
             }
@@ -59,9 +83,9 @@ mod tests {
 
     fn expanded(text: &str) -> Result<String, Option<String>> {
         let environment = |name: &str| match name {
-            "USER" => Some("me".to_owned()),
-            "_p2" => Some("pa$USER${USER}".to_owned()),
-            "EMPTY" => Some(String::new()),
+            "USER" => Some("me".into()),
+            "_p2" => Some("pa$USER${USER}".into()),
+            "EMPTY" => Some(OsString::new()),
             _ => None,
         };
         expand(text, &environment).map_err(|unset| unset.variable)

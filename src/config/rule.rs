@@ -13,12 +13,13 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
-use regex::Regex;
+use regex::bytes::{Regex, RegexBuilder};
 
 use super::images::Written;
 use super::name::{self, Expression, Name, Selection};
 use super::place::Place;
 use crate::digest::Digest;
+use crate::foreign::without_login;
 use crate::reference::{Identifier, Reference, Registry, Repository, Tag};
 
 pub use reason::{InvalidReason, MissingDefault};
@@ -81,8 +82,8 @@ impl Filter {
     pub fn accepts(&self, tag: &Tag) -> bool {
         match self {
             Self::All => true,
-            Self::Matching(expression) => expression.is_match(tag.as_str()),
-            Self::NotMatching(expression) => !expression.is_match(tag.as_str()),
+            Self::Matching(expression) => expression.is_match(tag.as_str().as_bytes()),
+            Self::NotMatching(expression) => !expression.is_match(tag.as_str().as_bytes()),
         }
     }
 }
@@ -136,8 +137,28 @@ impl fmt::Display for Rule {
 
 impl fmt::Display for InvalidRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {:?} -> {:?}: {}", self.place, self.source, self.destination, self.reason)
+        let Shown { source, destination, reason } = self.shown();
+        write!(f, "{}: {source:?} -> {destination:?}: {reason}", self.place)
     }
+}
+
+impl InvalidRule {
+    /// What of it is shown: there may be a password in its texts, which are no names of images.
+    pub fn shown(&self) -> Shown {
+        Shown {
+            source: without_login(&self.source),
+            destination: without_login(&self.destination),
+            reason: without_login(&self.reason.to_string()),
+        }
+    }
+}
+
+/// What is shown of a rule that cannot be used.
+#[derive(Debug)]
+pub struct Shown {
+    pub source: String,
+    pub destination: String,
+    pub reason: String,
 }
 
 impl std::error::Error for InvalidRule {}
@@ -220,7 +241,9 @@ impl<'a> Checker<'a> {
         if let Some(expression) = self.expressions.get(text) {
             return Ok(expression.clone());
         }
-        let expression = Arc::new(Regex::new(text).map_err(|error| InvalidReason::expression(text, &error))?);
+        // A tag is ASCII, and all that Unicode calls a digit takes a thousand times the room; unless it is asked for.
+        let compiled = RegexBuilder::new(text).unicode(false).build().or_else(|_| Regex::new(text));
+        let expression = Arc::new(compiled.map_err(|error| InvalidReason::expression(text, &error))?);
         self.expressions.insert(text.to_owned(), expression.clone());
         Ok(expression)
     }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::foreign::without_login;
 use crate::reference::{InvalidReference, Registry, Repository};
 
 /// `REGISTRY` or `REGISTRY/NAMESPACE`. The namespace may have several components; empty is all of the registry.
@@ -15,7 +16,7 @@ pub struct Target {
 /// Why a text names no target.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidTarget {
-    #[error("{0:?} has a scheme: expected registry/namespace alone")]
+    #[error("{:?} has a scheme: expected registry/namespace alone", without_login(.0))]
     Scheme(String),
     #[error(transparent)]
     Name(#[from] InvalidReference),

@@ -14,7 +14,7 @@ const MAY_USE: [(&str, &[&str]); 18] = [
     ("foreign", &[]),
     ("event", &["digest", "platform", "reference"]),
     ("registry", &["digest", "event", "foreign", "platform", "reference", "shared"]),
-    ("config", &["digest", "file", "reference", "registry"]),
+    ("config", &["digest", "file", "foreign", "reference", "registry"]),
     ("cluster", &["config", "digest", "file", "foreign", "reference"]),
     ("rewrite", &["config", "digest", "file", "foreign", "reference"]),
     ("plan", &["config", "digest", "event", "reference", "registry"]),
@@ -38,7 +38,7 @@ const STAYS_IN: [(&str, &[&str]); 7] = [
 ];
 
 /// Every source file, with the module it belongs to and its text without tests.
-fn sources() -> Vec<(String, PathBuf, String)> {
+pub fn sources() -> Vec<(String, PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut folders = vec![root.clone()];
     let mut sources = Vec::new();

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use super::problem::{AuthError, AuthProblem};
 use super::unset::{Field, UnsetVariable};
-use crate::config::expand::{Environment, expand};
+use crate::config::expand::{Variables, expand};
 use crate::config::json::{Hint, Kind, Member};
 use crate::config::name::{self, InvalidName};
 use crate::config::place::Place;
+use crate::foreign::without_login;
 use crate::reference::Registry;
 use crate::registry::{self, Account, Credential, Helper, Holds, Source};
 
@@ -53,8 +54,8 @@ impl Entry {
             return Err(member.value.mismatch(expected, Some(Hint::LooksLikeImages)).into());
         }
         let name = member.name.clone();
-        let key =
-            key(&name).map_err(|reason| member.place().at(AuthProblem::InvalidKey { key: name.clone(), reason }))?;
+        let key = key(&name)
+            .map_err(|reason| member.place().at(AuthProblem::InvalidKey { key: without_login(&name), reason }))?;
         let mut fields = Fields::default();
         let members = member.value.members(expected)?;
         let is_empty = members.is_empty();
@@ -67,13 +68,14 @@ impl Entry {
     }
 
     /// What the keyring knows of it.
-    pub fn expanded(&self, environment: Environment) -> Result<registry::Entry, Vec<UnsetVariable>> {
+    pub fn expanded(&self, environment: Variables) -> Result<registry::Entry, Vec<UnsetVariable>> {
         let expanded = |field: Field, given: &Given<String>| {
             expand(&given.value, environment).map_err(|unset| UnsetVariable {
                 place: given.place.clone(),
                 entry: self.name.clone(),
                 field,
                 variable: unset.variable,
+                lack: unset.lack,
             })
         };
         let credential = match &self.who {
@@ -98,6 +100,31 @@ impl Entry {
             Some(credential) => self.account(Holds::Credential(credential)),
             None => registry::Entry::Anonymous,
         })
+    }
+
+    /// A warning of one who logs in by its words and by its variables is nobody.
+    pub fn emptied(&self) -> Option<String> {
+        let (place, what, texts) = match &self.who {
+            Who::Password { username, password } => {
+                (&username.place, "username and password", vec![&username.value, &password.value])
+            }
+            Who::IdentityToken(token) => (&token.place, "identityToken", vec![&token.value]),
+            Who::Nobody | Who::Helper(_) | Who::Unsaid => return None,
+        };
+        if texts.iter().all(|text| text.is_empty()) {
+            return None;
+        }
+        // Nothing became of it, so that there is nothing else in it.
+        let braced = texts.iter().flat_map(|text| text.split("${").skip(1)).map(|name| name.trim_end_matches('}'));
+        let (noun, verb) = if texts.len() > 1 { ("variables", "are") } else { ("variable", "is") };
+        let names = match braced.collect::<Vec<_>>() {
+            names if names.is_empty() => format!("its {noun}"),
+            names => names.join(" and "),
+        };
+        let held =
+            if names.contains(" and ") || names == "its variables" { "are set but hold" } else { "is set but holds" };
+        let name = &self.name;
+        Some(format!("{place}: {what} of {name:?} {verb} empty: {names} {held} nothing; it is used anonymously"))
     }
 
     /// Whether a password or token is written out.

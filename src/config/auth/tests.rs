@@ -1,14 +1,16 @@
+use std::ffi::OsString;
+
 use secrecy::ExposeSecret;
 
 use super::*;
 use crate::config::json::Document;
 use crate::registry::{Credential, Holds};
 
-fn environment(name: &str) -> Option<String> {
+fn environment(name: &str) -> Option<OsString> {
     match name {
         "USER" => Some("me".into()),
         "TOKEN" => Some("s3cret".into()),
-        "EMPTY" => Some(String::new()),
+        "EMPTY" => Some(OsString::new()),
         _ => None,
     }
 }
@@ -333,4 +335,39 @@ fn passwords_are_never_shown() {
     let (used, unused) = auth.unset.split_by_use([].iter());
     assert!(used.is_empty());
     assert!(!unused[0].to_string().contains("hunter2"));
+}
+
+#[test]
+fn a_login_whose_variables_hold_nothing_is_told() {
+    let told = |fields: &str| auth(&format!("{{\"a.io\": {{{fields}}}}}")).warnings;
+    let of = |fields: &str, text: &str| {
+        assert_eq!(told(fields), [format!("auth.json:1:11: {text}; it is used anonymously")], "{fields}");
+    };
+    let both = "username and password of \"a.io\" are empty:";
+    of(
+        r#""username": "${EMPTY}", "password": "${EMPTY}""#,
+        &format!("{both} EMPTY and EMPTY are set but hold nothing"),
+    );
+    of(r#""username": "$EMPTY", "password": "$EMPTY""#, &format!("{both} its variables are set but hold nothing"));
+    of(r#""username": "", "password": "${EMPTY}""#, &format!("{both} EMPTY is set but holds nothing"));
+    of(r#""identityToken": "${EMPTY}""#, "identityToken of \"a.io\" is empty: EMPTY is set but holds nothing");
+    for fields in ["", r#""username": "", "password": """#, r#""username": "u", "password": "${EMPTY}""#] {
+        assert_eq!(told(fields), [""; 0], "{fields}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_variable_that_is_no_text_is_told_from_one_that_is_not_set() {
+    use std::os::unix::ffi::OsStringExt as _;
+    let document = r#"{"a.io": {"username": "u", "password": "${TOKEN}"}}"#;
+    let document = Document::parse("auth.json", document.into()).unwrap();
+    let bytes = |_: &str| Some(OsString::from_vec(vec![0xff]));
+    let auth = read(document.root(), Path::new(""), &bytes).unwrap();
+    let (used, _) = auth.unset.split_by_use(std::iter::once(&"a.io/x".parse().unwrap()));
+    let told: Vec<String> = used.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        ["auth.json:1:28: the password of \"a.io\" needs the environment variable TOKEN, which is not UTF-8"]
+    );
 }

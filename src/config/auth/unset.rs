@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::fmt;
 
+use crate::config::expand::Lack;
 use crate::config::place::Place;
 use crate::reference::{Registry, Repository};
 use crate::registry::Prefixes;
@@ -15,21 +16,22 @@ pub enum Field {
     IdentityToken,
 }
 
-/// A variable that an entry names and that is not set.
+/// A variable that an entry names and that is not set, or no text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{place}: the {field} of {entry:?} needs {}", described(.variable))]
+#[error("{place}: the {field} of {entry:?} needs {}", described(.variable, *.lack))]
 pub struct UnsetVariable {
     pub place: Place,
     pub entry: String,
     pub field: Field,
     /// `None` if it was not braced: what looks like a name may be a password.
     pub variable: Option<String>,
+    pub lack: Lack,
 }
 
-fn described(variable: &Option<String>) -> String {
+fn described(variable: &Option<String>, lack: Lack) -> String {
     match variable {
-        Some(name) => format!("the environment variable {name}, which is not set"),
-        None => "an environment variable that is not set; a value that itself begins with $ is written with $$".into(),
+        Some(name) => format!("the environment variable {name}, which {lack}"),
+        None => format!("an environment variable that {lack}; a value that itself begins with $ is written with $$"),
     }
 }
 

@@ -5,11 +5,11 @@ use super::*;
 /// What is found for `repository` in a configuration: where, and what.
 fn found(config: &str, repository: &str) -> Vec<String> {
     let config = config.to_owned();
-    let environment = move |name: &str| (name == "DOCKER_AUTH_CONFIG").then(|| config.clone());
+    let environment = move |name: &str| (name == "DOCKER_AUTH_CONFIG").then(|| config.clone().into());
     sources(&environment, repository)
 }
 
-fn sources(environment: Environment, repository: &str) -> Vec<String> {
+fn sources(environment: Variables, repository: &str) -> Vec<String> {
     let account = UserStore::new(environment).account(&repository.parse().unwrap());
     let shown = |source: &Source| match &source.holds {
         Holds::Credential(Credential::Password { username, password }) => {
@@ -131,9 +131,9 @@ fn places_are_asked_in_their_order() {
         std::fs::write(path(name), format!(r#"{{"auths": {{"{registry}": {{"auth": "{auth}"}}}}}}"#)).unwrap();
     };
     let environment = |name: &str| match name {
-        "HOME" => Some(path("home")),
-        "REGISTRY_AUTH_FILE" => Some(path("chosen.json")),
-        "XDG_RUNTIME_DIR" => Some(path("run")),
+        "HOME" => Some(path("home").into()),
+        "REGISTRY_AUTH_FILE" => Some(path("chosen.json").into()),
+        "XDG_RUNTIME_DIR" => Some(path("run").into()),
         _ => None,
     };
     assert!(sources(&environment, "r.io/a").is_empty(), "no file is there");
@@ -145,7 +145,31 @@ fn places_are_asked_in_their_order() {
     assert_eq!(sources(&environment, "r.io/a"), ["docker:p"]);
     write("chosen.json", "chosen", "r.io");
     assert_eq!(sources(&environment, "r.io/a"), ["chosen:p"]);
-    let elsewhere = |name: &str| if name == "DOCKER_CONFIG" { Some(path("run")) } else { environment(name) };
+    let elsewhere = |name: &str| if name == "DOCKER_CONFIG" { Some(path("run").into()) } else { environment(name) };
     write("run/config.json", "docker-config", "x.io");
     assert_eq!(sources(&elsewhere, "x.io/a"), ["docker-config:p"]);
+}
+
+#[test]
+fn a_helper_that_is_null_is_none() {
+    let auth = encoded("u:p");
+    let config =
+        format!(r#"{{"credsStore": "x", "credHelpers": {{"r.io": null}}, "auths": {{"r.io": {{"auth": "{auth}"}}}}}}"#);
+    assert_eq!(found(&config, "r.io/a"), ["u:p"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_path_that_is_no_text_is_followed_and_a_content_that_is_none_is_told() {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::OsStringExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(OsString::from_vec(b"a\xff".to_vec()));
+    std::fs::create_dir(&path).unwrap();
+    let config = format!(r#"{{"auths": {{"r.io": {{"auth": "{}"}}}}}}"#, encoded("u:p"));
+    std::fs::write(path.join("config.json"), config).unwrap();
+    let by_path = |name: &str| (name == "DOCKER_CONFIG").then(|| path.clone().into_os_string());
+    assert_eq!(sources(&by_path, "r.io/a"), ["u:p"]);
+    let inline = |name: &str| (name == "DOCKER_AUTH_CONFIG").then(|| OsString::from_vec(vec![0xff]));
+    assert_eq!(sources(&inline, "r.io/a"), ["DOCKER_AUTH_CONFIG is not UTF-8"]);
 }

@@ -63,6 +63,21 @@ fn expressions_filter_a_listed_repository() {
 }
 
 #[test]
+fn an_expression_may_ask_for_all_of_unicode_and_needs_its_room_only_then() {
+    let filter = |expression: &str| match check(&format!("quay.io/a:/{expression}/"), "x.io/c").unwrap().images.which {
+        Which::Listed(filter) => filter,
+        Which::Fixed(pairs) => panic!("{pairs:?}"),
+    };
+    for (expression, accepts) in
+        [(r"^\d+$", false), (r"^v\d$", true), (r"^\w.$", true), (r"[^v]", true), (r"^\p{Ll}", true), ("[é]|1", true)]
+    {
+        assert_eq!(filter(expression).accepts(&"v1".parse().unwrap()), accepts, "{expression}");
+    }
+    let Filter::Matching(digits) = filter(r"\d") else { panic!("an expression") };
+    assert!(!digits.is_match("٣".as_bytes()), "the digits of all scripts are in no tag");
+}
+
+#[test]
 fn filters_find_their_expression_anywhere_in_a_tag() {
     let accepted = |source: &str| -> Vec<&str> {
         let Which::Listed(filter) = check(source, "x.io/c").unwrap().images.which else { panic!("{source}") };

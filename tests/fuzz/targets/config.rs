@@ -43,7 +43,7 @@ fn assert_said(text: &str, secrets: &[String]) {
 
 pub fn auth_json(data: &[u8]) {
     let secrets = secrets(data);
-    let environment = |name: &str| (name != "UNSET").then(|| "from the environment".to_owned());
+    let environment = |name: &str| (name != "UNSET").then(|| "from the environment".into());
     let document = match Document::parse("auth.json", data.to_vec()) {
         Ok(document) => document,
         Err(error) => return assert_said(&error.to_string(), &secrets),
@@ -58,6 +58,7 @@ pub fn auth_json(data: &[u8]) {
             let repositories: Vec<Repository> =
                 auth.hosts.iter().filter_map(|host| Repository::new(host.clone(), "team/app").ok()).collect();
             let (used, unused) = auth.unset.split_by_use(repositories.iter());
+            auth.warnings.iter().for_each(|warning| assert_said(warning, &secrets));
             for variable in used.iter().chain(&unused) {
                 assert_said(&variable.to_string(), &secrets);
             }
@@ -70,7 +71,8 @@ pub fn docker_config(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let secrets = secrets(data);
     let environment = |name: &str| {
-        Some(if name == "DOCKER_AUTH_CONFIG" { text } else { "/nowhere" }.to_owned()).filter(|text| !text.is_empty())
+        Some(if name == "DOCKER_AUTH_CONFIG" { text } else { "/nowhere" }.into())
+            .filter(|text: &std::ffi::OsString| !text.is_empty())
     };
     let store = docker::UserStore::new(&environment);
     for name in ["docker.io/library/nginx", "ghcr.io/team/app", "quay.io/team/sub/app", "localhost:5000/app"] {
