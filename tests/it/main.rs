@@ -16,6 +16,7 @@ mod economy;
 mod failed;
 mod fault_matrix;
 mod faults;
+mod guide;
 mod hostile;
 mod idle_workers;
 mod interruption;

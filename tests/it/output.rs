@@ -1,5 +1,7 @@
 //! Standard output byte for byte, what standard error and the log say beside it, and what none of them may say.
 
+mod messages;
+
 use scriptable_registry::{Answer, Gate, Kind, Registry};
 use serde_json::{Value, json};
 
