@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::images::Image;
-use crate::config::{self, ConfigError, Files, Filter, Images, Rule, Sources, Which};
+use crate::config::{self, ConfigError, Files, Filter, Images, Rule, Sources, Target, Which};
 use crate::reference::Repository;
 
 /// The targets of an earlier images.json. Rules without a target of their own (`""`) are none.
@@ -16,8 +16,8 @@ pub struct Existing {
     listed: Vec<(Repository, Filter, Repository)>,
     /// Which sources each repository of the target side is for.
     holders: BTreeMap<Repository, BTreeSet<Repository>>,
-    /// Where each repository goes, by its first rule.
-    repositories: BTreeMap<Repository, Repository>,
+    /// Where each repository goes, in the order of its rules.
+    repositories: BTreeMap<Repository, Vec<Repository>>,
     /// Rules that cannot be used, as they are told to people.
     pub invalid: Vec<String>,
 }
@@ -57,9 +57,9 @@ impl Existing {
         self.listed.iter().filter(accepts).map(|(_, _, destination)| destination.to_string()).collect()
     }
 
-    /// Where other images of a repository go.
-    pub fn repository(&self, source: &Repository) -> Option<&Repository> {
-        self.repositories.get(source)
+    /// Where other images of a repository go, if that is at `target`: what went elsewhere says nothing of newcomers.
+    pub fn repository(&self, source: &Repository, target: &Target) -> Option<&Repository> {
+        self.repositories.get(source)?.iter().find(|destination| target.holds(destination))
     }
 
     /// Whether a repository of the target side is for anything but `source`.
@@ -67,7 +67,7 @@ impl Existing {
         self.holders.get(destination).is_some_and(|sources| sources.iter().any(|other| other != source))
     }
 
-    /// The sources that are not among those that `are_used`.
+    /// How many sources are not among those that `is_used` tells.
     pub fn unused(&self, is_used: impl Fn(&str) -> bool) -> usize {
         self.exact.keys().filter(|source| !is_used(source)).count()
     }
@@ -95,6 +95,6 @@ impl Existing {
 
     fn hold(&mut self, source: &Repository, destination: &Repository) {
         self.holders.entry(destination.clone()).or_default().insert(source.clone());
-        self.repositories.entry(source.clone()).or_insert_with(|| destination.clone());
+        self.repositories.entry(source.clone()).or_default().push(destination.clone());
     }
 }

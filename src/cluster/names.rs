@@ -129,13 +129,13 @@ fn name_newcomers(newcomers: &[&Image], target: &Target, existing: &Existing, cl
     let new: BTreeSet<&Repository> = newcomers
         .iter()
         .map(|image| &image.repository)
-        .filter(|source| existing.repository(source).is_none())
+        .filter(|source| existing.repository(source, target).is_none())
         .collect();
     let repositories = tell_apart(&new, target, existing, &mut plan.notes);
     // What has a tag alone keeps it; what is pinned gives way, since its digest still names it.
     let (tagged, pinned): (Vec<&Image>, Vec<&Image>) = newcomers.iter().partition(|image| image.digest.is_none());
     for image in tagged.into_iter().chain(pinned) {
-        let repository = existing.repository(&image.repository).or_else(|| repositories.get(&image.repository));
+        let repository = existing.repository(&image.repository, target).or_else(|| repositories.get(&image.repository));
         let Some(repository) = repository else {
             plan.notes.push(format!("{image} is left out: its name is too long for {target}"));
             continue;

@@ -111,7 +111,7 @@ fn targets_are_kept_as_they_are_written() {
             "library/c:2 -> x.io/y/c:two",
             "library/d:1 -> t.io/n/d",
             "library/e:v1 -> x.io/e",
-            "library/e:w1 -> x.io/e"
+            "library/e:w1 -> t.io/n/e"
         ]
     );
 }
@@ -155,4 +155,26 @@ fn without_a_target_destinations_stay_open_and_meetings_are_told() {
     let plan = plan(&images(&["nginx:1", "bitnami/nginx:1", "bitnami/nginx:2"]), None, &Existing::default());
     assert_eq!(shown(&plan), ["bitnami/nginx:1 -> ", "bitnami/nginx:2 -> ", "library/nginx:1 -> "]);
     assert_eq!(plan.notes.len(), 1, "{:?}", plan.notes);
+}
+
+#[test]
+fn a_newcomer_goes_to_the_target_wherever_others_of_its_repository_went() {
+    let earlier = r#"{"docker.io/library/nginx:1": "old.io/x/nginx", "docker.io/bitnami/nginx:/^9/": "old.io/x/bn",
+        "docker.io/library/redis:1": "old.io/x/redis", "docker.io/library/redis:2": "t.io/n/cache"}"#;
+    let plan = plan(
+        &images(&["nginx:1", "nginx:2", "bitnami/nginx:1", "bitnami/nginx:9", "redis:3"]),
+        Some(&"t.io/n".parse().unwrap()),
+        &existing(earlier),
+    );
+    assert_eq!(
+        shown(&plan),
+        [
+            "bitnami/nginx:1 -> t.io/n/bitnami-nginx",
+            "bitnami/nginx:9 -> old.io/x/bn",
+            "library/nginx:1 -> old.io/x/nginx",
+            "library/nginx:2 -> t.io/n/library-nginx",
+            "library/redis:3 -> t.io/n/cache"
+        ]
+    );
+    assert_eq!((plan.kept, plan.kept_elsewhere), (2, 2));
 }
