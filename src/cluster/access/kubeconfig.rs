@@ -33,7 +33,9 @@ pub fn choose(wanted: &Wanted, environment: Environment) -> Result<Option<Chosen
         if !must_exist && matches!(std::fs::exists(file), Ok(false)) {
             continue;
         }
-        let next = Kubeconfig::read_from(file).map_err(|error| unreadable(file, &error))?;
+        let mut next = Kubeconfig::read_from(file).map_err(|error| unreadable(file, &error))?;
+        // An empty one is none, and leaves it to the files behind.
+        next.current_context = next.current_context.filter(|name| !name.is_empty());
         merged = Some(match merged {
             None => next,
             Some(merged) => merged.merge(next).map_err(|error| unreadable(file, &error))?,
@@ -141,6 +143,21 @@ mod tests {
         let dangling = config("a", "{name: a, context: {cluster: x}}, {name: b, context: {cluster: c, user: y}}");
         assert!(error(&dangling, None).contains("names the cluster \"x\", which"));
         assert!(error(&dangling, Some("b")).contains("names the user \"y\", which"));
+    }
+
+    #[test]
+    fn an_empty_current_context_leaves_it_to_the_next_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        std::fs::write(path("a"), "apiVersion: v1\nkind: Config\ncurrent-context: ''\n").unwrap();
+        let text = format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: good\ncontexts: [{GOOD}]\n\
+             clusters: [{{name: c, cluster: {{server: 'https://c'}}}}]\nusers: [{{name: u, user: {{token: t}}}}]"
+        );
+        std::fs::write(path("b"), text).unwrap();
+        let listed = std::env::join_paths([path("a"), path("b")]).unwrap().into_string().unwrap();
+        let environment = |name: &str| (name == "KUBECONFIG").then(|| listed.clone());
+        assert_eq!(choose(&Wanted::default(), &environment).unwrap().unwrap().context, "good");
     }
 
     #[test]
