@@ -32,7 +32,7 @@ pub enum AccessError {
     Unreadable { what: &'static str, file: String, error: io::Error },
     #[error("the credentials of {identity} cannot be used: {reason}")]
     Credentials { identity: String, reason: String },
-    #[error("{origin} is no proxy that can be used: expected http://, https:// or socks5://host:port")]
+    #[error("{origin} is no proxy that can be used: expected http://, https://, socks5:// or socks5h://host:port")]
     Proxy { origin: String },
     #[error("this looks like a pod, but its service account cannot be used: {0}")]
     InCluster(String),

@@ -32,9 +32,12 @@ pub fn of(given: Option<&str>, server: &Uri, environment: Environment) -> Result
     parse(&proxy, name).map(Some)
 }
 
-/// The text is not shown: it may hold a password.
+/// The text is not shown: it may hold a password. Names are left to any SOCKS proxy, so `socks5h` is `socks5` here.
 fn parse(text: &str, origin: &str) -> Result<Uri, AccessError> {
-    let uri = text
+    let socks = text.strip_prefix("socks5h://").map(|rest| format!("socks5://{rest}"));
+    let uri = socks
+        .as_deref()
+        .unwrap_or(text)
         .parse::<Uri>()
         .ok()
         .filter(|uri| uri.host().is_some() && matches!(uri.scheme_str(), Some("http" | "https" | "socks5")));
@@ -108,6 +111,7 @@ mod tests {
         assert_eq!(proxy(Some(""), "https://k", &[("https_proxy", "env:1")]).unwrap(), "http://env:1/");
         assert_eq!(proxy(None, "http://k", &[("HTTPS_PROXY", "http://env:1")]), None);
         assert_eq!(proxy(None, "https://127.0.0.1:6443", &[("HTTPS_PROXY", "http://env:1")]), None);
+        assert_eq!(proxy(None, "https://k", &[("HTTPS_PROXY", "socks5h://p:1")]).unwrap(), "socks5://p:1/");
         assert!(of(Some("ftp://p"), &"https://k".parse().unwrap(), &|_| None).is_err());
     }
 
