@@ -36,7 +36,7 @@ pub use images::{Image, Unusable};
 pub use kinds::Kind;
 pub use names::Plan;
 pub use reading::{ReadError, read};
-pub use registries::advice;
+pub use registries::{Login, login};
 pub use target::{InvalidTarget, read as read_target};
 
 use crate::config::Target;

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::report::distinct;
 use super::{Stopped, block_on, count, exit, print, say, signals};
-use crate::cluster::{self, Existing, Findings, Inventory, Patience, Wanted};
+use crate::cluster::{self, Existing, Findings, Inventory, Login, Patience, Wanted};
 use crate::config::Target;
 use crate::file::{self, shown};
 
@@ -189,8 +189,9 @@ fn summarize(flags: &ConfigFlags, settings: &Settings, findings: &Findings, inve
     let sources = inventory.registries.iter();
     let sources = sources.map(|(registry, number)| (registry.to_string(), count(*number, "image"), registry));
     for (name, what, registry) in sources.chain(target) {
-        let advice = cluster::advice(registry);
-        say(&format!("  {name} ({what}){}{advice}", if advice.is_empty() { "" } else { ": " }));
+        let login = cluster::login(registry);
+        let colon = if login == Login::Unknown { "" } else { ": " };
+        say(&format!("  {name} ({what}){colon}{login}"));
     }
     let registries = match inventory.registries.len() {
         1 => "1 registry".to_owned(),

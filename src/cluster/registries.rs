@@ -1,20 +1,39 @@
 //! What an operator puts into auth.json for each registry: who logs in there, and with what.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use crate::config::Target;
 use crate::reference::Registry;
 
-/// How one logs in to a registry, in a few words; empty if nothing needs to be said.
-pub fn advice(registry: &Registry) -> &'static str {
+/// How one logs in to a registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Login {
+    /// Nobody needs to.
+    Public,
+    With(&'static str),
+    Unknown,
+}
+
+/// In a few words; none if nothing needs to be said.
+impl fmt::Display for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Public => "public: no login",
+            Self::With(what) => what,
+            Self::Unknown => "",
+        })
+    }
+}
+
+pub fn login(registry: &Registry) -> Login {
     let host = registry.as_str();
     let ends = |suffix: &str| host.ends_with(suffix);
-    match host {
+    Login::With(match host {
         "docker.io" => "Docker ID and access token; without them pulls are few",
         "ghcr.io" => "any username and a personal access token with read:packages",
         "quay.io" => "robot account and its token; public repositories need none",
         "gcr.io" => "oauth2accesstoken and a token, or _json_key and the key file; public images need none",
-        "registry.k8s.io" | "k8s.gcr.io" | "mcr.microsoft.com" | "public.ecr.aws" => "public: no login",
+        "registry.k8s.io" | "k8s.gcr.io" | "mcr.microsoft.com" | "public.ecr.aws" => return Login::Public,
         _ if ends(".amazonaws.com") || ends(".amazonaws.com.cn") => {
             "AWS and `aws ecr get-login-password`, for 12 hours"
         }
@@ -24,12 +43,8 @@ pub fn advice(registry: &Registry) -> &'static str {
         _ if ends(".aliyuncs.com") => "account name and the registry's own password",
         _ if host.contains("harbor") => "user and CLI secret, or robot$name and its token",
         _ if host.contains("gitlab") => "user and access token, or a deploy token",
-        _ => "",
-    }
-}
-
-fn is_public(registry: &Registry) -> bool {
-    advice(registry) == "public: no login"
+        _ => return Login::Unknown,
+    })
 }
 
 /// An auth.json whose passwords come from the environment.
@@ -37,7 +52,10 @@ pub fn skeleton<'a>(sources: impl IntoIterator<Item = &'a Registry>, target: Opt
     let mut entries: Vec<(String, Option<String>)> = sources
         .into_iter()
         .filter(|source| target.is_none_or(|target| target.registry != **source || !target.namespace.is_empty()))
-        .map(|registry| (registry.to_string(), (!is_public(registry)).then(|| variable(registry.as_str()))))
+        .map(|registry| {
+            let has_login = login(registry) != Login::Public;
+            (registry.to_string(), has_login.then(|| variable(registry.as_str())))
+        })
         .collect();
     if let Some(target) = target {
         entries.push((target.to_string(), Some(variable(&target.to_string()))));
