@@ -33,7 +33,7 @@ pub fn scan(scan: &mut Scan) {
     }
     let used: BTreeSet<(usize, usize)> =
         uses.iter().flat_map(Use::ranges).map(|range| (range.start, range.end)).collect();
-    arguments::apply(scan, uses);
+    arguments::apply(scan, uses, &arguments);
     for instruction in &instructions {
         let keyword = instruction.keyword(text);
         for part in instruction.words.iter().chain(&instruction.documents).filter(|_| keyword != "FROM") {
@@ -47,8 +47,9 @@ pub fn scan(scan: &mut Scan) {
 
 /// Rewrites the image in `range`, parts of which are the defaults of variables that are set elsewhere.
 pub fn spread(scan: &mut Scan, range: Range<usize>) {
-    let image = Arguments::default().expand(scan.text, range);
-    arguments::apply(scan, vec![image]);
+    let arguments = Arguments::default();
+    let image = arguments.expand(scan.text, range);
+    arguments::apply(scan, vec![image], &arguments);
 }
 
 /// The image of a `FROM`, if it is not an earlier stage.

@@ -17,6 +17,8 @@ const MAX_PIECES: usize = 64;
 #[derive(Default)]
 pub struct Arguments {
     defaults: HashMap<String, Option<Range<usize>>>,
+    /// Where those stand that stages take over, for whatever they need them.
+    taken_over: HashSet<usize>,
     is_closed: bool,
 }
 
@@ -39,6 +41,8 @@ impl Arguments {
     /// Adds those of an `ARG`.
     pub fn add(&mut self, text: &str, words: &[Range<usize>]) {
         if self.is_closed {
+            let defaults = words.iter().filter_map(|word| self.defaults.get(&text[word.clone()])?.clone());
+            self.taken_over.extend(defaults.map(|default| default.start));
             return;
         }
         for word in words {
@@ -53,6 +57,11 @@ impl Arguments {
     /// What comes now belongs to a stage, and no `FROM` sees it.
     pub fn close(&mut self) {
         self.is_closed = true;
+    }
+
+    /// Whether what stands at `range` may be needed as it is by a stage. An image is nothing but an image.
+    fn is_needed(&self, text: &str, range: &Range<usize>) -> bool {
+        self.taken_over.contains(&range.start) && !text[range.clone()].contains(['/', ':', '@'])
     }
 
     /// What the word at `range` stands for.
@@ -127,8 +136,11 @@ pub fn unquoted(text: &str, range: Range<usize>) -> Range<usize> {
 }
 
 /// Rewrites the images. What several use is changed only as all of them want it.
-pub fn apply(scan: &mut Scan, uses: Vec<Use>) {
+pub fn apply(scan: &mut Scan, uses: Vec<Use>, arguments: &Arguments) {
     let mut wanted = Vec::new();
+    let is_needed = |scan: &Scan, changes: &[(Range<usize>, String)]| {
+        changes.iter().any(|(range, _)| arguments.is_needed(scan.text, range))
+    };
     for one in &uses {
         let text: String = one.pieces.iter().map(|piece| piece.text.as_str()).collect();
         let Some(written) = Written::parse(&text, scan.mapping.hosts()) else {
@@ -137,7 +149,8 @@ pub fn apply(scan: &mut Scan, uses: Vec<Use>) {
         };
         let changes = scan
             .find(one.word.start, &text, written.name, &written.image())
-            .map(|to| (one.changes(&text, &written, &to), written.moved(&text, &to)));
+            .map(|to| (one.changes(&text, &written, &to), written.moved(&text, &to)))
+            .map(|(changes, moved)| (changes.filter(|changes| !is_needed(scan, changes)), moved));
         wanted.push((text, changes));
     }
     // How many stand in a place, and how many want this change. Places are the same or apart, and a change begins with one.

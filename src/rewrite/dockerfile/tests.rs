@@ -69,6 +69,17 @@ fn an_argument_that_others_need_as_it_is_stays() {
 }
 
 #[test]
+fn an_argument_that_a_stage_takes_over_keeps_what_may_be_no_image() {
+    let stage = "ARG V\nRUN apt-get install pg-module=${V}*\n";
+    let stays = assert_changes("Dockerfile", &rules(), &format!("ARG V=15\nFROM postgres:${{V}}\n{stage}"));
+    assert_eq!(stays, ["postgres:15: a part of it comes from elsewhere; d.io/db/pg:1.15 is where it is now"]);
+    let stays = assert_changes("Dockerfile", &rules(), &format!("ARG V=1\nFROM ⟦nginx→d.io/web/nginx⟧:$V\n{stage}"));
+    assert_eq!(stays, [""; 0], "a tag that stays harms nobody");
+    let text = "ARG BASE=⟦nginx:1→d.io/web/nginx:1⟧\nARG V=⟦15→1.15⟧\nFROM $BASE\nARG BASE\nFROM ⟦postgres→d.io/db/pg⟧:$V\nARG V=16\n";
+    assert_eq!(assert_changes("Dockerfile", &rules(), text), [""; 0]);
+}
+
+#[test]
 fn a_dockerfile_is_known_by_its_name() {
     for name in ["Dockerfile", "dockerfile-chroot", "Dockerfile_dev", "Containerfile.x", "x.Dockerfile"] {
         assert_changes(name, &rules(), "FROM ⟦nginx→d.io/web/nginx⟧\n");
