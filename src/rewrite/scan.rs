@@ -178,10 +178,13 @@ impl<'a> Scan<'a> {
         let mut end = 0;
         while let Some(start) = bytes[end..].iter().position(is_part).map(|skipped| end + skipped) {
             end = bytes[start..].iter().position(|byte| !is_part(byte)).map_or(bytes.len(), |length| start + length);
-            // What is put in by others makes another name of it.
+            // Of an escape as in `\n` the letter is no part of what follows.
+            let start = start + usize::from(begins_with_escape(bytes, start));
+            // What is put in by others makes another name of it; emphasis does not.
+            let is_marked = is_emphasis(bytes, start..end);
             let before = start.checked_sub(1).and_then(|before| bytes.get(before));
-            let has_begin = !before.is_some_and(|byte| b"$}%*".contains(byte));
-            let behind = bytes.get(end);
+            let has_begin = is_marked || !before.is_some_and(|byte| b"$}%*".contains(byte));
+            let behind = bytes.get(end).filter(|_| !is_marked);
             let is_cut = behind.is_some_and(|byte| b"${%".contains(byte) || (*byte == b'<' && bytes[end - 1] == b':'));
             if has_begin && is_cut {
                 self.unclear(range.start + start, &text[start..=end]);
@@ -189,7 +192,12 @@ impl<'a> Scan<'a> {
             if has_begin && !behind.is_some_and(|byte| b"${%*".contains(byte)) {
                 let word = &text[start..end];
                 let default = default_in(text, start..end).map_or(0, |default| word.len() - default.len());
-                self.word(range.start + start + default, &word[default..]);
+                let offset = range.start + start + default;
+                let is_known = self.touches(&(offset..range.start + end)) || self.found.stays.contains_key(&offset);
+                if !is_known && is_value(bytes, start..end) {
+                    self.unclear(offset, &word[default..]);
+                }
+                self.word(offset, &word[default..]);
             }
         }
     }
@@ -247,6 +255,34 @@ fn without_scheme(text: &str) -> &str {
 /// Whether references are made of such bytes.
 fn is_part(byte: &u8) -> bool {
     byte.is_ascii_alphanumeric() || REFERENCE_MARKS.contains(byte)
+}
+
+/// Whether the word at `start` begins with the letter of `\n`, `\t` or `\r`.
+fn begins_with_escape(bytes: &[u8], start: usize) -> bool {
+    let slashes = bytes[..start].iter().rev().take_while(|byte| **byte == b'\\').count();
+    slashes % 2 == 1 && b"ntr".contains(&bytes[start])
+}
+
+/// Whether as many stars stand before `range` as behind it, as Markdown has them.
+fn is_emphasis(bytes: &[u8], range: Range<usize>) -> bool {
+    let is_star = |byte: &&u8| **byte == b'*';
+    let before = bytes[..range.start].iter().rev().take_while(is_star).count();
+    before > 0 && bytes[range.end..].iter().take_while(is_star).count() == before
+}
+
+/// Whether `range` is all of a value: between quotes, or behind `=` up to the end of the line.
+fn is_value(bytes: &[u8], range: Range<usize>) -> bool {
+    let before = &bytes[..range.start];
+    let behind = &bytes[range.end..];
+    match before.last() {
+        Some(quote @ (b'"' | b'\'')) => behind.first() == Some(quote),
+        _ => {
+            let is_blank = |byte: &&u8| matches!(**byte, b' ' | b'\t');
+            let end = behind.iter().find(|byte| !is_blank(byte));
+            let begin = before.iter().rev().find(|byte| !is_blank(byte));
+            begin == Some(&b'=') && end.is_none_or(|end| matches!(end, b'\r' | b'\n' | b'#'))
+        }
+    }
 }
 
 /// The default in `${NAME:-default}`, which is no part of more. The word at `range` is what stands in the braces.

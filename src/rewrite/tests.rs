@@ -89,6 +89,19 @@ fn in_prose_only_whole_references_count() {
 }
 
 #[test]
+fn emphasis_hides_no_reference_and_a_value_without_a_tag_is_named() {
+    let stays = assert_changes(
+        "Makefile",
+        &rules(),
+        "**⟦quay.io/a/b:1→d.io/m/b:1⟧** *⟦quay.io/a/b:1→d.io/m/b:1⟧* quay.io/a/b:1* *quay.io/a/b:1 **quay.io/a/b:1*\n\
+         IMAGE := quay.io/a/b\r\nIMAGE ?=quay.io/a/b # x\nX=\"quay.io/a/b\"\nquay.io/a/b\nsee = quay.io/a/b and (quay.io/a/b)\n\
+         URL=https://quay.io/a/b\nNEW := d.io/m/b\nIMAGE = nginx\n",
+    );
+    let unclear = "quay.io/a/b: its tag is not written here, and nothing says that it is an image";
+    assert_eq!(stays, [unclear; 3]);
+}
+
+#[test]
 fn defaults_of_variables_are_read_where_they_are_all_of_a_reference() {
     let stays = assert_changes(
         "run.sh",
