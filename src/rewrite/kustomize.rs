@@ -21,9 +21,20 @@ const PARTS: [&str; 7] =
 /// More than this is a circle of names.
 const MAX_DEPTH: usize = 32;
 
-/// The names, without tags, of the images in what a kustomization is made of, as they will be.
+/// The images in what a kustomization is made of.
 #[derive(Debug, Default)]
-pub struct Bases(pub BTreeSet<String>);
+pub struct Bases {
+    /// Their names, without tags, as they will be.
+    names: BTreeSet<String>,
+    /// Whether there may be more, in what is not here: those are called as they always were.
+    is_partial: bool,
+}
+
+/// What a kustomization is made of.
+struct Parts {
+    here: Vec<PathBuf>,
+    is_partial: bool,
+}
 
 /// Tells the names in a file as they will be, by its path and text; of a kustomization also by its bases.
 pub type Names<'n> = dyn Fn(&Path, &str, Option<&Bases>) -> BTreeSet<String> + 'n;
@@ -33,27 +44,37 @@ pub fn is_kustomization(path: &Path) -> bool {
     path.file_name().is_some_and(|name| FILES.iter().any(|file| name == *file))
 }
 
-/// The files that the kustomization `path`, whose text is `text`, is made of, as far as they are here.
-pub fn parts(path: &Path, text: &str) -> Vec<PathBuf> {
+/// What the kustomization `path`, whose text is `text`, is made of.
+fn parts(path: &Path, text: &str) -> Parts {
+    let mut parts = Parts { here: Vec::new(), is_partial: false };
     let folder = path.parent().unwrap_or(Path::new(""));
-    let Some(document) = Document::parse(text, text) else { return Vec::new() };
+    let Some(document) = Document::parse(text, text) else { return parts };
     let mappings = document.roots.iter().filter_map(|root| match root {
         Node::Mapping(mapping) => Some(mapping),
         _ => None,
     });
-    let lists = mappings.flat_map(|mapping| PARTS.iter().filter_map(|part| mapping.get(part)));
-    let items = lists.flat_map(|list| match list {
-        Node::Sequence(items) => items.as_slice(),
-        _ => &[],
+    let lists = mappings.flat_map(|mapping| PARTS.iter().filter_map(|part| Some((*part, mapping.get(part)?))));
+    let items = lists.flat_map(|(part, list)| match list {
+        Node::Sequence(items) => items.iter().map(|item| (part, item)).collect(),
+        _ => Vec::new(),
     });
-    let names = items.filter_map(|item| match item {
-        Node::Scalar(name) => Some(folder.join(&name.value)),
-        Node::Mapping(part) => part.scalar("path").or(part.scalar("valuesFile")).map(|name| folder.join(&name.value)),
-        _ => None,
-    });
-    names
-        .filter_map(|name| if name.is_dir() { file_of(&name) } else { Some(name).filter(|name| name.is_file()) })
-        .collect()
+    for (part, item) in items {
+        let name = match item {
+            Node::Scalar(name) => Some(name),
+            Node::Mapping(part) => part.scalar("path").or(part.scalar("valuesFile")),
+            _ => None,
+        };
+        let path = name.map(|name| folder.join(&name.value));
+        let file =
+            path.and_then(|path| if path.is_dir() { file_of(&path) } else { Some(path).filter(|path| path.is_file()) });
+        // A patch has no images of its own but those that are written in it; a chart has more than its values.
+        parts.is_partial |= match item {
+            Node::Mapping(chart) if part == "helmCharts" => chart.get("name").is_some(),
+            _ => file.is_none() && !part.starts_with("patches"),
+        };
+        parts.here.extend(file);
+    }
+    parts
 }
 
 fn file_of(folder: &Path) -> Option<PathBuf> {
@@ -68,18 +89,23 @@ impl Bases {
     }
 
     fn below(path: &Path, text: &str, names: &Names, seen: &mut HashSet<PathBuf>, depth: usize) -> Self {
-        let mut found = Self::default();
-        for part in parts(path, text) {
-            let Ok(text) = fs::read_to_string(&part) else { continue };
+        let Parts { here, is_partial } = parts(path, text);
+        let mut found = Self { names: BTreeSet::new(), is_partial };
+        for part in here {
+            let Ok(text) = fs::read_to_string(&part) else {
+                found.is_partial = true;
+                continue;
+            };
             if depth >= MAX_DEPTH || !seen.insert(part.clone()) {
                 continue;
             }
             if is_kustomization(&part) {
                 let below = Self::below(&part, &text, names, seen, depth + 1);
-                found.0.extend(names(&part, &text, Some(&below)));
-                found.0.extend(below.0);
+                found.names.extend(names(&part, &text, Some(&below)));
+                found.names.extend(below.names);
+                found.is_partial |= below.is_partial;
             } else {
-                found.0.extend(names(&part, &text, None));
+                found.names.extend(names(&part, &text, None));
             }
         }
         found
@@ -92,27 +118,37 @@ pub fn is_entry(mapping: &Mapping) -> bool {
         && ["newName", "newTag", "digest", "tagSuffix"].iter().any(|key| mapping.get(key).is_some())
 }
 
-/// Rewrites the entries of a list. What else is in the file was read before: it may hold patches. A component changes
-/// also what it is put into, which may be called either way.
-pub fn scan(scan: &mut Scan, entries: &[&Mapping], bases: Option<&Bases>, is_component: bool) {
+/// What the images of the resources are called.
+struct Called {
+    known: BTreeSet<String>,
+    /// Whether others may have the names they always had.
+    may_be_old: bool,
+    /// Whether others may have the names that they have now.
+    may_be_new: bool,
+}
+
+/// Rewrites the entries among the mappings of a list. What else is in the file was read before: it may hold patches. A
+/// component changes also what it is put into, which may be called either way.
+pub fn scan(scan: &mut Scan, list: &[&Mapping], bases: Option<&Bases>, is_component: bool) {
     let own = scan.found.names.iter().map(|(_, then)| then);
-    let names: BTreeSet<String> = bases.iter().flat_map(|bases| bases.0.iter().chain(own.clone())).cloned().collect();
-    let is_named = |name: &str| is_component || names.contains(name);
-    for entry in entries {
-        scan_entry(scan, entry, entries, &is_named);
+    let known = bases.iter().flat_map(|bases| bases.names.iter().chain(own.clone())).cloned().collect();
+    let may_be_old = is_component || bases.is_some_and(|bases| bases.is_partial);
+    let names = Called { known, may_be_old, may_be_new: is_component };
+    for entry in list.iter().filter(|entry| is_entry(entry)) {
+        scan_entry(scan, entry, list, &names);
     }
 }
 
-fn scan_entry(scan: &mut Scan, entry: &Mapping, entries: &[&Mapping], is_named: &dyn Fn(&str) -> bool) {
+fn scan_entry(scan: &mut Scan, entry: &Mapping, list: &[&Mapping], names: &Called) {
     let Some((key, Node::Scalar(name))) = entry.entry("name") else { return };
     let given = |field: &str| entry.scalar(field).filter(|scalar| !scalar.is_empty());
     let (new_name, new_tag, digest) = (given("newName"), given("newTag"), given("digest"));
-    let moved = moved(scan, name, is_named);
+    let moved = moved(scan, name, names);
     let destination = destination(scan, new_name.unwrap_or(name), new_tag, digest);
     let repository = destination.as_ref().map(|destination| destination.repository.to_string());
     let to_tag = destination.as_ref().and_then(|destination| destination.tag.as_ref()).map(ToString::to_string);
     let to_digest = destination.as_ref().and_then(|destination| destination.digest.as_ref()).map(ToString::to_string);
-    let has_both = is_named(&name.value);
+    let has_both = names.may_be_old || names.known.contains(&name.value);
     let renamed = moved.as_ref().filter(|_| !has_both);
     let mut lines = Vec::new();
     if let Some(renamed) = renamed {
@@ -135,7 +171,7 @@ fn scan_entry(scan: &mut Scan, entry: &Mapping, entries: &[&Mapping], is_named: 
     }
     insert(scan, key, name, &lines);
     let Some(moved) = moved.filter(|_| has_both) else { return };
-    if entries.iter().any(|other| other.scalar("name").is_some_and(|name| name.value == moved)) {
+    if list.iter().any(|other| other.scalar("name").is_some_and(|name| name.value == moved)) {
         return;
     }
     let written = |field: Option<&Scalar>| field.map(|field| field.value.clone());
@@ -148,16 +184,17 @@ fn scan_entry(scan: &mut Scan, entry: &Mapping, entries: &[&Mapping], is_named: 
     fields.extend(tag.map(|tag| format!("newTag: \"{tag}\"")));
     fields.extend(given("tagSuffix").map(|suffix| format!("tagSuffix: \"{}\"", suffix.value)));
     fields.extend(to_digest.or(written(digest)).map(|digest| format!("digest: {digest}")));
-    if !insert_entry(scan, entry, &fields) {
+    // Nothing is said of it that it is not already.
+    if fields.len() > 1 && !insert_entry(scan, entry, &fields) {
         scan.stays(name.raw.start, &name.value, Reason::NoRoom(moved));
     }
 }
 
 /// What of that which `name` names in the resources will be called.
-fn moved(scan: &Scan, name: &Scalar, is_named: &dyn Fn(&str) -> bool) -> Option<String> {
+fn moved(scan: &Scan, name: &Scalar, names: &Called) -> Option<String> {
     let written = Written::parse(&name.value, scan.mapping.hosts())?;
     let mut places = scan.mapping.places_of(&written.repository).map(|place| place.to_string());
-    places.find(|place| *place != name.value && is_named(place))
+    places.find(|place| *place != name.value && (names.may_be_new || names.known.contains(place)))
 }
 
 /// Where the image that `name` with tag and digest means is now.

@@ -123,15 +123,19 @@ impl<'s, 'a, 't> Walk<'s, 'a, 't> {
     }
 
     fn images(&mut self, parent: &Mapping, items: &'t [Node]) {
-        let mut entries = Vec::new();
+        let mut mappings = Vec::new();
         for item in items {
             match item {
-                Node::Mapping(mapping) if kustomize::is_entry(mapping) => entries.push(mapping),
+                Node::Mapping(mapping) if kustomize::is_entry(mapping) => mappings.push(mapping),
+                Node::Mapping(mapping) => {
+                    mappings.push(mapping);
+                    self.mapping(None, mapping);
+                }
                 _ => self.listed(item),
             }
         }
         let is_component = parent.scalar("kind").is_some_and(|kind| kind.value == "Component");
-        kustomize::scan(self.scan, &entries, self.setting.bases, is_component);
+        kustomize::scan(self.scan, &mappings, self.setting.bases, is_component);
     }
 
     /// A service of GitLab is reached by the name of its image, so that name is kept as an alias.

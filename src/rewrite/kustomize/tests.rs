@@ -26,7 +26,7 @@ fn names_follow_the_resources() {
         fs::create_dir_all(path(name).parent().unwrap()).unwrap();
         fs::write(path(name), text).unwrap();
     };
-    write("base/kustomization.yaml", "resources: [pod.yaml, ../remote, https://example.com/x]\n");
+    write("base/kustomization.yaml", "resources: [pod.yaml]\n");
     write("base/pod.yaml", "- image: nginx:1\n- image: postgres:15\n- image: postgres:17\n- image: bitnami/redis:7\n");
     let overlay = "bases: [../base]\nimages:\n- name: nginx\n  newTag: '2'\n- name: postgres\n  newTag: '16'\n\
                    - name: bitnami/redis\n  newName: other\n";
@@ -105,6 +105,45 @@ fn of_two_names_each_has_its_entry() {
     ] {
         let stays = assert_changes("kustomization.yaml", &rules(), &format!("{images}{patch}"));
         assert_eq!(stays, ["postgres:17: no rule covers it"]);
+    }
+}
+
+#[test]
+fn what_is_not_here_may_have_the_name_it_always_had() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::write(path("pod.yaml"), "image: nginx:1\n").unwrap();
+    let images = "images:\n- name: nginx\n  newTag: '2'\n";
+    let both =
+        "images:\n- name: d.io/web/nginx\n  newTag: \"2\"\n- name: nginx\n  newName: d.io/web/nginx\n  newTag: '2'\n";
+    for parts in [
+        "resources: [pod.yaml, 'https://github.com/acme/remote//deploy?ref=v1']\n",
+        "resources: [pod.yaml]\ncomponents: [../gone]\n",
+        "resources: [pod.yaml]\nhelmCharts:\n- {name: web, repo: https://example.com}\n",
+    ] {
+        fs::write(path("kustomization.yaml"), format!("{parts}{images}")).unwrap();
+        for _ in 0..2 {
+            for file in plan(&collect(&[folder.path().to_owned()], &[]).unwrap().files, &rules()).changed {
+                file.write().unwrap();
+            }
+            assert_eq!(fs::read_to_string(path("kustomization.yaml")).unwrap(), format!("{parts}{both}"));
+        }
+        fs::write(path("pod.yaml"), "image: nginx:1\n").unwrap();
+    }
+    // Of what is not here nothing has a new name.
+    fs::write(path("kustomization.yaml"), format!("resources: [../gone]\n{images}")).unwrap();
+    let changed = plan(&[path("kustomization.yaml")], &rules()).changed;
+    let expected = "resources: [../gone]\nimages:\n- name: nginx\n  newName: d.io/web/nginx\n  newTag: '2'\n";
+    assert_eq!(String::from_utf8_lossy(&changed[0].after), expected);
+}
+
+#[test]
+fn an_entry_that_says_nothing_is_not_added() {
+    for text in [
+        "kind: Component\nimages: [{name: nginx, newName: d.io/web/nginx}]\n",
+        "kind: Component\nimages:\n- name: d.io/web/nginx\n- name: nginx⟦→\n  newName: d.io/web/nginx⟧\n  newTag: '2'\n",
+    ] {
+        assert_eq!(assert_changes("kustomization.yaml", &rules(), text), [""; 0]);
     }
 }
 
