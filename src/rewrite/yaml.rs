@@ -38,12 +38,15 @@ pub fn scan(scan: &mut Scan, setting: &Setting) {
         Some(document) => Walk::of(scan, setting, &document, 0),
         None => lines::scan(scan, all),
     }
+    for action in template::mask(scan.text).unwrap_or_default().actions {
+        scan.prose(action);
+    }
 }
 
 fn parse(text: &str, range: &Range<usize>) -> Option<Document> {
     let part = &text[range.clone()];
     Document::parse_at(range.start, part, part)
-        .or_else(|| Document::parse_at(range.start, part, &template::mask(part)?))
+        .or_else(|| Document::parse_at(range.start, part, &template::mask(part)?.text))
 }
 
 /// Whether the value of such a key is an image.

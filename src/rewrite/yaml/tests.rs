@@ -352,6 +352,21 @@ fn templates() {
 }
 
 #[test]
+fn what_stands_in_actions_of_templates_is_read_but_for_comments() {
+    let stays = assert_changes(
+        "templates/_helpers.tpl",
+        &rules(),
+        "{{- define \"image\" -}}\n{{- default \"⟦quay.io/a/b:1→d.io/m/b:1⟧\" .Values.image -}}\n{{- end }}\n\
+         {{/* Like {{ include \"image\" . }} of quay.io/a/b:1 */}}\n{{- /* quay.io/a/b:1 */ -}}\n\
+         {{- $image := .Values.image | default \"⟦quay.io/a/b:1→d.io/m/b:1⟧\" }}\nimage: {{ default \"⟦quay.io/a/b:1→d.io/m/b:1⟧\" .x }}\n\
+         data:\n  x.yaml: |\n    a: 1\n    {{- $i := \"⟦quay.io/a/b:1→d.io/m/b:1⟧\" }}\n    image: ⟦nginx→d.io/web/nginx⟧\n\
+         {{- $i := printf \"quay.io/a/b:%s\" .tag }}\n{{- $i := printf \"%s:%s\" \"quay.io/a/b\" .tag }}\n",
+    );
+    let unclear = "quay.io/a/b: its tag is not written here, and nothing says that it is an image";
+    assert_eq!(stays, [unclear, unclear]);
+}
+
+#[test]
 fn what_went_to_several_places_is_asked_for() {
     let images =
         r#"{"quay.io/a/b": ["d.io/east/b", "e.io/west/b"], "quay.io/c/d:1": ["d.io/east/d:1", "d.io/east/d:x"]}"#;
