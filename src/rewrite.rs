@@ -148,8 +148,7 @@ fn scan_file(path: &Path, text: &str, mapping: &Mapping, bases: Option<&kustomiz
     let mut scan = Scan::new(mapping, text);
     match Format::of(path) {
         Format::Yaml => {
-            let is_gitlab = path.to_string_lossy().contains("gitlab-ci");
-            yaml::scan(&mut scan, &yaml::Setting { is_gitlab, bases });
+            yaml::scan(&mut scan, &yaml::Setting { services: yaml::Services::of(path), bases });
         }
         Format::Dockerfile => dockerfile::scan(&mut scan),
         Format::Prose => scan.prose(0..text.len()),

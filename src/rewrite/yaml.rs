@@ -14,21 +14,45 @@
 //! In other values only references that need no context count. Keys and comments stay.
 
 use std::ops::Range;
+use std::path::Path;
 
 use super::group::{Scope, Surroundings};
+use super::mapping::{Found, Reason};
 use super::scan::{Meaning, Scan};
 use super::tree::{Document, Mapping, Node, Scalar, Style};
+use super::written::Written;
 use super::{dockerfile, group, kustomize, lines, template};
 
 /// So many files within files are read, one within the other.
 const MAX_DEPTH: usize = 4;
 
 /// What else is known of the file.
+#[derive(Clone, Copy)]
 pub struct Setting<'s> {
-    /// Whether its name is that of a GitLab CI file.
-    pub is_gitlab: bool,
+    pub services: Services,
     /// The images of what a kustomization is made of.
     pub bases: Option<&'s kustomize::Bases>,
+}
+
+/// What `services` lists, by the name of the file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Services {
+    /// The images of GitLab.
+    Images,
+    /// Services of Travis CI and Bitbucket, which have names of their own.
+    Names,
+    Unknown,
+}
+
+impl Services {
+    pub fn of(path: &Path) -> Self {
+        let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+        match &*name {
+            ".travis.yml" | ".travis.yaml" | "bitbucket-pipelines.yml" | "bitbucket-pipelines.yaml" => Self::Names,
+            _ if path.to_string_lossy().contains("gitlab-ci") => Self::Images,
+            _ => Self::Unknown,
+        }
+    }
 }
 
 /// Rewrites a YAML file, or a template of one.
@@ -52,6 +76,11 @@ fn parse(text: &str, range: &Range<usize>) -> Option<Document> {
 /// Whether the value of such a key is an image.
 pub fn is_image_key(key: &str) -> bool {
     key == "image" || ["Image", "_image", "-image", "_IMAGE"].iter().any(|end| key.ends_with(end))
+}
+
+/// Whether the items of such a list are images.
+pub fn lists_images(parent: Option<&str>, key: &str) -> bool {
+    is_image_key(key) || (key == "container" && parent == Some("matrix"))
 }
 
 struct Walk<'s, 'a, 't> {
@@ -92,11 +121,12 @@ impl<'s, 'a, 't> Walk<'s, 'a, 't> {
                 continue;
             }
             match value {
-                Node::Sequence(items) if name == "images" => self.images(mapping, items),
-                Node::Sequence(items) if name == "services" && self.is_gitlab(mapping) => {
-                    items.iter().for_each(|item| self.service(item));
+                Node::Sequence(items) if name == "images" && parent == Some("kustomize") => {
+                    items.iter().for_each(|item| self.replacement(item));
                 }
-                Node::Sequence(items) if is_image_key(name) || (name == "container" && parent == Some("matrix")) => {
+                Node::Sequence(items) if name == "images" => self.images(mapping, items),
+                Node::Sequence(items) if name == "services" => self.services(parent, mapping, items),
+                Node::Sequence(items) if lists_images(parent, name) => {
                     items.iter().for_each(|item| self.listed(item));
                 }
                 Node::Scalar(scalar) if name == "dockerfile_inline" && scalar.style == Style::Literal => {
@@ -141,6 +171,49 @@ impl<'s, 'a, 't> Walk<'s, 'a, 't> {
         kustomize::scan(self.scan, &mappings, self.setting.bases, is_component);
     }
 
+    /// One of the images that Argo CD has kustomize replace: `[old=]new`. What is replaced keeps its name.
+    fn replacement(&mut self, item: &'t Node) {
+        let Node::Scalar(scalar) = item else { return self.node(None, item) };
+        let Some(range) = scalar.content() else { return self.prose(scalar) };
+        if let Some((old, _)) = scalar.value.split_once('=') {
+            return self.scan.image(range.start + old.len() + "=".len()..range.end);
+        }
+        match self.scan.meaning(range.start, &self.scan.text[range.clone()]) {
+            Meaning::Moved(new) => {
+                let name = Written::parse(&scalar.value, self.scan.mapping.hosts()).map(|written| written.name);
+                scalar.write(self.scan, &format!("{}={new}", name.unwrap_or_default()));
+            }
+            Meaning::Same => {}
+            Meaning::Other => self.prose(scalar),
+        }
+    }
+
+    fn services(&mut self, parent: Option<&str>, mapping: &Mapping, items: &'t [Node]) {
+        let is_gitlab = match self.setting.services {
+            Services::Images => true,
+            Services::Names => false,
+            Services::Unknown => parent != Some("step") && is_job(mapping) && is_of_gitlab(mapping, items),
+        };
+        for item in items {
+            match item {
+                _ if is_gitlab => self.service(item),
+                Node::Scalar(scalar) if self.setting.services == Services::Unknown && is_job(mapping) => {
+                    self.unclear(scalar);
+                }
+                _ => self.node(None, item),
+            }
+        }
+    }
+
+    /// What may be an image, or the name of something else.
+    fn unclear(&mut self, scalar: &Scalar) {
+        let written = Written::parse(&scalar.value, self.scan.mapping.hosts());
+        let image = written.filter(|written| !written.is_open).map(|written| written.image());
+        if image.is_some_and(|image| self.scan.mapping.find(&image) != Found::Foreign) {
+            self.scan.stays(scalar.raw.start, &scalar.value, Reason::Unclear);
+        }
+    }
+
     /// A service of GitLab is reached by the name of its image, so that name is kept as an alias.
     fn service(&mut self, item: &'t Node) {
         let (scalar, is_alone) = match item {
@@ -172,11 +245,6 @@ impl<'s, 'a, 't> Walk<'s, 'a, 't> {
             scalar.raw.clone(),
             format!("{open}{name}{quotes}{moved}{quotes}{separator}alias: {alias}{close}"),
         );
-    }
-
-    /// Whether `services` in `mapping` are those of a job of GitLab. Elsewhere they are not images.
-    fn is_gitlab(&self, mapping: &Mapping) -> bool {
-        self.setting.is_gitlab || ["script", "before_script", "stages"].iter().any(|key| mapping.get(key).is_some())
     }
 
     fn image(&mut self, scalar: &Scalar) {
@@ -214,6 +282,7 @@ impl<'s, 'a, 't> Walk<'s, 'a, 't> {
         if let Some(content) = scalar.content()
             && let Some((name, image)) = scalar.value.split_once('=')
             && is_image_key(name)
+            && !name.contains(char::is_whitespace)
         {
             return self.scan.image(content.end - image.len()..content.end);
         }
@@ -242,6 +311,22 @@ fn alias(image: &str) -> String {
 
 fn is_collection(node: &Node) -> bool {
     matches!(node, Node::Mapping(_) | Node::Sequence(_))
+}
+
+/// Whether `mapping` may be a job of a CI of which `services` are a part.
+fn is_job(mapping: &Mapping) -> bool {
+    ["script", "before_script", "stages"].iter().any(|key| mapping.get(key).is_some())
+}
+
+/// Whether there is something beside or in `services` that only GitLab has.
+fn is_of_gitlab(mapping: &Mapping, services: &[Node]) -> bool {
+    const KEYS: [&str; 8] = ["rules", "needs", "extends", "only", "except", "default", "include", "workflow"];
+    KEYS.iter().any(|key| mapping.get(key).is_some())
+        || services.iter().any(|service| match service {
+            Node::Scalar(service) => service.value.contains([':', '/']),
+            Node::Mapping(service) => service.scalar("name").is_some(),
+            _ => false,
+        })
 }
 
 fn expects_image(parent: Option<&str>, key: &str, scalar: &Scalar, mapping: &Mapping) -> bool {

@@ -367,6 +367,41 @@ fn what_stands_in_actions_of_templates_is_read_but_for_comments() {
 }
 
 #[test]
+fn services_of_other_ci_are_names() {
+    for (name, text) in [
+        (".travis.yml", "services: [redis, docker]\nscript: make\n"),
+        ("x/bitbucket-pipelines.yml", "pipelines: {default: [{step: {services: [nginx], script: [x]}}]}\n"),
+        ("bitbucket-pipelines.yml", "definitions: {services: {nginx: {image: ⟦nginx→d.io/web/nginx⟧}}}\n"),
+        ("ci/jobs.yml", "a: {script: x, services: [⟦nginx:1→{name: d.io/web/nginx:1, alias: nginx}⟧]}\n"),
+        ("ci/jobs.yml", "a: {extends: x, script: x, services: [⟦nginx→{name: d.io/web/nginx, alias: nginx}⟧]}\n"),
+    ] {
+        assert_eq!(assert_changes(name, &rules(), text), [""; 0], "{text}");
+    }
+    let text = "a: {script: x, services: [nginx, other]}\nstep: {services: [nginx], script: x}\n";
+    let unclear = "nginx: its tag is not written here, and nothing says that it is an image";
+    assert_eq!(assert_changes("ci/jobs.yml", &rules(), text), [unclear, unclear]);
+}
+
+#[test]
+fn a_command_is_no_variable_for_an_image() {
+    let text = "run: docker run --rm ⟦quay.io/a/b:1→d.io/m/b:1⟧ build app --run-image=⟦quay.io/a/b:2→d.io/m/b:2⟧\n";
+    assert_eq!(assert_changes("a.yaml", &rules(), text), [""; 0]);
+}
+
+#[test]
+fn images_of_kustomize_in_an_application_replace_what_keeps_its_name() {
+    let text = "spec:\n  source:\n    kustomize:\n      images:\n      - ⟦nginx:1→nginx=d.io/web/nginx:1⟧\n      - \
+                \"⟦postgres:15→postgres=d.io/db/pg:1.15⟧\"\n      - app=⟦nginx:1→d.io/web/nginx:1⟧\n      - other=postgres:17\n";
+    assert_eq!(assert_changes("app.yaml", &rules(), text), ["postgres:17: no rule covers it"]);
+}
+
+#[test]
+fn a_word_begins_behind_an_escape() {
+    let text = r#"{"images": "⟦quay.io/a/b:1→d.io/m/b:1⟧\n⟦quay.io/a/b:2→d.io/m/b:2⟧\t⟦quay.io/a/b:3→d.io/m/b:3⟧\\nquay.io/a/b:4"}"#;
+    assert_changes("a.json", &rules(), text);
+}
+
+#[test]
 fn what_went_to_several_places_is_asked_for() {
     let images =
         r#"{"quay.io/a/b": ["d.io/east/b", "e.io/west/b"], "quay.io/c/d:1": ["d.io/east/d:1", "d.io/east/d:x"]}"#;
