@@ -9,6 +9,7 @@
 //! What is not a reference stays byte for byte: files are not written anew, places in them are replaced. No registry is
 //! asked, so only what the rules say for certain is rewritten; the rest is named.
 
+mod anchors;
 mod content;
 mod dockerfile;
 mod files;

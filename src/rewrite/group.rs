@@ -6,85 +6,28 @@
 //! Beside the usual names those of some widely used charts are known: Istio's `hub`, cert-manager's `imageNamespace`,
 //! Airflow's `defaultAirflowRepository` with a tag of the same prefix.
 
-use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+mod fields;
 
-use super::mapping::{Destination, Image, Reason, Version};
+use std::collections::HashSet;
+
+use super::anchors::Anchors;
 use super::scan::Scan;
-use super::tree::{Mapping, Node, Scalar, Style};
+use super::tree::{Mapping, Node};
 use super::written::Written;
-use crate::digest::Digest;
-use crate::reference::{Registry, Repository};
+use crate::reference::Registry;
+use fields::{Field, Group, Part, pinned};
 
 const REGISTRY: [&str; 2] = ["registry", "imageRegistry"];
 pub const REPOSITORY: [&str; 3] = ["repository", "imageRepository", "repo"];
 const IMAGE: [&str; 2] = ["image", "imageName"];
 const TAG: [&str; 2] = ["tag", "imageTag"];
+/// What stands behind a prefix that other fields share.
+const PREFIXED: [&str; 2] = ["Repository", "Image"];
 const DIGEST: [&str; 3] = ["digest", "imageDigest", "sha"];
-
-/// A field that is there. Its value may be empty.
-#[derive(Clone, Copy)]
-struct Field<'t> {
-    key: &'t Scalar,
-    value: &'t Scalar,
-    /// Whether others in the file use the same value.
-    is_shared: bool,
-}
-
-impl<'t> Field<'t> {
-    fn text(&self) -> &'t str {
-        if self.value.is_empty() { "" } else { self.value.value.trim_end_matches('/') }
-    }
-
-    /// What is left out in a field that is named after the algorithm.
-    fn algorithm(&self) -> &'static str {
-        if self.key.value == "sha" && self.text().parse::<Digest>().is_err() { "sha256:" } else { "" }
-    }
-
-    /// Where a value begins of which nothing at all is there: behind the colon, if nothing else stands there.
-    fn gap(&self, text: &str) -> Option<usize> {
-        let blanks = [' ', '\t'];
-        let behind = text.get(self.key.raw.end..)?.trim_start_matches(blanks).strip_prefix(':')?;
-        let next = behind.trim_start_matches(blanks).chars().next();
-        next.is_none_or(|next| ['\r', '\n', '#', ',', '}'].contains(&next)).then(|| text.len() - behind.len())
-    }
-
-    fn is_there(&self) -> bool {
-        self.value.style == Style::Quoted || !self.value.raw.is_empty()
-    }
-
-    fn can_change(&self, text: &str) -> bool {
-        !self.is_shared && if self.is_there() { self.value.content().is_some() } else { self.gap(text).is_some() }
-    }
-
-    fn write(&self, scan: &mut Scan, text: &str) {
-        if self.is_there() {
-            self.value.write(scan, text);
-        } else if let Some(place) = self.gap(scan.text) {
-            scan.replace(place..place, format!(" {text}"));
-        }
-    }
-}
-
-/// A part of an image's name.
-struct Part<'t> {
-    text: Cow<'t, str>,
-    /// Where it can be written. `None` if it comes from elsewhere and a field can be added.
-    field: Option<Field<'t>>,
-}
-
-/// The fields of an image.
-struct Group<'t> {
-    /// What makes the name, joined by slashes; none is empty.
-    name: Vec<Part<'t>>,
-    tag: Option<Field<'t>>,
-    digest: Option<Field<'t>>,
-}
 
 /// What the fields of a group may refer to.
 pub struct Surroundings<'t> {
-    /// Scalars by their anchors.
-    pub anchors: HashMap<usize, &'t Scalar>,
+    pub anchors: Anchors<'t>,
     pub scope: Scope<'t>,
 }
 
@@ -122,12 +65,17 @@ pub fn scan<'t>(
     mapping: &'t Mapping,
     surroundings: &Surroundings<'t>,
 ) -> Vec<&'t str> {
-    let groups = surroundings.groups(parent, mapping, scan.mapping.hosts());
-    let found = groups.iter().find(|group| group.rewrite(scan)).or(groups.first());
+    let hosts = scan.mapping.hosts();
+    let (groups, prefixed) = (surroundings.groups(parent, mapping, hosts), surroundings.prefixed(mapping));
+    let merging = surroundings.anchors.merging(mapping);
+    // What is an image by itself is looked at by itself if it makes none together with what stands around it.
+    let likeliest = groups.first().filter(|group| !group.holds_image(hosts));
+    let found = groups.iter().find(|group| group.rewrite(scan, merging)).or(likeliest);
     let mut keys = found.map(Group::keys).unwrap_or_default();
-    for group in surroundings.prefixed(mapping) {
-        group.rewrite(scan);
-        keys.extend(group.keys());
+    for group in prefixed {
+        if group.rewrite(scan, merging) {
+            keys.extend(group.keys());
+        }
     }
     keys
 }
@@ -150,7 +98,8 @@ impl<'t> Surroundings<'t> {
             _ if parent == Some("with") && registry.is_none() => false,
             (Some(_), ..) => has_version || registry.is_some() || is_image || image.is_some(),
             (None, Some(image), _) => {
-                let has_own_tag = image.text().rsplit('/').next().is_some_and(|last| last.contains([':', '@']));
+                let name = pinned(image.text()).map_or(image.text(), |(name, _)| name);
+                let has_own_tag = name.rsplit('/').next().is_some_and(|last| last.contains([':', '@']));
                 registry.is_some() || (tag.is_some() && !has_own_tag)
             }
             (None, None, Some(_)) => has_version || registry.is_some() || prefix.is_some(),
@@ -169,11 +118,14 @@ impl<'t> Surroundings<'t> {
             let name = Part { text: format!("{prefix}/{}", named.text()).into(), field: Some(field) };
             return vec![Group { name: vec![name], tag, digest }];
         }
+        let has_host = |part: &Part| {
+            let name = part.text.split('@').next().unwrap_or_default();
+            Written::parse(name, hosts).is_none_or(|written| written.has_host)
+        };
         let group = |name: &[Option<Field<'t>>], tag| {
             let fields = name.iter().flatten().filter(|field| !field.text().is_empty()).copied();
             let mut name: Vec<Part> =
                 fields.map(|field| Part { text: field.text().into(), field: Some(field) }).collect();
-            let has_host = |part: &Part| Written::parse(&part.text, hosts).is_none_or(|written| written.has_host);
             match self.registry(mapping, registry) {
                 Some(part) if name.first().is_some_and(|first| !has_host(first)) => name.insert(0, part),
                 _ => {}
@@ -183,25 +135,35 @@ impl<'t> Surroundings<'t> {
             }
             Group { name, tag, digest }
         };
-        match (repository, image.or(named)) {
+        let mut groups = match (repository, image.or(named)) {
             (None, last) => vec![group(&[last], tag)],
             (repository, None) => vec![group(&[repository], tag)],
             (repository, last) => {
                 vec![group(&[repository], tag), group(&[repository, last], tag.or_else(|| field(&["version"])))]
             }
-        }
+        };
+        // A name that has a host of its own may be all of it.
+        let own = field(&REGISTRY).filter(|own| !own.text().is_empty());
+        let whole: Vec<Group> =
+            groups.iter().filter_map(|group| group.without_registry(registry?, own.is_some(), has_host)).collect();
+        groups.extend(whole);
+        groups
     }
 
-    /// The groups of fields whose names have something in common: `xRepository`, `xTag`, `xDigest`.
+    /// The groups of fields whose names have something in common: `xRepository` or `xImage`, `xTag`, `xDigest`.
     fn prefixed(&self, mapping: &'t Mapping) -> Vec<Group<'t>> {
-        let names = mapping.entries().filter_map(|(key, _)| key?.value.strip_suffix("Repository"));
-        let group = |prefix: &str| {
+        let group = |key: &str| {
+            let (prefix, kind) = PREFIXED.iter().find_map(|kind| Some((key.strip_suffix(kind)?, *kind)))?;
             let field = |name: &str| self.field(mapping, &[&format!("{prefix}{name}")]);
-            let (repository, tag, digest) = (field("Repository")?, field("Tag"), field("Digest"));
-            let part = Part { text: repository.text().into(), field: Some(repository) };
-            (tag.is_some() || digest.is_some()).then(|| Group { name: vec![part], tag, digest })
+            let either = |name: &str| field(&format!("{kind}{name}")).or_else(|| field(name));
+            let (name, tag, digest) = (field(kind)?, either("Tag"), either("Digest"));
+            let is_whole =
+                kind == "Image" && name.text().rsplit('/').next().is_some_and(|last| last.contains([':', '@']));
+            let part = Part { text: name.text().into(), field: Some(name) };
+            let is_group = (tag.is_some() || digest.is_some()) && !is_whole && prefix != "image";
+            is_group.then(|| Group { name: vec![part], tag, digest })
         };
-        names.filter(|prefix| *prefix != "image").filter_map(group).collect()
+        mapping.entries().filter_map(|(key, _)| group(&key?.value)).collect()
     }
 
     /// What Istio's charts put before an image: their own `hub`, or one for all.
@@ -215,7 +177,7 @@ impl<'t> Surroundings<'t> {
             let (key, value) = mapping.entry(name)?;
             match value {
                 Node::Scalar(value) => Some(Field { key, value, is_shared: value.is_anchored() }),
-                Node::Alias(anchor) => Some(Field { key, value: self.anchors.get(anchor)?, is_shared: true }),
+                Node::Alias(anchor) => Some(Field { key, value: self.anchors.scalar(*anchor)?, is_shared: true }),
                 _ => None,
             }
         })
@@ -251,183 +213,5 @@ impl<'t> Surroundings<'t> {
     }
 }
 
-impl<'t> Group<'t> {
-    /// Rewrites it. Whether it is an image that the rules know.
-    fn rewrite(&self, scan: &mut Scan) -> bool {
-        let Some(text) = self.text() else { return false };
-        let Some(written) = Written::parse(&text, scan.mapping.hosts()) else { return false };
-        let image = match &written {
-            Written { tag: None, digest: None, .. } => {
-                Image { repository: written.repository.clone(), version: Version::Unknown }
-            }
-            _ => written.image(),
-        };
-        let offset = self.offset();
-        if !scan.mapping.knows(&image.repository) {
-            return false;
-        }
-        if let Some(destination) = scan.find(offset, &text, written.name, &image) {
-            self.write(scan, offset, &text, &written, &destination);
-        }
-        true
-    }
-
-    /// The reference that a chart makes of it.
-    fn text(&self) -> Option<String> {
-        let mut text = self.names_with_tag().join("/");
-        if text.is_empty() {
-            return None;
-        }
-        if let Some(tag) = self.tag.map(|tag| tag.text()).filter(|tag| !tag.is_empty()) {
-            text.push_str(&format!(":{tag}"));
-        }
-        if let Some(field) = self.digest.filter(|field| !field.text().is_empty()) {
-            text.push_str(&format!("@{}{}", field.algorithm(), field.text()));
-        }
-        Some(text)
-    }
-
-    fn fields(&self) -> impl Iterator<Item = Field<'t>> {
-        let name = self.name.iter().filter_map(|part| part.field);
-        name.chain(self.tag).chain(self.digest)
-    }
-
-    fn keys(&self) -> Vec<&'t str> {
-        self.fields().map(|field| field.key.value.as_str()).collect()
-    }
-
-    /// Where the last part of its name stands.
-    fn offset(&self) -> usize {
-        self.name.iter().rev().find_map(|part| part.field).map_or(0, |field| field.value.raw.start)
-    }
-
-    fn write(&self, scan: &mut Scan, offset: usize, text: &str, written: &Written, to: &Destination) {
-        let Some(changes) = self.changes(text, written, to) else {
-            return scan.stays(offset, text, Reason::NoRoom(to.repository.to_string()));
-        };
-        if changes.iter().any(|(field, _)| field.is_some_and(|field| !field.can_change(scan.text))) {
-            return scan.stays(offset, text, Reason::Shared(to.repository.to_string()));
-        }
-        for (field, text) in &changes {
-            match field {
-                Some(field) => field.write(scan, text),
-                None => self.add_registry(scan, text),
-            }
-        }
-        let has_room = self.digest.is_some() || written.digest.is_some();
-        if scan.mapping.pins() && to.digest.is_some() && !has_room {
-            scan.stays(offset, text, Reason::NotPinned);
-        }
-    }
-
-    /// What to write in which field; none is a registry that has no field yet.
-    fn changes(&self, text: &str, written: &Written, to: &Destination) -> Option<Vec<(Option<Field<'t>>, String)>> {
-        let mut names = distribute(&self.names(), written.has_host, &to.repository)?;
-        let tag = to.tag.as_ref().filter(|_| written.tag.is_some());
-        let with_digest = |tag: &str, was: &str| match (&to.digest, was.contains('@')) {
-            (Some(digest), true) => format!("{tag}@{digest}"),
-            _ => tag.to_owned(),
-        };
-        let mut changes = Vec::new();
-        let own_tag = self.tag.filter(|field| !field.text().is_empty());
-        match (own_tag, tag) {
-            (Some(field), Some(tag)) => {
-                changes.push((Some(field), field.text(), with_digest(tag.as_str(), field.text())))
-            }
-            (None, _) if written.name.len() < text.len() => {
-                // Tag or digest stand in the last field of the name, if not in one of their own.
-                let last = self.name.last().filter(|last| last.text.contains([':', '@']));
-                if let (Some(last), Some(name)) = (last, names.last_mut()) {
-                    let suffix = tag.map(|tag| format!(":{tag}")).unwrap_or_default();
-                    *name = with_digest(&format!("{name}{suffix}"), &last.text);
-                }
-            }
-            _ => {}
-        }
-        if let (Some(field), Some(digest)) = (self.digest, &to.digest) {
-            let digest = digest.to_string();
-            let text = digest.strip_prefix(field.algorithm()).unwrap_or(&digest);
-            changes.push((Some(field), field.text(), text.to_owned()));
-        }
-        changes.extend(self.name.iter().zip(names).map(|(part, name)| (part.field, &*part.text, name)));
-        Some(changes.into_iter().filter(|(_, was, is)| was != is).map(|(field, _, text)| (field, text)).collect())
-    }
-
-    fn names_with_tag(&self) -> Vec<&str> {
-        self.name.iter().map(|part| &*part.text).collect()
-    }
-
-    /// The parts of the name, without tag and digest.
-    fn names(&self) -> Vec<&str> {
-        let mut names = self.names_with_tag();
-        let is_alone = names.len() == 1;
-        if let Some(last) = names.last_mut() {
-            let start = last.rfind('/').map_or(0, |slash| slash + 1);
-            let end = last[start..].find([':', '@']).map_or(last.len(), |length| start + length);
-            // A ':' may also be that of a registry's port.
-            if !is_alone || start > 0 {
-                *last = &last[..end];
-            }
-        }
-        names
-    }
-
-    /// Adds a field before the others.
-    fn add_registry(&self, scan: &mut Scan, registry: &str) {
-        let keys = self.name.iter().filter_map(|part| part.field).map(|field| field.key);
-        let Some(key) = keys.min_by_key(|key| key.raw.start) else { return };
-        let place = key.raw.start;
-        let quote = if key.style == Style::Quoted { "\"" } else { "" };
-        let field = format!("{quote}registry{quote}: {quote}{registry}{quote}");
-        let comma = if quote.is_empty() { "" } else { "," };
-        let separator = scan.new_line(place).map_or(", ".to_owned(), |line| format!("{comma}{line}"));
-        scan.replace(place..place, format!("{field}{separator}"));
-    }
-}
-
-/// The host and path of `to` over fields that hold `names` now: a host alone stays alone, the last fields keep their
-/// number of components, and the first of the others takes the rest.
-fn distribute(names: &[&str], has_host: bool, to: &Repository) -> Option<Vec<String>> {
-    let whole = to.to_string();
-    let components: Vec<&str> = whole.split('/').collect();
-    let is_host_alone = has_host && names.len() > 1 && !names.first()?.contains('/');
-    let (mut values, rest, names) = match (is_host_alone, names) {
-        (true, [_, names @ ..]) => (vec![components.first()?.to_string()], components.get(1..)?, names),
-        _ => (Vec::new(), components.as_slice(), names),
-    };
-    let kept: usize = names.iter().skip(1).map(|name| name.split('/').count()).sum();
-    // One field at the end may become shorter; of several it is not clear which.
-    let kept = if names.len() == 2 { kept.min(rest.len().saturating_sub(1)).max(1) } else { kept };
-    let first = rest.len().checked_sub(kept).filter(|first| *first > 0)?;
-    values.push(rest[..first].join("/"));
-    let mut rest = &rest[first..];
-    for (index, name) in names.iter().enumerate().skip(1) {
-        let count = if index + 1 == names.len() { rest.len() } else { name.split('/').count() };
-        values.push(rest[..count].join("/"));
-        rest = &rest[count..];
-    }
-    Some(values)
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_is_spread_over_the_fields_it_had() {
-        let spread = |names: &[&str], to: &str| distribute(names, names[0].contains('.'), &to.parse().unwrap());
-        for (names, to, fields) in [
-            (&["quay.io/a/b"][..], "d.io/x/y", &["d.io/x/y"][..]),
-            (&["a/b"], "d.io/x", &["d.io/x"]),
-            (&["quay.io", "a/b"], "d.io:5000/x/y/z", &["d.io:5000", "x/y/z"]),
-            (&["quay.io", "a/b"], "d.io/x", &["d.io", "x"]),
-            (&["quay.io/a", "b"], "d.io/x/y", &["d.io/x", "y"]),
-            (&["quay.io/a", "b/c"], "d.io/x", &["d.io", "x"]),
-            (&["quay.io", "a", "b"], "d.io/x/y/z", &["d.io", "x/y", "z"]),
-            (&["a", "b"], "d.io/x/y", &["d.io/x", "y"]),
-        ] {
-            assert_eq!(spread(names, to).unwrap(), fields, "{names:?}");
-        }
-        assert_eq!(spread(&["quay.io", "a", "b"], "d.io/x"), None);
-    }
-}
+mod tests;

@@ -1,6 +1,5 @@
 //! YAML as a tree of which every scalar knows where it stands.
 
-use std::collections::HashMap;
 use std::ops::Range;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
@@ -25,14 +24,19 @@ pub enum Node {
 
 /// A mapping; keys that are no scalars have no name here.
 #[derive(Default)]
-pub struct Mapping(Vec<(Option<Scalar>, Node)>);
+pub struct Mapping {
+    entries: Vec<(Option<Scalar>, Node)>,
+    /// Zero if it has none.
+    pub anchor: usize,
+}
 
 pub struct Scalar {
     pub value: String,
     pub style: Style,
     /// All of it in the file, with its quotes. Of a block it begins with the first character, or with its header.
     pub raw: Range<usize>,
-    anchor: usize,
+    /// Zero if it has none.
+    pub anchor: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,8 +74,8 @@ impl Document {
                     open.push(Open::Sequence(Vec::new()));
                     continue;
                 }
-                Event::MappingStart(..) => {
-                    open.push(Open::Mapping(Mapping::default(), None));
+                Event::MappingStart(anchor, _) => {
+                    open.push(Open::Mapping(Mapping { entries: Vec::new(), anchor }, None));
                     continue;
                 }
                 Event::SequenceEnd | Event::MappingEnd => open.pop()?.close(),
@@ -84,26 +88,11 @@ impl Document {
         }
         Some(document)
     }
-
-    /// The scalars that have an anchor, by its number.
-    pub fn anchors(&self) -> HashMap<usize, &Scalar> {
-        let mut anchors = HashMap::new();
-        let mut nodes: Vec<&Node> = self.roots.iter().collect();
-        while let Some(node) = nodes.pop() {
-            match node {
-                Node::Scalar(scalar) if scalar.anchor > 0 => _ = anchors.insert(scalar.anchor, scalar),
-                Node::Scalar(_) | Node::Alias(_) => {}
-                Node::Sequence(items) => nodes.extend(items),
-                Node::Mapping(mapping) => nodes.extend(mapping.0.iter().map(|(_, value)| value)),
-            }
-        }
-        anchors
-    }
 }
 
 impl Mapping {
     pub fn entries(&self) -> impl Iterator<Item = (Option<&Scalar>, &Node)> {
-        self.0.iter().map(|(key, value)| (key.as_ref(), value))
+        self.entries.iter().map(|(key, value)| (key.as_ref(), value))
     }
 
     pub fn get(&self, key: &str) -> Option<&Node> {
@@ -112,7 +101,9 @@ impl Mapping {
 
     /// A key and its value.
     pub fn entry(&self, name: &str) -> Option<(&Scalar, &Node)> {
-        self.0.iter().find_map(|(key, value)| key.as_ref().filter(|key| key.value == name).map(|key| (key, value)))
+        self.entries
+            .iter()
+            .find_map(|(key, value)| key.as_ref().filter(|key| key.value == name).map(|key| (key, value)))
     }
 
     pub fn scalar(&self, key: &str) -> Option<&Scalar> {
@@ -253,8 +244,8 @@ impl Open {
             Self::Sequence(items) => items.push(node),
             Self::Mapping(mapping, key) => match key.take() {
                 None => *key = Some(node),
-                Some(Node::Scalar(name)) => mapping.0.push((Some(name), node)),
-                Some(_) => mapping.0.push((None, node)),
+                Some(Node::Scalar(name)) => mapping.entries.push((Some(name), node)),
+                Some(_) => mapping.entries.push((None, node)),
             },
         }
     }
@@ -304,7 +295,7 @@ mod tests {
                 Node::Scalar(scalar) => found.push((scalar.value.clone(), text[scalar.raw.clone()].to_owned())),
                 Node::Alias(_) => {}
                 Node::Sequence(items) => nodes.extend(items.iter().rev()),
-                Node::Mapping(mapping) => nodes.extend(mapping.0.iter().rev().map(|(_, value)| value)),
+                Node::Mapping(mapping) => nodes.extend(mapping.entries.iter().rev().map(|(_, value)| value)),
             }
         }
         found
@@ -332,7 +323,7 @@ mod tests {
             ("- |", ""),
         ] {
             let document = Document::parse(text, text).unwrap();
-            let Some(Node::Mapping(Mapping(entries))) = document.roots.first() else {
+            let Some(Node::Mapping(Mapping { entries, .. })) = document.roots.first() else {
                 let Some(Node::Sequence(items)) = document.roots.first() else { panic!("{text}") };
                 let Some(Node::Scalar(scalar)) = items.first() else { panic!("{text}") };
                 assert_eq!(&text[scalar.lines(text)], lines, "{text}");

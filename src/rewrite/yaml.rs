@@ -16,6 +16,7 @@
 use std::ops::Range;
 use std::path::Path;
 
+use super::anchors::Anchors;
 use super::group::{Scope, Surroundings};
 use super::mapping::{Found, Reason};
 use super::scan::{Meaning, Scan};
@@ -93,7 +94,7 @@ struct Walk<'s, 'a, 't> {
 
 impl<'s, 'a, 't> Walk<'s, 'a, 't> {
     fn of(scan: &'s mut Scan<'a>, setting: &'s Setting<'s>, document: &'t Document, depth: usize) {
-        let surroundings = Surroundings { anchors: document.anchors(), scope: Scope::default() };
+        let surroundings = Surroundings { anchors: Anchors::of(document), scope: Scope::default() };
         let mut walk = Walk { scan, setting, surroundings, depth };
         document.roots.iter().for_each(|root| walk.node(None, root));
     }
@@ -135,9 +136,8 @@ impl<'s, 'a, 't> Walk<'s, 'a, 't> {
                 }
                 Node::Scalar(scalar) if expects_image(parent, name, scalar, mapping) => self.image(scalar),
                 Node::Alias(anchor) => {
-                    let anchors = &self.surroundings.anchors;
-                    let scalar = anchors.get(anchor).filter(|scalar| expects_image(parent, name, scalar, mapping));
-                    if let Some(scalar) = scalar.copied() {
+                    let scalar = self.surroundings.anchors.scalar(*anchor);
+                    if let Some(scalar) = scalar.filter(|scalar| expects_image(parent, name, scalar, mapping)) {
                         self.image(scalar);
                     }
                 }
@@ -249,6 +249,12 @@ impl<'s, 'a, 't> Walk<'s, 'a, 't> {
 
     fn image(&mut self, scalar: &Scalar) {
         let content = scalar.content();
+        if !self.surroundings.anchors.is_image(scalar) {
+            if let Some(Meaning::Moved(to)) = content.map(|range| self.scan.meaning(range.start, &scalar.value)) {
+                self.scan.stays(scalar.raw.start, &scalar.value, Reason::Shared(to));
+            }
+            return;
+        }
         match content.clone().or_else(|| scalar.only_line(self.scan.text)) {
             Some(range) if content.is_none() || scalar.value.starts_with('$') => self.scan.image(range),
             Some(range) => match self.scan.meaning(range.start, &self.scan.text[range.clone()]) {
@@ -329,7 +335,7 @@ fn is_of_gitlab(mapping: &Mapping, services: &[Node]) -> bool {
         })
 }
 
-fn expects_image(parent: Option<&str>, key: &str, scalar: &Scalar, mapping: &Mapping) -> bool {
+pub fn expects_image(parent: Option<&str>, key: &str, scalar: &Scalar, mapping: &Mapping) -> bool {
     let has = |keys: &[&str]| keys.iter().any(|key| mapping.get(key).is_some());
     match key {
         "name" => parent == Some("image"),

@@ -1,0 +1,76 @@
+use crate::rewrite::mapping::Choice;
+use crate::rewrite::outcomes::Outcomes;
+use crate::rewrite::tests::{assert_changes, mapping, rules};
+
+const SHARED: &str = "a part of it comes from elsewhere;";
+
+#[test]
+fn a_digest_in_the_field_for_tags_stays_a_digest() {
+    let (was, is) = ("0".repeat(64), "1".repeat(64));
+    let report = format!(
+        r#"{{"schema": "image-migrator/report/v1", "images": [{{"source": "quay.io/a/b:1", "destination": "d.io/m/b:1",
+            "sourceDigest": "sha256:{was}", "destinationDigest": "sha256:{is}", "result": "copied"}}]}}"#
+    );
+    let outcomes = Some(Outcomes::parse(report.as_bytes()).unwrap());
+    for pin in [false, true] {
+        let outcomes = outcomes.as_ref().map(|_| Outcomes::parse(report.as_bytes()).unwrap());
+        let rules = mapping(r#"{"quay.io/a/b": "d.io/m/b"}"#, Choice { outcomes, pin, ..Choice::default() });
+        let text = format!(
+            "a: {{image: {{repository: ⟦quay.io/a/b→d.io/m/b⟧@sha256, tag: \"⟦{was}→{is}⟧\"}}}}\n\
+             b: {{image: ⟦quay.io/a/b→d.io/m/b⟧@sha256, tag: \"⟦{was}→{is}⟧\"}}\n\
+             c: {{image: {{registry: ⟦quay.io→d.io⟧, repository: ⟦a→m⟧/b@sha256, tag: \"⟦{was}→{is}⟧\"}}}}\n"
+        );
+        let marked = text.replace("⟦a→m⟧/b@sha256", "⟦a/b@sha256→m/b@sha256⟧");
+        let marked = marked.replace("⟦quay.io/a/b→d.io/m/b⟧@sha256", "⟦quay.io/a/b@sha256→d.io/m/b@sha256⟧");
+        assert_eq!(assert_changes("values.yaml", &rules, &marked), [""; 0]);
+    }
+    // What no rule brings anywhere stays whole.
+    let text = format!("image: {{repository: quay.io/a/b@sha256, tag: \"{was}\"}}\n");
+    assert_eq!(
+        assert_changes("values.yaml", &rules(), &text),
+        [format!("quay.io/a/b@sha256:{was}: no rule covers it")]
+    );
+}
+
+#[test]
+fn a_registry_beside_or_above_an_image_with_its_own_hides_nothing() {
+    let text = "global: {imageRegistry: docker.io}\nimage: {repository: ⟦quay.io/a/b→d.io/m/b⟧, tag: \"1\"}\nother: {image: \
+                \"⟦quay.io/a/b:1→d.io/m/b:1⟧\"}\n";
+    assert_eq!(assert_changes("values.yaml", &rules(), text), [""; 0]);
+    let text = "a: {registry: harbor.internal, image: \"⟦quay.io/a/b:1→d.io/m/b:1⟧\"}\nb: {registry: harbor.internal, image: \
+                \"⟦quay.io/a/b:1→d.io/m/b:1⟧\", tag: 2}\nc: {registry: harbor.internal, image: a/b:1}\nd: {registry: \
+                harbor.internal, repository: quay.io/a/b, tag: 1}\n";
+    // Whether a chart joins the two is not known here.
+    let stays = assert_changes("values.yaml", &rules(), text);
+    assert_eq!(stays, [format!("quay.io/a/b:1: {SHARED} d.io/m/b is where it is now")]);
+    // A cache has such names.
+    let cache = mapping(r#"{"harbor.internal/quay.io/a/b": "d.io/m/b"}"#, Choice::default());
+    let text = "image: {registry: ⟦harbor.internal→d.io⟧, repository: ⟦quay.io/a/b→m/b⟧, tag: 1}\n";
+    assert_eq!(assert_changes("values.yaml", &cache, text), [""; 0]);
+}
+
+#[test]
+fn fields_that_others_merge_change_only_as_suits_those() {
+    let text = "base: &im {repository: postgres, tag: \"15\"}\nworker: {image: {<<: *im, tag: \"17\"}}\n";
+    let stays = assert_changes("values.yaml", &rules(), text);
+    assert_eq!(stays, [format!("postgres:15: {SHARED} d.io/db/pg is where it is now")]);
+    for text in [
+        "base: &im {repository: ⟦postgres→d.io/db/pg⟧, tag: \"⟦15→1.15⟧\"}\nworker: {image: {<<: *im, pullPolicy: Always}}\n",
+        "base: &im {repository: ⟦quay.io/a/b→d.io/m/b⟧, tag: \"1\"}\nworker: {image: {<<: [*im], tag: \"2\"}}\n",
+        "base: &im {repository: ⟦quay.io/a/b→d.io/m/b⟧, tag: \"1\"}\nworker: {image: {<<: *im, repository: \
+         ⟦nginx→d.io/web/nginx⟧, tag: \"2\"}}\n",
+    ] {
+        assert_eq!(assert_changes("values.yaml", &rules(), text), [""; 0], "{text}");
+    }
+    // The other tag is called otherwise there too, but not like this one.
+    let text = "base: &im {repository: postgres, tag: \"15\"}\nworker: {image: {<<: *im, tag: \"16\"}}\n";
+    assert_eq!(assert_changes("values.yaml", &rules(), text).len(), 1);
+}
+
+#[test]
+fn an_image_with_a_prefix_has_the_tag_with_that_prefix() {
+    let text = "sidecarImage: ⟦postgres→d.io/db/pg⟧\nsidecarImageTag: \"⟦15→1.15⟧\"\nwebImage: ⟦quay.io/a/b→d.io/m/b⟧\nwebTag: \"1\"\n\
+                lastImage: busybox\nlastImageTag: \"1\"\nownImage: ⟦quay.io/a/b:1→d.io/m/b:1⟧\nownImageTag: \"1\"\n\
+                otherImage: ⟦busybox→d.io/m/bb:stable⟧\n";
+    assert_eq!(assert_changes("values.yaml", &rules(), text), ["busybox:1: no rule covers it"]);
+}
