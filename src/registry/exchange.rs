@@ -331,10 +331,10 @@ pub(super) fn trace(method: &Method, url: &Url, begun: Instant, result: Result<S
     if !tracing::enabled!(tracing::Level::TRACE) {
         return;
     }
-    let (asked, ms) = (Asked::new(method.clone(), url.clone()), begun.elapsed().as_millis() as u64);
+    let (request, ms) = (Asked::new(method.clone(), url.clone()).to_string(), begun.elapsed().as_millis() as u64);
     match result {
-        Ok(status) => tracing::trace!(parent: None, request = %asked, status = status.as_u16(), ms, "answered"),
-        Err(kind) => tracing::trace!(parent: None, request = %asked, error = %kind, ms, "not answered"),
+        Ok(status) => tracing::trace!(parent: None, request, status = status.as_u16(), ms, "answered"),
+        Err(kind) => tracing::trace!(parent: None, request, error = %kind, ms, "not answered"),
     }
 }
 
