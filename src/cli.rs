@@ -15,6 +15,7 @@ mod verify;
 use std::io::{self, Write as _};
 use std::num::NonZeroU64;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -216,6 +217,8 @@ impl Stopped {
 
 /// Runs a task to its end.
 fn block_on<T>(task: impl Future<Output = T>) -> Result<T, Stopped> {
+    // Boxed, or each of tokio's schedulers would have a copy of the whole command.
+    let task: Pin<Box<dyn Future<Output = T> + '_>> = Box::pin(task);
     let runtime = tokio::runtime::Runtime::new().context("the runtime cannot be started").map_err(Stopped::failed)?;
     let output = runtime.block_on(task);
     // Requests that were cancelled are not waited for.
