@@ -155,13 +155,11 @@ impl Board {
         let (sender, answer) = oneshot::channel();
         match blob.need(destination) {
             Some(need) => {
-                // What one registry keeps back another may give.
-                let resumes = need.resume_if(|need| !need.has_source_in(source.registry()));
-                if !need.sources.contains(source) {
-                    need.sources.push(source.clone());
-                }
                 need.waiters.push(sender);
-                if resumes {
+                if !need.sources.contains(source) {
+                    // What one registry keeps back another may give.
+                    need.resume_if(|need| !need.has_source_in(source.registry()));
+                    need.sources.push(source.clone());
                     state.advance(&key);
                 }
                 Wanted::Await { answer, is_first: false }
@@ -213,10 +211,6 @@ impl Board {
             mounts.told(ticket.is_early, came == Came::Mounted);
         }
         state.places.landed(&ticket.destination, &ticket.key, came == Came::Moved);
-        // What could not be moved there can be mounted now.
-        if let Some(blob) = state.blobs.get_mut(&ticket.key) {
-            blob.needs.iter_mut().for_each(|need| _ = need.resume_if(|need| !need.mount_refused));
-        }
         state.answer(ticket, &Ok(came));
     }
 
@@ -267,6 +261,8 @@ impl Board {
             need.stage = Stage::Postponed(ticket.place.kind);
             need.postponements += 1;
         }
+        // Others may have it from elsewhere.
+        state.advance(&ticket.key);
     }
 
     /// The time of a need that was postponed has come.

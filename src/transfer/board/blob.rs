@@ -165,13 +165,11 @@ impl Need {
         self.sources.iter().all(|source| held.contains(source.registry()))
     }
 
-    /// If it was postponed, it does not wait any longer for the time to which it was. Answers whether that is so.
-    pub fn resume_if(&mut self, condition: impl Fn(&Self) -> bool) -> bool {
-        let resumes = matches!(self.stage, Stage::Postponed(_)) && condition(self);
-        if resumes {
+    /// If it was postponed, it does not wait any longer for the time to which it was.
+    pub fn resume_if(&mut self, condition: impl Fn(&Self) -> bool) {
+        if matches!(self.stage, Stage::Postponed(_)) && condition(self) {
             self.stage = Stage::Waiting;
         }
-        resumes
     }
 
     pub fn is_abandoned(&self) -> bool {

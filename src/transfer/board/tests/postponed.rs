@@ -45,21 +45,27 @@ fn nobody_waits_for_what_was_postponed_in_an_earlier_round() {
 
 #[test]
 fn what_one_registry_keeps_back_is_had_from_another() {
-    let board = board(2, 1);
-    let want = |source, n| awaited(board.want(&digest(0), SIZE, &repository(source), &at("d", n), &job(n)));
-    let mut first = want("slow", 0);
-    board.postponed(&board.take_ready()[0]);
-    let _same = want("slow", 1);
-    assert!(board.take_ready().is_empty(), "it is kept back for all");
-    // Elsewhere, and then also where it waits.
-    let _elsewhere = want("fast", 2);
-    let ticket = board.take_ready().remove(0);
-    assert!(is_move(&ticket) && ticket.destination == at("d", 2));
-    board.landed(&ticket, Came::Moved);
-    let mounts = board.take_ready();
-    assert_eq!(mounts.iter().filter(|mount| !is_move(mount)).count(), 2, "nobody waits for what is there now");
-    mounts.iter().for_each(|mount| board.landed(mount, Came::Mounted));
-    assert_eq!(first.try_recv(), Ok(Ok(Came::Mounted)));
+    for is_wanted_before in [true, false] {
+        let board = board(2, 1);
+        let want = |source, n| awaited(board.want(&digest(0), SIZE, &repository(source), &at("d", n), &job(n)));
+        let mut first = want("slow", 0);
+        let held = board.take_ready().remove(0);
+        let _early = is_wanted_before.then(|| want("fast", 2));
+        assert!(board.take_ready().is_empty(), "one moves it for all");
+        board.postponed(&held);
+        let _same = want("slow", 1);
+        let _late = (!is_wanted_before).then(|| want("fast", 2));
+        let ticket = board.take_ready().remove(0);
+        assert!(is_move(&ticket) && ticket.destination == at("d", 2));
+        board.landed(&ticket, Came::Moved);
+        let mount = board.take_ready().remove(0);
+        assert!(!is_move(&mount) && mount.destination == at("d", 1), "it is there now");
+        board.landed(&mount, Came::Mounted);
+        assert!(board.take_ready().is_empty(), "what was postponed waits for its time");
+        board.resume(&held.key, &held.destination);
+        board.landed(&board.take_ready()[0], Came::Mounted);
+        assert_eq!(first.try_recv(), Ok(Ok(Came::Mounted)));
+    }
 }
 
 #[test]
