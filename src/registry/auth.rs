@@ -178,7 +178,7 @@ impl Authenticator {
             Challenge::Basic => session.login.as_ref().and_then(|login| login.credential.basic()),
         };
         if used.is_none() || used != own.as_ref() {
-            // It was not said who asks, or somebody has renewed it in the meantime.
+            // It was sent without credentials, or they have been renewed since.
             return Verdict::Again;
         }
         if answer.says_expired() {

@@ -73,6 +73,8 @@ pub enum ErrorKind {
     Broken { reason: String },
     /// Nothing came for this long.
     TimedOut { after: Duration },
+    /// Bytes came for this long, and no end.
+    Late { after: Duration },
     /// The bytes are not what their digest says.
     WrongDigest { expected: Digest, found: Digest },
     /// An upload was refused for its token, which is renewed for the next try.
@@ -120,7 +122,7 @@ impl Error {
         self.is_transient() && !matches!(self.kind, ErrorKind::Verdict(_) | ErrorKind::Limited { .. })
     }
 
-    /// The same as what all are told who want the same.
+    /// Marks the error as the answer for all: every waiter gets it, and nobody repeats the request in this round.
     pub(super) fn into_verdict(self) -> Self {
         Self { kind: ErrorKind::Verdict(Arc::new(self.kind)), ..self }
     }
@@ -172,6 +174,7 @@ impl Error {
             | ErrorKind::NotTls
             | ErrorKind::Broken { .. }
             | ErrorKind::TimedOut { .. }
+            | ErrorKind::Late { .. }
             | ErrorKind::RefusedElsewhere { .. } => Category::Network,
             ErrorKind::WrongDigest { .. }
             | ErrorKind::WrongSize { .. }
@@ -296,6 +299,7 @@ impl ErrorKind {
             Self::Unreachable { .. }
             | Self::Broken { .. }
             | Self::TimedOut { .. }
+            | Self::Late { .. }
             | Self::RefusedElsewhere { .. }
             | Self::TokenExpired
             | Self::Limited { .. }

@@ -2,9 +2,10 @@
 //!
 //! A permit covers exactly one exchange, redirects followed and body read. Tokens, pauses between tries and hold-ups are
 //! outside of it, so that whoever has a permit waits for nothing but an answer, whose head has a time limit, as has any
-//! silence after it, and the whole. That includes the token of nobody that a host wants to which a redirect led: until then
-//! nobody knows that it does.
+//! silence after it, and the whole. The exception is the anonymous token for the host to which a redirect leads: only the
+//! redirect shows that one is needed, so it is fetched under the permit.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -89,13 +90,14 @@ impl RepositoryClient {
         self.call_within(call, &mut self.scope(&call.method, None)).await
     }
 
-    /// As `call`, with a token for `scope`. Where the registry asks for more to read the repository, that is what it is then.
+    /// Like `call`, with a token for `scope`, which is widened in place if the registry asks for more to read the
+    /// repository.
     pub(super) async fn call_within(&self, call: &Call, scope: &mut Scope) -> Result<Answer, Error> {
         let turn = (call.kind, call.method.clone());
         let (mut pauses, mut refusals, mut renewals) = (backoff(TRIES), 0, 0);
         loop {
             let base = self.client.base().await?;
-            // In this order: what is held back for long would go out with a token that has ended meanwhile.
+            // The wait comes first: a token that was fetched before a long hold would end in it.
             self.wait_turn(&turn, &call.url).await?;
             let authorization = self.authorize(&call.url, scope, Need::Request).await?;
             let Some(result) = self.exchange_in_turn(call, &turn, base, authorization.as_ref()).await else { continue };
@@ -204,10 +206,8 @@ impl RepositoryClient {
         authorization: Option<&HeaderValue>,
     ) -> Result<Answer, ErrorKind> {
         let response = within(TIME_LIMIT, Box::pin(self.ask(call, base, authorization))).await?;
-        let late = |_| {
-            let reason = format!("its end has not come within {}", humantime::format_duration(LONGEST_BODY));
-            Err(ErrorKind::Malformed { reason })
-        };
+        // Nobody repeats it in this round: that would take as long.
+        let late = |_| Err(ErrorKind::Verdict(Arc::new(ErrorKind::Late { after: LONGEST_BODY })));
         tokio::time::timeout(LONGEST_BODY, Answer::read(response, call.limit)).await.unwrap_or_else(late)
     }
 
@@ -407,7 +407,7 @@ mod tests {
             match asking.await.unwrap() {
                 Ok(length) => assert!(comes && length == pieces * piece.len()),
                 Err(error) => {
-                    assert!(!comes && error.to_string().contains("its end has not come within 10m"), "{error}")
+                    assert!(!comes && error.to_string().contains("did not come within 10m"), "{error}")
                 }
             }
             tokio::time::resume();

@@ -4,8 +4,8 @@
 //! A registry with the API keeps the list itself. Elsewhere the list is an index under a tag that is made of the subject's
 //! digest, which whoever pushes a referrer has to keep.
 
-use std::collections::HashSet;
-use std::sync::{Mutex, MutexGuard};
+use std::collections::HashMap;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -30,37 +30,25 @@ const PAGES: usize = 100;
 /// When it is asked again after what was written that the registry says is not there: one of several may lag behind.
 const LOOKS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
 
-/// Whether a registry keeps lists, as far as has been found out in this run. That it does not, one answer says of one
-/// repository: some hosts have several registries behind them, and what is not read is left behind.
+/// For which repositories a registry keeps lists, as far as has been found out in this run. What it says of one is not
+/// believed of another: some hosts have several registries behind them, and what is not read is left behind.
 #[derive(Default)]
-pub(super) struct Api(Mutex<Known>);
+pub(super) struct Api(Mutex<HashMap<Repository, Lists>>);
 
-#[derive(Default)]
-struct Known {
-    lists: bool,
-    without: HashSet<Repository>,
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lists {
+    Kept,
+    /// There are none, or not for us.
+    Missing,
 }
 
 impl Api {
-    fn is_there(&self) {
-        self.lock().lists = true;
+    fn of(&self, repository: &Repository) -> Option<Lists> {
+        lock(&self.0).get(repository).copied()
     }
 
-    fn is_known(&self) -> bool {
-        self.lock().lists
-    }
-
-    fn is_missing(&self, repository: &Repository) {
-        self.lock().without.insert(repository.clone());
-    }
-
-    fn is_missing_in(&self, repository: &Repository) -> bool {
-        let known = self.lock();
-        !known.lists && known.without.contains(repository)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Known> {
-        lock(&self.0)
+    fn note(&self, repository: &Repository, lists: Lists) {
+        lock(&self.0).insert(repository.clone(), lists);
     }
 }
 
@@ -77,7 +65,7 @@ pub struct Referrer {
 impl RepositoryClient {
     /// The referrers of `subject` as the registry's own list has them; `None` if it keeps none.
     pub async fn referrers(&self, subject: &Digest) -> Result<Option<Vec<Referrer>>, Error> {
-        if self.client.referrers_api.is_missing_in(&self.repository) {
+        if self.client.referrers_api.of(&self.repository) == Some(Lists::Missing) {
             return Ok(None);
         }
         let mut url = self.url(&format!("referrers/{subject}")).await?;
@@ -98,35 +86,41 @@ impl RepositoryClient {
         Err(self.error(&Method::GET, &url, ErrorKind::Malformed { reason }))
     }
 
-    /// The first page of a list, if the registry keeps lists. Once it has given one, whatever else it answers is a failure:
-    /// what is on a list that is not read would be left behind, or listed by us beside it.
+    /// The first page of a list, if the registry keeps lists. Once it has given one of the repository, whatever else it
+    /// answers is a failure: what is on a list that is not read would be left behind, or listed by us beside it.
     async fn first_page(&self, url: &Url) -> Result<Option<(Answer, Vec<Referrer>)>, Error> {
         let api = &self.client.referrers_api;
         let mut looks = LOOKS.iter();
         loop {
             let answer = self.page(url).await?;
             if let Some(referrers) = read(&answer) {
-                api.is_there();
+                api.note(&self.repository, Lists::Kept);
                 return Ok(Some((answer, referrers)));
             }
             let error = self.no_list(url, &answer);
-            let lacks = |code| error.has_code(code);
+            let are_kept = api.of(&self.repository) == Some(Lists::Kept);
             // Who knows no lists knows not even a code for it.
-            let may_lag = self.push && error.is_not_found() && (api.is_known() || lacks("MANIFEST_UNKNOWN"));
+            let is_of_subject = error.is_not_found() && error.has_code("MANIFEST_UNKNOWN");
+            let may_lag = self.push && (is_of_subject || are_kept && error.is_not_found());
             if may_lag && let Some(pause) = looks.next() {
                 tokio::time::sleep(*pause).await;
                 continue;
             }
+            let is_none = is_of_unknown_path(answer.status) || error.has_code("UNSUPPORTED") || is_page(&answer);
             return match answer.status {
                 // Said of who asks; and by Harbor 2.7 of everybody.
-                StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if !are_kept => {
                     tracing::warn!("{error}; what it lists there is not seen, but for what tags name");
+                    api.note(&self.repository, Lists::Missing);
                     Ok(None)
                 }
-                _ if api.is_known() => Err(error),
-                StatusCode::NOT_FOUND if lacks("NAME_UNKNOWN") => Ok(None),
-                status if is_of_unknown_path(status) || lacks("UNSUPPORTED") || is_page(&answer) => {
-                    api.is_missing(&self.repository);
+                _ if are_kept => Err(error),
+                StatusCode::NOT_FOUND if error.has_code("NAME_UNKNOWN") => Ok(None),
+                _ if is_none => {
+                    // Of who was asked for one subject that it lacks it is not known whether it lists others.
+                    if !is_of_subject {
+                        api.note(&self.repository, Lists::Missing);
+                    }
                     Ok(None)
                 }
                 _ => Err(error),

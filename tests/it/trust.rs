@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use scriptable_registry::{Answer, Gate, Image, Index, Kind, Registry};
+use scriptable_registry::{Action, Answer, Gate, Image, Index, Kind, Registry};
 
 use crate::support::{Migration, large, small, summary, two_registries, when};
 
@@ -32,6 +32,18 @@ async fn force_brings_back_what_a_damaged_destination_lost() {
     for tag in ["1", "2"] {
         assert_eq!(destination.missing("app", tag), Vec::<String>::new());
     }
+}
+
+/// Some say so of whatever is answered without a body.
+#[tokio::test]
+async fn a_blob_is_not_called_damaged_for_the_size_that_a_head_has() {
+    let (source, destination) = two_registries().await;
+    source.put("app", "1", &large(1));
+    destination.put("app", "1", &large(1));
+    destination.on(Kind::BlobHead, Action::header("content-length", "7"));
+    let outcome = migration(&source, &destination).args(["--force"]).run().await;
+    outcome.assert_success(1);
+    assert_eq!(destination.count(Kind::UploadFinish), 2, "they are sent, since nothing is known\n{outcome}");
 }
 
 #[tokio::test]

@@ -45,6 +45,9 @@ impl fmt::Display for ErrorKind {
             }
             Self::Broken { reason } => write!(f, "the connection broke: {reason}"),
             Self::TimedOut { after } => write!(f, "nothing came for {}", humantime::format_duration(*after)),
+            Self::Late { after } => {
+                write!(f, "the end of the answer did not come within {}", humantime::format_duration(*after))
+            }
             Self::TokenExpired => f.write_str("the upload's token was refused"),
             Self::Portion { status } => write!(f, "{status}: it takes no request of this size"),
             Self::NoRepository { repository, status, message } => {

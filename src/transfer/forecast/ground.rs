@@ -72,9 +72,13 @@ impl Ground {
         }
         let client = &self.destination.client;
         let list = async {
-            Ok(match client.referrers(subject).await? {
-                Some(listed) => (Some(listed), true),
-                None => (client.tagged_referrers(subject).await?, false),
+            Ok(match client.referrers(subject).await {
+                // It is not there yet, and so nothing refers to it.
+                Err(error) if error.is_not_found() => (None, true),
+                listed => match listed? {
+                    Some(listed) => (Some(listed), true),
+                    None => (client.tagged_referrers(subject).await?, false),
+                },
             })
         };
         Ok(self.unless_hidden(list).await?.unwrap_or((None, true)))

@@ -27,20 +27,46 @@ async fn a_repository_that_lists_no_referrers_to_us_says_nothing_of_another() {
 async fn a_repository_without_lists_says_nothing_of_another() {
     let (source, destination) = (registry(true).await, registry(true).await);
     source.put("first", "1", &small(1));
+    source.put("first", "2", &small(3));
     let second = source.put("app", "1", &small(2));
     let (signature, _) = attach(&source, "text/signature", &second, "of the second");
     source.on(Kind::Referrers.within("first"), Answer::status(404).body("404 page not found"));
+    // One image of the first before there is any list, and one after it.
+    let (before, after) = (Gate::closed(), Gate::closed());
+    source.on(Kind::BlobGet.within("app"), before.clone());
+    source.on(Kind::BlobGet.within("first").of(&small(3).layers()[0]), after.clone());
+    for (matcher, gate) in [(Kind::Referrers.within("first"), before), (Kind::ManifestGet.of(&signature), after)] {
+        source.on_each(matcher, move |_| {
+            gate.open();
+            None
+        });
+    }
+    let migration = Migration::new()
+        .rule(source.reference("first", "1,2"), format!("{}/first", destination.host()))
+        .rule(source.reference("app", "1"), destination.reference("app", "1"))
+        .args(["--referrers"]);
+    migration.run().await.assert_success(3);
+    assert!(destination.manifest("app", &signature).is_some());
+}
+
+#[tokio::test]
+async fn that_a_registry_lacks_one_manifest_says_nothing_of_its_lists() {
+    let (source, destination) = (registry(true).await, registry(true).await);
+    let [lacking, other] = [1, 2].map(|seed| source.put("app", &seed.to_string(), &small(seed)));
+    let (signature, _) = attach(&source, "text/signature", &other, "of the other");
+    source.on(Kind::Referrers.of(&lacking), Answer::error(404, "MANIFEST_UNKNOWN", "manifest unknown"));
     let gate = Gate::closed();
-    source.on(Kind::BlobGet.within("app"), gate.clone());
-    source.on_each(Kind::Referrers.within("first"), move |_| {
+    source.on(Kind::BlobGet.of(&small(2).layers()[0]), gate.clone());
+    source.on_each(Kind::Referrers.of(&lacking), move |_| {
         gate.open();
         None
     });
-    let migration = Migration::new()
-        .rule(source.reference("first", "1"), destination.reference("first", "1"))
-        .rule(source.reference("app", "1"), destination.reference("app", "1"))
-        .args(["--referrers"]);
-    migration.run().await.assert_success(2);
+    let rule = || {
+        Migration::new()
+            .rule(source.reference("app", "1,2"), format!("{}/app", destination.host()))
+            .args(["--referrers"])
+    };
+    rule().run().await.assert_success(2);
     assert!(destination.manifest("app", &signature).is_some());
 }
 
