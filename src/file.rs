@@ -1,10 +1,11 @@
-//! Replacing a file whole: whoever reads it meanwhile, or after a crash, has the old one or the new one.
+//! Replacing a file whole: whoever reads it meanwhile, or after a crash, has the old one or the new one. Only what cannot be
+//! replaced is written over.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, BufWriter, Seek as _, Write};
 use std::path::{Path, PathBuf};
 
-use tempfile::PersistError;
+use tempfile::{NamedTempFile, PersistError};
 
 use crate::foreign::harmless;
 
@@ -68,8 +69,8 @@ impl Target {
     }
 }
 
-/// Puts what `fill` writes in the place of `path`. A link stays one: what it leads to is replaced. To a device, a pipe or
-/// what a process has open it is written: there is nothing to put in its place.
+/// Puts what `fill` writes in the place of `path`. A link stays one: what it leads to is replaced. Devices, pipes and
+/// open files are written to directly.
 pub fn write(path: &Path, access: Access, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     let place = real(path)?;
     if !is_stream(&place) {
@@ -155,20 +156,26 @@ pub fn replace(path: &Path, access: Access, fill: impl FnOnce(&mut dyn Write) ->
     temporary.as_file().sync_all()?;
     match temporary.persist(path) {
         Ok(_) => sync_folder(path),
-        Err(PersistError { error, mut file }) => write_over(path, file.as_file_mut(), error)?,
+        Err(PersistError { error, file }) => write_over(path, file, error)?,
     }
     Ok(())
 }
 
 /// Writes `content` into the file at `path`, of which `error` says why it cannot be replaced: something is mounted there,
-/// or it is somebody else's in a folder for all.
-fn write_over(path: &Path, content: &mut File, error: io::Error) -> io::Result<()> {
-    let Ok(mut file) = OpenOptions::new().write(true).truncate(true).open(path) else { return Err(error) };
+/// or it is somebody else's in a folder for all. If that fails on the way, `content` stays beside it.
+fn write_over(path: &Path, mut content: NamedTempFile, error: io::Error) -> io::Result<()> {
+    if !matches!(error.kind(), io::ErrorKind::ResourceBusy | io::ErrorKind::PermissionDenied) {
+        return Err(error);
+    }
+    let Ok(mut file) = OpenOptions::new().write(true).open(path) else { return Err(error) };
     // Its owner may be another one, who decides about that.
-    let _ = content.metadata().and_then(|metadata| file.set_permissions(metadata.permissions()));
+    let _ = content.as_file().metadata().and_then(|metadata| file.set_permissions(metadata.permissions()));
     content.rewind()?;
-    io::copy(content, &mut file)?;
-    file.sync_all()
+    let written = file.set_len(0).and_then(|()| io::copy(&mut content, &mut file)).and_then(|_| file.sync_all());
+    written.or_else(|error| {
+        let (_, kept) = content.keep().map_err(|kept| kept.error)?;
+        Err(io::Error::new(error.kind(), format!("{error}; what was to be written is in {}", shown(&kept))))
+    })
 }
 
 /// The folder in which a file is.
@@ -276,17 +283,22 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         let content = || {
-            let mut content = temporary().tempfile_in(folder.path()).unwrap().into_file();
+            let mut content = temporary().tempfile_in(folder.path()).unwrap();
             content.write_all(b"new").unwrap();
             content
         };
+        let busy = || io::Error::new(io::ErrorKind::ResourceBusy, "busy");
         fs::write(&path, "what was there before").unwrap();
-        write_over(&path, &mut content(), io::Error::other("busy")).unwrap();
+        write_over(&path, content(), busy()).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "new");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         // What is not there could not be made either.
-        let error = write_over(&folder.path().join("other"), &mut content(), io::Error::other("busy")).unwrap_err();
+        let error = write_over(&folder.path().join("other"), content(), busy()).unwrap_err();
         assert_eq!(error.to_string(), "busy");
+        // Nor is anything lost where there is no room.
+        let error = write_over(Path::new("/dev/full"), content(), busy()).unwrap_err().to_string();
+        let (_, kept) = error.rsplit_once("what was to be written is in ").unwrap();
+        assert_eq!(fs::read_to_string(kept).unwrap(), "new");
     }
 
     #[test]

@@ -295,7 +295,7 @@ impl<'a> Planner<'a> {
                     }
                     continue;
                 }
-                Entry::Occupied(taken) if *taken.get() == task.source || is_by_digest(taken.key()) => continue,
+                Entry::Occupied(taken) if is_same(taken.get(), &task.source) || is_by_digest(taken.key()) => continue,
                 Entry::Occupied(taken) => taken.get().clone(),
             };
             clashes += 1;
@@ -310,6 +310,12 @@ impl<'a> Planner<'a> {
             self.clashing.insert(index);
         }
     }
+}
+
+/// Whether both name the same image, of whatever spelling its registry is.
+fn is_same(one: &Reference, other: &Reference) -> bool {
+    let repository = |reference: &Reference| reference.repository.without_usual_port();
+    one == other || one.identifier == other.identifier && repository(one) == repository(other)
 }
 
 /// Whatever the source, content with this digest is the same.
@@ -350,10 +356,10 @@ fn unknown(earlier: &Rule, failure: &Failure) -> Failure {
 fn clash(named: &[String], clashes: usize) -> Failure {
     let more = match clashes - named.len() {
         0 => String::new(),
-        more => format!(", and {more} more that the log names"),
+        more => format!(", and {more} more, which the log names"),
     };
     let named = named.join(", ");
-    let reason = format!("a different image comes to {named}{more} already; give one of them another destination");
+    let reason = format!("an earlier rule brings another image to {named}{more}; give one of them another destination");
     Failure::for_good(Category::Config, None, reason)
 }
 

@@ -23,7 +23,7 @@ pub(super) fn watch(cancel: CancellationToken) -> std::io::Result<Interruption> 
     tokio::spawn(async move {
         let code = signals.next().await;
         seen.0.store(code, Relaxed);
-        tracing::warn!("interrupted; a second signal ends at once");
+        tracing::warn!("interrupted; a second SIGINT or SIGTERM ends at once");
         cancel.cancel();
         // A session that ends may say so more than once, and is no second word of anybody.
         loop {

@@ -154,7 +154,7 @@ async fn what_is_told_of_a_clash_does_not_grow_with_the_tags_of_its_rule() {
     let failures: Vec<String> = planner.failures().map(|(_, failure)| failure.to_string()).collect();
     let [failure] = failures.as_slice() else { panic!("{failures:?}") };
     assert_eq!(failure.matches(" (from s.io/a:").count(), 20, "{failure}");
-    assert!(failure.contains("d.io/x:t19 (from s.io/a:t19), and 480 more that the log names already; "), "{failure}");
+    assert!(failure.contains("d.io/x:t19 (from s.io/a:t19), and 480 more, which the log names; "), "{failure}");
 }
 
 #[tokio::test]

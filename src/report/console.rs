@@ -40,7 +40,7 @@ impl Console {
     /// Writes a line that scripts read.
     pub fn out(&self, line: &str) {
         match self.write(&self.stdout, format!("{line}\n").as_bytes()) {
-            // Who closed the pipe has read what he wanted.
+            // That its reader closed a pipe is no error.
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => _ = self.lost.set(error),
             _ => {}
         }

@@ -106,7 +106,8 @@ mod tests {
 
     #[test]
     fn an_anchor_is_no_image_where_it_is_a_name() {
-        let shared = "nginx: a part of it comes from elsewhere; d.io/web/nginx is where it is now";
+        let shared =
+            "nginx: what it is made of is used elsewhere, too, or comes from there; d.io/web/nginx is where it is now";
         for text in [
             "metadata: {name: &app nginx}\ncontainers: [{name: *app, image: *app}]\n",
             "metadata: {name: &app nginx}\ncontainers: [{image: *app}]\n",

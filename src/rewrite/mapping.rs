@@ -98,7 +98,7 @@ pub enum Reason {
     NotPinned,
     #[error("{0} does not fit into the fields that are here")]
     NoRoom(String),
-    #[error("a part of it comes from elsewhere; {0} is where it is now")]
+    #[error("what it is made of is used elsewhere, too, or comes from there; {0} is where it is now")]
     Shared(String),
     #[error("it is written with escapes; {0} is where it is now")]
     Escaped(String),

@@ -78,6 +78,15 @@ impl<'a> Scan<'a> {
         is_begin.then(|| format!("{}{}", self.line_ending(offset), before.replace('-', " ")))
     }
 
+    /// What comes between the item of a list that stands at `offset` and another one behind it.
+    pub fn next_item(&self, offset: usize) -> String {
+        let before = &self.text[self.line_start(offset)..offset];
+        match before.trim_start_matches(' ').strip_prefix('-') {
+            Some(rest) if rest.trim().is_empty() => format!("{}{before}", self.line_ending(offset)),
+            _ => ", ".to_owned(),
+        }
+    }
+
     /// How the line of `offset` ends.
     pub fn line_ending(&self, offset: usize) -> &'static str {
         let line = self.text.get(offset..).and_then(|rest| rest.split('\n').next());

@@ -171,7 +171,8 @@ impl<'s, 'a, 't> Walk<'s, 'a, 't> {
         kustomize::scan(self.scan, &mappings, self.setting.bases, is_component);
     }
 
-    /// One of the images that Argo CD has kustomize replace: `[old=]new`. What is replaced keeps its name.
+    /// One of the images that Argo CD has kustomize replace: `[old=]new`. What is replaced keeps its name in manifests that
+    /// are not here, and has the new one in those that are rewritten too, so that both are named.
     fn replacement(&mut self, item: &'t Node) {
         let Node::Scalar(scalar) = item else { return self.node(None, item) };
         let Some(range) = scalar.content() else { return self.prose(scalar) };
@@ -181,7 +182,11 @@ impl<'s, 'a, 't> Walk<'s, 'a, 't> {
         match self.scan.meaning(range.start, &self.scan.text[range.clone()]) {
             Meaning::Moved(new) => {
                 let name = Written::parse(&scalar.value, self.scan.mapping.hosts()).map(|written| written.name);
-                scalar.write(self.scan, &format!("{}={new}", name.unwrap_or_default()));
+                let text = self.scan.text;
+                let quote = &text[scalar.raw.start..range.start];
+                let next = self.scan.next_item(scalar.raw.start);
+                let both = format!("{}={new}{quote}{next}{quote}{new}", name.unwrap_or_default());
+                self.scan.replace(range, both);
             }
             Meaning::Same => {}
             Meaning::Other => self.prose(scalar),

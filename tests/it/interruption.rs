@@ -180,7 +180,7 @@ async fn a_second_signal_ends_at_once() {
         let mut running = migration.start().await;
         running.until(&source, Kind::BlobGet, 2).await;
         running.signal("INT");
-        running.until_logged("a second signal ends at once").await;
+        running.until_logged("a second SIGINT or SIGTERM ends at once").await;
         running.signal(signal);
         let outcome = running.finish().await;
         // Not even its summary is waited for.

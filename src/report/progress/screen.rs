@@ -6,16 +6,20 @@
 //! below, and the broken one stays.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard};
 
-use crate::shared::lock;
 use console::Term;
 use indicatif::TermLike;
+
+use crate::shared::lock;
 
 #[derive(Debug)]
 pub(super) struct Screen {
     term: Term,
     drawing: Mutex<Drawing>,
+    /// Whether the terminal was closed. Then nothing is drawn any more: indicatif panics where it cannot draw.
+    is_gone: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -30,7 +34,18 @@ struct Drawing {
 
 impl Screen {
     pub fn new() -> Self {
-        Self { term: Term::buffered_stderr(), drawing: Mutex::default() }
+        Self::of(Term::buffered_stderr())
+    }
+
+    fn of(term: Term) -> Self {
+        Self { term, drawing: Mutex::default(), is_gone: AtomicBool::new(false) }
+    }
+
+    fn draw(&self, draw: impl FnOnce(&Term) -> io::Result<()>) -> io::Result<()> {
+        if !self.is_gone.load(Relaxed) && draw(&self.term).is_err() {
+            self.is_gone.store(true, Relaxed);
+        }
+        Ok(())
     }
 
     fn drawing(&self) -> MutexGuard<'_, Drawing> {
@@ -52,25 +67,25 @@ impl TermLike for Screen {
         if rows > 0 && !drawing.left && self.width() < drawing.width {
             drawing.left = true;
             drawing.ended = false;
-            self.term.write_str("\n")?;
+            self.draw(|term| term.write_str("\n"))?;
         }
-        if drawing.left { Ok(()) } else { self.term.move_cursor_up(rows) }
+        if drawing.left { Ok(()) } else { self.draw(|term| term.move_cursor_up(rows)) }
     }
 
     fn move_cursor_down(&self, rows: usize) -> io::Result<()> {
-        if self.drawing().left { Ok(()) } else { self.term.move_cursor_down(rows) }
+        if self.drawing().left { Ok(()) } else { self.draw(|term| term.move_cursor_down(rows)) }
     }
 
     fn move_cursor_right(&self, columns: usize) -> io::Result<()> {
-        self.term.move_cursor_right(columns)
+        self.draw(|term| term.move_cursor_right(columns))
     }
 
     fn move_cursor_left(&self, columns: usize) -> io::Result<()> {
-        self.term.move_cursor_left(columns)
+        self.draw(|term| term.move_cursor_left(columns))
     }
 
     fn write_line(&self, text: &str) -> io::Result<()> {
-        self.term.write_line(text)
+        self.draw(|term| term.write_line(text))
     }
 
     fn write_str(&self, text: &str) -> io::Result<()> {
@@ -81,21 +96,39 @@ impl TermLike for Screen {
             return Ok(());
         }
         if std::mem::take(&mut drawing.ended) {
-            self.term.write_str("\n")?;
+            self.draw(|term| term.write_str("\n"))?;
         }
-        self.term.write_str(text)
+        self.draw(|term| term.write_str(text))
     }
 
     fn clear_line(&self) -> io::Result<()> {
         let mut drawing = self.drawing();
         drawing.ended = false;
-        if drawing.left { Ok(()) } else { self.term.clear_line() }
+        if drawing.left { Ok(()) } else { self.draw(|term| term.clear_line()) }
     }
 
     fn flush(&self) -> io::Result<()> {
         let mut drawing = self.drawing();
         drawing.left = false;
         drawing.width = self.width();
-        self.term.flush()
+        self.draw(|term| term.flush())
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_drawn_on_a_terminal_that_was_closed() {
+        let (reader, writer) = io::pipe().unwrap();
+        let (input, other) = io::pipe().unwrap();
+        drop((reader, other));
+        let screen = Screen::of(Term::read_write_pair(input, writer));
+        for _ in 0..2 {
+            assert!(screen.write_line("a").is_ok() && screen.write_str("b").is_ok());
+            assert!(screen.clear_line().is_ok() && screen.move_cursor_up(1).is_ok() && screen.flush().is_ok());
+        }
+        assert!(screen.is_gone.load(Relaxed));
     }
 }

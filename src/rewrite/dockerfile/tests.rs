@@ -57,8 +57,8 @@ fn an_argument_that_others_need_as_it_is_stays() {
     assert_eq!(
         stays,
         [
-            "quay.io/a/b:1: a part of it comes from elsewhere; d.io/m/b:1 is where it is now",
-            "nginx:1: a part of it comes from elsewhere; d.io/web/nginx:1 is where it is now",
+            "quay.io/a/b:1: what it is made of is used elsewhere, too, or comes from there; d.io/m/b:1 is where it is now",
+            "nginx:1: what it is made of is used elsewhere, too, or comes from there; d.io/web/nginx:1 is where it is now",
         ]
     );
     // Who sets it has the image from elsewhere.
@@ -72,7 +72,12 @@ fn an_argument_that_others_need_as_it_is_stays() {
 fn an_argument_that_a_stage_takes_over_keeps_what_may_be_no_image() {
     let stage = "ARG V\nRUN apt-get install pg-module=${V}*\n";
     let stays = assert_changes("Dockerfile", &rules(), &format!("ARG V=15\nFROM postgres:${{V}}\n{stage}"));
-    assert_eq!(stays, ["postgres:15: a part of it comes from elsewhere; d.io/db/pg:1.15 is where it is now"]);
+    assert_eq!(
+        stays,
+        [
+            "postgres:15: what it is made of is used elsewhere, too, or comes from there; d.io/db/pg:1.15 is where it is now"
+        ]
+    );
     let stays = assert_changes("Dockerfile", &rules(), &format!("ARG V=1\nFROM ⟦nginx→d.io/web/nginx⟧:$V\n{stage}"));
     assert_eq!(stays, [""; 0], "a tag that stays harms nobody");
     let text = "ARG BASE=⟦nginx:1→d.io/web/nginx:1⟧\nARG V=⟦15→1.15⟧\nFROM $BASE\nARG BASE\nFROM ⟦postgres→d.io/db/pg⟧:$V\nARG V=16\n";

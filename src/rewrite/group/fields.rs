@@ -159,7 +159,11 @@ impl<'t> Group<'t> {
         let versions = [self.tag, self.digest].map(|field| field.map(|field| field.key.value.as_str()));
         let keeps_version =
             changes.iter().all(|(field, _)| field.is_none_or(|field| !versions.contains(&Some(&field.key.value))));
-        let suits = |mapping: &&Mapping| self.suits(scan, mapping, written, to, keeps_version);
+        // What overrides all that would change does not change.
+        let is_apart = |mapping: &Mapping| {
+            changes.iter().all(|(field, _)| field.is_some_and(|field| mapping.get(&field.key.value).is_some()))
+        };
+        let suits = |mapping: &&Mapping| is_apart(mapping) || self.suits(scan, mapping, written, to, keeps_version);
         if changes.iter().any(|(field, _)| field.is_some_and(|field| !field.can_change(scan.text)))
             || !merging.iter().all(suits)
         {
@@ -186,9 +190,8 @@ impl<'t> Group<'t> {
         };
         let (tag, digest) = (given(self.tag, &TAG), given(self.digest, &DIGEST));
         let has_version = tag.is_some() || digest.is_some() || has(&TAG) || has(&DIGEST);
-        let keys = self.keys();
         let has_name = has(&REGISTRY) || has(&REPOSITORY) || has(&IMAGE);
-        if (!has_version && !has_name) || keys.iter().all(|key| mapping.get(key).is_some()) {
+        if !has_version && !has_name {
             return true;
         }
         let tag = tag.filter(|tag| !tag.is_empty() && !tag.value.contains('@'));

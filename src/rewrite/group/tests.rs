@@ -2,7 +2,7 @@ use crate::rewrite::mapping::Choice;
 use crate::rewrite::outcomes::Outcomes;
 use crate::rewrite::tests::{assert_changes, mapping, rules};
 
-const SHARED: &str = "a part of it comes from elsewhere;";
+const SHARED: &str = "what it is made of is used elsewhere, too, or comes from there;";
 
 #[test]
 fn a_digest_in_the_field_for_tags_stays_a_digest() {

@@ -148,7 +148,10 @@ fn a_chart_may_put_a_namespace_before_all_names() {
                 {name: b, tag: v1, repository:⟦→ d.io/m/b⟧}\nother:\n  image: {name: x, repository: \"\"}\nown: {image: {name: b, \
                 repository: ⟦nginx→d.io/web/nginx⟧}}\nlast:\n  image: {name: b}\n";
     let stays = assert_changes("values.yaml", &rules(), text);
-    assert_eq!(stays, ["quay.io/a/b: a part of it comes from elsewhere; d.io/m/b is where it is now"]);
+    assert_eq!(
+        stays,
+        ["quay.io/a/b: what it is made of is used elsewhere, too, or comes from there; d.io/m/b is where it is now"]
+    );
 }
 
 #[test]
@@ -156,7 +159,10 @@ fn a_chart_may_have_a_hub_for_all_images() {
     let text = "_internal:\n  global:\n    hub: quay.io/a\n    tag: v1\n    proxy:\n      image: b\n  pilot:\n    hub: \"⟦→d.io/m⟧\"\n    \
                 tag: \"\"\n    image: b\n  cni: {hub: x.io, image: \"⟦quay.io/a/b:1→d.io/m/b:1⟧\"}\n  own: {hub: ⟦quay.io/a→d.io/m⟧, tag: v1, image: b}\n";
     let stays = assert_changes("values.yaml", &rules(), text);
-    assert_eq!(stays, ["quay.io/a/b: a part of it comes from elsewhere; d.io/m/b is where it is now"]);
+    assert_eq!(
+        stays,
+        ["quay.io/a/b: what it is made of is used elsewhere, too, or comes from there; d.io/m/b is where it is now"]
+    );
 }
 
 #[test]
@@ -225,7 +231,10 @@ fn anchors_are_followed_to_images_and_parts_that_are_shared_stay() {
         "x-web: &web ⟦nginx:1→d.io/web/nginx:1⟧\na: {image: *web}\nb: &b {image: &i ⟦nginx:2→d.io/web/nginx:2⟧}\nc: {image: *i, <<: *b}\nd: \
          {registry: &r quay.io, repository: a/b, tag: 1}\ne: {registry: *r, repository: other/b, tag: 1}\n",
     );
-    assert_eq!(stays, ["quay.io/a/b:1: a part of it comes from elsewhere; d.io/m/b is where it is now"]);
+    assert_eq!(
+        stays,
+        ["quay.io/a/b:1: what it is made of is used elsewhere, too, or comes from there; d.io/m/b is where it is now"]
+    );
 }
 
 #[test]
@@ -250,7 +259,7 @@ fn an_image_that_variables_are_parts_of_is_rewritten_or_told() {
          d: {image: \"nginx${SUFFIX:-}:1\"}\ne: {image: \"${A:-quay.io}/c/d:${T}\"}\nf: {image: \"${A:-quay.io}/x/y:1\"}\n\
          g: {image: \"${A}/a/b:1\"}\nh: {image: \"${A:-}nginx:1\"}\n",
     );
-    let elsewhere = "a part of it comes from elsewhere; ";
+    let elsewhere = "what it is made of is used elsewhere, too, or comes from there; ";
     assert_eq!(
         stays,
         [
@@ -390,9 +399,13 @@ fn a_command_is_no_variable_for_an_image() {
 
 #[test]
 fn images_of_kustomize_in_an_application_replace_what_keeps_its_name() {
-    let text = "spec:\n  source:\n    kustomize:\n      images:\n      - ⟦nginx:1→nginx=d.io/web/nginx:1⟧\n      - \
-                \"⟦postgres:15→postgres=d.io/db/pg:1.15⟧\"\n      - app=⟦nginx:1→d.io/web/nginx:1⟧\n      - other=postgres:17\n";
+    let text = "spec:\n  source:\n    kustomize:\n      images:\n\
+                \x20     - ⟦nginx:1→nginx=d.io/web/nginx:1\n      - d.io/web/nginx:1⟧\n\
+                \x20     - \"⟦postgres:15→postgres=d.io/db/pg:1.15\"\n      - \"d.io/db/pg:1.15⟧\"\n\
+                \x20     - app=⟦nginx:1→d.io/web/nginx:1⟧\n      - other=postgres:17\n";
     assert_eq!(assert_changes("app.yaml", &rules(), text), ["postgres:17: no rule covers it"]);
+    let text = "kustomize: {images: [⟦nginx:1→nginx=d.io/web/nginx:1, d.io/web/nginx:1⟧, a=b:1]}\n";
+    assert_changes("app.yaml", &rules(), text);
 }
 
 #[test]
