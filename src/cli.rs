@@ -240,7 +240,7 @@ fn print(bytes: &[u8]) -> anyhow::Result<()> {
 
 const NOT_PRINTED: &str = "standard output cannot be written";
 
-/// Why something did not come to standard output. Who closed the pipe has read what he wanted.
+/// Why something did not come to standard output. That its reader closed a pipe is no error.
 fn lost(written: io::Result<()>) -> Option<io::Error> {
     written.err().filter(|error| error.kind() != io::ErrorKind::BrokenPipe)
 }

@@ -5,9 +5,9 @@
 //!                client     pages       as written   normal     targets   images.json
 //! ```
 //!
-//! A cluster is only read. Which pods are read although their makers are: all of them, since sidecars that are
-//! injected, ephemeral containers and images that operators change stand nowhere else; what their makers' templates
-//! say already adds nothing. kube is used here and nowhere else; flags and printing are the command line's.
+//! A cluster is only read. All pods are read, although what made them is read too: injected sidecars, ephemeral
+//! containers and images that operators change stand nowhere else. What the templates of their makers say already adds
+//! nothing. kube is used here and nowhere else; flags and printing are the command line's.
 
 pub mod access;
 mod api;

@@ -1,4 +1,4 @@
-//! Variables variables in user names and passwords.
+//! Environment variables in user names and passwords.
 //!
 //! | written | means |
 //! | --- | --- |

@@ -277,8 +277,7 @@ impl Destination {
     }
 
     /// Sees to it by `settle` that the manifest with this digest is there, once for all. Answers the bytes of all that it
-    /// names, if it was read. That it was refused under the tag of one image is no answer for another: who hears so of
-    /// somebody else tries.
+    /// names, if it was read. A refusal under the tag of one image is not shared: the next image tries its own.
     pub async fn settled<F>(&self, digest: &Digest, source: &Repository, settle: F) -> Result<Option<u64>, Failure>
     where
         F: AsyncFnOnce() -> Result<Option<u64>, Unsettled>,

@@ -76,8 +76,8 @@ impl Image {
         }
     }
 
-    /// What the destination names, asked as one who only reads: who may write is told of what is forbidden as of what is
-    /// absent, and would write over it.
+    /// What the destination names, asked as a reader: to a writer what is forbidden counts as absent, and the tag would be
+    /// written over.
     pub(in crate::transfer) async fn named_there(&self, identifier: &Identifier) -> Result<Option<Digest>, Failure> {
         match self.engine.clients.reader(&self.task.destination.repository).digest(identifier).await {
             // JFrog says so of what is absent.
