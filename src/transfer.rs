@@ -101,7 +101,8 @@ pub struct Limits {
     pub tiny: usize,
     /// Bytes from which a blob is streamed by a worker. Smaller ones are tiny: fetched whole and sent as one request.
     pub streamed_from: u64,
-    /// Images in progress. Most of them wait for blobs, so there are more of them than requests.
+    /// Images in progress. Most of them wait for blobs, so there are more of them than requests; and twice as many while all
+    /// wait for the same.
     pub images: usize,
 }
 
