@@ -81,8 +81,11 @@ impl<'a> Scan<'a> {
     /// What comes between the item of a list that stands at `offset` and another one behind it.
     pub fn next_item(&self, offset: usize) -> String {
         let before = &self.text[self.line_start(offset)..offset];
-        match before.trim_start_matches(' ').strip_prefix('-') {
-            Some(rest) if rest.trim().is_empty() => format!("{}{before}", self.line_ending(offset)),
+        let (indent, dash) = before.split_at(before.len() - before.trim_start_matches(' ').len());
+        // An anchor or a type may stand between.
+        let is_block = |rest: &str| rest.split_whitespace().all(|word| word.starts_with(['&', '!']));
+        match dash.strip_prefix('-') {
+            Some(rest) if is_block(rest) => format!("{}{indent}- ", self.line_ending(offset)),
             _ => ", ".to_owned(),
         }
     }

@@ -8,6 +8,7 @@ mod blob;
 mod homes;
 mod mounts;
 mod places;
+mod ticket;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -18,6 +19,7 @@ use tokio::sync::oneshot;
 use self::blob::{Blob, Need, Stage};
 use self::mounts::Mounts;
 use self::places::Places;
+pub(super) use self::ticket::{Place, Ticket, Work};
 use super::Limits;
 use super::lane::{Kind, Lanes, Pair};
 use crate::digest::Digest;
@@ -61,49 +63,6 @@ pub(super) enum Wanted {
     Here,
     Failed(Failure),
     Await { answer: oneshot::Receiver<Answer>, is_first: bool },
-}
-
-/// Something that may start now. It must be given back by exactly one of `landed`, `mount_refused`, `failed`, `postponed`,
-/// `aborted`.
-#[derive(Debug)]
-pub(super) struct Ticket {
-    pub key: BlobKey,
-    pub destination: Repository,
-    pub work: Work,
-    /// The destination of the image that needed it first: to it counts what is done, whatever becomes of the image.
-    pub image: Arc<Reference>,
-    /// How often it was postponed.
-    pub postponements: u32,
-    pub place: Arc<Place>,
-    /// Whether a mount is asked for before the other repository has a manifest that names the blob.
-    is_early: bool,
-}
-
-#[derive(Debug)]
-pub(super) enum Work {
-    /// Bring the blob from one of `sources`; an upload may be open already, from a mount that was not granted.
-    Move { sources: Vec<Repository>, upload: Option<Upload> },
-    /// Have the registry link it from another repository.
-    Mount { from: Repository },
-}
-
-/// The place in a lane that a ticket has.
-#[derive(Debug)]
-pub(super) struct Place {
-    kind: Kind,
-    pair: Pair,
-    /// Of the pair's window, when it was taken.
-    generation: u64,
-    /// Held while a blob is sent: each who has the place in turn may read before the one before has got its answer.
-    pub turn: Arc<tokio::sync::Mutex<()>>,
-    /// Whether another has it by now, or may. Changed under the board's lock alone.
-    is_given_away: AtomicBool,
-}
-
-impl Place {
-    pub fn is_given_away(&self) -> bool {
-        self.is_given_away.load(Relaxed)
-    }
 }
 
 /// Whom a failure concerns.
