@@ -26,7 +26,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 pub use auth::{AuthError, AuthProblem, Field, UnsetVariable};
-pub use expand::{Environment, Variables};
+pub use expand::Variables;
 pub use file::FileError;
 pub use json::{Found, Hint, JsonError, Kind, Mismatch};
 pub use name::InvalidName;

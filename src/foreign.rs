@@ -31,13 +31,22 @@ pub fn harmless(name: &str) -> String {
 
 /// A name that somebody may have copied with user and password, without these: `https://***@quay.io/a/b`.
 pub fn without_login(text: &str) -> String {
+    let Some(end) = end_of_login(text) else { return text.to_owned() };
+    let (before, rest) = text.split_at(end);
+    let scheme = before.find("://").map_or("", |scheme| &before[..scheme + 3]);
+    format!("{scheme}***{rest}")
+}
+
+/// Where the `@` stands behind the user and password with which a name or URL begins, if it begins so.
+pub fn end_of_login(text: &str) -> Option<usize> {
     // A password may hold all but what stands behind the last one. An `@` before a digest ends no login.
     let ends =
         |(at, _): &(usize, &str)| !["sha256:", "sha512:"].iter().any(|algorithm| text[at + 1..].starts_with(algorithm));
-    match (text.find("://"), text.rmatch_indices('@').find(ends)) {
-        (Some(scheme), Some((at, _))) if scheme < at => format!("{}***{}", &text[..scheme + 3], &text[at..]),
-        _ => text.to_owned(),
-    }
+    let (end, _) = text.rmatch_indices('@').find(ends)?;
+    let (before, rest) = text.split_at(end);
+    // Without a scheme: only a login stands before all of a name, and `nginx@1.25` has none.
+    let is_name = rest.contains('/') || rest.contains('.') && before.contains(':');
+    (before.contains("://") || is_name && !before.contains('/')).then_some(end)
 }
 
 /// Whether a terminal does something else with a character than show it.
@@ -77,7 +86,13 @@ mod tests {
             ("https://token@quay.io", "https://***@quay.io"),
             ("https://quay.io/a@sha256:12", "https://quay.io/a@sha256:12"),
             ("quay.io/a:1@sha256:12", "quay.io/a:1@sha256:12"),
-            ("a@b://c", "a@b://c"),
+            ("user:s3cr3t@quay.io/a/b:1", "***@quay.io/a/b:1"),
+            ("s3cr3t@quay.io/a@sha256:12", "***@quay.io/a@sha256:12"),
+            ("user:s3cr3t@quay.io", "***@quay.io"),
+            ("nginx@1.25", "nginx@1.25"),
+            ("nginx:1@sha255:12", "nginx:1@sha255:12"),
+            ("quay.io/a@b", "quay.io/a@b"),
+            ("a@b://c", "***@b://c"),
         ] {
             assert_eq!(without_login(text), shown);
         }

@@ -117,7 +117,7 @@ fn namespaces(list: &str) -> anyhow::Result<Vec<String>> {
 }
 
 async fn read(settings: &Settings) -> Result<Findings, Stopped> {
-    let environment = |name: &str| std::env::var(name).ok();
+    let environment = |name: &str| std::env::var_os(name);
     let access = cluster::access::open(&settings.wanted, &environment, Patience::default())
         .await
         .map_err(|error| if error.is_configuration() { Stopped::usage(error) } else { Stopped::failed(error) })?;

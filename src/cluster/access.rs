@@ -24,7 +24,7 @@ use kubeconfig::Chosen;
 #[cfg(any(test, fuzzing))]
 pub(crate) use kubeconfig::fuzz;
 
-use crate::config::Environment;
+use crate::config::Variables;
 
 /// Which cluster is meant.
 #[derive(Debug, Clone, Default)]
@@ -64,7 +64,7 @@ pub struct Access {
 }
 
 /// Makes a client for the cluster that is `wanted`. Runs the plugin that gives credentials, if the file names one.
-pub async fn open(wanted: &Wanted, environment: Environment<'_>, patience: Patience) -> Result<Access, AccessError> {
+pub async fn open(wanted: &Wanted, environment: Variables<'_>, patience: Patience) -> Result<Access, AccessError> {
     let (mut config, identity, proxy_url) = match kubeconfig::choose(wanted, environment)? {
         Some(chosen) => configure(chosen).await?,
         None => (in_cluster()?, "the service account of this pod".to_owned(), None),

@@ -12,9 +12,6 @@
 use std::ffi::OsString;
 use std::fmt;
 
-/// How variables are looked up of which only those that are text count.
-pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
-
 /// How variables are looked up.
 pub type Variables<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 

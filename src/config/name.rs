@@ -10,6 +10,7 @@
 use std::collections::HashSet;
 
 use crate::digest::{Digest, InvalidDigest};
+use crate::foreign::end_of_login;
 use crate::reference::{InvalidReference, Registry, Repository, Tag};
 
 /// A repository and what of it is meant.
@@ -47,6 +48,8 @@ pub enum InvalidName {
     Empty,
     #[error("it begins with {0}: expected the registry's host first")]
     Scheme(String),
+    #[error("it begins with a login, which belongs into a field of auth.json: expected the registry's host first")]
+    Login,
     #[error("it ends with a slash")]
     TrailingSlash,
     #[error("it holds a space: none is allowed, also not between tags")]
@@ -80,7 +83,7 @@ impl<'a> Name<'a> {
         if text.is_empty() {
             return Err(InvalidName::Empty);
         }
-        refuse_scheme(text)?;
+        refuse_url(text)?;
         // The expression first: it may hold anything, also what separates the other parts.
         let (name, expression) = split_expression(text)?;
         if name.contains(char::is_whitespace) {
@@ -125,18 +128,18 @@ pub fn repository(registry: Registry, path: &str) -> Result<Repository, InvalidN
 
 /// The registry `text`, where nothing says that it is one: by the same rule as in a name.
 pub fn host(text: &str, hosts: &HashSet<Registry>) -> Result<Registry, InvalidName> {
-    refuse_scheme(text)?;
+    refuse_url(text)?;
     if is_host(text, hosts) { Ok(text.parse()?) } else { Err(InvalidName::NoHost) }
 }
 
 /// The registry `text`, a host and nothing else.
 pub fn registry(text: &str) -> Result<Registry, InvalidName> {
-    refuse_scheme(text)?;
+    refuse_url(text)?;
     Ok(text.parse()?)
 }
 
 /// Refuses what is copied from a browser or from other tools. With a third slash it is an expression that begins with one.
-fn refuse_scheme(text: &str) -> Result<(), InvalidName> {
+fn refuse_url(text: &str) -> Result<(), InvalidName> {
     let is_scheme = |word: &str| {
         word.starts_with(|c: char| c.is_ascii_alphabetic())
             && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'+' || b == b'-')
@@ -145,6 +148,7 @@ fn refuse_scheme(text: &str) -> Result<(), InvalidName> {
         Some((word, rest)) if is_scheme(word) && !rest.starts_with('/') => {
             Err(InvalidName::Scheme(format!("{word}://")))
         }
+        None if end_of_login(text).is_some() => Err(InvalidName::Login),
         _ => Ok(()),
     }
 }
@@ -280,6 +284,10 @@ mod tests {
             ("HTTPS://quay.io/a", "it begins with HTTPS://: expected the registry's host first"),
             ("ftp://quay.io/a", "it begins with ftp://: expected the registry's host first"),
             ("oci-archive://quay.io/a", "it begins with oci-archive://: expected the registry's host first"),
+            (
+                "user:s3cr3t@quay.io/a/b:1",
+                "it begins with a login, which belongs into a field of auth.json: expected the registry's host first",
+            ),
             ("quay.io/a/b/", "it ends with a slash"),
             ("quay.io/a/b//", "it ends with a slash"),
             ("quay.io/a/b:1, 2", "it holds a space: none is allowed, also not between tags"),

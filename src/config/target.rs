@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::foreign::without_login;
+use crate::foreign::{end_of_login, without_login};
 use crate::reference::{InvalidReference, Registry, Repository};
 
 /// `REGISTRY` or `REGISTRY/NAMESPACE`. The namespace may have several components; empty is all of the registry.
@@ -16,7 +16,7 @@ pub struct Target {
 /// Why a text names no target.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidTarget {
-    #[error("{:?} has a scheme: expected registry/namespace alone", without_login(.0))]
+    #[error("{:?} has a scheme or a login: expected registry/namespace alone", without_login(.0))]
     Scheme(String),
     #[error(transparent)]
     Name(#[from] InvalidReference),
@@ -45,7 +45,7 @@ impl FromStr for Target {
     type Err = InvalidTarget;
 
     fn from_str(text: &str) -> Result<Self, InvalidTarget> {
-        if text.contains("://") {
+        if text.contains("://") || end_of_login(text).is_some() {
             return Err(InvalidTarget::Scheme(text.to_owned()));
         }
         let text = text.trim().trim_end_matches('/');

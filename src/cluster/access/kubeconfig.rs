@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use kube::config::{AuthInfo, Cluster, Kubeconfig, KubeconfigError};
 
 use super::{AccessError, Wanted};
-use crate::config::Environment;
+use crate::config::Variables;
 use crate::file::shown;
 
 /// The cluster and user of a context.
@@ -26,7 +26,7 @@ pub struct Chosen {
 }
 
 /// What the files say; `None` is that this is a pod and there are no files.
-pub fn choose(wanted: &Wanted, environment: Environment) -> Result<Option<Chosen>, AccessError> {
+pub fn choose(wanted: &Wanted, environment: Variables) -> Result<Option<Chosen>, AccessError> {
     let (files, must_exist) = files(wanted, environment);
     let mut merged: Option<Kubeconfig> = None;
     for file in &files {
@@ -50,7 +50,7 @@ pub fn choose(wanted: &Wanted, environment: Environment) -> Result<Option<Chosen
 }
 
 /// The files that may be read, and whether it is an error that one does not exist.
-fn files(wanted: &Wanted, environment: Environment) -> (Vec<PathBuf>, bool) {
+fn files(wanted: &Wanted, environment: Variables) -> (Vec<PathBuf>, bool) {
     if let Some(file) = &wanted.kubeconfig {
         return (vec![file.clone()], true);
     }
@@ -155,7 +155,7 @@ mod tests {
              clusters: [{{name: c, cluster: {{server: 'https://c'}}}}]\nusers: [{{name: u, user: {{token: t}}}}]"
         );
         std::fs::write(path("b"), text).unwrap();
-        let listed = std::env::join_paths([path("a"), path("b")]).unwrap().into_string().unwrap();
+        let listed = std::env::join_paths([path("a"), path("b")]).unwrap();
         let environment = |name: &str| (name == "KUBECONFIG").then(|| listed.clone());
         assert_eq!(choose(&Wanted::default(), &environment).unwrap().unwrap().context, "good");
     }
@@ -174,14 +174,14 @@ mod tests {
     #[test]
     fn the_flag_comes_before_the_variable_and_that_before_the_home() {
         let environment = |name: &str| match name {
-            "KUBECONFIG" => Some("/a:/b::".to_owned()),
-            "HOME" => Some("/home/x".to_owned()),
+            "KUBECONFIG" => Some("/a:/b::".into()),
+            "HOME" => Some("/home/x".into()),
             _ => None,
         };
         let flag = Wanted { kubeconfig: Some("/f".into()), context: None };
         assert_eq!(files(&flag, &environment), (vec!["/f".into()], true));
         assert_eq!(files(&Wanted::default(), &environment), (vec!["/a".into(), "/b".into()], false));
-        let home = |name: &str| (name == "HOME").then(|| "/home/x".to_owned());
+        let home = |name: &str| (name == "HOME").then(|| "/home/x".into());
         assert_eq!(files(&Wanted::default(), &home), (vec!["/home/x/.kube/config".into()], false));
         let error = choose(&Wanted::default(), &|_| None).err().unwrap().to_string();
         assert!(error.contains("neither KUBECONFIG nor HOME is set"), "{error}");

@@ -8,10 +8,10 @@ use std::net::IpAddr;
 use http::Uri;
 
 use super::AccessError;
-use crate::config::Environment;
+use crate::config::Variables;
 
 /// The proxy for `server`, if there is one.
-pub fn of(given: Option<&str>, server: &Uri, environment: Environment) -> Result<Option<Uri>, AccessError> {
+pub fn of(given: Option<&str>, server: &Uri, environment: Variables) -> Result<Option<Uri>, AccessError> {
     if let Some(proxy) = given.filter(|proxy| !proxy.is_empty()) {
         return parse(proxy, "proxy-url of the kubeconfig").map(Some);
     }
@@ -19,8 +19,9 @@ pub fn of(given: Option<&str>, server: &Uri, environment: Environment) -> Result
         Some("http") => ["HTTP_PROXY", "http_proxy"],
         _ => ["HTTPS_PROXY", "https_proxy"],
     };
+    let value = |name| environment(name).filter(|value| !value.is_empty());
     let set = |names: [&'static str; 2]| {
-        names.into_iter().find_map(|name| Some((name, environment(name).filter(|value| !value.is_empty())?)))
+        names.into_iter().find_map(|name| Some((name, value(name)?.to_string_lossy().into_owned())))
     };
     let Some((name, proxy)) = set(names) else { return Ok(None) };
     let exceptions = set(["NO_PROXY", "no_proxy"]).map(|(_, value)| value).unwrap_or_default();
@@ -99,7 +100,7 @@ mod tests {
     use super::*;
 
     fn proxy(given: Option<&str>, server: &str, variables: &[(&str, &str)]) -> Option<String> {
-        let environment = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, v)| (*v).to_owned());
+        let environment = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, v)| v.into());
         of(given, &server.parse().unwrap(), &environment).unwrap().map(|uri| uri.to_string())
     }
 
