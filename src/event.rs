@@ -49,6 +49,17 @@ impl fmt::Display for Category {
     }
 }
 
+/// When what failed is tried again, if the run has rounds left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// In the next round, after a pause: it may pass by itself.
+    AfterPause,
+    /// In the next round. Time alone will not mend it.
+    AtOnce,
+    /// Never: it would fail the same way (rejected credentials, a clash).
+    Never,
+}
+
 /// Why something could not be done, as it is told to the operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
@@ -57,10 +68,7 @@ pub struct Failure {
     pub registry: Option<Registry>,
     /// What happened, in one line.
     pub reason: Arc<str>,
-    /// Whether it may pass by itself, so that waiting before the next try makes sense.
-    pub transient: bool,
-    /// Whether trying again in this run is pointless (rejected credentials, a clash).
-    pub is_final: bool,
+    pub retry: Retry,
     /// A line for a shell that creates what is missing, or a comment that says what to create.
     pub remedy: Option<Arc<str>>,
 }
@@ -69,7 +77,12 @@ impl Failure {
     /// Something that no waiting and no other try will mend.
     pub fn for_good(category: Category, registry: Option<&Registry>, reason: impl Into<Arc<str>>) -> Self {
         let (registry, reason) = (registry.cloned(), reason.into());
-        Self { category, registry, reason, transient: false, is_final: true, remedy: None }
+        Self { category, registry, reason, retry: Retry::Never, remedy: None }
+    }
+
+    /// Whether it is tried again in another round; there is none after the `last`.
+    pub fn is_tried_again(&self, last: bool) -> bool {
+        !last && self.retry != Retry::Never
     }
 
     /// The run was interrupted before this was done.
@@ -81,7 +94,7 @@ impl Failure {
     /// A defect of this program: what it was about, and what it said.
     pub fn internal(about: &str) -> Self {
         let reason = format!("internal error ({about}); please report it with the log");
-        Self { is_final: false, ..Self::for_good(Category::Refused, None, reason) }
+        Self { retry: Retry::AtOnce, ..Self::for_good(Category::Refused, None, reason) }
     }
 }
 

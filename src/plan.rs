@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Images, Rule, Which};
 use crate::digest::Digest;
-use crate::event::{Category, Event, Failure, Listener};
+use crate::event::{Category, Event, Failure, Listener, Retry};
 use crate::reference::{Identifier, Reference, Registry, Repository, Tag};
 use crate::registry::Clients;
 
@@ -147,7 +147,7 @@ impl<'a> Planner<'a> {
 
     /// Whether another try may do better after some time.
     pub fn may_pass(&self) -> bool {
-        self.retriable().any(|failure| failure.transient)
+        self.retriable().any(|failure| failure.retry == Retry::AfterPause)
     }
 
     /// What another try may mend, of the rules of this shard and of those that they wait for.
@@ -155,7 +155,8 @@ impl<'a> Planner<'a> {
         let waiting = self.deferred.keys().filter(|index| self.is_own(**index));
         let awaited: HashSet<_> = waiting.map(|&index| &self.places[index]).collect();
         let matters = move |index: usize| self.is_own(index) || awaited.contains(&self.places[index]);
-        let matter = self.failures.iter().filter(move |(index, failure)| !failure.is_final && matters(**index));
+        let matter =
+            self.failures.iter().filter(move |(index, failure)| failure.retry != Retry::Never && matters(**index));
         matter.map(|(_, failure)| failure)
     }
 
@@ -173,7 +174,7 @@ impl<'a> Planner<'a> {
 
     /// The tasks of the rules that failed and may do better, and of those that waited for them.
     pub async fn generate_again(&mut self, last: bool) -> Vec<Task> {
-        let failed = self.failures.extract_if(.., |_, failure| !failure.is_final).map(|(index, _)| index);
+        let failed = self.failures.extract_if(.., |_, failure| failure.retry != Retry::Never).map(|(index, _)| index);
         let mut again: Vec<usize> = failed.chain(self.deferred.keys().copied()).collect();
         again.sort_unstable();
         again.dedup();
@@ -207,7 +208,7 @@ impl<'a> Planner<'a> {
                         self.claim(index, images, &mut tasks);
                         continue;
                     }
-                    Some((_, failure)) if !last && !failure.is_final => {
+                    Some((_, failure)) if failure.is_tried_again(last) => {
                         self.deferred.insert(index, images);
                         continue;
                     }
@@ -216,13 +217,13 @@ impl<'a> Planner<'a> {
                 Err(failure) => failure,
             };
             if self.is_own(index) {
-                let (rule, again) = (self.rules[index].to_string(), !last && !failure.is_final);
+                let (rule, again) = (self.rules[index].to_string(), failure.is_tried_again(last));
                 self.listener.hear(&Event::RuleFailed { rule, failure: failure.clone(), again });
             }
             self.note_unlisted(&mut unlisted, index, &failure, last);
             self.failures.insert(index, failure);
         }
-        if last || self.failures.values().all(|failure| failure.is_final) {
+        if last || self.failures.values().all(|failure| failure.retry == Retry::Never) {
             self.claims = HashMap::new();
         }
         tasks
@@ -234,7 +235,7 @@ impl<'a> Planner<'a> {
             return;
         }
         let Unlisted { keeping, lost } = unlisted.entry(self.places[index].clone()).or_default();
-        let keeps = !last && !failure.is_final || !self.is_own(index);
+        let keeps = failure.is_tried_again(last) || !self.is_own(index);
         let first = if keeps { keeping } else { lost };
         // After an interruption nobody takes anything.
         if keeps || failure.category != Category::Cancelled {
@@ -350,7 +351,7 @@ fn unknown(earlier: &Rule, failure: &Failure) -> Failure {
     let source = &earlier.source;
     let reason =
         format!("which tags an earlier rule brings there is not known, since {source:?} cannot be listed: {failure}");
-    Failure { reason: reason.into(), is_final: true, ..failure.clone() }
+    Failure { reason: reason.into(), retry: Retry::Never, ..failure.clone() }
 }
 
 fn clash(named: &[String], clashes: usize) -> Failure {

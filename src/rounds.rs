@@ -10,7 +10,7 @@ use futures_util::future::LocalBoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Rule;
-use crate::event::{Ending, Event, FailedImage, FailedRule, Failure, Listener, Phase, RuleText};
+use crate::event::{Ending, Event, FailedImage, FailedRule, Failure, Listener, Phase, Retry, RuleText};
 use crate::plan::{Planner, Shard, Task};
 use crate::registry::Clients;
 use crate::transfer::{Engine, Forecast};
@@ -88,13 +88,14 @@ impl Rounds<'_> {
 
         let mut pause = FIRST_PAUSE;
         for left in (0..retries).rev() {
-            let (mut again, lost): (Vec<_>, Vec<_>) = failed.into_iter().partition(|(_, failure)| !failure.is_final);
+            let (mut again, lost): (Vec<_>, Vec<_>) =
+                failed.into_iter().partition(|(_, failure)| failure.retry != Retry::Never);
             failed = lost;
             if again.is_empty() && !planner.has_retriable() || cancel.is_cancelled() {
                 failed.append(&mut again);
                 break;
             }
-            if again.iter().any(|(_, failure)| failure.transient) || planner.may_pass() {
+            if again.iter().any(|(_, failure)| failure.retry == Retry::AfterPause) || planner.may_pass() {
                 if cancel.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
                     failed.append(&mut again);
                     break;

@@ -232,7 +232,7 @@ impl Engine {
             let Some((job, ledger)) = jobs.remove(&id) else { continue };
             if let Err(failure) = outcome {
                 let Task { source, destination } = tasks[job].clone();
-                let again = !last && !failure.is_final;
+                let again = failure.is_tried_again(last);
                 if ledger.is_written() {
                     lock(&self.written).insert(tasks[job].clone(), ledger.facts().digest_before);
                 }

@@ -95,7 +95,7 @@ impl Verification {
                     self.listener.hear(&Event::ImageVerified { source, destination, verdict, facts });
                 }
                 Err(failure) => {
-                    let (again, facts) = (!last && !failure.is_final, Facts::default());
+                    let (again, facts) = (failure.is_tried_again(last), Facts::default());
                     let failed = failure.clone();
                     self.listener.hear(&Event::ImageFailed { source, destination, failure: failed, again, facts });
                     lost.push((place, failure));

@@ -100,7 +100,7 @@ async fn destinations_are_held_only_where_rules_meet_and_while_more_may_come() {
     let rules = rules(r#"{"s.io/a:1,2": "d.io/a", "s.io/b:1": "d.io/x", "s.io/c": "d.io/x", "s.io/d:2": "d.io/x"}"#);
     let clients = Arc::new(Clients::new(Arc::new(Keyring::default()), 1).unwrap());
     let mut planner = Planner::new(&rules, None, clients, Arc::new(Clashes::default()), CancellationToken::new());
-    let failure = Failure { is_final: false, ..Failure::internal("tag list") };
+    let failure = Failure::internal("tag list");
     let mut tasks = Vec::new();
     for index in [0, 1] {
         let images = images(&rules[index], &Listings::new()).unwrap();

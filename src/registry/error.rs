@@ -20,7 +20,7 @@ pub(super) use self::connection::is_refused_or_not_tls;
 use super::advice;
 use super::pace::{LONGEST_WAIT, is_refusal};
 use crate::digest::Digest;
-use crate::event::{Category, Failure};
+use crate::event::{Category, Failure, Retry};
 use crate::foreign::one_line;
 use crate::reference::{Registry, Repository};
 use reqwest::header::{CONTENT_ENCODING, HeaderMap};
@@ -151,6 +151,15 @@ impl Error {
         self.status().is_some_and(is_refusal)
     }
 
+    /// Whether what failed by it is worth another try in this run.
+    fn retry(&self) -> Retry {
+        match &self.kind {
+            ErrorKind::Rejected { .. } => Retry::Never,
+            _ if self.is_transient() => Retry::AfterPause,
+            _ => Retry::AtOnce,
+        }
+    }
+
     /// What kind of thing it is, in the words of logs and reports.
     pub fn category(&self) -> Category {
         match self.facts() {
@@ -277,8 +286,7 @@ impl Error {
             category: self.category(),
             registry: Some(self.registry.clone()),
             reason: reason.into(),
-            transient: self.is_transient(),
-            is_final: self.is_rejection(),
+            retry: self.retry(),
             remedy: match &self.kind {
                 ErrorKind::NoRepository { repository, message, .. } => {
                     Some(advice::create(repository, message).line.into())

@@ -144,7 +144,7 @@ impl Forecast {
             }
             Err(failure) => failure,
         };
-        let again = !last && !failure.is_final;
+        let again = failure.is_tried_again(last);
         let facts = Facts { digest: None, ..facts };
         // Of what was not reached nothing can be said.
         if !again && failure.category != Category::Cancelled {

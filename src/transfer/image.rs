@@ -25,7 +25,7 @@ use super::convert::{Conversion, Source, Target, Tree};
 use super::destination::Destination;
 use super::ledger::Ledger;
 use crate::digest::Digest;
-use crate::event::{Category, Event, Failure, Success};
+use crate::event::{Category, Event, Failure, Retry, Success};
 use crate::plan::Task;
 use crate::registry::{Descriptor, Error, Manifest, RepositoryClient};
 
@@ -184,7 +184,7 @@ impl Source for Image {
 /// The source's parts do not fit together.
 pub(super) fn corrupt(task: &Task, reason: String) -> Failure {
     let registry = Some(task.source.repository.registry());
-    Failure { is_final: false, ..Failure::for_good(Category::Corrupt, registry, reason) }
+    Failure { retry: Retry::AtOnce, ..Failure::for_good(Category::Corrupt, registry, reason) }
 }
 
 /// An index says of a manifest that it has another size than it has.

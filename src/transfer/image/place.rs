@@ -10,7 +10,7 @@ use tracing::Instrument as _;
 
 use super::{CHILDREN, Image, MAX_DEPTH, corrupt, of_another_size, too_deep};
 use crate::digest::Digest;
-use crate::event::{Event, Failure};
+use crate::event::{Event, Failure, Retry};
 use crate::platform::Platform;
 use crate::reference::Identifier;
 use crate::registry::{Content, Descriptor, Error, Format, Manifest};
@@ -105,7 +105,7 @@ impl Image {
             let parts = self.bring_parts(manifest, depth).await?;
             if depth == 0 {
                 let checked = self.check_clobber(&manifest.digest).await;
-                checked.map_err(|failure| Unsettled { of_tag: !failure.transient, failure })?;
+                checked.map_err(|failure| Unsettled { of_tag: failure.retry != Retry::AfterPause, failure })?;
             }
             let error = match self.destination.client.put_manifest(identifier, manifest).await {
                 Ok(()) => {

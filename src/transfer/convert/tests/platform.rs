@@ -1,6 +1,7 @@
 //! `--platform`: what stays, and what goes.
 
 use super::*;
+use crate::event::Retry;
 
 #[tokio::test]
 async fn an_index_is_cut_and_the_rest_of_it_kept() {
@@ -98,7 +99,7 @@ async fn nothing_left_is_a_refusal_that_lists_what_there_is() {
     let refusal = platforms(&["windows/amd64", "linux/s390x"]).apply(root, &shelf).await.unwrap_err();
     let failure = refusal.to_failure(&"r.example.com".parse().unwrap());
     let reason = "nothing in it is for windows/amd64, linux/s390x (--platform); it has linux/amd64, linux/arm";
-    assert_eq!((&*failure.reason, failure.is_final), (reason, true));
+    assert_eq!((&*failure.reason, failure.retry), (reason, Retry::Never));
     assert_eq!(failure.category, crate::event::Category::NotFound);
 }
 
