@@ -19,7 +19,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer, registry};
 
 use crate::file::shown;
-use crate::report::{Console, PRINTED, SUMMARY};
+use crate::report::{ALWAYS, Console, PRINTED};
 
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +59,7 @@ impl Levels {
 
 /// What is promised to stand in the log stands there at any level.
 fn of(targets: Targets) -> Targets {
-    targets.with_target(PRINTED, LevelFilter::INFO).with_target(SUMMARY, LevelFilter::INFO)
+    targets.with_target(PRINTED, LevelFilter::INFO).with_target(ALWAYS, LevelFilter::INFO)
 }
 
 /// Opens a log file to append to.
@@ -161,7 +161,7 @@ fn short<S: Subscriber + for<'a> LookupSpan<'a>>(console: Console, level: Level)
 /// Libraries may log what they send: only our own lines are known to hold no secrets.
 fn is_ours(metadata: &Metadata<'_>) -> bool {
     let target = metadata.target();
-    target == PRINTED || target == SUMMARY || target.starts_with(env!("CARGO_CRATE_NAME"))
+    target == PRINTED || target == ALWAYS || target.starts_with(env!("CARGO_CRATE_NAME"))
 }
 
 /// The time of day in UTC, to the millisecond.
@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn the_promised_lines_are_written_at_every_level() {
         for levels in [Levels::quiet(), Levels::verbose(0), Levels::parse("image_migrator=error").ok().unwrap()] {
-            assert!(writes(&levels, PRINTED, Level::INFO) && writes(&levels, SUMMARY, Level::INFO), "{levels:?}");
+            assert!(writes(&levels, PRINTED, Level::INFO) && writes(&levels, ALWAYS, Level::INFO), "{levels:?}");
         }
     }
 

@@ -174,11 +174,18 @@ impl<'a> Planner<'a> {
 
     /// The tasks of the rules that failed and may do better, and of those that waited for them.
     pub async fn generate_again(&mut self, last: bool) -> Vec<Task> {
-        let failed = self.failures.extract_if(.., |_, failure| failure.retry != Retry::Never).map(|(index, _)| index);
-        let mut again: Vec<usize> = failed.chain(self.deferred.keys().copied()).collect();
+        let failed: BTreeMap<_, _> = self.failures.extract_if(.., |_, it| it.retry != Retry::Never).collect();
+        let mut again: Vec<usize> = failed.keys().chain(self.deferred.keys()).copied().collect();
         again.sort_unstable();
         again.dedup();
-        self.expand(again, last).await
+        let tasks = self.expand(again, last).await;
+        // That the run was interrupted before it was known better does not hide why it failed.
+        for (index, earlier) in failed {
+            if let Some(failure) = self.failures.get_mut(&index).filter(|it| it.category == Category::Cancelled) {
+                *failure = earlier;
+            }
+        }
+        tasks
     }
 
     /// The tasks that were never generated, because the run ended before the rules they waited for.
@@ -360,7 +367,7 @@ fn clash(named: &[String], clashes: usize) -> Failure {
         more => format!(", and {more} more, which the log names"),
     };
     let named = named.join(", ");
-    let reason = format!("an earlier rule brings another image to {named}{more}; give one of them another destination");
+    let reason = format!("another image is brought to {named}{more}; give one of them another destination");
     Failure::for_good(Category::Config, None, reason)
 }
 

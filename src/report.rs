@@ -28,7 +28,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
 pub use console::Console;
-pub use log::{PRINTED, SUMMARY};
+pub use log::{ALWAYS, PRINTED};
 pub use plan::PlanReport;
 pub use progress::{Progress, Style, Work};
 pub use recorder::Recorder;

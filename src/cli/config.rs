@@ -162,7 +162,7 @@ fn save(path: &Path, text: &str) -> anyhow::Result<()> {
 
 fn summarize(flags: &ConfigFlags, settings: &Settings, findings: &Findings, inventory: &Inventory) {
     let kinds = findings.objects.iter().filter(|(_, number)| **number > 0);
-    let kinds: Vec<String> = kinds.map(|(kind, number)| format!("{number} {}", kind.plural())).collect();
+    let kinds: Vec<String> = kinds.map(|(kind, number)| count(*number, &kind.as_str().to_lowercase())).collect();
     let detail = if kinds.is_empty() { String::new() } else { format!(": {}", kinds.join(", ")) };
     let workloads = count(findings.objects.values().sum(), "workload");
     say(&format!("Read {workloads} in {}{detail}", count(findings.namespaces.len(), "namespace")));

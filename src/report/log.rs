@@ -13,8 +13,8 @@ macro_rules! line {
 
 /// What is also printed on stderr in its own form: its log line is not shown there as well.
 pub const PRINTED: &str = "printed";
-/// The last line, which is in the log at every level.
-pub const SUMMARY: &str = "summary";
+/// What is in the log at every level: the last line, and what is named nowhere else.
+pub const ALWAYS: &str = "always";
 
 pub(super) fn event(event: &Event) {
     match event {
@@ -24,10 +24,10 @@ pub(super) fn event(event: &Event) {
             line!(warn, category = %failure.category, "{rule}: {failure}; it will be tried again");
         }
         Event::RuleFailed { rule, failure, again: false } => {
-            line!(info, category = %failure.category, "{rule}: {failure}");
+            line!(info, target: PRINTED, category = %failure.category, "{rule}: {failure}");
         }
         Event::Clash { rule, source, destination, taken_by } => {
-            line!(info, %source, %destination, %taken_by, "{rule}: the destination is taken by an earlier rule");
+            line!(info, target: ALWAYS, %source, %destination, %taken_by, "{rule}: the destination is taken");
         }
         Event::ReferrerCopied { source, repository, referrer, artifact_type } => {
             line!(info, %source, %repository, referrer, artifact_type, "referrer copied");
@@ -87,7 +87,7 @@ pub(super) fn event(event: &Event) {
             line!(warn, category = %failure.category, "{source} -> {destination}: {failure}; it will be tried again");
         }
         Event::ImageFailed { source, destination, failure, again: false, .. } => {
-            line!(info, category = %failure.category, "{source} -> {destination}: {failure}");
+            line!(info, target: PRINTED, category = %failure.category, "{source} -> {destination}: {failure}");
         }
         Event::ImagePlanned { source, destination, prospect, facts, .. } => {
             planned(source, destination, prospect, facts)
@@ -139,5 +139,5 @@ pub(super) fn remark(line: &str) {
 }
 
 pub(super) fn summary(line: &str) {
-    line!(info, target: SUMMARY, "{line}");
+    line!(info, target: ALWAYS, "{line}");
 }

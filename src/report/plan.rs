@@ -22,6 +22,7 @@ pub struct PlanReport {
 struct Tally {
     to_copy: usize,
     up_to_date: usize,
+    skipped: usize,
     loads: BTreeMap<Registry, BlobCounts>,
 }
 
@@ -43,8 +44,9 @@ impl PlanReport {
                 load.mounted
             ));
         }
+        let skipped = if tally.skipped > 0 { format!(" {} skipped,", tally.skipped) } else { String::new() };
         self.report.end(&format!(
-            "Images({}) planned, {} to copy, {} up to date, {} images tasks failed, {} tasks generate failed",
+            "Images({}) planned, {} to copy, {} up to date,{skipped} {} images tasks failed, {} tasks generate failed",
             ending.images,
             tally.to_copy,
             tally.up_to_date,
@@ -72,7 +74,10 @@ impl Tally {
     fn add(&mut self, registry: &Registry, prospect: &Prospect, blobs: &BlobCounts) {
         match prospect {
             Prospect::UpToDate => self.up_to_date += 1,
-            Prospect::Skip => return,
+            Prospect::Skip => {
+                self.skipped += 1;
+                return;
+            }
             Prospect::Copy => self.to_copy += 1,
             Prospect::Fails(_) => return,
         }

@@ -2,7 +2,7 @@
 
 use reqwest::{Method, StatusCode};
 
-use super::{Error, ErrorKind, lacks_room};
+use super::{Error, ErrorKind, is_transient, lacks_room};
 use crate::registry::advice;
 use crate::registry::probe::base;
 use crate::registry::reach::authority;
@@ -31,7 +31,11 @@ impl Error {
         Some(match self.facts() {
             ErrorKind::Rejected { remedy, .. } | ErrorKind::Unavailable { remedy, .. } => remedy.clone(),
             ErrorKind::LoginNeeded => {
-                format!("give an entry for {:?} in auth.json, or log in with docker login", registry.as_str())
+                format!(
+                    "give a login for {:?} in auth.json; or log in with docker login, which counts where auth.json has no \
+                     anonymous entry",
+                    registry.as_str()
+                )
             }
             ErrorKind::NoRepository { repository, message, .. } => advice::create(repository, message).sentence,
             ErrorKind::KeptDamaged { .. } => {
@@ -71,11 +75,20 @@ impl Error {
             ErrorKind::Status { status: StatusCode::NOT_FOUND, .. } if self.path().ends_with("/tags/list") => {
                 "check the repository's name, and that the account may see it".to_owned()
             }
+            ErrorKind::Status { status: StatusCode::NOT_FOUND, .. } if self.is_of(&[Method::GET]) => {
+                "check the name of the repository and its tag, and that the account may see it".to_owned()
+            }
             ErrorKind::Status { status: StatusCode::METHOD_NOT_ALLOWED, .. } if self.is_of_push() => {
                 "the registry is only read from there: it is a cache of another, or switched to read-only".to_owned()
             }
             ErrorKind::Status { status: StatusCode::TOO_MANY_REQUESTS, .. } => {
                 "the registry limits the rate: use fewer --workers or try later".to_owned()
+            }
+            ErrorKind::Status { status, .. } if is_transient(*status) => {
+                "the registry is in trouble: run the same command again when it is well".to_owned()
+            }
+            ErrorKind::Unreachable { .. } => {
+                format!("check the name {:?}, and that it can be reached from here", host())
             }
             ErrorKind::Limited { .. } => {
                 "run the same command again then, or with an account that may do more in auth.json".to_owned()
