@@ -27,8 +27,7 @@ use crate::plan::Shard;
 const EXIT_CODES: &str =
     "Exit codes: 0 all done; 1 an image or a rule failed; 2 wrong usage or configuration; 129, 130, 143 interrupted.";
 
-const EXAMPLES: &str = r#"Examples:
-  auth.json    {"docker.io": {"username": "me", "password": "${TOKEN}"}}
+const EXAMPLES: &str = r#"  auth.json    {"docker.io": {"username": "me", "password": "${TOKEN}"}}
   images.json  {"docker.io/library/nginx:1.25,1.26": "registry.example.com/base/nginx"}
 
   image-migrator                                    migrate by ./auth.json and ./images.json
@@ -36,13 +35,12 @@ const EXAMPLES: &str = r#"Examples:
   image-migrator --failed again.json                keep what failed ...
   image-migrator --images again.json                ... and run just that
   image-migrator verify                             compare both sides afterwards
-  image-migrator config -t registry.example.com/x   write images.json from a cluster
+  image-migrator config -t registry.example.com/x   write images.json from a cluster"#;
 
-Exit codes:
-  0         every task ended well, also if there was nothing to do
+const EXIT_STATUS: &str = "  0         every task ended well, also if there was nothing to do
   1         an image failed, or tasks could not be generated
   2         wrong usage or configuration: no registry was asked
-  130, 143  stopped by SIGINT or SIGTERM, after the summary; 129 by the end of the session"#;
+  130, 143  stopped by SIGINT or SIGTERM, after the summary; 129 by the end of the session";
 
 /// Exit codes that scripts rely on.
 mod exit {
@@ -66,7 +64,7 @@ mod exit {
     // A migration's flag before the word of another command is a mistake.
     args_conflicts_with_subcommands = true,
     after_help = EXIT_CODES,
-    after_long_help = EXAMPLES
+    after_long_help = format!("Examples:\n{EXAMPLES}\n\nExit codes:\n{EXIT_STATUS}")
 )]
 struct Cli {
     #[command(subcommand)]

@@ -5,7 +5,7 @@ use std::io;
 use clap::{Args, CommandFactory as _, ValueEnum};
 use clap_complete::Shell;
 
-use super::{Cli, print};
+use super::{Cli, EXAMPLES, EXIT_STATUS, print};
 
 /// Print a completion script for a shell, or the manual page, on stdout
 ///
@@ -81,16 +81,27 @@ fn manual(mut command: clap::Command, page: &mut Vec<u8>) -> io::Result<()> {
     for part in ends(&command) {
         let called = part.get_bin_name().unwrap_or_default();
         page.extend_from_slice(format!(".SH {}\n", called.to_uppercase()).as_bytes());
-        let part = clap_mangen::Man::new(part.clone());
+        let man = clap_mangen::Man::new(part.clone());
         let mut section = Vec::new();
-        part.render_synopsis_section(&mut section)?;
-        part.render_description_section(&mut section)?;
-        part.render_options_section(&mut section)?;
+        man.render_synopsis_section(&mut section)?;
+        man.render_description_section(&mut section)?;
+        man.render_options_section(&mut section)?;
         // One level down: its sections are parts of this one.
         page.extend_from_slice(String::from_utf8_lossy(&section).replace("\n.SH ", "\n.SS ").as_bytes());
+        if let Some(codes) = part.get_after_help() {
+            page.extend_from_slice(format!(".PP\n{}\n", plain(&codes.to_string())).as_bytes());
+        }
     }
-    man.render_extra_section(page)?;
+    for (title, text) in [("EXAMPLES", EXAMPLES), ("EXIT STATUS", EXIT_STATUS)] {
+        // As it is laid out: man would fill the lines.
+        page.extend_from_slice(format!(".SH {title}\n.nf\n{}\n.fi\n", plain(text)).as_bytes());
+    }
     man.render_version_section(page)
+}
+
+/// Text in which man finds nothing that it would obey. No line of ours begins with a dot.
+fn plain(text: &str) -> String {
+    text.replace('\\', "\\e").replace('-', "\\-")
 }
 
 /// The commands that do something: of one that only has others these.

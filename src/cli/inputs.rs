@@ -14,7 +14,7 @@ pub(super) const DEFAULT_AUTH: &str = "./auth.json";
 #[derive(Debug, Args)]
 pub(super) struct Inputs {
     /// Credentials: {"registry[/namespace]": {"username": "...", "password": "..."}}
-    /// [default: ./auth.json; without it every registry is asked anonymously]
+    /// [default: ./auth.json; without it, the logins of docker login, else anonymous]
     #[arg(long, value_name = "FILE", conflicts_with = "config")]
     auth: Option<PathBuf>,
 

@@ -138,8 +138,8 @@ impl Authenticator {
             }
             (Challenge::Basic, login) => login.as_ref().and_then(|login| login.credential.basic()),
         };
-        let Some(header) = own else { return Err(self.error_at(base, ErrorKind::LoginNeeded)) };
-        session.prove(async || self.try_at_base(session, &header, base).await).await?;
+        let Some(header) = own else { return Err(self.error_at(base, self.login_needed(scope))) };
+        session.prove(async || self.try_at_base(session, scope, &header, base).await).await?;
         Ok(Some(header))
     }
 
@@ -182,7 +182,7 @@ impl Authenticator {
             return Verdict::Again;
         }
         if answer.says_expired() {
-            self.reject(&session, &Method::GET, answer);
+            self.reject(&session, scope, &Method::GET, answer);
             return Verdict::Again;
         }
         // They were proven at /v2/: this is about the repository, unless they have expired since.
@@ -194,11 +194,17 @@ impl Authenticator {
     }
 
     /// Shows what goes into every request to `/v2/`, which any account may read.
-    async fn try_at_base(&self, session: &Session, header: &HeaderValue, base: &Url) -> Result<(), Error> {
+    async fn try_at_base(
+        &self,
+        session: &Session,
+        scope: &Scope,
+        header: &HeaderValue,
+        base: &Url,
+    ) -> Result<(), Error> {
         session.check_not_refused()?;
         let answer = self.ask(base, Some(header), None).await?;
         if answer.is_challenge_of(base) {
-            return Err(self.reject(session, &Method::GET, &answer));
+            return Err(self.reject(session, scope, &Method::GET, &answer));
         }
         session.accept();
         Ok(())
@@ -286,9 +292,9 @@ impl Authenticator {
             && is_theirs
             && (!session.was_accepted() || is_refusal(&self.ask_for_token(bearer, &[], session).await?.1));
         Err(match &session.login {
-            None if is_refusal(&answer) => error(ErrorKind::LoginNeeded),
+            None if is_refusal(&answer) => error(self.login_needed(scope)),
             _ if is_rejection || answer.says_expired() || is_invalid_grant(&answer) => {
-                self.reject(session, &method, &answer)
+                self.reject(session, scope, &method, &answer)
             }
             // Also 403: some servers refuse a scope with it, and that is no word on the password.
             _ => error(answer.refusal_of(&bearer.realm)),
@@ -345,14 +351,19 @@ impl Authenticator {
     }
 
     /// Notes that the registry refused these credentials.
-    fn reject(&self, session: &Session, method: &Method, answer: &Answer) -> Error {
+    fn reject(&self, session: &Session, scope: &Scope, method: &Method, answer: &Answer) -> Error {
         let error = |kind| self.error(method, &answer.url, kind);
         let (source, remedy) = match &session.login {
             Some(login) => (login.source.name.clone(), login.source.remedy.clone()),
-            None => return error(ErrorKind::LoginNeeded),
+            None => return error(self.login_needed(scope)),
         };
         let message = answer.refusal().to_string();
         session.refuse(error(ErrorKind::Rejected { source, message, remedy }))
+    }
+
+    /// There are no credentials for a repository whose registry wants some.
+    fn login_needed(&self, scope: &Scope) -> ErrorKind {
+        ErrorKind::LoginNeeded { remedy: self.keyring.how_to_log_in(&scope.repository) }
     }
 
     fn error_at(&self, url: &Url, kind: ErrorKind) -> Error {

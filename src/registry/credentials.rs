@@ -139,14 +139,27 @@ impl<T> Prefixes<T> {
 
     /// What holds for `repository`. Nothing is inherited from shorter prefixes.
     pub fn get(&self, repository: &Repository) -> Option<&T> {
+        self.find(repository).map(|(_, value)| value)
+    }
+
+    /// The prefix that holds for `repository`, and what stands there.
+    fn find(&self, repository: &Repository) -> Option<(&str, &T)> {
         let name = repository.to_string();
         let mut prefix = name.as_str();
         loop {
-            if let Some(value) = self.0.get(prefix) {
-                return Some(value);
+            if let Some((prefix, value)) = self.0.get_key_value(prefix) {
+                return Some((prefix, value));
             }
             prefix = prefix.rsplit_once('/')?.0;
         }
+    }
+
+    /// The prefixes of `registry`, sorted.
+    fn of(&self, registry: &Registry) -> Vec<&str> {
+        let is_its = |key: &&str| key.split('/').next() == Some(registry.as_str());
+        let mut keys: Vec<&str> = self.0.keys().map(String::as_str).filter(is_its).collect();
+        keys.sort_unstable();
+        keys
     }
 }
 
@@ -194,6 +207,24 @@ impl Keyring {
         &self.tls
     }
 
+    /// What to do where `repository` wants a login and has none.
+    pub(super) fn how_to_log_in(&self, repository: &Repository) -> String {
+        let registry = repository.registry();
+        match self.entries.find(repository) {
+            Some((key, Entry::Anonymous)) => {
+                return format!("{key:?} in auth.json says that nobody logs in there: give it a login, or remove it");
+            }
+            Some((key, _)) => return format!("give {key:?} in auth.json a login, or log in with docker login"),
+            None => {}
+        }
+        let others = match self.entries.of(registry).as_slice() {
+            [] => String::new(),
+            [key] => format!(" ({key:?} there is not for this repository)"),
+            [key, ..] => format!(" ({key:?} and others there are not for this repository)"),
+        };
+        format!("give an entry for {:?} in auth.json{others}, or log in with docker login", registry.as_str())
+    }
+
     /// The account for `repository`; `None` is anonymous.
     pub fn account(&self, repository: &Repository) -> Option<Arc<Account>> {
         match self.entries.get(repository).unwrap_or(&Entry::Store) {
@@ -232,6 +263,20 @@ mod tests {
         assert_eq!(entry(&keyring, "registry-1.docker.io/team/x").as_deref(), Some("docker.io/team"));
         assert_eq!(entry(&keyring, "docker.io/teams/x"), None);
         assert_eq!(entry(&keyring, "quay.io:443/team/x"), None);
+    }
+
+    #[test]
+    fn who_has_no_login_is_told_which_entry_is_in_the_way() {
+        let mut keyring = keyring(&["quay.io/team"]);
+        keyring.insert(&"quay.io".parse().unwrap(), "public", Entry::Anonymous);
+        keyring.insert(&"d.io".parse().unwrap(), "", Entry::Store);
+        let advice = |repository: &str| keyring.how_to_log_in(&repository.parse().unwrap());
+        assert!(advice("quay.io/public/x").starts_with("\"quay.io/public\" in auth.json says that nobody logs in"));
+        assert!(
+            advice("quay.io/teams/x").contains(" (\"quay.io/public\" and others there are not for this repository)")
+        );
+        assert_eq!(advice("d.io/x"), "give \"d.io\" in auth.json a login, or log in with docker login");
+        assert_eq!(advice("q.io/x"), "give an entry for \"q.io\" in auth.json, or log in with docker login");
     }
 
     #[test]

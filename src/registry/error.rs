@@ -55,7 +55,7 @@ pub enum ErrorKind {
     /// Credentials are kept somewhere and could not be had.
     Unavailable { reason: String, remedy: String },
     /// The registry wants credentials and there are none.
-    LoginNeeded,
+    LoginNeeded { remedy: String },
     /// What one request found out for all: nobody asks again in this round.
     Verdict(Arc<ErrorKind>),
     /// The registry refused so many, or for so long, that it is not asked before that time.
@@ -173,7 +173,7 @@ impl Error {
             },
             ErrorKind::Rejected { .. }
             | ErrorKind::Unavailable { .. }
-            | ErrorKind::LoginNeeded
+            | ErrorKind::LoginNeeded { .. }
             | ErrorKind::TokenExpired
             | ErrorKind::CertificateNeeded { .. } => Category::Auth,
             ErrorKind::Limited { .. }
@@ -211,7 +211,7 @@ impl Error {
     /// Whether the registry takes nothing for the repository: it is not there, not for us, only to be read, or has no
     /// valid name.
     pub fn is_refused_repository(&self) -> bool {
-        matches!(self.kind, ErrorKind::NoRepository { .. } | ErrorKind::Rejected { .. } | ErrorKind::LoginNeeded)
+        matches!(self.kind, ErrorKind::NoRepository { .. } | ErrorKind::Rejected { .. } | ErrorKind::LoginNeeded { .. })
             || matches!(self.status().map(|status| status.as_u16()), Some(400 | 401 | 403 | 405))
     }
 
@@ -316,7 +316,7 @@ impl ErrorKind {
             | Self::WrongSize { .. } => true,
             Self::Rejected { .. }
             | Self::Unavailable { .. }
-            | Self::LoginNeeded
+            | Self::LoginNeeded { .. }
             | Self::Untrusted { .. }
             | Self::NotTls
             | Self::CertificateNeeded { .. }

@@ -16,7 +16,7 @@ use super::error::{self, ErrorKind};
 use super::pace::{LONGEST_HOLD, RateLimit, until};
 use super::probe::base;
 use super::reach::{self, Reach, authority};
-use super::streams::{Proxies, Streams};
+use super::streams::{Proxies, Proxy, Streams};
 use super::tls::{self, Tls, Trust};
 use crate::digest::Digest;
 use crate::reference::Registry;
@@ -158,10 +158,10 @@ impl Transport {
     /// The error of `execute` as we tell it: with the proxy that was between, if one was.
     pub fn told(&self, error: reqwest::Error) -> ErrorKind {
         let proxy = error.url().and_then(|url| self.proxy(url));
-        ErrorKind::from(error).through(proxy)
+        ErrorKind::from(error).through(proxy.as_ref())
     }
 
-    fn proxy(&self, url: &Url) -> Option<String> {
+    pub fn proxy(&self, url: &Url) -> Option<Proxy> {
         if is_here(url) { None } else { self.http.proxies.of(url) }
     }
 

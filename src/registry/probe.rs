@@ -127,7 +127,7 @@ impl Client {
         let request = Request::new(Method::GET, base.clone());
         let exchange = async {
             let response = self.transport.execute(request).await.map_err(|error| Unanswered {
-                not_tls: is_refused_or_not_tls(&error),
+                not_tls: is_refused_or_not_tls(&error, self.transport.proxy(base).as_ref()),
                 kind: self.transport.told(error),
             })?;
             Answer::read(response, SHORT).await.map_err(|kind| Unanswered { not_tls: false, kind })

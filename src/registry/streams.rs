@@ -87,14 +87,24 @@ impl Proxies {
         Self(Matcher::from_system())
     }
 
-    /// The host and port of the proxy by which `url` is asked for, if it is by one.
-    pub fn of(&self, url: &url::Url) -> Option<String> {
+    /// The proxy by which `url` is asked for, if it is by one.
+    pub fn of(&self, url: &url::Url) -> Option<Proxy> {
         let proxy = self.0.intercept(&url.as_str().parse().ok()?)?;
-        proxy.uri().authority().map(|authority| match authority.port() {
+        let authority = proxy.uri().authority()?;
+        let host = match authority.port() {
             Some(port) => format!("{}:{port}", authority.host()),
             None => authority.host().to_owned(),
-        })
+        };
+        Some(Proxy { host, is_spoken_to_in_tls: proxy.uri().scheme_str() == Some("https") })
     }
+}
+
+/// A proxy between us and a registry.
+pub(super) struct Proxy {
+    /// Its host and port. The user and password that its URL may hold are not kept.
+    pub host: String,
+    /// Whether TLS is spoken with the proxy itself: then an error of TLS may be about the proxy.
+    pub is_spoken_to_in_tls: bool,
 }
 
 /// Whether a proxy can be asked that is named so.

@@ -2,6 +2,7 @@
 
 use scriptable_registry::Registry;
 use serde_json::json;
+use tokio::net::TcpListener;
 
 use crate::support::docker_registry::{DockerRegistry, is_installed};
 use crate::support::pki::Authority;
@@ -110,4 +111,29 @@ async fn a_variable_that_names_no_proxy_is_told() {
         outcome.assert_line(" WARN ", &["HTTPS_PROXY names no proxy"]);
         assert!(!outcome.everything().contains("pr0xy-secret"), "{outcome}");
     }
+}
+
+#[tokio::test]
+async fn a_proxy_that_fails_is_no_reason_to_speak_plain_http() {
+    let destination = Registry::open().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let closing = listener.local_addr().unwrap();
+    let task = tokio::spawn(async move { while listener.accept().await.is_ok() {} });
+    // It would pass on whatever is sent in plain http.
+    let plain = Proxy::http(&[]).await;
+    for (proxy, told) in [
+        (format!("http://{closing}"), "by way of the proxy"),
+        (format!("https://{}", plain.address()), "want http://, by way of the proxy"),
+    ] {
+        let outcome = migration(&destination)
+            .auth(&json!({ NAME: { "insecure": true, "username": "mover", "password": "s3cret" } }))
+            .env("HTTPS_PROXY", proxy)
+            .env("HTTP_PROXY", format!("http://{}", plain.address()))
+            .run()
+            .await;
+        outcome.assert_failures(1, 1, 0);
+        assert!(outcome.everything().contains(told), "{outcome}");
+        assert!(plain.asked().iter().all(|line| !line.starts_with("GET")), "{:?}", plain.asked());
+    }
+    task.abort();
 }

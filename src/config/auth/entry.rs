@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use secrecy::ExposeSecret as _;
+
 use super::problem::{AuthError, AuthProblem};
 use super::unset::{Field, UnsetVariable};
 use crate::config::expand::{Variables, expand};
@@ -48,6 +50,9 @@ pub(super) struct Given<T> {
 
 impl Entry {
     pub fn read(member: &Member) -> Result<Self, AuthError> {
+        if matches!(member.name.as_str(), "auths" | "credHelpers" | "credsStore") {
+            return Err(member.place().at(AuthProblem::OfDocker).into());
+        }
         let expected = "an object of credentials and settings";
         // Before the key, since the keys of images.json are no keys of auth.json either.
         if matches!(member.value.kind(), Kind::String | Kind::Array) {
@@ -147,6 +152,10 @@ impl Entry {
             }
             Holds::Credential(Credential::IdentityToken(_)) => {
                 (entry.clone(), format!("correct the identityToken of {entry}"), self.name.clone())
+            }
+            Holds::Credential(Credential::Password { password, .. }) if password.expose_secret().is_empty() => {
+                let remedy = format!("the password of {entry} is empty: see that its variable holds one");
+                (entry.clone(), remedy, self.name.clone())
             }
             _ => (entry.clone(), format!("correct username and password of {entry}"), self.name.clone()),
         };

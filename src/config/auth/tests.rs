@@ -371,3 +371,17 @@ fn a_variable_that_is_no_text_is_told_from_one_that_is_not_set() {
         ["auth.json:1:28: the password of \"a.io\" needs the environment variable TOKEN, which is not UTF-8"]
     );
 }
+
+#[test]
+fn docker_s_own_file_is_known() {
+    for text in [r#"{"auths": {"quay.io": {"auth": "eDp5"}}}"#, r#"{"credsStore": "desktop"}"#] {
+        assert!(error(text).contains("this looks like Docker's config.json"), "{text}");
+    }
+}
+
+#[test]
+fn a_password_that_a_variable_left_empty_is_told_as_that() {
+    let auth = auth(r#"{"quay.io": {"username": "me", "password": "${EMPTY}"}}"#);
+    let account = auth.keyring.account(&"quay.io/x".parse().unwrap()).unwrap();
+    assert!(account.sources[0].remedy.starts_with("the password of \"quay.io\" in auth.json is empty"));
+}

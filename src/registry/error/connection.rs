@@ -2,6 +2,7 @@
 
 use super::ErrorKind;
 use crate::foreign::one_line;
+use crate::registry::streams::Proxy;
 
 impl From<reqwest::Error> for ErrorKind {
     fn from(error: reqwest::Error) -> Self {
@@ -41,13 +42,19 @@ impl ErrorKind {
     }
 
     /// The same where a proxy was between: it may be the one that cannot be reached, or that does not let us through.
-    pub(in crate::registry) fn through(self, proxy: Option<String>) -> Self {
-        match (self, proxy) {
-            (Self::Unreachable { reason }, Some(proxy)) => {
-                Self::Unreachable { reason: format!("{reason}, by way of the proxy {proxy}") }
+    pub(in crate::registry) fn through(self, proxy: Option<&Proxy>) -> Self {
+        let Some(Proxy { host, is_spoken_to_in_tls }) = proxy else { return self };
+        let reason = match self {
+            Self::Unreachable { reason } => reason,
+            Self::NotTls if *is_spoken_to_in_tls => {
+                "the answer is not TLS, and most proxies that are named with https:// want http://".to_owned()
             }
-            (kind, _) => kind,
-        }
+            Self::Untrusted { reason, .. } if *is_spoken_to_in_tls => {
+                format!("{reason}, if it is not that of the registry")
+            }
+            kind => return kind,
+        };
+        Self::Unreachable { reason: format!("{reason}, by way of the proxy {host}") }
     }
 }
 
@@ -61,13 +68,19 @@ fn tls_error(error: Source<'_>) -> Option<&rustls::Error> {
 }
 
 /// Whether somebody is there who does not speak TLS, or nobody at all. Some http servers answer what they cannot read by
-/// closing the connection, with a reset if they have not read all of it.
-pub(in crate::registry) fn is_refused_or_not_tls(error: &reqwest::Error) -> bool {
+/// closing the connection, with a reset if they have not read all of it. A proxy that fails says nothing of what is
+/// behind it: with one between, only an answer that is not TLS counts, and only if it cannot be the proxy's.
+pub(in crate::registry) fn is_refused_or_not_tls(error: &reqwest::Error, proxy: Option<&Proxy>) -> bool {
     use std::io::ErrorKind::{ConnectionRefused, ConnectionReset, UnexpectedEof};
     let is_shut = |kind| matches!(kind, ConnectionRefused | ConnectionReset | UnexpectedEof);
     let mut shut =
         sources(error).filter_map(|source| source.downcast_ref::<std::io::Error>()).map(std::io::Error::kind);
-    error.is_connect() && shut.any(is_shut) || matches!(tls_error(error), Some(rustls::Error::InvalidMessage(_)))
+    let is_shut = error.is_connect() && shut.any(is_shut);
+    let is_not_tls = matches!(tls_error(error), Some(rustls::Error::InvalidMessage(_)));
+    match proxy {
+        None => is_shut || is_not_tls,
+        Some(proxy) => is_not_tls && !proxy.is_spoken_to_in_tls,
+    }
 }
 
 /// What is wrong with a certificate, in words.

@@ -33,7 +33,7 @@ impl fmt::Display for ErrorKind {
                 write!(f, "the credentials from {source} were rejected: {message}")
             }
             Self::Unavailable { reason, .. } => write!(f, "the credentials cannot be had: {reason}"),
-            Self::LoginNeeded => f.write_str("the registry wants credentials and there are none"),
+            Self::LoginNeeded { .. } => f.write_str("the registry wants credentials and there are none"),
             Self::Limited { why, until, .. } => {
                 let until = humantime::format_rfc3339_seconds(*until);
                 write!(f, "the registry limits how much it is asked, and is left alone until {until}: {why}")

@@ -28,14 +28,10 @@ impl Error {
 
     pub(super) fn advice(&self) -> Option<String> {
         let (registry, host) = (&self.registry, || self.host());
+        let may = if self.is_of_push() { "may push to" } else { "may use" };
         Some(match self.facts() {
-            ErrorKind::Rejected { remedy, .. } | ErrorKind::Unavailable { remedy, .. } => remedy.clone(),
-            ErrorKind::LoginNeeded => {
-                format!(
-                    "give a login for {:?} in auth.json; or log in with docker login, which counts where auth.json has no \
-                     anonymous entry",
-                    registry.as_str()
-                )
+            ErrorKind::Rejected { remedy, .. } | ErrorKind::Unavailable { remedy, .. } | ErrorKind::LoginNeeded { remedy } => {
+                remedy.clone()
             }
             ErrorKind::NoRepository { repository, message, .. } => advice::create(repository, message).sentence,
             ErrorKind::KeptDamaged { .. } => {
@@ -61,10 +57,10 @@ impl Error {
                 host()
             ),
             ErrorKind::Status { status: StatusCode::UNAUTHORIZED, .. } => {
-                format!("check that auth.json has an entry for {registry} whose account may use this repository")
+                format!("check that auth.json has an entry for {registry} whose account {may} this repository")
             }
             ErrorKind::Status { status: StatusCode::FORBIDDEN, .. } if !self.may_be_of_media_type() => {
-                "check that the account in auth.json may use this repository".to_owned()
+                format!("check that the account in auth.json {may} this repository")
             }
             // Who has lists says what is not there.
             ErrorKind::Status { status: StatusCode::NOT_FOUND, codes, .. }
@@ -98,9 +94,11 @@ impl Error {
                  auth.json; \"insecure\": true there takes any certificate",
                 host()
             ),
-            ErrorKind::Untrusted { .. } => {
-                format!("\"insecure\": true for {} in auth.json takes any certificate", host())
-            }
+            ErrorKind::Untrusted { .. } => format!(
+                "have it replaced there, and see that the clock of this machine is right; \"insecure\": true for {} in \
+                 auth.json takes any certificate",
+                host()
+            ),
             ErrorKind::NotTls => {
                 format!("if {} speaks plain http, set \"insecure\": true for it in auth.json", host())
             }
