@@ -11,7 +11,7 @@ use std::collections::HashSet;
 
 use crate::digest::{Digest, InvalidDigest};
 use crate::foreign::end_of_login;
-use crate::reference::{InvalidReference, Registry, Repository, Tag};
+use crate::reference::{InvalidReference, Registry, Repository, Tag, looks_like_host};
 
 /// A repository and what of it is meant.
 #[derive(Debug, PartialEq)]
@@ -189,7 +189,7 @@ fn split_registry<'n>(
 
 /// Whether the first part of a name is a host, and no namespace of Docker Hub.
 fn is_host(text: &str, hosts: &HashSet<Registry>) -> bool {
-    text.contains(['.', ':']) || text.eq_ignore_ascii_case("localhost") || is_named(text, hosts)
+    looks_like_host(text) || is_named(text, hosts)
 }
 
 fn is_named(text: &str, hosts: &HashSet<Registry>) -> bool {

@@ -233,8 +233,8 @@ impl<'a> Checker<'a> {
     /// The default registry and namespace, then the source's path without its first component if it has another.
     fn default_for(&self, source: &Repository) -> Result<Repository, InvalidReason> {
         let DefaultNamespace { registry, namespace } = self.default.as_ref().map_err(Clone::clone)?;
-        let rest = source.path().split_once('/').map_or(source.path(), |(_, rest)| rest);
-        name::repository(registry.clone(), &format!("{namespace}/{rest}")).map_err(InvalidReason::Destination)
+        let name = format!("{namespace}/{}", source.below_first());
+        name::repository(registry.clone(), &name).map_err(InvalidReason::Destination)
     }
 
     fn compile(&mut self, text: &str) -> Result<Arc<Regex>, InvalidReason> {

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 
 use super::mapping::{Destination, Image, Version};
 use crate::digest::Digest;
-use crate::reference::{Registry, Repository, Tag};
+use crate::reference::{Parts, Registry, Repository, Tag, looks_like_host};
 
 /// Where something is put in by whoever reads the file: Helm, a shell, Compose, printf, a person.
 const BLANKS: [char; 4] = ['$', '{', '%', '<'];
@@ -33,15 +33,7 @@ impl<'a> Written<'a> {
     pub fn parse(text: &'a str, hosts: &HashSet<Registry>) -> Option<Self> {
         let literal = text.find(BLANKS).map_or(text, |blank| &text[..blank]);
         let is_open = literal.len() < text.len();
-        let (before_digest, digest) = match literal.split_once('@') {
-            Some((before, digest)) => (before, Some(digest)),
-            None => (literal, None),
-        };
-        // A ':' before the last '/' belongs to a port.
-        let (name, tag) = match before_digest.rsplit_once(':') {
-            Some((name, tag)) if !tag.contains('/') => (name, Some(tag)),
-            _ => (before_digest, None),
-        };
+        let Parts { name, tag, digest } = Parts::split(literal);
         // The name must be whole: what is put in may be a part of it otherwise.
         if is_open && tag.is_none() && digest.is_none() {
             return None;
@@ -99,9 +91,7 @@ impl<'a> Written<'a> {
 /// The repository that `name` means, and whether its host is written.
 fn repository(name: &str, hosts: &HashSet<Registry>) -> Option<(bool, Repository)> {
     let is_host = |host: &str| {
-        host == "localhost"
-            || host.contains(['.', ':'])
-            || (!host.is_empty() && host.parse().is_ok_and(|host: Registry| hosts.contains(&host)))
+        looks_like_host(host) || (!host.is_empty() && host.parse().is_ok_and(|host: Registry| hosts.contains(&host)))
     };
     match name.split_once('/').filter(|(host, _)| is_host(host)) {
         Some((host, path)) => Some((true, Repository::new(host.parse().ok()?, path).ok()?)),
