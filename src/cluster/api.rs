@@ -1,7 +1,6 @@
 //! Asking an API server: one GET with its limits and repetitions, and lists page by page.
 
 use std::collections::HashSet;
-use std::error::Error;
 use std::io;
 use std::time::Duration;
 
@@ -10,8 +9,9 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use kube::client::Body;
 use serde::Deserialize;
 
-use super::access::{Access, Patience, innermost};
+use super::access::{Access, Patience};
 use super::objects::{Object, Page};
+use crate::causes::{find, innermost};
 use crate::foreign::one_line;
 
 /// Objects in a page, as kubectl asks for them.
@@ -242,23 +242,6 @@ fn tls_reason(error: &rustls::Error) -> String {
 
 fn is_connecting(error: &kube::Error) -> bool {
     find::<hyper_util::client::legacy::Error>(error).is_some_and(hyper_util::client::legacy::Error::is_connect)
-}
-
-/// The first error of a type among an error and its sources.
-fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
-    let mut current = Some(error);
-    while let Some(error) = current {
-        if let Some(found) = error.downcast_ref::<E>() {
-            return Some(found);
-        }
-        // What is wrapped in an io::Error is no source of it, but that which it was made of.
-        let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        if let Some(found) = wrapped.and_then(|wrapped| find::<E>(wrapped)) {
-            return Some(found);
-        }
-        current = error.source();
-    }
-    None
 }
 
 /// The beginning of an answer that is no `Status`: of a proxy, or of something that is no API server.
