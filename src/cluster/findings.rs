@@ -130,26 +130,27 @@ impl Findings {
             ("initContainers", &pods.init_containers),
             ("ephemeralContainers", &pods.ephemeral_containers),
         ];
+        let place = |container: &str, field| Use {
+            namespace: namespace.clone(),
+            kind: kind.clone(),
+            name: name.clone(),
+            container: container.into(),
+            field,
+        };
         for (field, list) in lists {
             for container in list.iter().flatten() {
-                let place = (namespace, kind, name, container.name.as_str(), field);
-                self.add(container.image.as_deref(), container.image_pull_policy.as_deref(), place);
+                let policy = container.image_pull_policy.as_deref();
+                self.add(container.image.as_deref(), policy, place(&container.name, field));
             }
         }
         for volume in pods.volumes.iter().flatten() {
             if let Some(image) = &volume.image {
-                let place = (namespace, kind, name, volume.name.as_str(), "volumes");
-                self.add(image.reference.as_deref(), image.pull_policy.as_deref(), place);
+                self.add(image.reference.as_deref(), image.pull_policy.as_deref(), place(&volume.name, "volumes"));
             }
         }
     }
 
-    fn add(
-        &mut self,
-        image: Option<&str>,
-        policy: Option<&str>,
-        (namespace, kind, name, container, field): (&Arc<str>, &Arc<str>, &Arc<str>, &str, &'static str),
-    ) {
+    fn add(&mut self, image: Option<&str>, policy: Option<&str>, place: Use) {
         // A template may leave the image to whoever fills it in; the pods then have it.
         let Some(image) = image.map(str::trim).filter(|image| !image.is_empty()) else { return };
         if !self.images.contains_key(image) {
@@ -157,13 +158,7 @@ impl Findings {
         }
         if let Some(users) = self.images.get_mut(image) {
             users.pulled |= policy != Some("Never");
-            users.uses.insert(Use {
-                namespace: namespace.clone(),
-                kind: kind.clone(),
-                name: name.clone(),
-                container: container.into(),
-                field,
-            });
+            users.uses.insert(place);
         }
     }
 }
