@@ -161,8 +161,6 @@ pub struct Shown {
     pub reason: String,
 }
 
-impl std::error::Error for InvalidRule {}
-
 /// Checks rules: what all rules of a run have in common.
 pub struct Checker<'a> {
     hosts: &'a HashSet<Registry>,

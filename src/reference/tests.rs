@@ -14,7 +14,7 @@ fn docker_hub_has_one_name_and_one_library() {
 }
 
 #[test]
-fn registries() {
+fn a_registry_is_a_host_or_an_address_and_perhaps_a_port() {
     for text in ["quay.io", "localhost", "localhost:5000", "10.0.0.1:80", "[::1]", "[::1]:5000", "a-b.example.com"] {
         assert_eq!(text.parse::<Registry>().unwrap().as_str(), text);
     }
@@ -106,7 +106,7 @@ fn loopback_hosts_are_known() {
 }
 
 #[test]
-fn paths() {
+fn a_path_is_what_the_specification_allows() {
     for path in ["a", "a/b/c", "a.b", "a_b", "a__b", "a---b", "0/1"] {
         assert!(repository(&format!("quay.io/{path}")).is_ok(), "{path}");
     }
@@ -123,7 +123,7 @@ fn paths() {
 }
 
 #[test]
-fn tags() {
+fn a_tag_is_what_the_specification_allows() {
     for tag in ["latest", "1.0", "_x", "A-b.c", &"t".repeat(128)] {
         assert!(tag.parse::<Tag>().is_ok(), "{tag}");
     }

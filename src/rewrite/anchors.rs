@@ -34,9 +34,10 @@ struct Place<'t> {
 impl<'t> Place<'t> {
     fn expects_image(&self, scalar: &Scalar) -> bool {
         let Some((parent, mapping)) = self.mapping else { return false };
-        match self.is_listed {
-            true => self.key == "images" || lists_images(parent, self.key),
-            false => expects_image(parent, self.key, scalar, mapping),
+        if self.is_listed {
+            self.key == "images" || lists_images(parent, self.key)
+        } else {
+            expects_image(parent, self.key, scalar, mapping)
         }
     }
 
@@ -87,9 +88,10 @@ impl<'t> Anchors<'t> {
     pub fn is_image(&self, scalar: &Scalar) -> bool {
         self.scalars.get(&scalar.anchor).is_none_or(|anchored| {
             let has = |marks: &[char]| scalar.value.contains(marks);
-            match anchored.is_image {
-                true => !anchored.is_elsewhere || has(&['/', ':', '@']),
-                false => !anchored.is_elsewhere && has(&[':', '@']),
+            if anchored.is_image {
+                !anchored.is_elsewhere || has(&['/', ':', '@'])
+            } else {
+                !anchored.is_elsewhere && has(&[':', '@'])
             }
         })
     }
