@@ -1,6 +1,6 @@
 //! Settings: turns files, flags and the environment into checked values.
 //!
-//! After it nothing is a text that could be wrong. It reads files and the environment it is handed; it knows no
+//! No text that could still be wrong leaves it. It reads files and the environment it is handed; it knows no
 //! network and no command line. Whatever is wrong with a file as a whole is a [`ConfigError`]; a rule that
 //! cannot be used is an [`InvalidRule`] beside the others, which run.
 
@@ -166,7 +166,7 @@ pub fn load_recorded(
     Ok((Configuration { keyring, rules, invalid: not_generated, warnings }, digests))
 }
 
-/// The credentials, if they have all that these rules need of them, and what is to be said of them.
+/// The credentials, and the warnings about them. Fails if `rules` need a variable that is not set.
 fn credentials(
     auth: Auth,
     files: &Files,
@@ -191,13 +191,13 @@ fn credentials(
     Ok((keyring, exposed.into_iter().chain(auth.warnings).chain(unused).collect()))
 }
 
-/// Reads and checks the rules alone, for who talks to no registry: of the credentials only the hosts matter.
+/// Reads and checks the rules alone, for commands that talk to no registry: they need only the hosts of auth.json.
 pub fn load_rules(sources: &Sources) -> Result<(Vec<Rule>, Vec<InvalidRule>), ConfigError> {
     let (hosts, written) = read(sources, &|root, _| auth::hosts(root))?;
     Ok(check(written, &hosts, sources))
 }
 
-/// Makes of what stands in auth.json, a file of this folder, what is wanted of it.
+/// Takes what the caller needs from the content of auth.json. The path is the folder of that file.
 type OfAuth<'f, A> = &'f dyn Fn(Value, &Path) -> Result<A, AuthError>;
 
 fn read<A: Default>(sources: &Sources, of_auth: OfAuth<A>) -> Result<(A, Vec<Written>), ConfigError> {

@@ -104,7 +104,7 @@ impl Findings {
     fn maker(&self, pod: &Metadata, owner: &OwnerReference, covered: &[Kind]) -> Maker {
         let itself = || (Arc::from(&*owner.kind), Arc::from(&*owner.name));
         let Some(kind) = Kind::named(owner.group(), &owner.kind) else {
-            // A static pod belongs to its node, but is a pod's file there.
+            // A static pod is owned by its node, but defined by a file of its own.
             let is_static = owner.kind == "Node" && owner.group().is_empty();
             return if is_static { (Arc::from("Pod"), Arc::from(&*pod.name)) } else { itself() };
         };
@@ -170,7 +170,7 @@ fn is_past(kind: Kind, object: &Object, controller: Option<&OwnerReference>, cov
     let maker_was_read = Kind::named(owner.group(), &owner.kind).is_some_and(|kind| covered.contains(&kind));
     match kind {
         Kind::ReplicaSet | Kind::ReplicationController => {
-            // One of somebody who was not read, such as a Rollout or a DeploymentConfig, tells of its pods if it has any.
+            // If its maker was not read, such as a Rollout or a DeploymentConfig, it counts while it has pods.
             maker_was_read || object.spec.replicas == Some(0)
         }
         Kind::Job => maker_was_read,

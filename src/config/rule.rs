@@ -113,7 +113,7 @@ impl Images {
 }
 
 impl Rule {
-    /// Its destination as it means the same without a default registry and namespace.
+    /// Its destination, written so that it needs no default registry and namespace.
     pub fn full_destination(&self) -> String {
         if self.destination.is_empty() { self.images.destination.to_string() } else { self.destination.clone() }
     }
@@ -239,7 +239,8 @@ impl<'a> Checker<'a> {
         if let Some(expression) = self.expressions.get(text) {
             return Ok(expression.clone());
         }
-        // A tag is ASCII, and all that Unicode calls a digit takes a thousand times the room; unless it is asked for.
+        // Tags are ASCII, and a `\d` of all Unicode digits takes a thousand times the memory. An expression
+        // that needs Unicode is compiled with it.
         let compiled = RegexBuilder::new(text).unicode(false).build().or_else(|_| Regex::new(text));
         let expression = Arc::new(compiled.map_err(|error| InvalidReason::expression(text, &error))?);
         self.expressions.insert(text.to_owned(), expression.clone());

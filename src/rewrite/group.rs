@@ -40,7 +40,7 @@ pub struct Scope<'t> {
 }
 
 impl<'t> Scope<'t> {
-    /// That of what is inside `mapping`, which has this one.
+    /// The scope inside `mapping`, if `self` is the scope around it.
     pub fn inside(self, mapping: &'t Mapping) -> Self {
         let global = match mapping.get("global") {
             Some(Node::Mapping(global)) => Some(global),
@@ -68,7 +68,7 @@ pub fn scan<'t>(
     let hosts = scan.mapping.hosts();
     let (groups, prefixed) = (surroundings.groups(parent, mapping, hosts), surroundings.prefixed(mapping));
     let merging = surroundings.anchors.merging(mapping);
-    // What is an image by itself is looked at by itself if it makes none together with what stands around it.
+    // A field that holds a whole image is read alone if it makes no image together with the fields around it.
     let likeliest = groups.first().filter(|group| !group.holds_image(hosts));
     let found = groups.iter().find(|group| group.rewrite(scan, merging)).or(likeliest);
     let mut keys = found.map(Group::keys).unwrap_or_default();

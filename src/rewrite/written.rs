@@ -8,7 +8,7 @@ use super::mapping::{Destination, Image, Version};
 use crate::digest::Digest;
 use crate::reference::{Parts, Registry, Repository, Tag, looks_like_host};
 
-/// Where something is put in by whoever reads the file: Helm, a shell, Compose, printf, a person.
+/// Each begins a part that is filled in when the file is used: by Helm, a shell, Compose, printf, a person.
 const BLANKS: [char; 4] = ['$', '{', '%', '<'];
 /// The tag that is meant where none is written.
 const LATEST: &str = "latest";
@@ -24,7 +24,7 @@ pub struct Written<'a> {
     /// As written; not checked where `is_open`.
     pub tag: Option<&'a str>,
     pub digest: Option<Digest>,
-    /// Whether a part of tag or digest is put in by others.
+    /// Whether a part of the tag or digest is filled in when the file is used.
     pub is_open: bool,
 }
 
@@ -34,7 +34,7 @@ impl<'a> Written<'a> {
         let literal = text.find(BLANKS).map_or(text, |blank| &text[..blank]);
         let is_open = literal.len() < text.len();
         let Parts { name, tag, digest } = Parts::split(literal);
-        // The name must be whole: what is put in may be a part of it otherwise.
+        // Without a tag or digest, what is filled in may be a part of the name.
         if is_open && tag.is_none() && digest.is_none() {
             return None;
         }
