@@ -14,7 +14,7 @@ use super::anchors::Anchors;
 use super::scan::Scan;
 use super::tree::{Mapping, Node};
 use super::written::Written;
-use crate::reference::Registry;
+use crate::reference::{Parts, Registry};
 use fields::{Field, Group, Part, pinned};
 
 const REGISTRY: [&str; 2] = ["registry", "imageRegistry"];
@@ -99,8 +99,7 @@ impl<'t> Surroundings<'t> {
             (Some(_), ..) => has_version || registry.is_some() || is_image || image.is_some(),
             (None, Some(image), _) => {
                 let name = pinned(image.text()).map_or(image.text(), |(name, _)| name);
-                let has_own_tag = name.rsplit('/').next().is_some_and(|last| last.contains([':', '@']));
-                registry.is_some() || (tag.is_some() && !has_own_tag)
+                registry.is_some() || (tag.is_some() && !has_version_in(name))
             }
             (None, None, Some(_)) => has_version || registry.is_some() || prefix.is_some(),
             (None, None, None) => false,
@@ -157,8 +156,7 @@ impl<'t> Surroundings<'t> {
             let field = |name: &str| self.field(mapping, &[&format!("{prefix}{name}")]);
             let either = |name: &str| field(&format!("{kind}{name}")).or_else(|| field(name));
             let (name, tag, digest) = (field(kind)?, either("Tag"), either("Digest"));
-            let is_whole =
-                kind == "Image" && name.text().rsplit('/').next().is_some_and(|last| last.contains([':', '@']));
+            let is_whole = kind == "Image" && has_version_in(name.text());
             let part = Part { text: name.text().into(), field: Some(name) };
             let is_group = (tag.is_some() || digest.is_some()) && !is_whole && prefix != "image";
             is_group.then(|| Group { name: vec![part], tag, digest })
@@ -211,6 +209,12 @@ impl<'t> Surroundings<'t> {
             (None, None) => None,
         }
     }
+}
+
+/// Whether there is a tag or digest in the field for a name.
+fn has_version_in(name: &str) -> bool {
+    let Parts { tag, digest, .. } = Parts::split(name);
+    tag.is_some() || digest.is_some()
 }
 
 #[cfg(test)]
