@@ -117,6 +117,7 @@ mod tests {
             ("index.docker.io/library/nginx:1", "docker.io/library/nginx", Some("1")),
             ("registry/a:1", "registry/a", Some("1")),
             ("localhost:5000/a/b:1", "localhost:5000/a/b", Some("1")),
+            ("LOCALHOST/a:1", "localhost/a", Some("1")),
             (&format!("quay.io/a/b@{digest}"), "quay.io/a/b", None),
         ] {
             let written = parse(text).unwrap();
