@@ -1,6 +1,6 @@
 //! Settings: turns files, flags and the environment into checked values.
 //!
-//! After it nothing is a text that could be wrong. It reads files and the environment it is handed; it knows no
+//! No text that could still be wrong leaves it. It reads files and the environment it is handed; it knows no
 //! network and no command line. Whatever is wrong with a file as a whole is a [`ConfigError`]; a rule that
 //! cannot be used is an [`InvalidRule`] beside the others, which run.
 
@@ -60,14 +60,21 @@ pub struct Sources {
 #[derive(Debug, Clone)]
 pub enum Files {
     Separate {
-        auth: PathBuf,
-        /// Whether it is an error that there is no such file.
-        auth_required: bool,
+        auth: AuthFile,
         /// `-` is standard input.
         images: PathBuf,
     },
     /// One file: `{"auth": {...}, "images": {...}}`.
     Combined(PathBuf),
+}
+
+/// A file of credentials alone.
+#[derive(Debug, Clone)]
+pub enum AuthFile {
+    /// It is an error if there is no such file.
+    Required(PathBuf),
+    IfThere(PathBuf),
+    None,
 }
 
 /// A configuration that can be used, and what cannot be used of it.
@@ -146,7 +153,7 @@ pub fn load_recorded(
 ) -> Result<(Configuration, HashMap<Reference, Option<Digest>>), ConfigError> {
     let of_auth = |root: Value, folder: &Path| auth::read(root, folder, environment);
     let auth = match files {
-        Files::Separate { auth, auth_required, .. } => read_auth(auth, *auth_required, &of_auth)?,
+        Files::Separate { auth, .. } => read_auth(auth, &of_auth)?,
         Files::Combined(path) => read_combined(path, &of_auth)?.0,
     };
     let document = Document::parse(&shown(report), file::read(report, "--against names the report")?)?;
@@ -159,7 +166,7 @@ pub fn load_recorded(
     Ok((Configuration { keyring, rules, invalid: not_generated, warnings }, digests))
 }
 
-/// The credentials, if they have all that these rules need of them, and what is to be said of them.
+/// The credentials, and the warnings about them. Fails if `rules` need a variable that is not set.
 fn credentials(
     auth: Auth,
     files: &Files,
@@ -184,38 +191,41 @@ fn credentials(
     Ok((keyring, exposed.into_iter().chain(auth.warnings).chain(unused).collect()))
 }
 
-/// Reads and checks the rules alone, for who talks to no registry: of the credentials only the hosts matter.
+/// Reads and checks the rules alone, for commands that talk to no registry: they need only the hosts of auth.json.
 pub fn load_rules(sources: &Sources) -> Result<(Vec<Rule>, Vec<InvalidRule>), ConfigError> {
     let (hosts, written) = read(sources, &|root, _| auth::hosts(root))?;
     Ok(check(written, &hosts, sources))
 }
 
-/// Makes of what stands in auth.json, a file of this folder, what is wanted of it.
+/// Takes what the caller needs from the content of auth.json. The path is the folder of that file.
 type OfAuth<'f, A> = &'f dyn Fn(Value, &Path) -> Result<A, AuthError>;
 
 fn read<A: Default>(sources: &Sources, of_auth: OfAuth<A>) -> Result<(A, Vec<Written>), ConfigError> {
     match &sources.files {
-        Files::Separate { auth, auth_required, images } => {
-            Ok((read_auth(auth, *auth_required, of_auth)?, images::read(read_images(images)?.root())?))
-        }
+        Files::Separate { auth, images } => Ok((read_auth(auth, of_auth)?, images::read(read_images(images)?.root())?)),
         Files::Combined(path) => read_combined(path, of_auth),
     }
 }
 
-fn read_auth<A: Default>(path: &Path, required: bool, of_auth: OfAuth<A>) -> Result<A, ConfigError> {
+fn read_auth<A: Default>(auth: &AuthFile, of_auth: OfAuth<A>) -> Result<A, ConfigError> {
+    let (AuthFile::Required(path) | AuthFile::IfThere(path)) = auth else { return Ok(A::default()) };
     match file::read(path, "--auth names the file of credentials") {
         Ok(content) => {
             let document = Document::parse(&shown(path), content)?;
             Ok(of_auth(document.root(), folder(path))?)
         }
-        Err(error) if error.is_not_found() && !required => Ok(A::default()),
+        Err(error) if error.is_not_found() && matches!(auth, AuthFile::IfThere(_)) => Ok(A::default()),
         Err(error) => Err(error.into()),
     }
 }
 
 /// What is to be said of a file whose passwords everybody may read.
 fn exposed(auth: &Auth, files: &Files) -> Option<String> {
-    let (Files::Separate { auth: path, .. } | Files::Combined(path)) = files;
+    let (Files::Separate { auth: AuthFile::Required(path) | AuthFile::IfThere(path), .. } | Files::Combined(path)) =
+        files
+    else {
+        return None;
+    };
     (auth.holds_secrets && file::is_open_to_all(path)).then(|| {
         let name = shown(path);
         format!("{name} holds passwords, and everybody on this machine may read it: chmod 600 {name}")

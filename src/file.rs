@@ -76,7 +76,7 @@ pub fn write(path: &Path, access: Access, fill: impl FnOnce(&mut dyn Write) -> i
     if !is_stream(&place) {
         return replace(&place, access, fill);
     }
-    // A file may be behind it, with what others have written.
+    // Appended to: an open file behind it may hold what others have written.
     let mut writer = BufWriter::new(OpenOptions::new().append(true).open(&place)?);
     fill(&mut writer)?;
     writer.flush()
@@ -93,8 +93,8 @@ pub fn is_replaced(path: &Path) -> bool {
     real(path).is_ok_and(|place| place.is_file() && !is_stream(&place))
 }
 
-/// Where a path leads behind all links, whether or not there is anything yet. What a process has open is not followed: it
-/// is that which is meant, whatever its name was.
+/// Where a path leads behind all links, whether or not there is anything yet. A link to what a process has open is not
+/// followed: the open file is meant, whatever its name was.
 fn real(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_owned();
     for _ in 0..MOST_LINKS {

@@ -24,6 +24,7 @@
 //! | [`rewrite`] | references in manifests, charts, compose files to where the rules bring the images |
 //! | [`file`] | files that are replaced whole |
 //! | `foreign` | what is shown of text that others wrote |
+//! | `causes` | what is behind an error |
 //! | [`cluster`] | images.json from the workloads of a Kubernetes cluster |
 //! | [`cli`], [`logging`] | the command line |
 //!
@@ -42,6 +43,7 @@
 )]
 #![cfg_attr(any(test, fuzzing), allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod causes;
 pub mod cli;
 pub mod cluster;
 pub mod config;

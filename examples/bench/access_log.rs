@@ -5,26 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Context as _;
+use scriptable_registry::Kind;
 use url::Url;
-
-/// What was asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
-    Ping,
-    TagList,
-    ManifestHead,
-    ManifestGet,
-    ManifestPut,
-    BlobHead,
-    BlobGet,
-    /// A POST that was answered with an upload; also where it asked for a mount.
-    UploadStart,
-    /// A POST that was answered with the blob.
-    Mount,
-    UploadChunk,
-    UploadFinish,
-    Other,
-}
 
 /// The requests of one registry in one run.
 #[derive(Clone, Debug, Default)]
@@ -79,7 +61,7 @@ impl Requests {
         let status: u16 = answer.next()?.parse().ok()?;
         let bytes: u64 = answer.next()?.parse().unwrap_or(0);
         let url = Url::parse("http://registry").ok()?.join(target).ok()?;
-        let kind = kind(method, &url, status);
+        let kind = kind(method, &url, status)?;
         *self.counts.entry(kind).or_default() += 1;
         match kind {
             Kind::BlobGet if matches!(status, 200 | 206) => {
@@ -98,21 +80,11 @@ impl Requests {
     }
 }
 
-fn kind(method: &str, url: &Url, status: u16) -> Kind {
-    let path = url.path();
-    match method {
-        "GET" if path == "/v2/" => Kind::Ping,
-        "GET" if path.ends_with("/tags/list") => Kind::TagList,
-        "HEAD" if path.contains("/manifests/") => Kind::ManifestHead,
-        "GET" if path.contains("/manifests/") => Kind::ManifestGet,
-        "PUT" if path.contains("/manifests/") => Kind::ManifestPut,
-        "POST" if status == 201 && url.query_pairs().any(|(name, _)| name == "mount") => Kind::Mount,
-        "POST" if path.contains("/blobs/uploads/") => Kind::UploadStart,
-        "PATCH" if path.contains("/blobs/uploads/") => Kind::UploadChunk,
-        "PUT" if path.contains("/blobs/uploads/") => Kind::UploadFinish,
-        "HEAD" if path.contains("/blobs/sha256:") => Kind::BlobHead,
-        "GET" if path.contains("/blobs/sha256:") => Kind::BlobGet,
-        _ => Kind::Other,
+/// What was asked for. A mount that was not granted is an upload that was started.
+fn kind(method: &str, url: &Url, status: u16) -> Option<Kind> {
+    match Kind::of_request(&method.parse().ok()?, url.path(), url.query().unwrap_or_default()) {
+        Kind::Mount if status != 201 => Some(Kind::UploadStart),
+        kind => Some(kind),
     }
 }
 

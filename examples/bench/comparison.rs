@@ -66,7 +66,7 @@ pub fn compare(kind: Kind, tools: &[Tool], settings: &Settings) -> anyhow::Resul
         tools.iter().map(|&tool| Results { tool, first: Vec::new(), wrong: Vec::new(), again: Vec::new() }).collect();
     let runtime = Runtime::new().context("no runtime for the relays")?;
     for round in 1..=settings.rounds {
-        // Who failed once is not measured again.
+        // A tool that failed once is not measured again.
         for result in results.iter_mut().filter(|result| result.succeeded()) {
             let tool = result.tool;
             let tell = |what: &str, run: &Run| {

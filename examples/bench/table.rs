@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::access_log::{Kind, Requests};
+use scriptable_registry::Kind;
+
+use crate::access_log::Requests;
 use crate::comparison::{Results, Run};
 use crate::floor::Least;
 use crate::tool::Tool;
@@ -134,7 +136,7 @@ fn ratios(least: &Least, results: &[Results]) {
         String::new(),
         ratio(again as f64, (least.again.0 + least.again.1) as f64),
     ]);
-    // Who failed was fast for a reason.
+    // A tool that failed may have been fast because of that.
     let others = results.iter().filter(|result| result.tool.is_floor() || result.tool.is_peer());
     for result in others.filter(|result| result.succeeded()) {
         let of = |ours: &[Run], theirs: &[Run], value: fn(&Run) -> Duration| {

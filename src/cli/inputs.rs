@@ -6,7 +6,7 @@ use anyhow::anyhow;
 use clap::Args;
 
 use super::conversion::ConversionFlags;
-use crate::config::{Files, Sources};
+use crate::config::{AuthFile, Files, Sources};
 
 pub(super) const DEFAULT_AUTH: &str = "./auth.json";
 
@@ -72,8 +72,10 @@ impl RuleFlags {
         let files = match &self.config {
             Some(path) => Files::Combined(path.clone()),
             None => Files::Separate {
-                auth: auth.unwrap_or(Path::new(DEFAULT_AUTH)).to_owned(),
-                auth_required: auth.is_some(),
+                auth: match auth {
+                    Some(path) => AuthFile::Required(path.to_owned()),
+                    None => AuthFile::IfThere(DEFAULT_AUTH.into()),
+                },
                 images: self.images.clone(),
             },
         };

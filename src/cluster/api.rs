@@ -1,7 +1,6 @@
 //! Asking an API server: one GET with its limits and repetitions, and lists page by page.
 
 use std::collections::HashSet;
-use std::error::Error;
 use std::io;
 use std::time::Duration;
 
@@ -10,8 +9,9 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use kube::client::Body;
 use serde::Deserialize;
 
-use super::access::{Access, Patience, innermost};
+use super::access::{Access, Patience};
 use super::objects::{Object, Page};
+use crate::causes::{find, innermost};
 use crate::foreign::one_line;
 
 /// Objects in a page, as kubectl asks for them.
@@ -125,10 +125,10 @@ pub async fn get(access: &Access, path: &str) -> Result<Vec<u8>, ApiError> {
     for _ in 1..TRIES {
         match try_get(access, path).await {
             Ok(body) => return Ok(body),
-            Err(Failed { again: Some(asked), .. }) => {
+            Err(Failed { again: Again::After(asked), .. }) => {
                 tokio::time::sleep(asked.unwrap_or(pause).min(LONGEST_PAUSE)).await
             }
-            Err(Failed { error, again: None }) => return Err(error),
+            Err(Failed { error, again: Again::No }) => return Err(error),
         }
         pause *= 2;
     }
@@ -137,8 +137,14 @@ pub async fn get(access: &Access, path: &str) -> Result<Vec<u8>, ApiError> {
 
 struct Failed {
     error: ApiError,
-    /// That it may pass, and the pause that the server asked for.
-    again: Option<Option<Duration>>,
+    again: Again,
+}
+
+/// Whether a failure may pass.
+enum Again {
+    No,
+    /// It may, after the pause that the server asked for, if it asked for one.
+    After(Option<Duration>),
 }
 
 async fn try_get(access: &Access, path: &str) -> Result<Vec<u8>, Failed> {
@@ -157,7 +163,7 @@ async fn try_get(access: &Access, path: &str) -> Result<Vec<u8>, Failed> {
         Err(_) => {
             return Err(Failed {
                 error: ApiError::Slow { server: server(), path: shown(), patience: access.patience },
-                again: None,
+                again: Again::No,
             });
         }
     };
@@ -173,13 +179,12 @@ async fn try_get(access: &Access, path: &str) -> Result<Vec<u8>, Failed> {
     };
     if head.status == StatusCode::UNAUTHORIZED {
         let identity = access.identity.clone();
-        return Err(Failed { error: ApiError::Unauthorized { server: server(), identity, message }, again: None });
+        return Err(Failed { error: ApiError::Unauthorized { server: server(), identity, message }, again: Again::No });
     }
     let asked = head.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
     let asked = asked.or(status.details.and_then(|details| details.retry_after_seconds)).map(Duration::from_secs);
-    let passes = matches!(code, 429 | 500 | 502 | 503 | 504);
-    let error = ApiError::Refused { server: server(), path: shown(), code, message };
-    Err(Failed { error, again: passes.then_some(asked) })
+    let again = if matches!(code, 429 | 500 | 502 | 503 | 504) { Again::After(asked) } else { Again::No };
+    Err(Failed { error: ApiError::Refused { server: server(), path: shown(), code, message }, again })
 }
 
 /// The request or the answer to it broke off.
@@ -187,18 +192,18 @@ fn broken(access: &Access, path: String, error: &kube::Error) -> Failed {
     let server = access.server.clone();
     if find::<LengthLimitError>(error).is_some() {
         let reason = format!("it is larger than {} MiB", MAX_PAGE >> 20);
-        return Failed { error: ApiError::Strange { server, path, reason }, again: None };
+        return Failed { error: ApiError::Strange { server, path, reason }, again: Again::No };
     }
     let io = find::<io::Error>(error);
     if io.is_some_and(|io| io.kind() == io::ErrorKind::TimedOut) && !is_connecting(error) {
-        return Failed { error: ApiError::Slow { server, path, patience: access.patience }, again: None };
+        return Failed { error: ApiError::Slow { server, path, patience: access.patience }, again: Again::No };
     }
     // A server that was there and closed the connection is asked again; one that refuses is not there.
     let passes = io.is_some_and(|io| {
         matches!(io.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof)
     }) || find::<hyper::Error>(error).is_some_and(hyper::Error::is_incomplete_message);
-    let reason = reason(access, error, io);
-    Failed { error: ApiError::Unreachable { server, reason }, again: (passes && !is_connecting(error)).then_some(None) }
+    let again = if passes && !is_connecting(error) { Again::After(None) } else { Again::No };
+    Failed { error: ApiError::Unreachable { server, reason: reason(access, error, io) }, again }
 }
 
 fn reason(access: &Access, error: &kube::Error, io: Option<&io::Error>) -> String {
@@ -242,23 +247,6 @@ fn tls_reason(error: &rustls::Error) -> String {
 
 fn is_connecting(error: &kube::Error) -> bool {
     find::<hyper_util::client::legacy::Error>(error).is_some_and(hyper_util::client::legacy::Error::is_connect)
-}
-
-/// The first error of a type among an error and its sources.
-fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
-    let mut current = Some(error);
-    while let Some(error) = current {
-        if let Some(found) = error.downcast_ref::<E>() {
-            return Some(found);
-        }
-        // What is wrapped in an io::Error is no source of it, but that which it was made of.
-        let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        if let Some(found) = wrapped.and_then(|wrapped| find::<E>(wrapped)) {
-            return Some(found);
-        }
-        current = error.source();
-    }
-    None
 }
 
 /// The beginning of an answer that is no `Status`: of a proxy, or of something that is no API server.

@@ -1,10 +1,10 @@
 //! The images.json that is there already: whatever goes somewhere by it goes there again.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::images::Image;
-use crate::config::{self, ConfigError, Files, Filter, Images, Rule, Sources, Target, Which};
+use crate::config::{self, AuthFile, ConfigError, Files, Filter, Images, Rule, Sources, Target, Which};
 use crate::reference::Repository;
 
 /// The targets of an earlier images.json. Rules without a target of their own (`""`) are none.
@@ -29,13 +29,12 @@ impl Existing {
             return Ok(Self::default());
         }
         // No credentials and no defaults: only what stands in the file counts.
-        let files = Files::Separate { auth: PathBuf::new(), auth_required: false, images: path.to_owned() };
-        let configuration =
-            config::load(&Sources { files, registry: None, namespace: None, converts: false }, &|_| None)?;
-        let mut existing = Self::of(&configuration.rules);
-        let without_target = |destination: &str| destination.is_empty();
-        let invalid = configuration.invalid.iter().filter(|rule| !without_target(&rule.destination));
-        existing.invalid = invalid.map(ToString::to_string).collect();
+        let files = Files::Separate { auth: AuthFile::None, images: path.to_owned() };
+        let (rules, invalid) =
+            config::load_rules(&Sources { files, registry: None, namespace: None, converts: false })?;
+        let mut existing = Self::of(&rules);
+        let with_target = invalid.iter().filter(|rule| !rule.destination.is_empty());
+        existing.invalid = with_target.map(ToString::to_string).collect();
         Ok(existing)
     }
 

@@ -8,9 +8,10 @@ use crate::file::{self, Access, beside};
 
 /// Writes `text` to `path`. Returns where the file that was there is kept now, if there was one.
 pub fn replace(path: &Path, text: &str) -> io::Result<Option<PathBuf>> {
-    let (kept, access) = match file::is_replaced(path) {
-        true => (Some(keep(path)?), Access::As(fs::metadata(path)?.permissions())),
-        false => (None, Access::Usual),
+    let (kept, access) = if file::is_replaced(path) {
+        (Some(keep(path)?), Access::As(fs::metadata(path)?.permissions()))
+    } else {
+        (None, Access::Usual)
     };
     file::write(path, access, |writer| writer.write_all(text.as_bytes()))?;
     Ok(kept)

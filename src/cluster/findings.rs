@@ -104,7 +104,7 @@ impl Findings {
     fn maker(&self, pod: &Metadata, owner: &OwnerReference, covered: &[Kind]) -> Maker {
         let itself = || (Arc::from(&*owner.kind), Arc::from(&*owner.name));
         let Some(kind) = Kind::named(owner.group(), &owner.kind) else {
-            // A static pod belongs to its node, but is a pod's file there.
+            // A static pod is owned by its node, but defined by a file of its own.
             let is_static = owner.kind == "Node" && owner.group().is_empty();
             return if is_static { (Arc::from("Pod"), Arc::from(&*pod.name)) } else { itself() };
         };
@@ -130,26 +130,27 @@ impl Findings {
             ("initContainers", &pods.init_containers),
             ("ephemeralContainers", &pods.ephemeral_containers),
         ];
+        let place = |container: &str, field| Use {
+            namespace: namespace.clone(),
+            kind: kind.clone(),
+            name: name.clone(),
+            container: container.into(),
+            field,
+        };
         for (field, list) in lists {
             for container in list.iter().flatten() {
-                let place = (namespace, kind, name, container.name.as_str(), field);
-                self.add(container.image.as_deref(), container.image_pull_policy.as_deref(), place);
+                let policy = container.image_pull_policy.as_deref();
+                self.add(container.image.as_deref(), policy, place(&container.name, field));
             }
         }
         for volume in pods.volumes.iter().flatten() {
             if let Some(image) = &volume.image {
-                let place = (namespace, kind, name, volume.name.as_str(), "volumes");
-                self.add(image.reference.as_deref(), image.pull_policy.as_deref(), place);
+                self.add(image.reference.as_deref(), image.pull_policy.as_deref(), place(&volume.name, "volumes"));
             }
         }
     }
 
-    fn add(
-        &mut self,
-        image: Option<&str>,
-        policy: Option<&str>,
-        (namespace, kind, name, container, field): (&Arc<str>, &Arc<str>, &Arc<str>, &str, &'static str),
-    ) {
+    fn add(&mut self, image: Option<&str>, policy: Option<&str>, place: Use) {
         // A template may leave the image to whoever fills it in; the pods then have it.
         let Some(image) = image.map(str::trim).filter(|image| !image.is_empty()) else { return };
         if !self.images.contains_key(image) {
@@ -157,13 +158,7 @@ impl Findings {
         }
         if let Some(users) = self.images.get_mut(image) {
             users.pulled |= policy != Some("Never");
-            users.uses.insert(Use {
-                namespace: namespace.clone(),
-                kind: kind.clone(),
-                name: name.clone(),
-                container: container.into(),
-                field,
-            });
+            users.uses.insert(place);
         }
     }
 }
@@ -175,7 +170,7 @@ fn is_past(kind: Kind, object: &Object, controller: Option<&OwnerReference>, cov
     let maker_was_read = Kind::named(owner.group(), &owner.kind).is_some_and(|kind| covered.contains(&kind));
     match kind {
         Kind::ReplicaSet | Kind::ReplicationController => {
-            // One of somebody who was not read, such as a Rollout or a DeploymentConfig, tells of its pods if it has any.
+            // If its maker was not read, such as a Rollout or a DeploymentConfig, it counts while it has pods.
             maker_was_read || object.spec.replicas == Some(0)
         }
         Kind::Job => maker_was_read,

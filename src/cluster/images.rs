@@ -5,7 +5,7 @@
 use std::fmt;
 
 use crate::digest::{Digest, InvalidDigest};
-use crate::reference::{InvalidReference, Registry, Repository, Tag};
+use crate::reference::{InvalidReference, Parts, Registry, Repository, Tag, looks_like_host};
 
 /// What the runtimes of nodes call images that no registry has: built or loaded on the node.
 const NODE_LOCAL: [&str; 4] = ["localhost", "kind.local", "ko.local", "dev.local"];
@@ -53,15 +53,9 @@ impl Image {
         if is_image_id(text) {
             return Err(Unusable::ImageId);
         }
-        let (name, digest) = match text.split_once('@') {
-            Some((name, digest)) => (name, Some(digest.parse()?)),
-            None => (text, None),
-        };
-        // A ':' before the last '/' belongs to a port.
-        let (name, tag) = match name.rsplit_once(':') {
-            Some((name, tag)) if !tag.contains('/') => (name, Some(tag.parse()?)),
-            _ => (name, None),
-        };
+        let Parts { name, tag, digest } = Parts::split(text);
+        let digest = digest.map(str::parse).transpose()?;
+        let tag = tag.map(str::parse).transpose()?;
         let repository = repository(name)?;
         let tag = match (tag, &digest) {
             (None, None) => Some("latest".parse()?),
@@ -101,9 +95,9 @@ fn repository(name: &str) -> Result<Repository, Unusable> {
     Ok(Repository::new(registry, path)?)
 }
 
-/// Whether what stands before the first '/' is a host, and not a namespace of Docker Hub.
+/// Whether what stands before the first '/' is a host for Docker: with a capital it is no namespace of Docker Hub.
 fn is_host(text: &str) -> bool {
-    text == "localhost" || text.contains(['.', ':']) || text.bytes().any(|b| b.is_ascii_uppercase())
+    looks_like_host(text) || text.bytes().any(|b| b.is_ascii_uppercase())
 }
 
 fn is_image_id(text: &str) -> bool {

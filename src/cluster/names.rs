@@ -9,7 +9,7 @@ use super::existing::Existing;
 use super::images::Image;
 use crate::config::Target;
 use crate::digest::Digest;
-use crate::reference::{Repository, Tag};
+use crate::reference::{Parts, Repository, Tag};
 
 /// Where each image goes.
 #[derive(Debug, Default)]
@@ -105,8 +105,7 @@ pub fn plan(images: &BTreeSet<Image>, target: Option<&Target>, existing: &Existi
 fn leave_open(newcomers: &[&Image], plan: &mut Plan) {
     let mut taken: BTreeMap<(String, Option<&Tag>), &Image> = BTreeMap::new();
     for image in newcomers {
-        let path = image.repository.path();
-        let rest = path.split_once('/').map_or(path, |(_, rest)| rest).to_owned();
+        let rest = image.repository.below_first().to_owned();
         let tag = image.tag.as_ref();
         if let Some(other) =
             taken.get(&(rest.clone(), tag)).filter(|other| tag.is_some() || other.repository != image.repository)
@@ -233,13 +232,12 @@ impl Claims {
 
 /// The place that `destination` means for `image`, with the tag that is not written.
 fn place(image: &Image, destination: &str) -> String {
-    let (name, digest) = destination.split_once('@').map_or((destination, None), |(name, digest)| (name, Some(digest)));
-    let has_tag = name.rsplit('/').next().is_some_and(|last| last.contains(':'));
-    match (&image.tag, &image.digest, digest) {
-        _ if has_tag => name.to_owned(),
-        (Some(tag), _, _) => format!("{name}:{tag}"),
-        (None, Some(digest), _) => format!("{name}@{digest}"),
-        (None, None, digest) => format!("{name}@{}", digest.unwrap_or_default()),
+    let Parts { name, tag, digest } = Parts::split(destination);
+    let tag = tag.or_else(|| image.tag.as_ref().map(Tag::as_str));
+    match (tag, &image.digest) {
+        (Some(tag), _) => format!("{name}:{tag}"),
+        (None, Some(digest)) => format!("{name}@{digest}"),
+        (None, None) => format!("{name}@{}", digest.unwrap_or_default()),
     }
 }
 

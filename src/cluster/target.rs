@@ -1,7 +1,7 @@
 //! Where the images of a cluster are to go, as it is typed.
 
 use crate::config::{self, Target};
-use crate::reference::InvalidReference;
+use crate::reference::{InvalidReference, looks_like_host};
 
 /// Why a text names no target.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -19,8 +19,7 @@ pub enum InvalidTarget {
 /// Reads what `-t` names: a target that is written out, with room for a name in it.
 pub fn read(text: &str) -> Result<Target, InvalidTarget> {
     let target: Target = text.parse()?;
-    let host = target.registry.as_str();
-    if !host.contains(['.', ':']) && host != "localhost" {
+    if !looks_like_host(target.registry.as_str()) {
         return Err(InvalidTarget::NoRegistry(text.to_owned()));
     }
     if target.namespace.is_empty() && target.registry.is_docker_hub() {

@@ -56,7 +56,7 @@ pub fn read(root: Value, folder: &Path, environment: Variables) -> Result<Auth, 
         }
         hosts.entry(registry.clone()).or_default().add(&entry)?;
         auth.holds_secrets |= entry.holds_secret();
-        // Nobody logs in with half a password: if the entry is needed, there is no run.
+        // An entry with an unset variable logs nobody in. If a rule needs it, the run does not begin.
         let (known, unset) = match entry.expanded(environment) {
             Ok(known) => {
                 if let registry::Entry::Anonymous = known {

@@ -195,7 +195,7 @@ impl Config {
         Ok(config)
     }
 
-    /// The helper for `repository`, and by what name it knows the server: that under which `auths` notes that it does.
+    /// The helper for `repository`, and the name under which it knows the server: the key in `auths`, if there is one.
     fn helper(&self, repository: &Repository, noted: Option<&str>) -> Option<(String, String)> {
         // An empty name takes a registry out of the store.
         if let Some((name, asked)) = self.helpers.get(repository) {

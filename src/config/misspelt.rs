@@ -19,21 +19,19 @@ pub(super) fn warnings(rules: &[Rule], hosts: &HashSet<Registry>) -> impl Iterat
         |rule: &Rule| [&rule.images.source, &rule.images.destination].map(|repository| repository.registry().clone());
     let registries: BTreeSet<Registry> = rules.iter().flat_map(named).collect();
     registries.into_iter().filter(|registry| !hosts.contains(registry)).filter_map(|registry| {
-        let meant = hosts.iter().filter(|host| is_almost(registry.as_str(), host.as_str())).min()?;
+        let meant = hosts.iter().filter(|known| is_almost(registry.host(), known.host())).min()?;
         Some(format!("{registry} has no entry in auth.json; is {meant} meant, which has one?"))
     })
 }
 
 fn is_almost(written: &str, known: &str) -> bool {
-    let host = |text: &str| text.split(':').next().unwrap_or_default().to_owned();
-    let (written, known) = (host(written), host(known));
-    // Regions and accounts differ in digits, on purpose.
+    // Regions and accounts differ in digits, on purpose; so do addresses, and those of IPv6 have letters among them.
     let letters = |text: &str| text.chars().filter(|c| !c.is_ascii_digit()).collect::<String>();
-    let differs_in_digits = letters(&written) == letters(&known);
+    let differs_in_digits = written.starts_with('[') || letters(written) == letters(known);
     !differs_in_digits
-        && !is_elsewhere(&written, &known)
+        && !is_elsewhere(written, known)
         && known.len() >= SHORTEST
-        && strsim::osa_distance(&written, &known) <= DIFFERENCE
+        && strsim::osa_distance(written, known) <= DIFFERENCE
 }
 
 /// Whether two hosts differ in short words alone, as `eu` and `us`, `east` and `west` are.
@@ -56,7 +54,8 @@ mod tests {
         assert!(!is_almost("eu-docker.pkg.dev", "us-docker.pkg.dev"), "another continent");
         assert!(!is_almost("1.dkr.ecr.us-east-1.amazonaws.com", "1.dkr.ecr.us-west-1.amazonaws.com"));
         assert!(is_almost("us-dcoker.pkg.dev", "us-docker.pkg.dev"));
-        assert!(!is_almost("127.0.0.1:5001", "127.0.0.1:5000"));
+        assert!(!is_almost("127.0.0.1", "127.0.0.2"));
+        assert!(!is_almost("[2001:db8::a]", "[2001:db8::b]"));
         assert!(!is_almost("quay.io", "quai.io"), "too short to tell");
         assert!(!is_almost("docker.example.com", "harbor.example.com"));
     }

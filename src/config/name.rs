@@ -11,7 +11,7 @@ use std::collections::HashSet;
 
 use crate::digest::{Digest, InvalidDigest};
 use crate::foreign::end_of_login;
-use crate::reference::{InvalidReference, Registry, Repository, Tag};
+use crate::reference::{InvalidReference, Registry, Repository, Tag, looks_like_host};
 
 /// A repository and what of it is meant.
 #[derive(Debug, PartialEq)]
@@ -36,7 +36,7 @@ pub enum Selection<'a> {
 /// A regular expression. Still as text: a destination may have none, so only a source's is compiled.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Expression<'a> {
-    /// Whether the tags are meant in which it is not found.
+    /// Whether it selects the tags that do not match.
     pub negated: bool,
     pub text: &'a str,
 }
@@ -138,7 +138,8 @@ pub fn registry(text: &str) -> Result<Registry, InvalidName> {
     Ok(text.parse()?)
 }
 
-/// Refuses what is copied from a browser or from other tools. With a third slash it is an expression that begins with one.
+/// Refuses URLs and logins, as they are copied from browsers and other tools. `:///x/` is no URL, but an expression
+/// that begins with a slash.
 fn refuse_url(text: &str) -> Result<(), InvalidName> {
     let is_scheme = |word: &str| {
         word.starts_with(|c: char| c.is_ascii_alphabetic())
@@ -189,7 +190,7 @@ fn split_registry<'n>(
 
 /// Whether the first part of a name is a host, and no namespace of Docker Hub.
 fn is_host(text: &str, hosts: &HashSet<Registry>) -> bool {
-    text.contains(['.', ':']) || text.eq_ignore_ascii_case("localhost") || is_named(text, hosts)
+    looks_like_host(text) || is_named(text, hosts)
 }
 
 fn is_named(text: &str, hosts: &HashSet<Registry>) -> bool {

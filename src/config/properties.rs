@@ -59,7 +59,7 @@ const TAG: &str = "[A-Za-z0-9_][A-Za-z0-9_.-]{0,20}";
 
 proptest! {
     #[test]
-    fn any_bytes_are_a_file(bytes in vec(any::<u8>(), 0..200)) {
+    fn no_bytes_of_a_file_make_reading_it_panic(bytes in vec(any::<u8>(), 0..200)) {
         let _ = read_both(&bytes);
     }
 
@@ -75,7 +75,7 @@ proptest! {
     }
 
     #[test]
-    fn a_file_that_is_cut_or_damaged_is_read_or_refused(
+    fn no_file_that_is_cut_or_damaged_makes_reading_it_panic(
         document in document(), cut in any::<prop::sample::Index>(), byte in any::<u8>()
     ) {
         let mut bytes = document.to_string().into_bytes();
@@ -125,7 +125,7 @@ proptest! {
     }
 
     #[test]
-    fn a_name_is_any_text_or_is_none(text in any::<String>()) {
+    fn no_text_makes_reading_it_as_a_name_panic(text in any::<String>()) {
         let _ = (text.parse::<Digest>(), text.parse::<crate::reference::Repository>(), text.parse::<Registry>());
         let _ = text.parse::<crate::reference::Tag>();
     }

@@ -21,12 +21,12 @@ pub const SCHEMA: &str = "image-migrator/report/v1";
 pub struct Recorded {
     /// One for each image, in the order of the report.
     pub rules: Vec<Rule>,
-    /// What each destination named after the migration, if that is what it should name: it is missing for what failed, or
-    /// was only planned. `None` for what was skipped: nothing is to be there.
+    /// The digest that each destination should have. `None` for a skipped image: nothing should be there. An image that
+    /// failed or was only planned is missing.
     pub digests: HashMap<Reference, Option<Digest>>,
     /// The rules of which some or all images are not among these.
     pub not_generated: Vec<InvalidRule>,
-    /// The parts of the work that these are, if not all: `0/2`.
+    /// The shards that the report covers, such as `0/2`; empty if it covers everything.
     pub shards: Vec<String>,
 }
 

@@ -113,7 +113,7 @@ impl Images {
 }
 
 impl Rule {
-    /// Its destination as it means the same without a default registry and namespace.
+    /// Its destination, written so that it needs no default registry and namespace.
     pub fn full_destination(&self) -> String {
         if self.destination.is_empty() { self.images.destination.to_string() } else { self.destination.clone() }
     }
@@ -160,8 +160,6 @@ pub struct Shown {
     pub destination: String,
     pub reason: String,
 }
-
-impl std::error::Error for InvalidRule {}
 
 /// Checks rules: what all rules of a run have in common.
 pub struct Checker<'a> {
@@ -233,15 +231,16 @@ impl<'a> Checker<'a> {
     /// The default registry and namespace, then the source's path without its first component if it has another.
     fn default_for(&self, source: &Repository) -> Result<Repository, InvalidReason> {
         let DefaultNamespace { registry, namespace } = self.default.as_ref().map_err(Clone::clone)?;
-        let rest = source.path().split_once('/').map_or(source.path(), |(_, rest)| rest);
-        name::repository(registry.clone(), &format!("{namespace}/{rest}")).map_err(InvalidReason::Destination)
+        let name = format!("{namespace}/{}", source.below_first());
+        name::repository(registry.clone(), &name).map_err(InvalidReason::Destination)
     }
 
     fn compile(&mut self, text: &str) -> Result<Arc<Regex>, InvalidReason> {
         if let Some(expression) = self.expressions.get(text) {
             return Ok(expression.clone());
         }
-        // A tag is ASCII, and all that Unicode calls a digit takes a thousand times the room; unless it is asked for.
+        // Tags are ASCII, and a `\d` of all Unicode digits takes a thousand times the memory. An expression
+        // that needs Unicode is compiled with it.
         let compiled = RegexBuilder::new(text).unicode(false).build().or_else(|_| Regex::new(text));
         let expression = Arc::new(compiled.map_err(|error| InvalidReason::expression(text, &error))?);
         self.expressions.insert(text.to_owned(), expression.clone());

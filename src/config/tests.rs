@@ -42,7 +42,7 @@ fn load_files(files: Files) -> Result<Configuration, ConfigError> {
 fn separate(auth: &str, images: &str) -> Result<Configuration, String> {
     let directory = Directory::new();
     let (auth, images) = (directory.file("auth.json", auth), directory.file("images.json", images));
-    let loaded = load_files(Files::Separate { auth, auth_required: true, images });
+    let loaded = load_files(Files::Separate { auth: AuthFile::Required(auth), images });
     loaded.map_err(|error| directory.relative(error))
 }
 
@@ -92,12 +92,12 @@ fn a_digest_without_a_tag_is_a_warning() {
 fn a_missing_auth_file_is_an_error_only_where_it_is_required() {
     let directory = Directory::new();
     let images = directory.file("images.json", r#"{"a.io/x": ""}"#);
-    let load = |auth_required| {
-        load_files(Files::Separate { auth: directory.0.join("auth.json"), auth_required, images: images.clone() })
+    let load = |auth: fn(PathBuf) -> AuthFile| {
+        load_files(Files::Separate { auth: auth(directory.0.join("auth.json")), images: images.clone() })
     };
-    assert_eq!(sources(&load(false).unwrap()), ["a.io/x"]);
+    assert_eq!(sources(&load(AuthFile::IfThere).unwrap()), ["a.io/x"]);
     assert_eq!(
-        directory.relative(load(true).unwrap_err()),
+        directory.relative(load(AuthFile::Required).unwrap_err()),
         "cannot read auth.json: no such file; --auth names the file of credentials"
     );
 }
@@ -109,7 +109,7 @@ fn who_talks_to_no_registry_needs_the_hosts_of_auth_json_alone() {
     let (auth_file, images) =
         (directory.file("auth.json", auth), directory.file("images.json", r#"{"registry/a:1": "b.io/a"}"#));
     let both = directory.file("all.json", &format!(r#"{{"auth": {auth}, "images": {{"registry/a:1": "b.io/a"}}}}"#));
-    for files in [Files::Separate { auth: auth_file, auth_required: true, images }, Files::Combined(both)] {
+    for files in [Files::Separate { auth: AuthFile::Required(auth_file), images }, Files::Combined(both)] {
         let (rules, invalid) =
             load_rules(&Sources { files, registry: None, namespace: None, converts: false }).unwrap();
         assert_eq!((rules.len(), invalid), (1, vec![]));
@@ -120,7 +120,7 @@ fn who_talks_to_no_registry_needs_the_hosts_of_auth_json_alone() {
 fn an_images_file_that_cannot_be_read_is_an_error() {
     let directory = Directory::new();
     let auth = directory.file("auth.json", "{}");
-    let load = |images| load_files(Files::Separate { auth: auth.clone(), auth_required: true, images });
+    let load = |images| load_files(Files::Separate { auth: AuthFile::Required(auth.clone()), images });
     assert_eq!(
         directory.relative(load(directory.0.join("images.json")).unwrap_err()),
         "cannot read images.json: no such file; --images names the file of rules"
@@ -176,7 +176,7 @@ fn a_hundred_thousand_rules_on_one_line_are_read_in_moments() {
 #[test]
 fn the_examples_are_valid_in_every_rule() {
     let example = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name);
-    let files = Files::Separate { auth: example("auth.json"), auth_required: true, images: example("images.json") };
+    let files = Files::Separate { auth: AuthFile::Required(example("auth.json")), images: example("images.json") };
     let sources =
         Sources { files, registry: Some("swr.example.com".into()), namespace: Some("team".into()), converts: false };
     let configuration = load(&sources, &|_| Some("set".into())).unwrap();

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use super::*;
-use crate::config::{self, Files, Sources};
+use crate::config::{self, AuthFile, Files, Sources};
 use crate::registry::Keyring;
 
 /// Counts clashes.
@@ -22,7 +22,7 @@ fn rules(json: &str) -> Vec<Rule> {
     let folder = tempfile::tempdir().unwrap();
     let images = folder.path().join("images.json");
     std::fs::write(&images, json).unwrap();
-    let files = Files::Separate { auth: folder.path().join("none"), auth_required: false, images };
+    let files = Files::Separate { auth: AuthFile::None, images };
     let configuration =
         config::load(&Sources { files, registry: None, namespace: None, converts: false }, &|_| None).unwrap();
     assert!(configuration.invalid.is_empty());

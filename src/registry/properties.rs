@@ -82,7 +82,7 @@ proptest! {
     }
 
     #[test]
-    fn no_link_is_too_strange(lines in vec(header(), 0..4)) {
+    fn no_link_header_makes_reading_it_panic(lines in vec(header(), 0..4)) {
         let headers = lines.into_iter().map(|line| (LINK, line)).collect();
         let _ = next_page(&answer(headers, b""));
     }

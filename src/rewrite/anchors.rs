@@ -14,7 +14,7 @@ pub struct Anchors<'t> {
 
 struct Anchored<'t> {
     scalar: &'t Scalar,
-    /// Whether an image is expected where it stands, or it stands where nothing but aliases need it.
+    /// Whether an image is expected here, or this is a template block (`x-…`, `.…`) that only aliases use.
     is_image: bool,
     /// Whether aliases repeat it where no image is expected.
     is_elsewhere: bool,
@@ -34,9 +34,10 @@ struct Place<'t> {
 impl<'t> Place<'t> {
     fn expects_image(&self, scalar: &Scalar) -> bool {
         let Some((parent, mapping)) = self.mapping else { return false };
-        match self.is_listed {
-            true => self.key == "images" || lists_images(parent, self.key),
-            false => expects_image(parent, self.key, scalar, mapping),
+        if self.is_listed {
+            self.key == "images" || lists_images(parent, self.key)
+        } else {
+            expects_image(parent, self.key, scalar, mapping)
         }
     }
 
@@ -83,13 +84,14 @@ impl<'t> Anchors<'t> {
         self.scalars.get(&anchor).map(|anchored| anchored.scalar)
     }
 
-    /// Whether `scalar` may become another image wherever it is repeated. What may be a mere name is none for certain.
+    /// Whether `scalar` can be rewritten wherever it is repeated. What may be a mere name counts as no image.
     pub fn is_image(&self, scalar: &Scalar) -> bool {
         self.scalars.get(&scalar.anchor).is_none_or(|anchored| {
             let has = |marks: &[char]| scalar.value.contains(marks);
-            match anchored.is_image {
-                true => !anchored.is_elsewhere || has(&['/', ':', '@']),
-                false => !anchored.is_elsewhere && has(&[':', '@']),
+            if anchored.is_image {
+                !anchored.is_elsewhere || has(&['/', ':', '@'])
+            } else {
+                !anchored.is_elsewhere && has(&[':', '@'])
             }
         })
     }

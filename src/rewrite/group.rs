@@ -14,7 +14,7 @@ use super::anchors::Anchors;
 use super::scan::Scan;
 use super::tree::{Mapping, Node};
 use super::written::Written;
-use crate::reference::Registry;
+use crate::reference::{Parts, Registry};
 use fields::{Field, Group, Part, pinned};
 
 const REGISTRY: [&str; 2] = ["registry", "imageRegistry"];
@@ -40,7 +40,7 @@ pub struct Scope<'t> {
 }
 
 impl<'t> Scope<'t> {
-    /// That of what is inside `mapping`, which has this one.
+    /// The scope inside `mapping`, if `self` is the scope around it.
     pub fn inside(self, mapping: &'t Mapping) -> Self {
         let global = match mapping.get("global") {
             Some(Node::Mapping(global)) => Some(global),
@@ -68,7 +68,7 @@ pub fn scan<'t>(
     let hosts = scan.mapping.hosts();
     let (groups, prefixed) = (surroundings.groups(parent, mapping, hosts), surroundings.prefixed(mapping));
     let merging = surroundings.anchors.merging(mapping);
-    // What is an image by itself is looked at by itself if it makes none together with what stands around it.
+    // A field that holds a whole image is read alone if it makes no image together with the fields around it.
     let likeliest = groups.first().filter(|group| !group.holds_image(hosts));
     let found = groups.iter().find(|group| group.rewrite(scan, merging)).or(likeliest);
     let mut keys = found.map(Group::keys).unwrap_or_default();
@@ -99,8 +99,7 @@ impl<'t> Surroundings<'t> {
             (Some(_), ..) => has_version || registry.is_some() || is_image || image.is_some(),
             (None, Some(image), _) => {
                 let name = pinned(image.text()).map_or(image.text(), |(name, _)| name);
-                let has_own_tag = name.rsplit('/').next().is_some_and(|last| last.contains([':', '@']));
-                registry.is_some() || (tag.is_some() && !has_own_tag)
+                registry.is_some() || (tag.is_some() && !has_version_in(name))
             }
             (None, None, Some(_)) => has_version || registry.is_some() || prefix.is_some(),
             (None, None, None) => false,
@@ -157,8 +156,7 @@ impl<'t> Surroundings<'t> {
             let field = |name: &str| self.field(mapping, &[&format!("{prefix}{name}")]);
             let either = |name: &str| field(&format!("{kind}{name}")).or_else(|| field(name));
             let (name, tag, digest) = (field(kind)?, either("Tag"), either("Digest"));
-            let is_whole =
-                kind == "Image" && name.text().rsplit('/').next().is_some_and(|last| last.contains([':', '@']));
+            let is_whole = kind == "Image" && has_version_in(name.text());
             let part = Part { text: name.text().into(), field: Some(name) };
             let is_group = (tag.is_some() || digest.is_some()) && !is_whole && prefix != "image";
             is_group.then(|| Group { name: vec![part], tag, digest })
@@ -211,6 +209,12 @@ impl<'t> Surroundings<'t> {
             (None, None) => None,
         }
     }
+}
+
+/// Whether there is a tag or digest in the field for a name.
+fn has_version_in(name: &str) -> bool {
+    let Parts { tag, digest, .. } = Parts::split(name);
+    tag.is_some() || digest.is_some()
 }
 
 #[cfg(test)]

@@ -184,13 +184,13 @@ fn scan_entry(scan: &mut Scan, entry: &Mapping, list: &[&Mapping], names: &Calle
     fields.extend(tag.map(|tag| format!("newTag: \"{tag}\"")));
     fields.extend(given("tagSuffix").map(|suffix| format!("tagSuffix: \"{}\"", suffix.value)));
     fields.extend(to_digest.or(written(digest)).map(|digest| format!("digest: {digest}")));
-    // Nothing is said of it that it is not already.
+    // An entry with a name alone changes nothing, so it is not added.
     if fields.len() > 1 && !insert_entry(scan, entry, &fields) {
         scan.stays(name.raw.start, &name.value, Reason::NoRoom(moved));
     }
 }
 
-/// What of that which `name` names in the resources will be called.
+/// The new name of the images that `name` selects in the resources, if some of them have a new one.
 fn moved(scan: &Scan, name: &Scalar, names: &Called) -> Option<String> {
     let written = Written::parse(&name.value, scan.mapping.hosts())?;
     let mut places = scan.mapping.places_of(&written.repository).map(|place| place.to_string());

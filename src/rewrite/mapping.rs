@@ -194,7 +194,7 @@ impl Mapping {
         if places.is_empty() { Err(reason) } else { Ok(places) }
     }
 
-    /// Why rule `index` may not have got `place`: the earlier rule keeps it. A report knows better.
+    /// Why rule `index` may not have got `place`: an earlier rule keeps it. With a report nothing needs to be guessed.
     fn clash(&self, index: usize, source: &Reference, place: &Reference) -> Option<Reason> {
         let Identifier::Tag(tag) = &place.identifier else { return None };
         if self.choice.outcomes.is_some() {

@@ -70,7 +70,7 @@ impl<'a> Scan<'a> {
         line_start(self.text, offset)
     }
 
-    /// What makes a new line beneath that of `offset`, indented as what stands there. None where that does not begin the
+    /// The line break and indentation that put a line beneath what stands at `offset`. `None` unless that begins its
     /// line, but for dashes.
     pub fn new_line(&self, offset: usize) -> Option<String> {
         let before = &self.text[self.line_start(offset)..offset];
@@ -137,7 +137,8 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Reports the image `text` if it was migrated: at `offset` it does not stand letter by letter. Whether it is one.
+    /// Reports `text` if it is a migrated image: it is written with escapes at `offset`, so it is not rewritten.
+    /// Returns whether it is an image at all.
     pub fn escaped(&mut self, offset: usize, text: &str) -> bool {
         let reference = without_scheme(text);
         let Some(written) = Written::parse(reference, self.mapping.hosts()) else { return false };
@@ -214,8 +215,8 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Reports `text`, of which nothing says that it is an image, if it is the whole name of one that is migrated, with
-    /// no tag or one that is put in by others.
+    /// Reports `text`, where no image is expected, if it is the full name of a migrated one. Its tag must be missing or
+    /// filled in later.
     pub fn unclear(&mut self, offset: usize, text: &str) {
         let Some(written) = Written::parse(without_scheme(text), self.mapping.hosts()) else { return };
         let is_whole = written.is_open || (written.tag.is_none() && written.digest.is_none());
@@ -225,7 +226,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Reports `text`, a repository of which it is not known what belongs to it, if one of that name is migrated.
+    /// Reports `text`, a repository whose other fields are not known, if one of that name is migrated.
     pub fn part(&mut self, offset: usize, text: &str) {
         let written = Written::parse(text, self.mapping.hosts());
         let is_source = written.is_some_and(|written| {

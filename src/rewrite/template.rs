@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-/// A text of which what is put in is covered.
+/// A text whose template actions are covered.
 #[derive(Default)]
 pub struct Masked {
     pub text: String,
@@ -10,8 +10,8 @@ pub struct Masked {
     pub actions: Vec<Range<usize>>,
 }
 
-/// `text` with all between `{{` and `}}`, or `{%` and `%}`, covered by as many bytes that are nothing to YAML: where
-/// lines have nothing else by spaces, otherwise by `$`, which no reference holds. `None` if there is nothing to cover.
+/// `text` with all between `{{` and `}}`, or `{%` and `%}`, covered by as many bytes that mean nothing to YAML: spaces
+/// on lines that hold nothing else, `$` on others, since no reference holds one. `None` if there is nothing to cover.
 pub fn mask(text: &str) -> Option<Masked> {
     if !text.contains("{{") && !text.contains("{%") {
         return None;

@@ -8,7 +8,7 @@ use rand::{Rng as _, SeedableRng as _};
 
 use super::mapping::{Choice, Mapping};
 use super::{Content, content};
-use crate::config::{self, Files, Sources};
+use crate::config::{self, AuthFile, Files, Sources};
 
 /// What a file becomes, and what of it stays.
 pub struct Rewritten {
@@ -23,7 +23,7 @@ pub fn mapping(images: &str, choice: Choice) -> Mapping {
     let path = folder.path().join("images.json");
     std::fs::write(&path, images).unwrap();
     std::fs::write(folder.path().join("auth.json"), r#"{"registry": {}}"#).unwrap();
-    let files = Files::Separate { auth: folder.path().join("auth.json"), auth_required: false, images: path };
+    let files = Files::Separate { auth: AuthFile::IfThere(folder.path().join("auth.json")), images: path };
     let sources = Sources { files, registry: Some("d.io".into()), namespace: Some("m".into()), converts: false };
     let (rules, invalid) = config::load_rules(&sources).unwrap();
     assert_eq!(invalid, []);

@@ -33,7 +33,7 @@ pub struct Mapping {
 pub struct Scalar {
     pub value: String,
     pub style: Style,
-    /// All of it in the file, with its quotes. Of a block it begins with the first character, or with its header.
+    /// Where it stands in the file, with its quotes. A block begins with its header or its first character.
     pub raw: Range<usize>,
     /// Zero if it has none.
     pub anchor: usize,
@@ -45,7 +45,7 @@ pub enum Style {
     Quoted,
     /// Behind `|`: what it says is what stands there.
     Literal,
-    /// Behind `>`, and what is not looked for.
+    /// Folded (`>`), or any scalar whose text cannot be located in the file.
     Folded,
 }
 

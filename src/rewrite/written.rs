@@ -6,9 +6,9 @@ use std::collections::HashSet;
 
 use super::mapping::{Destination, Image, Version};
 use crate::digest::Digest;
-use crate::reference::{Registry, Repository, Tag};
+use crate::reference::{Parts, Registry, Repository, Tag, looks_like_host};
 
-/// Where something is put in by whoever reads the file: Helm, a shell, Compose, printf, a person.
+/// Each begins a part that is filled in when the file is used: by Helm, a shell, Compose, printf, a person.
 const BLANKS: [char; 4] = ['$', '{', '%', '<'];
 /// The tag that is meant where none is written.
 const LATEST: &str = "latest";
@@ -24,7 +24,7 @@ pub struct Written<'a> {
     /// As written; not checked where `is_open`.
     pub tag: Option<&'a str>,
     pub digest: Option<Digest>,
-    /// Whether a part of tag or digest is put in by others.
+    /// Whether a part of the tag or digest is filled in when the file is used.
     pub is_open: bool,
 }
 
@@ -33,16 +33,8 @@ impl<'a> Written<'a> {
     pub fn parse(text: &'a str, hosts: &HashSet<Registry>) -> Option<Self> {
         let literal = text.find(BLANKS).map_or(text, |blank| &text[..blank]);
         let is_open = literal.len() < text.len();
-        let (before_digest, digest) = match literal.split_once('@') {
-            Some((before, digest)) => (before, Some(digest)),
-            None => (literal, None),
-        };
-        // A ':' before the last '/' belongs to a port.
-        let (name, tag) = match before_digest.rsplit_once(':') {
-            Some((name, tag)) if !tag.contains('/') => (name, Some(tag)),
-            _ => (before_digest, None),
-        };
-        // The name must be whole: what is put in may be a part of it otherwise.
+        let Parts { name, tag, digest } = Parts::split(literal);
+        // Without a tag or digest, what is filled in may be a part of the name.
         if is_open && tag.is_none() && digest.is_none() {
             return None;
         }
@@ -99,9 +91,7 @@ impl<'a> Written<'a> {
 /// The repository that `name` means, and whether its host is written.
 fn repository(name: &str, hosts: &HashSet<Registry>) -> Option<(bool, Repository)> {
     let is_host = |host: &str| {
-        host == "localhost"
-            || host.contains(['.', ':'])
-            || (!host.is_empty() && host.parse().is_ok_and(|host: Registry| hosts.contains(&host)))
+        looks_like_host(host) || (!host.is_empty() && host.parse().is_ok_and(|host: Registry| hosts.contains(&host)))
     };
     match name.split_once('/').filter(|(host, _)| is_host(host)) {
         Some((host, path)) => Some((true, Repository::new(host.parse().ok()?, path).ok()?)),
@@ -127,6 +117,7 @@ mod tests {
             ("index.docker.io/library/nginx:1", "docker.io/library/nginx", Some("1")),
             ("registry/a:1", "registry/a", Some("1")),
             ("localhost:5000/a/b:1", "localhost:5000/a/b", Some("1")),
+            ("LOCALHOST/a:1", "localhost/a", Some("1")),
             (&format!("quay.io/a/b@{digest}"), "quay.io/a/b", None),
         ] {
             let written = parse(text).unwrap();

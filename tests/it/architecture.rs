@@ -5,17 +5,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each module may use of the others. Only the command line sees all.
-const MAY_USE: [(&str, &[&str]); 18] = [
+const MAY_USE: [(&str, &[&str]); 19] = [
     ("digest", &[]),
     ("platform", &[]),
     ("reference", &["digest"]),
     ("shared", &[]),
     ("file", &["foreign"]),
     ("foreign", &[]),
+    ("causes", &["foreign"]),
     ("event", &["digest", "platform", "reference"]),
-    ("registry", &["digest", "event", "foreign", "platform", "reference", "shared"]),
+    ("registry", &["causes", "digest", "event", "foreign", "platform", "reference", "shared"]),
     ("config", &["digest", "file", "foreign", "reference", "registry"]),
-    ("cluster", &["config", "digest", "file", "foreign", "reference"]),
+    ("cluster", &["causes", "config", "digest", "file", "foreign", "reference"]),
     ("rewrite", &["config", "digest", "file", "foreign", "reference"]),
     ("plan", &["config", "digest", "event", "reference", "registry"]),
     ("survey", &["event", "plan", "reference"]),

@@ -131,7 +131,7 @@ async fn copy_to(options: Options, prepare: impl FnOnce(Migration, &DockerRegist
 }
 
 #[tokio::test]
-async fn an_open_registry() {
+async fn a_registry_that_asks_for_no_login_is_migrated_to() {
     copy_to(OPEN, |migration, _| migration).await;
 }
 

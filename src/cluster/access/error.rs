@@ -1,8 +1,8 @@
 //! Why there is no access to a cluster, told before the cluster is asked.
 
-use std::error::Error;
 use std::io;
 
+use crate::causes::innermost;
 use crate::foreign::harmless;
 
 /// What is wrong with the configuration of a cluster's access.
@@ -58,15 +58,6 @@ impl AccessError {
         };
         Self::Credentials { identity: identity.to_owned(), reason }
     }
-}
-
-/// The last of an error's sources, which is the one that says what happened.
-pub fn innermost(error: &(dyn Error + 'static)) -> String {
-    let mut current = error;
-    while let Some(source) = current.source() {
-        current = source;
-    }
-    current.to_string()
 }
 
 fn list(names: &[String]) -> String {

@@ -107,7 +107,7 @@ impl Entry {
         })
     }
 
-    /// A warning of one who logs in by its words and by its variables is nobody.
+    /// The warning for an entry that names variables for its login, all of them empty: it is used anonymously.
     pub fn emptied(&self) -> Option<String> {
         let (place, what, texts) = match &self.who {
             Who::Password { username, password } => {

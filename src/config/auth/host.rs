@@ -1,4 +1,4 @@
-//! What entries say of a host and not of an account: how it is known by its certificate, and we by ours.
+//! What entries say of a host and not of an account: who signs its certificate, and which certificate is ours.
 
 use std::path::Path;
 

@@ -1,6 +1,7 @@
 //! What went wrong with a connection, as the libraries below tell it.
 
 use super::ErrorKind;
+use crate::causes::{self, Source, find, sources};
 use crate::foreign::one_line;
 use crate::registry::streams::Proxy;
 
@@ -14,7 +15,7 @@ impl ErrorKind {
     /// What `error` says. `is_connect` if no connection came about.
     pub(in crate::registry) fn of_connection(error: Source<'_>, is_connect: bool) -> Self {
         use rustls::AlertDescription as Alert;
-        match tls_error(error) {
+        match find(error) {
             Some(rustls::Error::InvalidCertificate(defect)) => Self::Untrusted {
                 reason: certificate(defect),
                 unknown_issuer: matches!(
@@ -62,11 +63,6 @@ fn is_no_http(error: Source<'_>) -> bool {
     sources(error).filter_map(|source| source.downcast_ref::<hyper::Error>()).any(hyper::Error::is_parse)
 }
 
-/// The TLS error behind a failed connection, if it was one.
-fn tls_error(error: Source<'_>) -> Option<&rustls::Error> {
-    sources(error).find_map(|source| source.downcast_ref())
-}
-
 /// Whether somebody is there who does not speak TLS, or nobody at all. Some http servers answer what they cannot read by
 /// closing the connection, with a reset if they have not read all of it. A proxy that fails says nothing of what is
 /// behind it: with one between, only an answer that is not TLS counts, and only if it cannot be the proxy's.
@@ -76,7 +72,7 @@ pub(in crate::registry) fn is_refused_or_not_tls(error: &reqwest::Error, proxy: 
     let mut shut =
         sources(error).filter_map(|source| source.downcast_ref::<std::io::Error>()).map(std::io::Error::kind);
     let is_shut = error.is_connect() && shut.any(is_shut);
-    let is_not_tls = matches!(tls_error(error), Some(rustls::Error::InvalidMessage(_)));
+    let is_not_tls = matches!(find(error), Some(rustls::Error::InvalidMessage(_)));
     match proxy {
         None => is_shut || is_not_tls,
         Some(proxy) => is_not_tls && !proxy.is_spoken_to_in_tls,
@@ -102,26 +98,7 @@ fn certificate(defect: &rustls::CertificateError) -> String {
     }
 }
 
-type Source<'a> = &'a (dyn std::error::Error + 'static);
-
-/// The error and what caused it, down to the first cause.
-fn sources<'a>(error: Source<'a>) -> impl Iterator<Item = Source<'a>> {
-    fn next<'a>(error: &Source<'a>) -> Option<Source<'a>> {
-        // An I/O error passes over what it wraps when it is asked for its source.
-        match error.downcast_ref::<std::io::Error>().and_then(|io| io.get_ref()) {
-            Some(wrapped) => Some(wrapped),
-            None => (**error).source(),
-        }
-    }
-    std::iter::successors(Some(error), next)
-}
-
-/// The last link of the chain says what happened; those before it only where.
+/// What happened, in words. The text of an error without a cause holds the URL, query and all.
 fn innermost(error: Source<'_>) -> String {
-    let last = sources(error).last().map(ToString::to_string).unwrap_or_default();
-    match error.source() {
-        // Without a cause the text holds the URL, query and all.
-        None => "request failed".to_owned(),
-        Some(_) => one_line(&last),
-    }
+    if error.source().is_some() { causes::innermost(error) } else { "request failed".to_owned() }
 }

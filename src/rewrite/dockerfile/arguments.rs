@@ -17,7 +17,7 @@ const MAX_PIECES: usize = 64;
 #[derive(Default)]
 pub struct Arguments {
     defaults: HashMap<String, Option<Range<usize>>>,
-    /// Where those stand that stages take over, for whatever they need them.
+    /// Where the defaults begin that stages take over, for any use.
     taken_over: HashSet<usize>,
     is_closed: bool,
 }
@@ -31,7 +31,7 @@ pub struct Use {
 
 /// A part of it that stands in one place.
 struct Piece {
-    /// Of what the file does not say the variable itself; see [`Written::is_open`].
+    /// The variable itself if the file does not say what it holds; see [`Written::is_open`].
     text: String,
     /// `None` if the file does not say it.
     range: Option<Range<usize>>,
@@ -59,7 +59,7 @@ impl Arguments {
         self.is_closed = true;
     }
 
-    /// Whether what stands at `range` may be needed as it is by a stage. An image is nothing but an image.
+    /// Whether a stage may need what stands at `range` as it is. What is clearly an image serves no other use.
     fn is_needed(&self, text: &str, range: &Range<usize>) -> bool {
         self.taken_over.contains(&range.start) && !text[range.clone()].contains(['/', ':', '@'])
     }

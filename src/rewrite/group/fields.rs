@@ -25,12 +25,12 @@ impl<'t> Field<'t> {
         if self.value.is_empty() { "" } else { self.value.value.trim_end_matches('/') }
     }
 
-    /// What is left out in a field that is named after the algorithm.
+    /// The `sha256:` that a field named `sha` leaves out.
     fn algorithm(&self) -> &'static str {
         if self.key.value == "sha" && self.text().parse::<Digest>().is_err() { "sha256:" } else { "" }
     }
 
-    /// Where a value begins of which nothing at all is there: behind the colon, if nothing else stands there.
+    /// Where to write a value that is missing: behind the colon, if nothing else stands there.
     fn gap(&self, text: &str) -> Option<usize> {
         let blanks = [' ', '\t'];
         let behind = text.get(self.key.raw.end..)?.trim_start_matches(blanks).strip_prefix(':')?;
@@ -72,7 +72,8 @@ pub struct Group<'t> {
 }
 
 impl<'t> Group<'t> {
-    /// Rewrites it, which is a part of what is `merging` it. Whether it is an image that the rules know.
+    /// Rewrites the group; `merging` are the mappings that include it by `<<`. Returns whether the rules know the
+    /// image.
     pub fn rewrite(&self, scan: &mut Scan, merging: &[&Mapping]) -> bool {
         let Some(text) = self.text() else { return false };
         let Some(written) = Written::parse(&text, scan.mapping.hosts()) else { return false };
@@ -92,8 +93,8 @@ impl<'t> Group<'t> {
         true
     }
 
-    /// The same without `registry`, which stands before a name that `has_host`. Where it is that of the repository
-    /// itself, it cannot be told which of the two counts.
+    /// The same without `registry`, if the name behind it `has_host` already. If both are fields of the group itself, it
+    /// is not known which counts, so the name is not changed.
     pub fn without_registry(
         &self,
         registry: Field<'t>,
@@ -159,7 +160,7 @@ impl<'t> Group<'t> {
         let versions = [self.tag, self.digest].map(|field| field.map(|field| field.key.value.as_str()));
         let keeps_version =
             changes.iter().all(|(field, _)| field.is_none_or(|field| !versions.contains(&Some(&field.key.value))));
-        // What overrides all that would change does not change.
+        // A mapping that overrides all fields that would change stays as it is.
         let is_apart = |mapping: &Mapping| {
             changes.iter().all(|(field, _)| field.is_some_and(|field| mapping.get(&field.key.value).is_some()))
         };
@@ -181,7 +182,7 @@ impl<'t> Group<'t> {
         }
     }
 
-    /// Whether `mapping`, which has these fields too but for its own, would name the right image still.
+    /// Whether `mapping`, which takes over these fields and may override some, would still name the right image.
     fn suits(&self, scan: &Scan, mapping: &Mapping, written: &Written, to: &Destination, keeps_version: bool) -> bool {
         let has = |names: &[&str]| names.iter().any(|name| mapping.get(name).is_some());
         let given = |own: Option<Field>, names: &[&'static str]| {

@@ -76,7 +76,7 @@ fn digests_stay_with_what_they_name() {
 }
 
 #[test]
-fn values_of_charts() {
+fn fields_of_values_that_make_one_image_change_together() {
     let stays = assert_changes(
         "values.yaml",
         &rules(),
@@ -287,7 +287,7 @@ fn what_compose_builds() {
 }
 
 #[test]
-fn templates() {
+fn images_in_templates_are_found_whether_these_are_yaml_or_not() {
     let stays = assert_changes(
         "templates/deployment.yaml",
         &rules(),

@@ -2,6 +2,9 @@
 
 use http::{HeaderMap, Method};
 
+use crate::query::Query;
+use crate::route::Route;
+
 /// Which of the registry's listeners a request came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Origin {
@@ -62,6 +65,11 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// What a request to a registry asks for, read from its first line alone.
+    pub fn of_request(method: &Method, path: &str, query: &str) -> Self {
+        Route::of(Origin::Registry, method, path, &Query::parse(query)).kind.unwrap_or(Kind::Other)
+    }
+
     pub(crate) const COUNT: usize = Kind::Other as usize + 1;
 }
 
