@@ -114,9 +114,14 @@ async fn list_once(access: &Access, path: &str, take: &mut impl FnMut(&Object)) 
     }
 }
 
-/// Reads one page; if it is none, why.
+/// Reads one page; if it is none, why. An empty list has no items either, so what it is must be said.
 pub(super) fn page(body: &[u8]) -> Result<Page, String> {
-    serde_json::from_slice(body).map_err(|error| one_line(&error.to_string()))
+    let page: Page = serde_json::from_slice(body).map_err(|error| one_line(&error.to_string()))?;
+    match page.kind.as_str() {
+        kind if kind.ends_with("List") => Ok(page),
+        "" => Err("it does not say of which kind it is".to_owned()),
+        kind => Err(format!("it is of the kind {}", one_line(kind))),
+    }
 }
 
 /// The body of a GET, tried again where the failure may pass.

@@ -7,6 +7,9 @@ use serde::Deserialize;
 /// One page of a list.
 #[derive(Debug, Deserialize)]
 pub struct Page {
+    /// Such as `PodList`; of what is no list something else, or nothing.
+    #[serde(default)]
+    pub kind: String,
     #[serde(default)]
     pub metadata: ListMetadata,
     /// An empty list may be written as null.
@@ -145,7 +148,7 @@ mod tests {
         let pods = items[0].spec.pods();
         assert_eq!(pods.containers.as_ref().unwrap()[0].image.as_deref(), Some("d"));
         assert!(pods.init_containers.is_none());
-        let page: Page = serde_json::from_str(r#"{"metadata": {}, "items": null}"#).unwrap();
+        let page: Page = serde_json::from_str(r#"{"kind": "List", "metadata": {}, "items": null}"#).unwrap();
         assert!(page.items.is_none() && page.metadata.next.is_none());
     }
 

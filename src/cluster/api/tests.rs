@@ -88,8 +88,23 @@ async fn what_is_no_api_server_is_told_by_its_first_words() {
 
 #[tokio::test]
 async fn a_list_that_leads_in_a_circle_ends() {
-    let page = "HTTP/1.1 200 OK\r\ncontent-length: 42\r\nconnection: close\r\n\r\n{\"metadata\":{\"continue\":\"a\"},\"items\":null} ";
+    let page = "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{\"kind\":\"PodList\",\"metadata\":{\"continue\":\"a\"},\"items\":null}";
     let (circle, _folder) = access(Server::Answer(page), Patience::default()).await;
     let error = list(&circle, "/api/v1/pods", |_| ()).await.unwrap_err().to_string();
     assert!(error.contains("leads in a circle"), "{error}");
+}
+
+#[test]
+fn an_answer_that_does_not_say_that_it_is_a_list_is_no_empty_one() {
+    for (answer, reason) in [
+        ("{}", "it does not say of which kind it is"),
+        (r#"{"code": 401, "message": "token expired"}"#, "it does not say of which kind it is"),
+        (r#"{"kind": "Status", "status": "Failure"}"#, "it is of the kind Status"),
+        (r#"{"kind": "\u001b[2J\nx", "items": []}"#, "it is of the kind [2J x"),
+    ] {
+        assert_eq!(page(answer.as_bytes()).unwrap_err(), reason, "{answer}");
+    }
+    for answer in [r#"{"kind": "PodList", "items": []}"#, r#"{"kind": "List", "items": null}"#] {
+        assert!(page(answer.as_bytes()).is_ok(), "{answer}");
+    }
 }
