@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use kube::client::Body;
+use kube::client::{AuthError, Body};
 use serde::Deserialize;
 
-use super::access::{Access, Patience, innermost};
+use super::access::{Access, Patience, innermost, unusable};
 use super::objects::{Object, Page};
 use crate::foreign::one_line;
 
@@ -36,6 +36,9 @@ pub enum ApiError {
         .patience.silence.as_secs(), .patience.page.as_secs()
     )]
     Slow { server: String, path: String, patience: Patience },
+    /// They are looked at with each request, before it is sent.
+    #[error("the credentials of {identity} cannot be used: {reason}")]
+    Credentials { identity: String, reason: String },
     #[error("the API server {server} does not accept the credentials of {identity}: {message}")]
     Unauthorized { server: String, identity: String, message: String },
     /// It understood and said no.
@@ -190,6 +193,10 @@ async fn try_get(access: &Access, path: &str) -> Result<Vec<u8>, Failed> {
 /// The request or the answer to it broke off.
 fn broken(access: &Access, path: String, error: &kube::Error) -> Failed {
     let server = access.server.clone();
+    if let Some(error) = find::<AuthError>(error) {
+        let (identity, reason) = (access.identity.clone(), one_line(&unusable(error)));
+        return Failed { error: ApiError::Credentials { identity, reason }, again: None };
+    }
     if find::<LengthLimitError>(error).is_some() {
         let reason = format!("it is larger than {} MiB", MAX_PAGE >> 20);
         return Failed { error: ApiError::Strange { server, path, reason }, again: None };
