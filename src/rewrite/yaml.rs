@@ -20,7 +20,7 @@ use super::anchors::Anchors;
 use super::group::{Scope, Surroundings};
 use super::mapping::{Found, Reason};
 use super::scan::{Meaning, Scan};
-use super::tree::{Document, Mapping, Node, Scalar, Style};
+use super::tree::{Document, Mapping, Node, Scalar, Style, as_value};
 use super::written::Written;
 use super::{dockerfile, group, kustomize, lines, template};
 
@@ -185,7 +185,11 @@ impl<'s, 'a, 't> Walk<'s, 'a, 't> {
                 let text = self.scan.text;
                 let quote = &text[scalar.raw.start..range.start];
                 let next = self.scan.next_item(scalar.raw.start);
-                let both = format!("{}={new}{quote}{next}{quote}{new}", name.unwrap_or_default());
+                // Quotes that are there stay around both.
+                let needs_quotes = quote.is_empty() && as_value(&new) != new;
+                let (outer, quote) = if needs_quotes { ("\"", "\"") } else { ("", quote) };
+                let name = name.unwrap_or_default();
+                let both = format!("{outer}{name}={new}{quote}{next}{quote}{new}{outer}");
                 self.scan.replace(range, both);
             }
             Meaning::Same => {}
@@ -233,8 +237,9 @@ impl<'s, 'a, 't> Walk<'s, 'a, 't> {
         let Some(range) = scalar.content() else { return self.prose(scalar) };
         let text = self.scan.text;
         let Meaning::Moved(moved) = self.scan.meaning(range.start, &text[range.clone()]) else { return };
-        let alias = alias(&scalar.value);
+        let alias = as_value(&alias(&scalar.value));
         let quotes = &text[scalar.raw.start..range.start];
+        let moved = if quotes.is_empty() { as_value(&moved) } else { format!("{quotes}{moved}{quotes}") };
         let start = scalar.raw.start;
         let (open, name, separator, close) = match (is_alone, self.scan.new_line(start)) {
             (true, Some(line)) => ("", "name: ", line, ""),
@@ -246,10 +251,7 @@ impl<'s, 'a, 't> Walk<'s, 'a, 't> {
                 ("", "", line.unwrap_or_else(|| ", ".to_owned()), "")
             }
         };
-        self.scan.replace(
-            scalar.raw.clone(),
-            format!("{open}{name}{quotes}{moved}{quotes}{separator}alias: {alias}{close}"),
-        );
+        self.scan.replace(scalar.raw.clone(), format!("{open}{name}{moved}{separator}alias: {alias}{close}"));
     }
 
     fn image(&mut self, scalar: &Scalar) {

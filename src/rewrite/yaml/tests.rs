@@ -384,3 +384,26 @@ fn a_value_behind_its_tag_is_found_whatever_is_between() {
     assert_changes("a.yaml", &rules(), "repository: !!str # 12345\"\n  \"nginx\"\ntag: 1\n");
     assert_changes("a.yaml", &rules(), "image: &a\u{a0}é \"⟦nginx→d.io/web/nginx⟧\"\n");
 }
+
+#[test]
+fn what_is_added_for_an_address_in_brackets_is_quoted() {
+    let images = r#"{"docker.io/library/nginx": "[fd00::1]:5000/nginx", "quay.io/a/b": "[fd00::1]:5000/a/b"}"#;
+    let six = mapping(images, Choice::default());
+    let (new, name) = ("[fd00::1]:5000/nginx:1", "[fd00::1]:5000/nginx");
+    for (file, text) in [
+        (".gitlab-ci.yml", format!("services:\n- ⟦nginx:1→name: \"{new}\"\n  alias: nginx⟧\n")),
+        (
+            ".gitlab-ci.yml",
+            format!("services:\n- '⟦nginx:1'→name: '{new}'\n  alias: nginx⟧\n").replace("'⟦nginx", "⟦'nginx"),
+        ),
+        ("a.yaml", format!("kustomize:\n  images:\n  - ⟦nginx:1→\"nginx={new}\"\n  - \"{new}\"⟧\n")),
+        ("kustomization.yaml", format!("images:\n- name: nginx⟦→\n  newName: \"{name}\"⟧\n  newTag: v1\n")),
+        (
+            "values.yaml",
+            "a: {⟦→registry: \"[fd00::1]:5000\", ⟧repository: a/b, tag: v1, defaultRegistry: quay.io}\n".to_owned(),
+        ),
+        ("values.yaml", "a:\n  registry:⟦→ \"[fd00::1]:5000\"⟧\n  repository: ⟦nginx→nginx⟧\n  tag: 1\n".to_owned()),
+    ] {
+        assert_eq!(assert_changes(file, &six, &text), [""; 0], "{text}");
+    }
+}
