@@ -127,13 +127,13 @@ struct Called {
     may_be_new: bool,
 }
 
-/// Rewrites the entries among the mappings of a list. What else is in the file was read before: it may hold patches. A
-/// component changes also what it is put into, which may be called either way.
-pub fn scan(scan: &mut Scan, list: &[&Mapping], bases: Option<&Bases>, is_component: bool) {
+/// Rewrites the entries among the mappings of a list. What else is in the file was read before: it may hold patches. What
+/// `is_apart` from what it changes, such as a component, finds that called either way.
+pub fn scan(scan: &mut Scan, list: &[&Mapping], bases: Option<&Bases>, is_apart: bool) {
     let own = scan.found.names.iter().map(|(_, then)| then);
     let known = bases.iter().flat_map(|bases| bases.names.iter().chain(own.clone())).cloned().collect();
-    let may_be_old = is_component || bases.is_some_and(|bases| bases.is_partial);
-    let names = Called { known, may_be_old, may_be_new: is_component };
+    let may_be_old = is_apart || bases.is_some_and(|bases| bases.is_partial);
+    let names = Called { known, may_be_old, may_be_new: is_apart };
     for entry in list.iter().filter(|entry| is_entry(entry)) {
         scan_entry(scan, entry, list, &names);
     }

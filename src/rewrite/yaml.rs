@@ -8,7 +8,7 @@
 //! | `container` of a job, `uses: docker://` | GitHub, Azure Pipelines |
 //! | `dockerfile_inline`, `args[]` with `..._IMAGE=` | Compose |
 //! | `value` beside `path: .../image` | JSON patches |
-//! | `images[]` | lists, and kustomize's: see [`super::kustomize`] |
+//! | `images[]` | lists, and kustomize's, also with Flux: see [`super::kustomize`] |
 //! | `registry`, `repository`, `tag`, `digest` | charts: see [`super::group`] |
 //!
 //! In other values only references that need no context count. Keys and comments stay.
@@ -122,7 +122,12 @@ impl<'s, 'a, 't> Walk<'s, 'a, 't> {
                 continue;
             }
             match value {
-                Node::Sequence(items) if name == "images" && parent == Some("kustomize") => {
+                // Those of a HelmRelease are entries, as in a kustomization.
+                Node::Sequence(items)
+                    if name == "images"
+                        && parent == Some("kustomize")
+                        && !items.iter().any(|item| matches!(item, Node::Mapping(_))) =>
+                {
                     items.iter().for_each(|item| self.replacement(item));
                 }
                 Node::Sequence(items) if name == "images" => self.images(mapping, items),
@@ -168,7 +173,9 @@ impl<'s, 'a, 't> Walk<'s, 'a, 't> {
             }
         }
         let is_component = parent.scalar("kind").is_some_and(|kind| kind.value == "Component");
-        kustomize::scan(self.scan, &mappings, self.setting.bases, is_component);
+        // Where they are not in a kustomization's own file, as with Flux, what they change is somewhere else.
+        let is_apart = is_component || self.setting.bases.is_none();
+        kustomize::scan(self.scan, &mappings, self.setting.bases, is_apart);
     }
 
     /// One of the images that Argo CD has kustomize replace: `[old=]new`. What is replaced keeps its name in manifests that

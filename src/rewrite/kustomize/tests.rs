@@ -152,3 +152,26 @@ fn a_component_finds_an_image_by_either_name() {
     let text = "kind: Component\nimages:\n- ⟦→name: d.io/web/nginx\n  newTag: \"2\"\n- ⟧name: nginx⟦→\n  newName: d.io/web/nginx⟧\n  newTag: '2'\n";
     assert_eq!(assert_changes("kustomization.yaml", &rules(), text), [""; 0]);
 }
+
+#[test]
+fn entries_of_flux_find_an_image_by_either_name() {
+    let entry = "- ⟦→name: d.io/web/nginx\n      newTag: \"2\"\n    - ⟧name: nginx⟦→\n      newName: d.io/web/nginx⟧\n      newTag: '2'\n";
+    let kustomization = "apiVersion: kustomize.toolkit.fluxcd.io/v1\nkind: Kustomization\nspec:\n  path: ./app\n  x:\n    images:\n    ";
+    assert_eq!(assert_changes("cluster.yaml", &rules(), &format!("{kustomization}{entry}")), [""; 0]);
+    let release = "kind: HelmRelease\nspec:\n postRenderers:\n - kustomize:\n    images:\n    ";
+    assert_eq!(assert_changes("release.yaml", &rules(), &format!("{release}{entry}")), [""; 0]);
+    let renamed = "postRenderers:\n- kustomize:\n    images:\n    - name: docker.io/x/web\n      newName: ⟦nginx→d.io/web/nginx⟧\n      newTag: \"1.25\"\n";
+    assert_eq!(assert_changes("release.yaml", &rules(), renamed), [""; 0]);
+}
+
+#[test]
+fn json_stays_json() {
+    for text in [
+        "{\"images\": [{⟦→\"name\": \"d.io/web/nginx\", \"newTag\": \"2\"}, {⟧\"name\": \"nginx\"⟦→, \"newName\": \"d.io/web/nginx\"⟧, \"newTag\": \"2\"}]}",
+        "{\n  \"images\": [\n    {\n      ⟦→\"name\": \"d.io/web/nginx\", \"newTag\": \"2\"}, {⟧\"name\": \"nginx\"⟦→,\n      \"newName\": \"d.io/web/nginx\"⟧,\n      \"newTag\": \"2\"\n    }\n  ]\n}\n",
+    ] {
+        assert_eq!(assert_changes("a.json", &rules(), text), [""; 0]);
+        let after: String = text.replace('⟧', "").split('⟦').map(|part| part.rsplit('→').next().unwrap()).collect();
+        serde_json::from_str::<serde_json::Value>(&after).unwrap();
+    }
+}
