@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `image`, `...Image`, `..._image`, `...-image` | Kubernetes, Compose, GitLab, charts, many more |
 //! | `image.name`, `services[]`, `services[].name` | GitLab |
+//! | `image.reference` of a volume | Kubernetes |
 //! | `image[]`, `container[]` of a matrix | GitHub, GitLab |
 //! | `container` of a job, `uses: docker://` | GitHub, Azure Pipelines |
 //! | `dockerfile_inline`, `args[]` with `..._IMAGE=` | Compose |
@@ -76,7 +77,7 @@ fn parse(text: &str, range: &Range<usize>) -> Option<Document> {
 
 /// Whether the value of such a key is an image.
 pub fn is_image_key(key: &str) -> bool {
-    key == "image" || ["Image", "_image", "-image", "_IMAGE"].iter().any(|end| key.ends_with(end))
+    ["image", "IMAGE"].contains(&key) || ["Image", "_image", "-image", "_IMAGE"].iter().any(|end| key.ends_with(end))
 }
 
 /// Whether the items of such a list are images.
@@ -352,7 +353,7 @@ fn is_of_gitlab(mapping: &Mapping, services: &[Node]) -> bool {
 pub fn expects_image(parent: Option<&str>, key: &str, scalar: &Scalar, mapping: &Mapping) -> bool {
     let has = |keys: &[&str]| keys.iter().any(|key| mapping.get(key).is_some());
     match key {
-        "name" => parent == Some("image"),
+        "name" | "reference" => parent == Some("image"),
         // Of a JSON patch, RFC 6902.
         "value" => mapping.scalar("path").is_some_and(|path| path.value.ends_with("/image")),
         // In Azure Pipelines it may also be the name of one that is described elsewhere.

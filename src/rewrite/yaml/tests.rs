@@ -407,3 +407,10 @@ fn what_is_added_for_an_address_in_brackets_is_quoted() {
         assert_eq!(assert_changes(file, &six, &text), [""; 0], "{text}");
     }
 }
+
+#[test]
+fn volumes_of_images_and_keys_in_capitals_are_images() {
+    let text = "volumes:\n- name: v\n  image: {reference: ⟦nginx:1.25→d.io/web/nginx:1.25⟧, pullPolicy: Always}\n\
+                env: {IMAGE: ⟦nginx:1→d.io/web/nginx:1⟧}\nlist: [IMAGE=⟦nginx:1→d.io/web/nginx:1⟧]\nreference: nginx:1\n";
+    assert_eq!(assert_changes("pod.yaml", &rules(), text), [""; 0]);
+}
