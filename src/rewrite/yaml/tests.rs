@@ -414,3 +414,14 @@ fn volumes_of_images_and_keys_in_capitals_are_images() {
                 env: {IMAGE: ⟦nginx:1→d.io/web/nginx:1⟧}\nlist: [IMAGE=⟦nginx:1→d.io/web/nginx:1⟧]\nreference: nginx:1\n";
     assert_eq!(assert_changes("pod.yaml", &rules(), text), [""; 0]);
 }
+
+#[test]
+fn behind_the_scheme_of_images_a_short_name_is_one() {
+    let text = "build:\n  additional_contexts:\n    base: docker-image://⟦nginx:1.25→d.io/web/nginx:1.25⟧\n    \
+                other: \"docker-image://⟦quay.io/a/b→d.io/m/b⟧\"\nwith:\n  build-contexts: |\n    \
+                alpine=docker-image://⟦bitnami/redis:7→d.io/x/y/redis:7⟧\n    oci://nginx:1\n    docker-image://quay.io/a/b:$TAG\n    \
+                docker-image://postgres:17\n";
+    let stays = assert_changes("compose.yaml", &rules(), text);
+    let unclear = "quay.io/a/b: its tag is not written here, and nothing says that it is an image";
+    assert_eq!(stays, [unclear, "postgres:17: no rule covers it"]);
+}
