@@ -425,3 +425,10 @@ fn behind_the_scheme_of_images_a_short_name_is_one() {
     let unclear = "quay.io/a/b: its tag is not written here, and nothing says that it is an image";
     assert_eq!(stays, [unclear, "postgres:17: no rule covers it"]);
 }
+
+#[test]
+fn a_repository_that_is_all_of_a_line_is_named() {
+    let text = "images: |\n  quay.io/a/b\n  - quay.io/a/b\n  x.io/a\n  nginx\n  see quay.io/a/b\n  ⟦quay.io/a/b:1→d.io/m/b:1⟧\n";
+    let unclear = "quay.io/a/b: its tag is not written here, and nothing says that it is an image";
+    assert_eq!(assert_changes("ci.yaml", &rules(), text), [unclear, unclear]);
+}
