@@ -145,9 +145,12 @@ impl Mapping {
         self.by_source.keys().any(|source| source.path() == name)
     }
 
-    /// Where rules bring images of `source`, or some of them.
+    /// Where rules bring images of `source`, or some of them: first where the operator wants them from.
     pub fn places_of(&self, source: &Repository) -> impl Iterator<Item = &Repository> {
-        self.by_source.get(source).into_iter().flatten().map(|index| &self.rules[*index].images.destination)
+        let rules = self.by_source.get(source).map(Vec::as_slice).unwrap_or_default();
+        let places = rules.iter().map(|index| &self.rules[*index].images.destination);
+        let chosen = places.clone().filter(|place| self.is_chosen(place));
+        chosen.chain(places.filter(|place| !self.is_chosen(place)))
     }
 
     /// Where `image` is now.

@@ -1,6 +1,7 @@
 use std::fs;
 
-use crate::rewrite::tests::{assert_changes, rules};
+use crate::rewrite::mapping::Choice;
+use crate::rewrite::tests::{assert_changes, mapping, rules};
 use crate::rewrite::{collect, plan};
 
 #[test]
@@ -174,4 +175,12 @@ fn json_stays_json() {
         let after: String = text.replace('⟧', "").split('⟦').map(|part| part.rsplit('→').next().unwrap()).collect();
         serde_json::from_str::<serde_json::Value>(&after).unwrap();
     }
+}
+
+#[test]
+fn of_several_places_the_chosen_one_gives_the_new_name() {
+    let choice = Choice { to: Some("e.io/west".parse().unwrap()), ..Choice::default() };
+    let rules = mapping(r#"{"quay.io/a/b": ["d.io/east/b", "e.io/west/b"]}"#, choice);
+    let text = "kind: Component\nimages:\n- ⟦→name: e.io/west/b\n  newTag: v2\n- ⟧name: quay.io/a/b⟦→\n  newName: e.io/west/b⟧\n  newTag: v2\n";
+    assert_eq!(assert_changes("kustomization.yaml", &rules, text), [""; 0]);
 }
