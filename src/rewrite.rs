@@ -21,6 +21,7 @@ mod kustomize;
 mod lines;
 mod mapping;
 mod outcomes;
+mod records;
 mod scan;
 mod template;
 mod tree;
@@ -122,6 +123,7 @@ pub fn plan(files: &[PathBuf], mapping: &Mapping) -> Rewrite {
     let ours: HashSet<PathBuf> = files.iter().filter_map(|file| file.canonicalize().ok()).collect();
     for path in files {
         match content::read(path) {
+            Ok(Content::Text { text, .. }) if records::is_record(&text) => {}
             Ok(Content::Text { bytes, start, text }) => {
                 let findings = scan(path, &text, mapping, &ours);
                 rewrite.add(path, bytes, start, &text, findings);

@@ -19,6 +19,7 @@ use rustls::pki_types::pem::PemObject as _;
 use secrecy::ExposeSecret as _;
 
 pub use error::AccessError;
+pub(super) use error::unusable;
 use kubeconfig::Chosen;
 #[cfg(any(test, fuzzing))]
 pub(crate) use kubeconfig::fuzz;

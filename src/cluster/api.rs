@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use kube::client::Body;
+use kube::client::{AuthError, Body};
 use serde::Deserialize;
 
-use super::access::{Access, Patience};
+use super::access::{Access, Patience, unusable};
 use super::objects::{Object, Page};
 use crate::causes::{find, innermost};
 use crate::foreign::one_line;
@@ -36,6 +36,9 @@ pub enum ApiError {
         .patience.silence.as_secs(), .patience.page.as_secs()
     )]
     Slow { server: String, path: String, patience: Patience },
+    /// They are looked at with each request, before it is sent.
+    #[error("the credentials of {identity} cannot be used: {reason}")]
+    Credentials { identity: String, reason: String },
     #[error("the API server {server} does not accept the credentials of {identity}: {message}")]
     Unauthorized { server: String, identity: String, message: String },
     /// It understood and said no.
@@ -114,9 +117,14 @@ async fn list_once(access: &Access, path: &str, take: &mut impl FnMut(&Object)) 
     }
 }
 
-/// Reads one page; if it is none, why.
+/// Reads one page; if it is none, why. An empty list has no items either, so what it is must be said.
 pub(super) fn page(body: &[u8]) -> Result<Page, String> {
-    serde_json::from_slice(body).map_err(|error| one_line(&error.to_string()))
+    let page: Page = serde_json::from_slice(body).map_err(|error| one_line(&error.to_string()))?;
+    match page.kind.as_str() {
+        kind if kind.ends_with("List") => Ok(page),
+        "" => Err("it does not say of which kind it is".to_owned()),
+        kind => Err(format!("it is of the kind {}", one_line(kind))),
+    }
 }
 
 /// The body of a GET, tried again where the failure may pass.
@@ -190,6 +198,10 @@ async fn try_get(access: &Access, path: &str) -> Result<Vec<u8>, Failed> {
 /// The request or the answer to it broke off.
 fn broken(access: &Access, path: String, error: &kube::Error) -> Failed {
     let server = access.server.clone();
+    if let Some(error) = find::<AuthError>(error) {
+        let (identity, reason) = (access.identity.clone(), one_line(&unusable(error)));
+        return Failed { error: ApiError::Credentials { identity, reason }, again: Again::No };
+    }
     if find::<LengthLimitError>(error).is_some() {
         let reason = format!("it is larger than {} MiB", MAX_PAGE >> 20);
         return Failed { error: ApiError::Strange { server, path, reason }, again: Again::No };

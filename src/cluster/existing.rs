@@ -66,6 +66,11 @@ impl Existing {
         self.holders.get(destination).is_some_and(|sources| sources.iter().any(|other| other != source))
     }
 
+    /// The sources that are written down one by one, with their destinations.
+    pub fn fixed(&self) -> impl Iterator<Item = (&String, &Vec<String>)> {
+        self.exact.iter()
+    }
+
     /// How many sources are not among those that `is_used` tells.
     pub fn unused(&self, is_used: impl Fn(&str) -> bool) -> usize {
         self.exact.keys().filter(|source| !is_used(source)).count()

@@ -20,10 +20,21 @@ pub struct Findings {
     pub denied: Vec<Denied>,
     /// Who made the ReplicaSets, ReplicationControllers and Jobs that exist: (namespace, kind, name) to the kind and name of the maker.
     makers: BTreeMap<(Arc<str>, Kind, Arc<str>), Maker>,
+    /// By namespace and maker: the newest of what makers have made that were not read themselves.
+    newest: BTreeMap<(Arc<str>, Maker), Newest>,
 }
 
 /// The kind and name of whoever makes an object.
 type Maker = (Arc<str>, Arc<str>);
+
+/// The newest ReplicaSet or ReplicationController of a maker that was not read: what the maker itself says.
+#[derive(Debug, Default)]
+struct Newest {
+    /// Number and time; where they say nothing, one that has pods.
+    age: (u64, String, bool),
+    /// None if it has pods: these were taken in with it.
+    images: BTreeMap<String, Users>,
+}
 
 /// Who uses an image.
 #[derive(Debug, Default)]
@@ -90,6 +101,12 @@ impl Findings {
         if is_past(kind, object, controller, covered) {
             return;
         }
+        if let Some(owner) = controller
+            && matches!(kind, Kind::ReplicaSet | Kind::ReplicationController)
+            && !self.take_made(object, owner)
+        {
+            return;
+        }
         let (kind, name) = match controller {
             Some(owner) if kind == Kind::Pod => self.maker(metadata, owner, covered),
             Some(owner) if matches!(kind, Kind::ReplicaSet | Kind::ReplicationController | Kind::Job) => {
@@ -97,7 +114,34 @@ impl Findings {
             }
             _ => (Arc::from(kind.as_str()), Arc::from(&*metadata.name)),
         };
-        self.take_pods(&Arc::from(&*metadata.namespace), &kind, &name, object.spec.pods());
+        take_pods(&mut self.images, &Arc::from(&*metadata.namespace), &kind, &name, object.spec.pods());
+    }
+
+    /// Takes in what is known only when all was read: what those use who have no pods now.
+    pub fn finish(&mut self) {
+        for (image, users) in std::mem::take(&mut self.newest).into_values().flat_map(|newest| newest.images) {
+            let known = self.images.entry(image).or_default();
+            known.pulled |= users.pulled;
+            known.uses.extend(users.uses);
+        }
+    }
+
+    /// Notes what a maker has made who was not read, such as a Rollout or a DeploymentConfig. Whether it has pods; if it
+    /// has none, it counts in the end if it is the newest.
+    fn take_made(&mut self, object: &Object, owner: &OwnerReference) -> bool {
+        let has_pods = object.spec.replicas != Some(0);
+        let (revision, created) = object.metadata.generation();
+        let age = (revision, created.to_owned(), has_pods);
+        let (namespace, maker) =
+            (Arc::from(&*object.metadata.namespace), (Arc::from(&*owner.kind), Arc::from(&*owner.name)));
+        let newest = self.newest.entry((Arc::clone(&namespace), maker.clone())).or_default();
+        if age >= newest.age {
+            *newest = Newest { age, images: BTreeMap::new() };
+            if !has_pods {
+                take_pods(&mut newest.images, &namespace, &maker.0, &maker.1, object.spec.pods());
+            }
+        }
+        has_pods
     }
 
     /// Whoever is at the beginning of the chain that ends in a pod, as far as it is known.
@@ -123,57 +167,59 @@ impl Findings {
             _ => itself(),
         }
     }
+}
 
-    fn take_pods(&mut self, namespace: &Arc<str>, kind: &Arc<str>, name: &Arc<str>, pods: &Spec) {
-        let lists = [
-            ("containers", &pods.containers),
-            ("initContainers", &pods.init_containers),
-            ("ephemeralContainers", &pods.ephemeral_containers),
-        ];
-        let place = |container: &str, field| Use {
-            namespace: namespace.clone(),
-            kind: kind.clone(),
-            name: name.clone(),
-            container: container.into(),
-            field,
-        };
-        for (field, list) in lists {
-            for container in list.iter().flatten() {
-                let policy = container.image_pull_policy.as_deref();
-                self.add(container.image.as_deref(), policy, place(&container.name, field));
-            }
-        }
-        for volume in pods.volumes.iter().flatten() {
-            if let Some(image) = &volume.image {
-                self.add(image.reference.as_deref(), image.pull_policy.as_deref(), place(&volume.name, "volumes"));
-            }
+fn take_pods(
+    images: &mut BTreeMap<String, Users>,
+    namespace: &Arc<str>,
+    kind: &Arc<str>,
+    name: &Arc<str>,
+    pods: &Spec,
+) {
+    let lists = [
+        ("containers", &pods.containers),
+        ("initContainers", &pods.init_containers),
+        ("ephemeralContainers", &pods.ephemeral_containers),
+    ];
+    let place = |container: &str, field| Use {
+        namespace: namespace.clone(),
+        kind: kind.clone(),
+        name: name.clone(),
+        container: container.into(),
+        field,
+    };
+    for (field, list) in lists {
+        for container in list.iter().flatten() {
+            let policy = container.image_pull_policy.as_deref();
+            add(images, container.image.as_deref(), policy, place(&container.name, field));
         }
     }
-
-    fn add(&mut self, image: Option<&str>, policy: Option<&str>, place: Use) {
-        // A template may leave the image to whoever fills it in; the pods then have it.
-        let Some(image) = image.map(str::trim).filter(|image| !image.is_empty()) else { return };
-        if !self.images.contains_key(image) {
-            self.images.insert(image.to_owned(), Users::default());
-        }
-        if let Some(users) = self.images.get_mut(image) {
-            users.pulled |= policy != Some("Never");
-            users.uses.insert(place);
+    for volume in pods.volumes.iter().flatten() {
+        if let Some(image) = &volume.image {
+            add(images, image.reference.as_deref(), image.pull_policy.as_deref(), place(&volume.name, "volumes"));
         }
     }
 }
 
-/// Whether an object only tells what was: a ReplicaSet of an earlier rollout, a Job that a CronJob has made, a pod
+fn add(images: &mut BTreeMap<String, Users>, image: Option<&str>, policy: Option<&str>, place: Use) {
+    // A template may leave the image to whoever fills it in; the pods then have it.
+    let Some(image) = image.map(str::trim).filter(|image| !image.is_empty()) else { return };
+    if !images.contains_key(image) {
+        images.insert(image.to_owned(), Users::default());
+    }
+    if let Some(users) = images.get_mut(image) {
+        users.pulled |= policy != Some("Never");
+        users.uses.insert(place);
+    }
+}
+
+/// Whether an object only tells what was: a ReplicaSet of somebody who was read, a Job that a CronJob has made, a pod
 /// that has ended and that somebody else would make anew.
 fn is_past(kind: Kind, object: &Object, controller: Option<&OwnerReference>, covered: &[Kind]) -> bool {
     let Some(owner) = controller else { return false };
     let maker_was_read = Kind::named(owner.group(), &owner.kind).is_some_and(|kind| covered.contains(&kind));
     match kind {
-        Kind::ReplicaSet | Kind::ReplicationController => {
-            // If its maker was not read, such as a Rollout or a DeploymentConfig, it counts while it has pods.
-            maker_was_read || object.spec.replicas == Some(0)
-        }
-        Kind::Job => maker_was_read,
+        Kind::ReplicaSet | Kind::ReplicationController | Kind::Job => maker_was_read,
         Kind::Pod => maker_was_read && matches!(object.status.phase.as_deref(), Some("Succeeded" | "Failed")),
         _ => false,
     }

@@ -1,7 +1,8 @@
 //! What images are called at the target: their last path component where that is enough.
 //!
 //! Where repositories would meet, only those are told apart: by their parent path, then by their host, and if two
-//! are the same even then by a hash. Never do two sources get one destination.
+//! are the same even then by a hash. Never do two sources get one destination, and what the cluster runs from the
+//! target already keeps its repository: of whose image that is a copy is not known.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -94,6 +95,7 @@ pub fn plan(images: &BTreeSet<Image>, target: Option<&Target>, existing: &Existi
             plan.rules.insert(image.to_string(), destinations);
         }
     }
+    claims.keep_unused(images, existing);
     match target {
         Some(target) => name_newcomers(&newcomers, target, existing, &mut claims, &mut plan),
         None => leave_open(&newcomers, &mut plan),
@@ -130,7 +132,8 @@ fn name_newcomers(newcomers: &[&Image], target: &Target, existing: &Existing, cl
         .map(|image| &image.repository)
         .filter(|source| existing.repository(source, target).is_none())
         .collect();
-    let repositories = tell_apart(&new, target, existing, &mut plan.notes);
+    let in_use: BTreeSet<&Repository> = plan.left_out.iter().map(|image| &image.repository).collect();
+    let repositories = tell_apart(&new, target, existing, &in_use, &mut plan.notes);
     // What has a tag alone keeps it; what is pinned gives way, since its digest still names it.
     let (tagged, pinned): (Vec<&Image>, Vec<&Image>) = newcomers.iter().partition(|image| image.digest.is_none());
     for image in tagged.into_iter().chain(pinned) {
@@ -152,11 +155,13 @@ fn name_newcomers(newcomers: &[&Image], target: &Target, existing: &Existing, cl
     }
 }
 
-/// A name at the target for each repository, no two the same and none that an earlier file gave to others.
+/// A name at the target for each repository, no two the same, none that an earlier file gave to others, and none that
+/// is `in_use`.
 fn tell_apart(
     sources: &BTreeSet<&Repository>,
     target: &Target,
     existing: &Existing,
+    in_use: &BTreeSet<&Repository>,
     notes: &mut Vec<String>,
 ) -> BTreeMap<Repository, Repository> {
     let mut lengths: BTreeMap<&Repository, Length> = sources.iter().map(|source| (*source, Length::Last)).collect();
@@ -170,7 +175,9 @@ fn tell_apart(
         for (name, meeting) in &by_name {
             let destination = target.repository(name).ok();
             let is_taken = |source: &&&Repository| {
-                destination.as_ref().is_none_or(|destination| existing.is_held_against(destination, source))
+                destination.as_ref().is_none_or(|destination| {
+                    in_use.contains(destination) || existing.is_held_against(destination, source)
+                })
             };
             let taken: Vec<&Repository> = meeting.iter().filter(is_taken).copied().collect();
             let meeting = if taken.is_empty() && meeting.len() > 1 { meeting.clone() } else { taken };
@@ -189,8 +196,15 @@ fn tell_apart(
     let mut names = BTreeMap::new();
     for (source, length) in lengths {
         let Ok(destination) = target.repository(&length.name(source)) else { continue };
-        if length != Length::Last {
-            notes.push(format!("{source} goes to {destination}: its last part alone would meet another repository"));
+        let shortest = target.repository(&Length::Last.name(source)).ok().filter(|shortest| *shortest != destination);
+        match shortest {
+            Some(shortest) if in_use.contains(&shortest) => notes.push(format!(
+                "{source} goes to {destination}: the cluster uses {shortest} already, and that may be another's"
+            )),
+            Some(_) => {
+                notes.push(format!("{source} goes to {destination}: its last part alone would meet another repository"))
+            }
+            None => {}
         }
         names.insert(source.clone(), destination);
     }
@@ -217,6 +231,19 @@ fn distinct_tag(image: &Image) -> String {
 struct Claims(BTreeMap<String, String>);
 
 impl Claims {
+    /// Keeps the tags to which the earlier file brought images that are not used any more: what was rewritten since may
+    /// use them. The same tag of a repository under another digest takes the place of the one before it.
+    fn keep_unused(&mut self, images: &BTreeSet<Image>, existing: &Existing) {
+        let used: BTreeSet<(&Repository, Option<&Tag>)> =
+            images.iter().map(|image| (&image.repository, image.tag.as_ref())).collect();
+        for (source, destinations) in existing.fixed() {
+            let Ok(image) = Image::parse(source) else { continue };
+            if !used.contains(&(&image.repository, image.tag.as_ref())) {
+                self.claim_all(&image, destinations);
+            }
+        }
+    }
+
     /// Takes all of an image's destinations for it, or none and returns who has one of them.
     fn claim_all(&mut self, image: &Image, destinations: &[String]) -> Option<String> {
         let source = image.to_string();

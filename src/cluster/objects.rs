@@ -7,6 +7,9 @@ use serde::Deserialize;
 /// One page of a list.
 #[derive(Debug, Deserialize)]
 pub struct Page {
+    /// Such as `PodList`; of what is no list something else, or nothing.
+    #[serde(default)]
+    pub kind: String,
     #[serde(default)]
     pub metadata: ListMetadata,
     /// An empty list may be written as null.
@@ -37,6 +40,9 @@ pub struct Metadata {
     pub name: String,
     pub namespace: String,
     pub labels: Option<Labels>,
+    pub annotations: Option<Annotations>,
+    /// In UTC, so that later ones are greater as texts.
+    pub creation_timestamp: Option<String>,
     pub owner_references: Option<Vec<OwnerReference>>,
 }
 
@@ -44,6 +50,17 @@ pub struct Metadata {
 pub struct Labels {
     #[serde(rename = "pod-template-hash")]
     pub pod_template_hash: Option<String>,
+}
+
+/// How those who make ReplicaSets and ReplicationControllers number them.
+#[derive(Debug, Default, Deserialize)]
+pub struct Annotations {
+    #[serde(rename = "deployment.kubernetes.io/revision")]
+    deployment: Option<String>,
+    #[serde(rename = "rollout.argoproj.io/revision")]
+    rollout: Option<String>,
+    #[serde(rename = "openshift.io/deployment-config.latest-version")]
+    deployment_config: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -110,6 +127,15 @@ impl Metadata {
     pub fn controller(&self) -> Option<&OwnerReference> {
         self.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))
     }
+
+    /// Which of the objects that one controller has made it is: the greater, the newer.
+    pub fn generation(&self) -> (u64, &str) {
+        let given = self.annotations.as_ref();
+        let revision = given.and_then(|given| {
+            given.rollout.as_ref().or(given.deployment_config.as_ref()).or(given.deployment.as_ref())?.parse().ok()
+        });
+        (revision.unwrap_or_default(), self.creation_timestamp.as_deref().unwrap_or_default())
+    }
 }
 
 impl OwnerReference {
@@ -145,7 +171,7 @@ mod tests {
         let pods = items[0].spec.pods();
         assert_eq!(pods.containers.as_ref().unwrap()[0].image.as_deref(), Some("d"));
         assert!(pods.init_containers.is_none());
-        let page: Page = serde_json::from_str(r#"{"metadata": {}, "items": null}"#).unwrap();
+        let page: Page = serde_json::from_str(r#"{"kind": "List", "metadata": {}, "items": null}"#).unwrap();
         assert!(page.items.is_none() && page.metadata.next.is_none());
     }
 

@@ -48,7 +48,10 @@ pub async fn read(access: &Access, namespaces: &[String]) -> Result<Findings, Re
             everywhere: namespaces.is_empty(),
             first: first.clone(),
         }),
-        _ => Ok(findings),
+        _ => {
+            findings.finish();
+            Ok(findings)
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What an operator puts into auth.json for each registry: who logs in there, and with what.
 
+use std::collections::HashSet;
 use std::fmt::{self, Write as _};
 
 use crate::config::Target;
@@ -49,16 +50,17 @@ pub fn login(registry: &Registry) -> Login {
 
 /// An auth.json whose passwords come from the environment.
 pub fn skeleton<'a>(sources: impl IntoIterator<Item = &'a Registry>, target: Option<&Target>) -> String {
+    let mut taken = HashSet::new();
     let mut entries: Vec<(String, Option<String>)> = sources
         .into_iter()
         .filter(|source| target.is_none_or(|target| target.registry != **source || !target.namespace.is_empty()))
         .map(|registry| {
             let has_login = login(registry) != Login::Public;
-            (registry.to_string(), has_login.then(|| variable(registry.as_str())))
+            (registry.to_string(), has_login.then(|| variable(registry.as_str(), &mut taken)))
         })
         .collect();
     if let Some(target) = target {
-        entries.push((target.to_string(), Some(variable(&target.to_string()))));
+        entries.push((target.to_string(), Some(variable(&target.to_string(), &mut taken))));
     }
     let mut text = "{".to_owned();
     for (index, (key, variable)) in entries.iter().enumerate() {
@@ -75,14 +77,19 @@ pub fn skeleton<'a>(sources: impl IntoIterator<Item = &'a Registry>, target: Opt
     text + if entries.is_empty() { "}\n" } else { "\n}\n" }
 }
 
-/// The name of an environment variable made of a registry's.
-fn variable(name: &str) -> String {
+/// The name of an environment variable made of a registry's, with a number behind it where that of another one is the
+/// same: nobody's password goes to anybody else.
+fn variable(name: &str, taken: &mut HashSet<String>) -> String {
     let mut variable: String =
         name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect();
     if variable.starts_with(|c: char| c.is_ascii_digit()) {
         variable.insert(0, '_');
     }
-    variable
+    let numbered = (2_u64..).map(|number| format!("{variable}_{number}"));
+    let free = std::iter::once(variable.clone()).chain(numbered).find(|name| !taken.contains(name));
+    let free = free.unwrap_or(variable);
+    taken.insert(free.clone());
+    free
 }
 
 #[cfg(test)]
@@ -105,5 +112,23 @@ mod tests {
 "#
         );
         assert_eq!(skeleton(&[], None), "{}\n");
+    }
+
+    #[test]
+    fn no_two_registries_have_one_variable() {
+        let registries: Vec<Registry> =
+            ["reg-eu.example.com", "reg.eu.example.com"].map(|name| name.parse().unwrap()).into();
+        let target: Target = "reg.eu/example.com".parse().unwrap();
+        let text = skeleton(&registries, Some(&target));
+        for (key, name) in [
+            ("reg-eu.example.com", "REG_EU_EXAMPLE_COM"),
+            ("reg.eu.example.com", "REG_EU_EXAMPLE_COM_2"),
+            ("reg.eu/example.com", "REG_EU_EXAMPLE_COM_3"),
+        ] {
+            let entry = format!(
+                "\"{key}\": {{ \"username\": \"${{{name}_USERNAME}}\", \"password\": \"${{{name}_PASSWORD}}\" }}"
+            );
+            assert!(text.contains(&entry), "{text}");
+        }
     }
 }

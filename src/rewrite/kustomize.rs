@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::mapping::{Destination, Image, Reason, Version};
 use super::scan::Scan;
-use super::tree::{Document, Mapping, Node, Scalar};
+use super::tree::{Document, Mapping, Node, Scalar, Style, as_value};
 use super::written::Written;
 
 /// The names of a kustomization's file.
@@ -127,13 +127,13 @@ struct Called {
     may_be_new: bool,
 }
 
-/// Rewrites the entries among the mappings of a list. What else is in the file was read before: it may hold patches. A
-/// component changes also what it is put into, which may be called either way.
-pub fn scan(scan: &mut Scan, list: &[&Mapping], bases: Option<&Bases>, is_component: bool) {
+/// Rewrites the entries among the mappings of a list. What else is in the file was read before: it may hold patches. What
+/// `is_apart` from what it changes, such as a component, finds that called either way.
+pub fn scan(scan: &mut Scan, list: &[&Mapping], bases: Option<&Bases>, is_apart: bool) {
     let own = scan.found.names.iter().map(|(_, then)| then);
     let known = bases.iter().flat_map(|bases| bases.names.iter().chain(own.clone())).cloned().collect();
-    let may_be_old = is_component || bases.is_some_and(|bases| bases.is_partial);
-    let names = Called { known, may_be_old, may_be_new: is_component };
+    let may_be_old = is_apart || bases.is_some_and(|bases| bases.is_partial);
+    let names = Called { known, may_be_old, may_be_new: is_apart };
     for entry in list.iter().filter(|entry| is_entry(entry)) {
         scan_entry(scan, entry, list, &names);
     }
@@ -156,9 +156,9 @@ fn scan_entry(scan: &mut Scan, entry: &Mapping, list: &[&Mapping], names: &Calle
     }
     match (&repository, new_name) {
         (Some(repository), Some(new_name)) => new_name.write(scan, repository),
-        (Some(repository), None) if renamed != Some(repository) => lines.push(format!("newName: {repository}")),
+        (Some(repository), None) if renamed != Some(repository) => lines.push(field(key, "newName", repository)),
         // What is not at the destination must come from where it always came from.
-        (None, None) if renamed.is_some() => lines.push(format!("newName: {}", name.value)),
+        (None, None) if renamed.is_some() => lines.push(field(key, "newName", &name.value)),
         _ => {}
     }
     if let (Some(field), Some(tag)) = (new_tag, &to_tag) {
@@ -166,24 +166,24 @@ fn scan_entry(scan: &mut Scan, entry: &Mapping, list: &[&Mapping], names: &Calle
     }
     match (digest, &to_digest) {
         (Some(field), Some(digest)) => field.write(scan, digest),
-        (None, Some(digest)) if entry.get("digest").is_none() => lines.push(format!("digest: {digest}")),
+        (None, Some(digest)) if entry.get("digest").is_none() => lines.push(field(key, "digest", digest)),
         _ => {}
     }
-    insert(scan, key, name, &lines);
+    insert(scan, entry, key, name, &lines);
     let Some(moved) = moved.filter(|_| has_both) else { return };
     if list.iter().any(|other| other.scalar("name").is_some_and(|name| name.value == moved)) {
         return;
     }
     let written = |field: Option<&Scalar>| field.map(|field| field.value.clone());
     let new_name = repository.or(written(new_name)).unwrap_or_else(|| name.value.clone());
-    let mut fields = vec![format!("name: {moved}")];
+    let mut fields = vec![field(key, "name", &moved)];
     if new_name != moved {
-        fields.push(format!("newName: {new_name}"));
+        fields.push(field(key, "newName", &new_name));
     }
     let tag = new_tag.map(|tag| to_tag.unwrap_or_else(|| tag.value.clone()));
-    fields.extend(tag.map(|tag| format!("newTag: \"{tag}\"")));
-    fields.extend(given("tagSuffix").map(|suffix| format!("tagSuffix: \"{}\"", suffix.value)));
-    fields.extend(to_digest.or(written(digest)).map(|digest| format!("digest: {digest}")));
+    fields.extend(tag.map(|tag| field(key, "newTag", &tag)));
+    fields.extend(given("tagSuffix").map(|suffix| field(key, "tagSuffix", &suffix.value)));
+    fields.extend(to_digest.or(written(digest)).map(|digest| field(key, "digest", &digest)));
     // An entry with a name alone changes nothing, so it is not added.
     if fields.len() > 1 && !insert_entry(scan, entry, &fields) {
         scan.stays(name.raw.start, &name.value, Reason::NoRoom(moved));
@@ -214,9 +214,22 @@ fn destination(scan: &mut Scan, name: &Scalar, tag: Option<&Scalar>, digest: Opt
     scan.find(name.raw.start, &text, &name.value, &image)
 }
 
+/// A field as it is written beside `key`: in JSON all is quoted.
+fn field(key: &Scalar, name: &str, value: &str) -> String {
+    match key.style {
+        Style::Quoted => format!("\"{name}\": \"{value}\""),
+        _ => format!("{name}: {}", as_value(value)),
+    }
+}
+
+/// Where the first key of `entry` stands.
+fn start(entry: &Mapping) -> Option<usize> {
+    entry.entries().filter_map(|(key, _)| Some(key?.raw.start)).min()
+}
+
 /// Adds an entry before `entry`. Whether there is room for it.
 fn insert_entry(scan: &mut Scan, entry: &Mapping, fields: &[String]) -> bool {
-    let Some(place) = entry.entries().filter_map(|(key, _)| Some(key?.raw.start)).min() else { return false };
+    let Some(place) = start(entry) else { return false };
     let opener = scan.text[..place].trim_end();
     let before = &scan.text[scan.line_start(opener.len())..place];
     let ending = scan.line_ending(opener.len());
@@ -232,14 +245,19 @@ fn insert_entry(scan: &mut Scan, entry: &Mapping, fields: &[String]) -> bool {
 }
 
 /// Adds fields behind the name, as its own line is indented.
-fn insert(scan: &mut Scan, key: &Scalar, name: &Scalar, fields: &[String]) {
+fn insert(scan: &mut Scan, entry: &Mapping, key: &Scalar, name: &Scalar, fields: &[String]) {
     if fields.is_empty() {
         return;
     }
     let text = scan.text;
-    let Some(line) = scan.new_line(key.raw.start) else {
-        let fields = format!(", {}", fields.join(", "));
-        return scan.replace(name.raw.end..name.raw.end, fields);
+    let is_in_braces = start(entry).is_some_and(|place| text[..place].trim_end().ends_with('{'));
+    let line = match scan.new_line(key.raw.start) {
+        Some(line) if !is_in_braces => line,
+        line => {
+            let comma = line.map_or(", ".to_owned(), |line| format!(",{line}"));
+            let fields: String = fields.iter().map(|field| format!("{comma}{field}")).collect();
+            return scan.replace(name.raw.end..name.raw.end, fields);
+        }
     };
     let end = text[name.raw.end..].find(['\r', '\n']).map_or(text.len(), |length| name.raw.end + length);
     let fields: String = fields.iter().map(|field| format!("{line}{field}")).collect();

@@ -6,7 +6,8 @@ use super::group::REPOSITORY;
 use super::scan::Scan;
 use super::yaml::is_image_key;
 
-/// Rewrites what stands behind `image:` in `range`, and in other lines what needs no context. Comments stay. What
+/// Rewrites what stands behind `image:` in `range`, and in other lines what needs no context. Comments stay. A
+/// migrated repository without a tag that is all of a line is named, as it is where it is all of a value. What
 /// other fields belong to a `repository` cannot be told, so it stays too.
 pub fn scan(scan: &mut Scan, range: Range<usize>) {
     let text = scan.text;
@@ -23,7 +24,11 @@ pub fn scan(scan: &mut Scan, range: Range<usize>) {
                 scan.part(start + value.start, &line[value]);
                 scan.prose(start..start + line.len());
             }
-            _ => scan.prose(start..start + line.len()),
+            _ => {
+                let whole = line.trim().trim_start_matches("- ");
+                scan.unclear(start + line.find(whole).unwrap_or_default(), whole);
+                scan.prose(start..start + line.len());
+            }
         }
         start += line.len();
     }

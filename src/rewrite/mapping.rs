@@ -80,6 +80,10 @@ pub enum Reason {
     Clash { destination: Reference, taken_by: String },
     #[error("{destination} may hold an image of {taken_by}, whose rule comes first; --report tells which")]
     MayClash { destination: Reference, taken_by: Repository },
+    #[error(
+        "the rules bring tags, and which of them has this digest is not known here; --report tells what was copied"
+    )]
+    OnlyTags,
     #[error("the report does not name it")]
     NotReported,
     #[error("the report calls it {0:?}")]
@@ -141,9 +145,12 @@ impl Mapping {
         self.by_source.keys().any(|source| source.path() == name)
     }
 
-    /// Where rules bring images of `source`, or some of them.
+    /// Where rules bring images of `source`, or some of them: first where the operator wants them from.
     pub fn places_of(&self, source: &Repository) -> impl Iterator<Item = &Repository> {
-        self.by_source.get(source).into_iter().flatten().map(|index| &self.rules[*index].images.destination)
+        let rules = self.by_source.get(source).map(Vec::as_slice).unwrap_or_default();
+        let places = rules.iter().map(|index| &self.rules[*index].images.destination);
+        let chosen = places.clone().filter(|place| self.is_chosen(place));
+        chosen.chain(places.filter(|place| !self.is_chosen(place)))
     }
 
     /// Where `image` is now.
@@ -261,7 +268,7 @@ impl Mapping {
         }
     }
 
-    /// Where the report says that `digest` went under some tag.
+    /// Where the report says that `digest` went under some tag; without one it cannot be said.
     fn reported(&self, repository: &Repository, digest: &Digest) -> Result<Vec<Place>, Reason> {
         let outcomes = self.choice.outcomes.iter().flat_map(|outcomes| outcomes.from(repository));
         let same = outcomes.filter(|outcome| outcome.source_digest.as_ref() == Some(digest));
@@ -273,7 +280,20 @@ impl Mapping {
             let reference = outcome.destination.repository.at_digest(digest.clone());
             places.push(Place { reference, digest: Some(digest) });
         }
-        if places.is_empty() { Err(Reason::NoRule) } else { Ok(places) }
+        match places.is_empty() {
+            false => Ok(places),
+            true if self.choice.outcomes.is_none() && self.brings_tags(repository) => Err(Reason::OnlyTags),
+            true => Err(Reason::NoRule),
+        }
+    }
+
+    /// Whether some rule brings tags of `repository`: by its digest an image may be one of these.
+    fn brings_tags(&self, repository: &Repository) -> bool {
+        let rules = self.by_source.get(repository).into_iter().flatten();
+        rules.map(|index| &self.rules[*index].images.which).any(|which| match which {
+            Which::Listed(_) => true,
+            Which::Fixed(pairs) => pairs.iter().any(|pair| matches!(pair.source, Identifier::Tag(_))),
+        })
     }
 
     /// Where every tag of `repository` is.

@@ -44,6 +44,8 @@ pub enum Meaning {
 const REFERENCE_MARKS: &[u8] = b"._-/:@+";
 /// What comes before a reference, and is no host.
 const SCHEMES: [&str; 3] = ["docker://", "docker-image://", "oci://"];
+/// Those behind which nothing else can stand: also a short name is one of an image. A chart may be behind `oci://`.
+const SCHEMES_OF_IMAGES: [&str; 2] = ["docker://", "docker-image://"];
 
 impl<'a> Scan<'a> {
     pub fn new(mapping: &'a Mapping, text: &'a str) -> Self {
@@ -219,6 +221,9 @@ impl<'a> Scan<'a> {
     /// filled in later.
     pub fn unclear(&mut self, offset: usize, text: &str) {
         let Some(written) = Written::parse(without_scheme(text), self.mapping.hosts()) else { return };
+        if !written.is_open && has_scheme_of_image(text) {
+            return;
+        }
         let is_whole = written.is_open || (written.tag.is_none() && written.digest.is_none());
         let image = Image { repository: written.repository, version: Version::Unknown };
         if written.has_host && is_whole && self.mapping.find(&image) != Found::Foreign {
@@ -238,17 +243,19 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Rewrites `word` if it is a reference that needs no context.
+    /// Rewrites `word` if it is a reference that needs no context: it says by itself that it is one.
     fn word(&mut self, offset: usize, word: &str) {
         let whole = word;
         let word = without_scheme(word);
         let skipped = whole.len() - word.len();
         // The end of a sentence is not the end of a tag.
         let word = word.trim_end_matches(['.', ':', '-', '+']);
-        if !word.contains('/') || !word.contains([':', '@']) {
+        let is_image = has_scheme_of_image(whole);
+        if !is_image && (!word.contains('/') || !word.contains([':', '@'])) {
             return;
         }
-        let Some(written) = Written::parse(word, self.mapping.hosts()).filter(Written::is_full) else { return };
+        let written = Written::parse(word, self.mapping.hosts()).filter(|written| is_image || written.is_full());
+        let Some(written) = written else { return };
         let offset = offset + skipped;
         if let Some(destination) = self.find(offset, word, written.name, &written.image()) {
             self.replace(offset..offset + word.len(), written.moved(word, &destination));
@@ -259,6 +266,10 @@ impl<'a> Scan<'a> {
 /// Where the line of `offset` begins.
 pub fn line_start(text: &str, offset: usize) -> usize {
     text[..offset].rfind('\n').map_or(0, |newline| newline + 1)
+}
+
+fn has_scheme_of_image(text: &str) -> bool {
+    SCHEMES_OF_IMAGES.iter().any(|scheme| text.starts_with(scheme))
 }
 
 fn without_scheme(text: &str) -> &str {

@@ -189,10 +189,13 @@ impl Scalar {
         if text == self.value {
             return;
         }
-        let quoted =
-            if self.style == Style::Plain && !is_plain(text) { format!("\"{text}\"") } else { text.to_owned() };
-        scan.replace(range, quoted);
+        scan.replace(range, if self.style == Style::Plain { as_value(text) } else { text.to_owned() });
     }
+}
+
+/// `text`, a part of a reference, as a value: in quotes if YAML would take it for something else than a string.
+pub fn as_value(text: &str) -> String {
+    if is_plain(text) { text.to_owned() } else { format!("\"{text}\"") }
 }
 
 /// Whether `text`, a part of a reference, is a string for YAML also without quotes.

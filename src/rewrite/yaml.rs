@@ -4,11 +4,12 @@
 //! | --- | --- |
 //! | `image`, `...Image`, `..._image`, `...-image` | Kubernetes, Compose, GitLab, charts, many more |
 //! | `image.name`, `services[]`, `services[].name` | GitLab |
+//! | `image.reference` of a volume | Kubernetes |
 //! | `image[]`, `container[]` of a matrix | GitHub, GitLab |
 //! | `container` of a job, `uses: docker://` | GitHub, Azure Pipelines |
 //! | `dockerfile_inline`, `args[]` with `..._IMAGE=` | Compose |
 //! | `value` beside `path: .../image` | JSON patches |
-//! | `images[]` | lists, and kustomize's: see [`super::kustomize`] |
+//! | `images[]` | lists, and kustomize's, also with Flux: see [`super::kustomize`] |
 //! | `registry`, `repository`, `tag`, `digest` | charts: see [`super::group`] |
 //!
 //! In other values only references that need no context count. Keys and comments stay.
@@ -20,7 +21,7 @@ use super::anchors::Anchors;
 use super::group::{Scope, Surroundings};
 use super::mapping::{Found, Reason};
 use super::scan::{Meaning, Scan};
-use super::tree::{Document, Mapping, Node, Scalar, Style};
+use super::tree::{Document, Mapping, Node, Scalar, Style, as_value};
 use super::written::Written;
 use super::{dockerfile, group, kustomize, lines, template};
 
@@ -76,7 +77,7 @@ fn parse(text: &str, range: &Range<usize>) -> Option<Document> {
 
 /// Whether the value of such a key is an image.
 pub fn is_image_key(key: &str) -> bool {
-    key == "image" || ["Image", "_image", "-image", "_IMAGE"].iter().any(|end| key.ends_with(end))
+    ["image", "IMAGE"].contains(&key) || ["Image", "_image", "-image", "_IMAGE"].iter().any(|end| key.ends_with(end))
 }
 
 /// Whether the items of such a list are images.
@@ -122,7 +123,12 @@ impl<'s, 'a, 't> Walk<'s, 'a, 't> {
                 continue;
             }
             match value {
-                Node::Sequence(items) if name == "images" && parent == Some("kustomize") => {
+                // Those of a HelmRelease are entries, as in a kustomization.
+                Node::Sequence(items)
+                    if name == "images"
+                        && parent == Some("kustomize")
+                        && !items.iter().any(|item| matches!(item, Node::Mapping(_))) =>
+                {
                     items.iter().for_each(|item| self.replacement(item));
                 }
                 Node::Sequence(items) if name == "images" => self.images(mapping, items),
@@ -168,7 +174,9 @@ impl<'s, 'a, 't> Walk<'s, 'a, 't> {
             }
         }
         let is_component = parent.scalar("kind").is_some_and(|kind| kind.value == "Component");
-        kustomize::scan(self.scan, &mappings, self.setting.bases, is_component);
+        // Where they are not in a kustomization's own file, as with Flux, what they change is somewhere else.
+        let is_apart = is_component || self.setting.bases.is_none();
+        kustomize::scan(self.scan, &mappings, self.setting.bases, is_apart);
     }
 
     /// One of the images that Argo CD has kustomize replace: `[old=]new`. What is replaced keeps its name in manifests that
@@ -185,7 +193,11 @@ impl<'s, 'a, 't> Walk<'s, 'a, 't> {
                 let text = self.scan.text;
                 let quote = &text[scalar.raw.start..range.start];
                 let next = self.scan.next_item(scalar.raw.start);
-                let both = format!("{}={new}{quote}{next}{quote}{new}", name.unwrap_or_default());
+                // Quotes that are there stay around both.
+                let needs_quotes = quote.is_empty() && as_value(&new) != new;
+                let (outer, quote) = if needs_quotes { ("\"", "\"") } else { ("", quote) };
+                let name = name.unwrap_or_default();
+                let both = format!("{outer}{name}={new}{quote}{next}{quote}{new}{outer}");
                 self.scan.replace(range, both);
             }
             Meaning::Same => {}
@@ -233,8 +245,9 @@ impl<'s, 'a, 't> Walk<'s, 'a, 't> {
         let Some(range) = scalar.content() else { return self.prose(scalar) };
         let text = self.scan.text;
         let Meaning::Moved(moved) = self.scan.meaning(range.start, &text[range.clone()]) else { return };
-        let alias = alias(&scalar.value);
+        let alias = as_value(&alias(&scalar.value));
         let quotes = &text[scalar.raw.start..range.start];
+        let moved = if quotes.is_empty() { as_value(&moved) } else { format!("{quotes}{moved}{quotes}") };
         let start = scalar.raw.start;
         let (open, name, separator, close) = match (is_alone, self.scan.new_line(start)) {
             (true, Some(line)) => ("", "name: ", line, ""),
@@ -246,10 +259,7 @@ impl<'s, 'a, 't> Walk<'s, 'a, 't> {
                 ("", "", line.unwrap_or_else(|| ", ".to_owned()), "")
             }
         };
-        self.scan.replace(
-            scalar.raw.clone(),
-            format!("{open}{name}{quotes}{moved}{quotes}{separator}alias: {alias}{close}"),
-        );
+        self.scan.replace(scalar.raw.clone(), format!("{open}{name}{moved}{separator}alias: {alias}{close}"));
     }
 
     fn image(&mut self, scalar: &Scalar) {
@@ -343,7 +353,7 @@ fn is_of_gitlab(mapping: &Mapping, services: &[Node]) -> bool {
 pub fn expects_image(parent: Option<&str>, key: &str, scalar: &Scalar, mapping: &Mapping) -> bool {
     let has = |keys: &[&str]| keys.iter().any(|key| mapping.get(key).is_some());
     match key {
-        "name" => parent == Some("image"),
+        "name" | "reference" => parent == Some("image"),
         // Of a JSON patch, RFC 6902.
         "value" => mapping.scalar("path").is_some_and(|path| path.value.ends_with("/image")),
         // In Azure Pipelines it may also be the name of one that is described elsewhere.

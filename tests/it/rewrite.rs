@@ -145,6 +145,26 @@ async fn rules_and_reports_are_no_files_to_rewrite() {
 }
 
 #[tokio::test]
+async fn reports_are_no_files_to_rewrite_under_whatever_name() {
+    let (source, destination) = two_registries().await;
+    source.put("team/app", "1.0", &small(1));
+    let rule =
+        |run: Migration| run.rule(format!("{}/team/app", source.host()), format!("{}/team/app", destination.host()));
+    let files = ["a.json", "a.csv", "a.html"];
+    let migration = rule(Migration::new());
+    let migration = files.iter().fold(migration, |run, file| run.args(["--report", file]));
+    migration.run().await.assert_success(1);
+    let mut run = rule(rewrite(&["--write", "."]));
+    for file in files {
+        run = run.file(file, read(&migration, file));
+    }
+    assert_eq!(run.run().await.assert(0, &[]).stderr, "0 changes in 0 of 3 files\n");
+    for file in files {
+        assert_eq!(read(&run, file), read(&migration, file), "{file}");
+    }
+}
+
+#[tokio::test]
 async fn a_file_that_cannot_be_written_does_not_keep_the_others() {
     use std::os::unix::fs::PermissionsExt as _;
     let run = rewrite(&["--write", "."]).rule("quay.io/a", "d.io/a");

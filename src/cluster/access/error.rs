@@ -2,6 +2,8 @@
 
 use std::io;
 
+use kube::client::AuthError;
+
 use crate::causes::innermost;
 use crate::foreign::harmless;
 
@@ -50,13 +52,19 @@ impl AccessError {
         let reason = match error {
             // These name the file.
             kube::Error::InferKubeconfig(error) => error.to_string(),
-            // Shown as it is, it would show what the command printed: a token, perhaps.
-            kube::Error::Auth(kube::client::AuthError::AuthExecRun { out, .. }) => {
-                format!("the command that gives them failed ({})", out.status)
-            }
+            kube::Error::Auth(error) => unusable(error),
             error => innermost(error),
         };
         Self::Credentials { identity: identity.to_owned(), reason }
+    }
+}
+
+/// Why credentials cannot be used.
+pub fn unusable(error: &AuthError) -> String {
+    match error {
+        // Shown as it is, it would show what the command printed: a token, perhaps.
+        AuthError::AuthExecRun { out, .. } => format!("the command that gives them failed ({})", out.status),
+        error => innermost(error),
     }
 }
 

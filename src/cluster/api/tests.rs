@@ -18,6 +18,11 @@ enum Server {
 }
 
 async fn access(server: Server, patience: Patience) -> (Access, tempfile::TempDir) {
+    access_by(server, patience, "{}").await
+}
+
+/// The same for a user with these credentials.
+async fn access_by(server: Server, patience: Patience, user: &str) -> (Access, tempfile::TempDir) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -43,7 +48,7 @@ async fn access(server: Server, patience: Patience) -> (Access, tempfile::TempDi
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("kubeconfig");
     let text = format!(
-        "{{current-context: a, contexts: [{{name: a, context: {{cluster: c}}}}], \
+        "{{current-context: a, contexts: [{{name: a, context: {{cluster: c, user: u}}}}], users: [{{name: u, user: {user}}}], \
          clusters: [{{name: c, cluster: {{server: 'http://{address}'}}}}]}}"
     );
     std::fs::write(&file, text).unwrap();
@@ -88,8 +93,32 @@ async fn what_is_no_api_server_is_told_by_its_first_words() {
 
 #[tokio::test]
 async fn a_list_that_leads_in_a_circle_ends() {
-    let page = "HTTP/1.1 200 OK\r\ncontent-length: 42\r\nconnection: close\r\n\r\n{\"metadata\":{\"continue\":\"a\"},\"items\":null} ";
+    let page = "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{\"kind\":\"PodList\",\"metadata\":{\"continue\":\"a\"},\"items\":null}";
     let (circle, _folder) = access(Server::Answer(page), Patience::default()).await;
     let error = list(&circle, "/api/v1/pods", |_| ()).await.unwrap_err().to_string();
     assert!(error.contains("leads in a circle"), "{error}");
+}
+
+#[test]
+fn an_answer_that_does_not_say_that_it_is_a_list_is_no_empty_one() {
+    for (answer, reason) in [
+        ("{}", "it does not say of which kind it is"),
+        (r#"{"code": 401, "message": "token expired"}"#, "it does not say of which kind it is"),
+        (r#"{"kind": "Status", "status": "Failure"}"#, "it is of the kind Status"),
+        (r#"{"kind": "\u001b[2J\nx", "items": []}"#, "it is of the kind [2J x"),
+    ] {
+        assert_eq!(page(answer.as_bytes()).unwrap_err(), reason, "{answer}");
+    }
+    for answer in [r#"{"kind": "PodList", "items": []}"#, r#"{"kind": "List", "items": null}"#] {
+        assert!(page(answer.as_bytes()).is_ok(), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn credentials_that_cannot_be_used_are_told_and_no_server_is_blamed() {
+    let user = "{auth-provider: {name: oidc, config: {id-token: s3cret, idp-issuer-url: 'http://127.0.0.1:9'}}}";
+    let (access, _folder) = access_by(Server::Silent, Patience::default(), user).await;
+    let error = list(&access, "/api/v1/pods", |_| ()).await.unwrap_err().to_string();
+    assert!(error.starts_with("the credentials of user \"u\" of context \"a\" cannot be used: "), "{error}");
+    assert!(!error.contains("s3cret") && !error.contains("API server"), "{error}");
 }

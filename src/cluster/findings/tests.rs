@@ -51,13 +51,55 @@ fn a_pod_adds_what_its_makers_do_not_say() {
 }
 
 #[test]
-fn replica_sets_of_others_than_deployments_are_read_while_they_have_pods() {
+fn replica_sets_of_earlier_rollouts_are_passed_over() {
     let mut findings = Findings::default();
     let rollout = Some(("argoproj.io/v1alpha1", "Rollout", "r"));
     take(&mut findings, Kind::ReplicaSet, &ALL, with_template("r-2", rollout, 2, &["a:2"]));
     take(&mut findings, Kind::ReplicaSet, &ALL, with_template("r-1", rollout, 0, &["a:1"]));
     take(&mut findings, Kind::ReplicaSet, &ALL, with_template("own", None, 0, &["b:1"]));
+    findings.finish();
     assert_eq!(users(&findings), ["a:2: n/Rollout/r/a:2", "b:1: n/ReplicaSet/own/b:1"]);
+}
+
+#[test]
+fn of_a_maker_without_pods_that_is_not_read_the_newest_replica_set_counts() {
+    let made = |name: &str, owner: &str, replicas: i64, revision: &str, created: &str| {
+        let owner = Some(("argoproj.io/v1alpha1", "Rollout", owner));
+        let mut object = with_template(name, owner, replicas, &[name]);
+        object["metadata"]["annotations"] = serde_json::json!({ "rollout.argoproj.io/revision": revision, "x": "y" });
+        object["metadata"]["creationTimestamp"] = serde_json::json!(created);
+        object
+    };
+    let mut findings = Findings::default();
+    for object in [
+        made("asleep-9", "asleep", 0, "9", ""),
+        made("asleep-10", "asleep", 0, "10", ""),
+        made("asleep-2", "asleep", 0, "2", ""),
+        made("awake-1", "awake", 0, "1", ""),
+        made("awake-2", "awake", 1, "2", ""),
+        made("unnumbered-1", "unnumbered", 0, "", "2026-01-02T00:00:00Z"),
+        made("unnumbered-0", "unnumbered", 0, "", "2026-01-01T00:00:00Z"),
+        // Its maker says the newer, although the older has the pods: a Deployment would too.
+        made("stuck-1", "stuck", 1, "1", ""),
+        made("stuck-2", "stuck", 0, "2", ""),
+    ] {
+        take(&mut findings, Kind::ReplicaSet, &ALL, object);
+    }
+    let mut config = with_template("dc-2", Some(("apps.openshift.io/v1", "DeploymentConfig", "dc")), 0, &["dc:2"]);
+    config["metadata"]["annotations"] = serde_json::json!({ "openshift.io/deployment-config.latest-version": "2" });
+    take(&mut findings, Kind::ReplicationController, &ALL, config);
+    findings.finish();
+    assert_eq!(
+        users(&findings),
+        [
+            "asleep-10: n/Rollout/asleep/asleep-10",
+            "awake-2: n/Rollout/awake/awake-2",
+            "dc:2: n/DeploymentConfig/dc/dc:2",
+            "stuck-1: n/Rollout/stuck/stuck-1",
+            "stuck-2: n/Rollout/stuck/stuck-2",
+            "unnumbered-1: n/Rollout/unnumbered/unnumbered-1",
+        ]
+    );
 }
 
 #[test]

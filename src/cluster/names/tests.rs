@@ -178,3 +178,37 @@ fn a_newcomer_goes_to_the_target_wherever_others_of_its_repository_went() {
     );
     assert_eq!((plan.kept, plan.kept_elsewhere), (2, 2));
 }
+
+#[test]
+fn what_the_cluster_runs_from_the_target_keeps_its_repository() {
+    let lines = planned(&["t.io/n/nginx:1.25", "bitnami/nginx:1.25", "redis:1"], "{}");
+    assert_eq!(lines, ["bitnami/nginx:1.25 -> t.io/n/bitnami-nginx", "library/redis:1 -> t.io/n/redis"]);
+    // Unless the earlier file tells whose it is.
+    let earlier = r#"{"docker.io/library/nginx:1.25": "t.io/n/nginx"}"#;
+    assert_eq!(
+        planned(&["t.io/n/nginx:1.25", "bitnami/nginx:1.25", "nginx:1.26"], earlier),
+        ["bitnami/nginx:1.25 -> t.io/n/bitnami-nginx", "library/nginx:1.26 -> t.io/n/nginx"]
+    );
+    // By its hash a name is that of one repository alone.
+    let taken = ["t.io/n/a", "t.io/n/a:2", "t.io/n/x-a", "t.io/n/q.io-x-a", "q.io/x/a:1"];
+    let lines = planned(&taken, "{}");
+    assert!(lines[0].starts_with("q.io/x/a:1 -> t.io/n/a-"), "{lines:?}");
+}
+
+#[test]
+fn a_tag_to_which_something_went_is_no_newcomers_also_when_its_source_is_not_used_any_more() {
+    let earlier = r#"{"quay.io/a/c:1": "t.io/n/c:stable", "quay.io/a/d:1": "t.io/n/d"}"#;
+    let lines = planned(&["quay.io/a/c:stable", "quay.io/a/c:2", &format!("quay.io/a/d:1@{A}")], earlier);
+    assert_eq!(lines[0], "quay.io/a/c:2 -> t.io/n/c");
+    assert!(lines[1].starts_with("quay.io/a/c:stable -> t.io/n/c:stable-"), "{lines:?}");
+    assert_eq!(lines[2], format!("quay.io/a/d:1@{A} -> t.io/n/d"), "the same tag, as it is now");
+}
+
+#[test]
+fn a_name_is_said_to_be_longer_only_where_it_is() {
+    let notes = |texts: &[&str]| plan(&images(texts), Some(&"t.io/n".parse().unwrap()), &Existing::default()).notes;
+    let longer = notes(&["quay.io/x:1", "quay.io/a/x:1"]);
+    assert_eq!(longer, ["quay.io/a/x goes to t.io/n/a-x: its last part alone would meet another repository"]);
+    let used = notes(&["t.io/n/x:1", "quay.io/a/x:1"]);
+    assert_eq!(used, ["quay.io/a/x goes to t.io/n/a-x: the cluster uses t.io/n/x already, and that may be another's"]);
+}

@@ -8,7 +8,7 @@ use crate::digest::Digest;
 use crate::reference::{Registry, Repository};
 use crate::rewrite::mapping::{Destination, Found, Image, Reason, Version};
 use crate::rewrite::scan::Scan;
-use crate::rewrite::tree::{Mapping, Scalar, Style};
+use crate::rewrite::tree::{Mapping, Scalar, Style, as_value};
 use crate::rewrite::written::Written;
 
 /// A field that is there. Its value may be empty.
@@ -50,7 +50,7 @@ impl<'t> Field<'t> {
         if self.is_there() {
             self.value.write(scan, text);
         } else if let Some(place) = self.gap(scan.text) {
-            scan.replace(place..place, format!(" {text}"));
+            scan.replace(place..place, format!(" {}", as_value(text)));
         }
     }
 }
@@ -269,9 +269,10 @@ impl<'t> Group<'t> {
         let keys = self.name.iter().filter_map(|part| part.field).map(|field| field.key);
         let Some(key) = keys.min_by_key(|key| key.raw.start) else { return };
         let place = key.raw.start;
-        let quote = if key.style == Style::Quoted { "\"" } else { "" };
-        let field = format!("{quote}registry{quote}: {quote}{registry}{quote}");
-        let comma = if quote.is_empty() { "" } else { "," };
+        let (field, comma) = match key.style {
+            Style::Quoted => (format!("\"registry\": \"{registry}\""), ","),
+            _ => (format!("registry: {}", as_value(registry)), ""),
+        };
         let separator = scan.new_line(place).map_or(", ".to_owned(), |line| format!("{comma}{line}"));
         scan.replace(place..place, format!("{field}{separator}"));
     }

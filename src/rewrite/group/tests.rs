@@ -28,7 +28,10 @@ fn a_digest_in_the_field_for_tags_stays_a_digest() {
     let text = format!("image: {{repository: quay.io/a/b@sha256, tag: \"{was}\"}}\n");
     assert_eq!(
         assert_changes("values.yaml", &rules(), &text),
-        [format!("quay.io/a/b@sha256:{was}: no rule covers it")]
+        [format!(
+            "quay.io/a/b@sha256:{was}: the rules bring tags, and which of them has this digest is not known here; \
+             --report tells what was copied"
+        )]
     );
 }
 

@@ -1,6 +1,7 @@
 use std::fs;
 
-use crate::rewrite::tests::{assert_changes, rules};
+use crate::rewrite::mapping::Choice;
+use crate::rewrite::tests::{assert_changes, mapping, rules};
 use crate::rewrite::{collect, plan};
 
 #[test]
@@ -151,4 +152,35 @@ fn an_entry_that_says_nothing_is_not_added() {
 fn a_component_finds_an_image_by_either_name() {
     let text = "kind: Component\nimages:\n- ⟦→name: d.io/web/nginx\n  newTag: \"2\"\n- ⟧name: nginx⟦→\n  newName: d.io/web/nginx⟧\n  newTag: '2'\n";
     assert_eq!(assert_changes("kustomization.yaml", &rules(), text), [""; 0]);
+}
+
+#[test]
+fn entries_of_flux_find_an_image_by_either_name() {
+    let entry = "- ⟦→name: d.io/web/nginx\n      newTag: \"2\"\n    - ⟧name: nginx⟦→\n      newName: d.io/web/nginx⟧\n      newTag: '2'\n";
+    let kustomization = "apiVersion: kustomize.toolkit.fluxcd.io/v1\nkind: Kustomization\nspec:\n  path: ./app\n  x:\n    images:\n    ";
+    assert_eq!(assert_changes("cluster.yaml", &rules(), &format!("{kustomization}{entry}")), [""; 0]);
+    let release = "kind: HelmRelease\nspec:\n postRenderers:\n - kustomize:\n    images:\n    ";
+    assert_eq!(assert_changes("release.yaml", &rules(), &format!("{release}{entry}")), [""; 0]);
+    let renamed = "postRenderers:\n- kustomize:\n    images:\n    - name: docker.io/x/web\n      newName: ⟦nginx→d.io/web/nginx⟧\n      newTag: \"1.25\"\n";
+    assert_eq!(assert_changes("release.yaml", &rules(), renamed), [""; 0]);
+}
+
+#[test]
+fn json_stays_json() {
+    for text in [
+        "{\"images\": [{⟦→\"name\": \"d.io/web/nginx\", \"newTag\": \"2\"}, {⟧\"name\": \"nginx\"⟦→, \"newName\": \"d.io/web/nginx\"⟧, \"newTag\": \"2\"}]}",
+        "{\n  \"images\": [\n    {\n      ⟦→\"name\": \"d.io/web/nginx\", \"newTag\": \"2\"}, {⟧\"name\": \"nginx\"⟦→,\n      \"newName\": \"d.io/web/nginx\"⟧,\n      \"newTag\": \"2\"\n    }\n  ]\n}\n",
+    ] {
+        assert_eq!(assert_changes("a.json", &rules(), text), [""; 0]);
+        let after: String = text.replace('⟧', "").split('⟦').map(|part| part.rsplit('→').next().unwrap()).collect();
+        serde_json::from_str::<serde_json::Value>(&after).unwrap();
+    }
+}
+
+#[test]
+fn of_several_places_the_chosen_one_gives_the_new_name() {
+    let choice = Choice { to: Some("e.io/west".parse().unwrap()), ..Choice::default() };
+    let rules = mapping(r#"{"quay.io/a/b": ["d.io/east/b", "e.io/west/b"]}"#, choice);
+    let text = "kind: Component\nimages:\n- ⟦→name: e.io/west/b\n  newTag: v2\n- ⟧name: quay.io/a/b⟦→\n  newName: e.io/west/b⟧\n  newTag: v2\n";
+    assert_eq!(assert_changes("kustomization.yaml", &rules, text), [""; 0]);
 }

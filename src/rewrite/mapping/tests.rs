@@ -84,10 +84,11 @@ fn digests_are_added_from_the_report() {
     let text = format!(
         "- image: ⟦s.io/a:1→d.io/a:1@{digest}⟧\n- image: ⟦s.io/a→d.io/a@{digest}⟧\n\
          - {{repository: ⟦s.io/a→d.io/a⟧, tag: 1, digest: \"⟦→{digest}⟧\"}}\n\
-         - repository: ⟦s.io/a→d.io/a⟧\n  tag: 1\n  sha:⟦→ {}⟧\n\
+         - repository: ⟦s.io/a→d.io/a⟧\n  tag: 1\n  sha:⟦→ \"{}\"⟧\n\
          - {{repository: ⟦s.io/a→d.io/a⟧, tag: 1}}\n- image: s.io/a:2\n\
          - {{repository: ⟦s.io/a→d.io/a⟧, tag: \"\"}}\n- image: ⟦s.io/a→d.io/a⟧:$X\n\
-         - images:\n  - name: s.io/a⟦→\n    newName: d.io/a\n    digest: {digest}⟧\n    newTag: 1\n",
+         - images:\n  - ⟦→name: d.io/a\n    newTag: \"1\"\n    digest: {digest}\n  - ⟧name: s.io/a⟦→\n    newName: \
+         d.io/a\n    digest: {digest}⟧\n    newTag: 1\n",
         hex.trim_start_matches("sha256:")
     );
     assert_eq!(

@@ -63,14 +63,19 @@ fn digests_stay_with_what_they_name() {
     let rules = rules();
     let text = format!(
         "- image: quay.io/a/b:1@{DIGEST}\n- image: ⟦quay.io/g/h→d.io/m/h⟧@{DIGEST}\n- image: \
-         ⟦quay.io/g/h:v1→d.io/m/h:kept⟧@{DIGEST}\n- image: quay.io/a/b@{DIGEST}\n"
+         ⟦quay.io/g/h:v1→d.io/m/h:kept⟧@{DIGEST}\n- image: quay.io/a/b@{DIGEST}\n- image: quay.io/g/h@{}\n",
+        DIGEST.replace("e3b0", "0000")
     );
     assert_eq!(
         assert_changes("a.yaml", &rules, &text),
         [
             // The tag may have been built anew since.
             format!("quay.io/a/b:1@{DIGEST}: its tag may name another digest by now; --report tells what was copied"),
-            format!("quay.io/a/b@{DIGEST}: no rule covers it")
+            format!(
+                "quay.io/a/b@{DIGEST}: the rules bring tags, and which of them has this digest is not known here; \
+                 --report tells what was copied"
+            ),
+            format!("quay.io/g/h@{}: no rule covers it", DIGEST.replace("e3b0", "0000")),
         ]
     );
 }
@@ -383,4 +388,52 @@ fn a_value_behind_its_tag_is_found_whatever_is_between() {
     // The parser counts them to the value: they are not taken for its first characters.
     assert_changes("a.yaml", &rules(), "repository: !!str # 12345\"\n  \"nginx\"\ntag: 1\n");
     assert_changes("a.yaml", &rules(), "image: &a\u{a0}é \"⟦nginx→d.io/web/nginx⟧\"\n");
+}
+
+#[test]
+fn volumes_of_images_and_keys_in_capitals_are_images() {
+    let text = "volumes:\n- name: v\n  image: {reference: ⟦nginx:1.25→d.io/web/nginx:1.25⟧, pullPolicy: Always}\n\
+                env: {IMAGE: ⟦nginx:1→d.io/web/nginx:1⟧}\nlist: [IMAGE=⟦nginx:1→d.io/web/nginx:1⟧]\nreference: nginx:1\n";
+    assert_eq!(assert_changes("pod.yaml", &rules(), text), [""; 0]);
+}
+
+#[test]
+fn behind_the_scheme_of_images_a_short_name_is_one() {
+    let text = "build:\n  additional_contexts:\n    base: docker-image://⟦nginx:1.25→d.io/web/nginx:1.25⟧\n    \
+                other: \"docker-image://⟦quay.io/a/b→d.io/m/b⟧\"\nwith:\n  build-contexts: |\n    \
+                alpine=docker-image://⟦bitnami/redis:7→d.io/x/y/redis:7⟧\n    oci://nginx:1\n    docker-image://quay.io/a/b:$TAG\n    \
+                docker-image://postgres:17\n";
+    let stays = assert_changes("compose.yaml", &rules(), text);
+    let unclear = "quay.io/a/b: its tag is not written here, and nothing says that it is an image";
+    assert_eq!(stays, [unclear, "postgres:17: no rule covers it"]);
+}
+
+#[test]
+fn a_repository_that_is_all_of_a_line_is_named() {
+    let text = "images: |\n  quay.io/a/b\n  - quay.io/a/b\n  x.io/a\n  nginx\n  see quay.io/a/b\n  ⟦quay.io/a/b:1→d.io/m/b:1⟧\n";
+    let unclear = "quay.io/a/b: its tag is not written here, and nothing says that it is an image";
+    assert_eq!(assert_changes("ci.yaml", &rules(), text), [unclear, unclear]);
+}
+
+#[test]
+fn what_is_added_for_an_address_in_brackets_is_quoted() {
+    let images = r#"{"docker.io/library/nginx": "[fd00::1]:5000/nginx", "quay.io/a/b": "[fd00::1]:5000/a/b"}"#;
+    let six = mapping(images, Choice::default());
+    let (new, name) = ("[fd00::1]:5000/nginx:1", "[fd00::1]:5000/nginx");
+    for (file, text) in [
+        (".gitlab-ci.yml", format!("services:\n- ⟦nginx:1→name: \"{new}\"\n  alias: nginx⟧\n")),
+        (
+            ".gitlab-ci.yml",
+            format!("services:\n- '⟦nginx:1'→name: '{new}'\n  alias: nginx⟧\n").replace("'⟦nginx", "⟦'nginx"),
+        ),
+        ("a.yaml", format!("kustomize:\n  images:\n  - ⟦nginx:1→\"nginx={new}\"\n  - \"{new}\"⟧\n")),
+        ("kustomization.yaml", format!("images:\n- name: nginx⟦→\n  newName: \"{name}\"⟧\n  newTag: v1\n")),
+        (
+            "values.yaml",
+            "a: {⟦→registry: \"[fd00::1]:5000\", ⟧repository: a/b, tag: v1, defaultRegistry: quay.io}\n".to_owned(),
+        ),
+        ("values.yaml", "a:\n  registry:⟦→ \"[fd00::1]:5000\"⟧\n  repository: ⟦nginx→nginx⟧\n  tag: 1\n".to_owned()),
+    ] {
+        assert_eq!(assert_changes(file, &six, &text), [""; 0], "{text}");
+    }
 }

@@ -41,6 +41,7 @@ pub fn cluster(data: &[u8]) {
             Err(reason) => assert_one_line(&reason),
         }
     }
+    findings.finish();
     let earlier = crate::config::fuzz::rules_of(earlier).map(|(rules, _)| rules).unwrap_or_default();
     for target in [None, Some("d.io/team"), Some("quay.io")] {
         let target: Option<Target> = target.and_then(|target| target.parse().ok());
