@@ -6,6 +6,7 @@ mod conversion;
 mod inputs;
 mod log;
 mod migrate;
+mod outputs;
 mod report;
 mod rewrite;
 mod run;

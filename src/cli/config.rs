@@ -6,7 +6,7 @@ use anyhow::{Context as _, anyhow};
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
-use super::report::distinct;
+use super::outputs::distinct;
 use super::{Stopped, block_on, count, exit, print, say, signals};
 use crate::cluster::{self, Existing, Findings, Inventory, Login, Patience, Wanted};
 use crate::config::Target;

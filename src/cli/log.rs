@@ -6,7 +6,7 @@ use anyhow::anyhow;
 use clap::{ArgAction, Args, ValueEnum};
 
 use super::Stopped;
-use super::report::Files as Outputs;
+use super::outputs::Outputs;
 use crate::file::shown;
 use crate::logging::{self, Format, Levels};
 use crate::report::Console;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::report::Files as Outputs;
+use super::outputs::Outputs;
 use super::run::{Run, Settings};
 use super::{Cli, Stopped, block_on};
 use crate::config::{self, Configuration};

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 
 use super::log::LogFlags;
-use super::report::{self as files, Files as Outputs};
+use super::outputs::{self, Outputs};
 use super::signals::{self, Interruption};
 use super::{Show, exit};
 use crate::config::{Configuration, InvalidRule, Rule};
@@ -103,9 +103,9 @@ impl<'a> Run<'a> {
     /// Writes what is left behind, and gives the exit code.
     pub fn end(self, ending: &Ending, all_well: bool) -> u8 {
         let shard = self.settings.shard.map(|shard| record::Shard { index: shard.index(), count: shard.count() });
-        let document = self.recorder.map(|recorder| recorder.document(ending, files::invalid(&self.invalid), shard));
+        let document = self.recorder.map(|recorder| recorder.document(ending, outputs::invalid(&self.invalid), shard));
         let written = self.settings.outputs.write(ending, &self.invalid, document.as_ref(), &self.console);
-        let written = files::printed(&self.console) && written;
+        let written = outputs::printed(&self.console) && written;
         self.interruption.exit_code().unwrap_or(if all_well && written { 0 } else { exit::FAILED })
     }
 }

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use super::conversion::ConversionFlags;
 use super::inputs::Inputs;
 use super::log::LogFlags;
-use super::report::Files as Outputs;
+use super::outputs::Outputs;
 use super::run::{Run, Settings};
 use super::{Show, Stopped, block_on};
 use crate::config::{self, ConfigError, Configuration, Sources};
