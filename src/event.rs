@@ -358,13 +358,20 @@ pub struct Ending {
     pub failed_images: Vec<FailedImage>,
     /// Rules of which some or all tasks could not be generated, in the order of the file.
     pub failed_rules: Vec<FailedRule>,
-    /// Source and full destination of the rules whose tags were listed and of which all tasks were generated, in the order
-    /// of the file.
-    pub listed_rules: Vec<(String, String)>,
-    /// Source and destination of the rules to be given again to have what was not generated, in the order of the file:
-    /// those whose tags could not be listed or clashed, and the earlier ones that go to the same repositories, so that what
-    /// is theirs stays theirs.
-    pub rules_again: Vec<(String, String)>,
+    /// The rules whose tags were listed and of which all tasks were generated, in the order of the file.
+    pub listed_rules: Vec<RuleName>,
+    /// The rules to be given again to have what was not generated, in the order of the file: those whose tags could not be
+    /// listed or clashed, and the earlier ones that go to the same repositories, so that what is theirs stays theirs.
+    pub rules_again: Vec<RuleName>,
+}
+
+/// What a rule is known by in every run, whatever the defaults of that run.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RuleName {
+    /// As written.
+    pub source: String,
+    /// In full: as it means the same without a default registry and namespace.
+    pub destination: String,
 }
 
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use futures_util::future::LocalBoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Rule;
-use crate::event::{Ending, Event, FailedImage, FailedRule, Failure, Listener, Phase, Retry, RuleText};
+use crate::event::{Ending, Event, FailedImage, FailedRule, Failure, Listener, Phase, Retry, RuleName, RuleText};
 use crate::plan::{Planner, Shard, Task};
 use crate::registry::Clients;
 use crate::transfer::{Engine, Forecast};
@@ -131,9 +131,9 @@ impl Rounds<'_> {
                 }
             })
             .collect();
-        let names = |rule: &Rule| (rule.source.clone(), rule.full_destination());
-        let listed_rules = planner.listed().map(names).collect();
-        let rules_again = planner.to_be_given_again().into_iter().map(names).collect();
+        let name = |rule: &Rule| RuleName { source: rule.source.clone(), destination: rule.full_destination() };
+        let listed_rules = planner.listed().map(name).collect();
+        let rules_again = planner.to_be_given_again().into_iter().map(name).collect();
         let failed_images = failed
             .into_iter()
             .map(|(Task { source, destination }, failure)| FailedImage { source, destination, failure })

@@ -12,7 +12,7 @@ use std::io::{self, Write};
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use serde_json::ser::PrettyFormatter;
 
-use crate::event::Ending;
+use crate::event::{Ending, RuleName};
 use crate::reference::Identifier;
 
 /// A source with its destinations.
@@ -31,7 +31,7 @@ struct Rules(Vec<Written>);
 
 fn rules(ending: &Ending) -> Vec<Written> {
     let mut rules: Vec<Written> = Vec::new();
-    for (source, destination) in &ending.rules_again {
+    for RuleName { source, destination } in &ending.rules_again {
         match rules.last_mut() {
             Some((last, destinations)) if last == source => destinations.push(destination.clone()),
             _ => rules.push((source.clone(), vec![destination.clone()])),
@@ -72,10 +72,12 @@ mod tests {
 
     fn text(rules_again: &[(&str, &str)], images: Vec<(Reference, Reference)>, invalid: &[(&str, &[&str])]) -> String {
         let failed = |(source, destination)| FailedImage { source, destination, failure: Failure::cancelled() };
+        let name =
+            |&(source, destination): &(&str, &str)| RuleName { source: source.into(), destination: destination.into() };
         let ending = Ending {
             images: images.len(),
             failed_images: images.into_iter().map(failed).collect(),
-            rules_again: rules_again.iter().map(|(from, to)| ((*from).to_owned(), (*to).to_owned())).collect(),
+            rules_again: rules_again.iter().map(name).collect(),
             ..Ending::default()
         };
         let mut text = Vec::new();

@@ -12,8 +12,9 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
-use super::record::{self, Document, Image, Listed, Moment, Rule, Schema, Shard, Summary};
+use super::record::{self, Document, Image, Moment, Rule, Schema, Shard, Summary};
 use super::traffic::Traffic;
+use crate::event::RuleName;
 
 /// One report of at least one.
 pub fn merge(mut documents: Vec<Document>) -> Document {
@@ -28,7 +29,7 @@ pub fn merge(mut documents: Vec<Document>) -> Document {
     let mut covered = BTreeSet::new();
     // Each with the last report in which it failed, and in which its tags were listed.
     let mut rules: Vec<(usize, Rule)> = Vec::new();
-    let mut listed: BTreeMap<(String, String), usize> = BTreeMap::new();
+    let mut listed: BTreeMap<RuleName, usize> = BTreeMap::new();
     let mut known_rules: HashMap<(String, String, usize), usize> = HashMap::new();
     let mut images: BTreeMap<(String, String), Image> = BTreeMap::new();
     for (number, document) in documents.into_iter().enumerate() {
@@ -55,7 +56,7 @@ pub fn merge(mut documents: Vec<Document>) -> Document {
             }
             *nth += 1;
         }
-        listed.extend(document.listed.into_iter().map(|rule| ((rule.source, rule.destination), number)));
+        listed.extend(document.listed.into_iter().map(|rule| (rule, number)));
         for image in document.images {
             let name = (image.source.clone(), image.destination.clone());
             match images.get(&name) {
@@ -70,7 +71,7 @@ pub fn merge(mut documents: Vec<Document>) -> Document {
     traffic.finish();
     rules.retain(|(failed, rule)| {
         let Some(destination) = &rule.full_destination else { return true };
-        let name = (rule.source.clone(), destination.clone());
+        let name = RuleName { source: rule.source.clone(), destination: destination.clone() };
         let is_made_good = listed.get(&name).is_some_and(|good| good > failed);
         if !is_made_good {
             listed.remove(&name);
@@ -78,7 +79,7 @@ pub fn merge(mut documents: Vec<Document>) -> Document {
         !is_made_good
     });
     let rules: Vec<Rule> = rules.into_iter().map(|(_, rule)| rule).collect();
-    let listed = listed.into_keys().map(|(source, destination)| Listed { source, destination }).collect();
+    let listed = listed.into_keys().collect();
     let images: Vec<Image> = images.into_values().collect();
     summary.count(&images, &rules);
     let shards = if is_complete(&covered) { Vec::new() } else { covered.into_iter().collect() };
@@ -219,11 +220,11 @@ mod tests {
 
     #[test]
     fn a_rule_is_made_good_by_a_later_report_that_has_listed_it() {
-        let listed = || Listed { source: "s.io/c".to_owned(), destination: "d.io/c".to_owned() };
+        let listed = || RuleName { source: "s.io/c".to_owned(), destination: "d.io/c".to_owned() };
         let at = |second, rules: Vec<Rule>, listed| Document { started: at(second), rules, listed, ..document() };
         let failed = Rule { full_destination: Some("d.io/c".to_owned()), invalid: false, ..document().rules.remove(0) };
         let (bad, good) = (at(1, vec![failed.clone()], vec![]), at(2, vec![], vec![listed()]));
-        let elsewhere = Listed { destination: "d.io/x".to_owned(), ..listed() };
+        let elsewhere = RuleName { destination: "d.io/x".to_owned(), ..listed() };
         let (worse, other) = (at(3, vec![failed.clone()], vec![]), at(4, vec![], vec![elsewhere.clone()]));
         let left = |documents: &[&Document]| {
             let whole = merge(documents.iter().map(|document| (*document).clone()).collect());

@@ -31,7 +31,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::traffic::Traffic;
 use crate::digest::Digest;
-use crate::event::Category;
+use crate::event::{Category, RuleName};
 
 /// What became of a run, or of several that were merged.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -52,7 +52,7 @@ pub struct Document {
     /// Those whose tags were listed and of which all tasks were generated. They make good what failed of the same rules in an
     /// earlier report.
     #[serde(default)]
-    pub listed: Vec<Listed>,
+    pub listed: Vec<RuleName>,
     /// Each image once, by source and destination.
     pub images: Vec<Image>,
     #[serde(default)]
@@ -103,16 +103,6 @@ pub struct Rule {
     pub invalid: bool,
     pub category: Category,
     pub reason: String,
-}
-
-/// A rule that was carried out as far as its tags go.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Listed {
-    /// As written.
-    pub source: String,
-    /// As it means the same without defaults.
-    pub destination: String,
 }
 
 /// One image: where it was to go, and what became of it.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::record::{self, Document, Image, Listed, Moment, Outcome, Rule, Schema, Summary};
+use super::record::{self, Document, Image, Moment, Outcome, Rule, Schema, Summary};
 use super::traffic::{self, Traffic};
 use crate::event::{BlobCounts, Category, Ending, Event, Facts, Failure, Flight, Listener, Prospect, Success, Verdict};
 use crate::reference::{Reference, Repository};
@@ -72,8 +72,6 @@ impl Recorder {
             category: failed.failure.category,
             reason: failed.failure.reason.to_string(),
         });
-        let listed = ending.listed_rules.iter().cloned();
-        let listed = listed.map(|(source, destination)| Listed { source, destination }).collect();
         let rules: Vec<Rule> = invalid.into_iter().chain(failed).collect();
         let mut summary = std::mem::take(&mut state.totals);
         for image in &images {
@@ -95,7 +93,7 @@ impl Recorder {
             shards: shard.into_iter().collect(),
             summary,
             rules,
-            listed,
+            listed: ending.listed_rules.clone(),
             images,
             traffic,
         }
