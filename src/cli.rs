@@ -23,7 +23,7 @@ use anyhow::Context as _;
 use bytesize::ByteSize;
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::plan::Shard;
+use crate::schema::Shard;
 
 const EXIT_CODES: &str =
     "Exit codes: 0 all done; 1 an image or a rule failed; 2 wrong usage or configuration; 129, 130, 143 interrupted.";

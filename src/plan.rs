@@ -16,9 +16,10 @@ use crate::digest::Digest;
 use crate::event::{Category, Event, Failure, Listener, Retry};
 use crate::reference::{Identifier, Reference, Registry, Repository, Tag};
 use crate::registry::Clients;
+use crate::schema::Shard;
 
 use self::list::Listings;
-pub use self::shard::{InvalidShard, Shard};
+use self::shard::own_repositories;
 
 /// One image to be brought from its source to its destination. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -86,7 +87,7 @@ impl<'a> Planner<'a> {
             rules,
             contested: places.iter().filter(|place| !wanted.insert(*place)).cloned().collect(),
             places,
-            own: shard.map(|shard| shard.repositories(rules)),
+            own: shard.map(|shard| own_repositories(shard, rules)),
             clients,
             listener,
             cancel,

@@ -11,8 +11,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Rule;
 use crate::event::{Ending, Event, FailedImage, FailedRule, Failure, Listener, Phase, Retry, RuleName, RuleText};
-use crate::plan::{Planner, Shard, Task};
+use crate::plan::{Planner, Task};
 use crate::registry::Clients;
+use crate::schema::Shard;
 use crate::transfer::{Engine, Forecast};
 use crate::verify::Verification;
 

@@ -8,8 +8,9 @@ use clap::{Args, Subcommand};
 use super::outputs::{distinct, printed, report_files, wrote};
 use super::{Stopped, exit, say};
 use crate::file::shown;
-use crate::report::record::{Document, Outcome};
+use crate::report::record::Document;
 use crate::report::{Console, json, merge, merged};
+use crate::schema::Outcome;
 
 /// What to do with reports.
 #[derive(Debug, Args)]

@@ -13,10 +13,10 @@ use super::signals::{self, Interruption};
 use super::{Show, exit};
 use crate::config::{Configuration, InvalidRule, Rule};
 use crate::event::{Ending, Listener};
-use crate::plan::Shard;
 use crate::registry::Clients;
-use crate::report::{Console, Progress, Recorder, Report, Style, Work, record};
+use crate::report::{Console, Progress, Recorder, Report, Style, Work};
 use crate::rounds::Rounds;
+use crate::schema::Shard;
 use crate::transfer::Limits;
 
 /// What was typed of a run.
@@ -54,7 +54,7 @@ impl<'a> Run<'a> {
         console: Console,
     ) -> anyhow::Result<(Self, Report)> {
         let Configuration { keyring, rules, mut invalid, warnings } = configuration;
-        if settings.shard.is_some_and(|shard| !shard.is_first()) {
+        if settings.shard.is_some_and(|shard| shard.index > 0) {
             // The first shard names and counts them.
             invalid.clear();
         }
@@ -102,8 +102,9 @@ impl<'a> Run<'a> {
 
     /// Writes what is left behind, and gives the exit code.
     pub fn end(self, ending: &Ending, all_well: bool) -> u8 {
-        let shard = self.settings.shard.map(|shard| record::Shard { index: shard.index(), count: shard.count() });
-        let document = self.recorder.map(|recorder| recorder.document(ending, outputs::invalid(&self.invalid), shard));
+        let document = self
+            .recorder
+            .map(|recorder| recorder.document(ending, outputs::invalid(&self.invalid), self.settings.shard));
         let written = self.settings.outputs.write(ending, &self.invalid, document.as_ref(), &self.console);
         let written = outputs::printed(&self.console) && written;
         self.interruption.exit_code().unwrap_or(if all_well && written { 0 } else { exit::FAILED })

@@ -12,8 +12,8 @@ use super::outputs::Outputs;
 use super::run::{Run, Settings};
 use super::{Show, Stopped, block_on};
 use crate::config::{self, ConfigError, Configuration, Sources};
-use crate::plan::Shard;
 use crate::report::{Console, VerificationReport, Work};
+use crate::schema::Shard;
 use crate::verify::{Depth, Standard, Verification};
 
 /// Compares every image that the rules name with its source, and prints what differs; changes nothing.

@@ -63,7 +63,7 @@ mod tests {
     use super::*;
     use crate::foreign::is_obeyed;
     use crate::report::json::tests::document;
-    use crate::report::record::Outcome;
+    use crate::schema::Outcome;
 
     fn page(document: &Document) -> String {
         let mut page = Vec::new();

@@ -113,8 +113,9 @@ pub(super) mod tests {
 
     use super::*;
     use crate::event::{Category, RuleName};
-    use crate::report::record::{Image, Moment, Outcome, Rule, Schema, Summary};
+    use crate::report::record::{Image, Moment, Rule, Schema, Summary};
     use crate::report::traffic::Traffic;
+    use crate::schema::Outcome;
 
     /// A report of two images and a rule.
     pub fn document() -> Document {

@@ -12,9 +12,10 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
-use super::record::{self, Document, Image, Moment, Rule, Schema, Shard, Summary};
+use super::record::{self, Document, Image, Moment, Rule, Schema, Summary};
 use super::traffic::Traffic;
 use crate::event::RuleName;
+use crate::schema::Shard;
 
 /// One report of at least one.
 pub fn merge(mut documents: Vec<Document>) -> Document {
@@ -116,8 +117,8 @@ fn age(image: &Image) -> Option<Moment> {
 mod tests {
     use super::*;
     use crate::report::json::tests::document;
-    use crate::report::record::Outcome;
     use crate::report::traffic::Flight;
+    use crate::schema::Outcome;
 
     fn at(seconds: u64) -> Moment {
         Moment(std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))

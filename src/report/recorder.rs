@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::record::{self, Document, Image, Moment, Outcome, Rule, Schema, Summary};
+use super::record::{self, Document, Image, Moment, Rule, Schema, Summary};
 use super::traffic::{self, Traffic};
 use crate::event::{BlobCounts, Category, Ending, Event, Facts, Failure, Flight, Listener, Prospect, Success, Verdict};
 use crate::reference::{Reference, Repository};
+use crate::schema::{Outcome, Shard};
 use crate::shared::lock;
 
 /// Listens to a migration and remembers each image.
@@ -54,7 +55,7 @@ impl Recorder {
     }
 
     /// What became of it all. `invalid` are the rules that could not be used.
-    pub fn document(&self, ending: &Ending, invalid: Vec<Rule>, shard: Option<record::Shard>) -> Document {
+    pub fn document(&self, ending: &Ending, invalid: Vec<Rule>, shard: Option<Shard>) -> Document {
         let mut state = self.lock();
         let mut images = std::mem::take(&mut state.images);
         for failed in &ending.failed_images {
