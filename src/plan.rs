@@ -4,6 +4,7 @@
 
 mod list;
 mod shard;
+mod task;
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -12,7 +13,6 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Images, Rule, Which};
-use crate::digest::Digest;
 use crate::event::{Category, Event, Failure, Listener, Retry};
 use crate::reference::{Identifier, Reference, Registry, Repository, Tag};
 use crate::registry::Clients;
@@ -20,24 +20,7 @@ use crate::schema::Shard;
 
 use self::list::Listings;
 use self::shard::own_repositories;
-
-/// One image to be brought from its source to its destination. Cheap to clone.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Task {
-    pub source: Reference,
-    pub destination: Reference,
-}
-
-impl Task {
-    /// What the image is called at its destination when it is `root` there: without a tag it has its digest for a name,
-    /// whichever that has become.
-    pub fn place(&self, root: &Digest) -> Identifier {
-        match &self.destination.identifier {
-            Identifier::Digest(_) => root.clone().into(),
-            tag => tag.clone(),
-        }
-    }
-}
+pub use self::task::{Task, Work};
 
 /// Most clashes of a rule that its failure names. There may be as many as it has tags.
 const NAMED: usize = 20;

@@ -36,6 +36,12 @@ pub use verification::VerificationReport;
 
 use crate::event::{Ending, Event, FailedImage, FailedRule, Listener, Success};
 
+/// Tells of a run while it goes on, and of its end.
+pub trait Telling: Listener {
+    /// Names what failed, then gives the sums. Answers whether all is well.
+    fn finish(&self, ending: &Ending, invalid: usize) -> bool;
+}
+
 /// Listens to a migration and tells of it.
 pub struct Report {
     began: Instant,
@@ -72,18 +78,6 @@ impl Report {
         }
     }
 
-    /// Names what failed, once each, then what to create before the next run, then the totals, then the summary, which is
-    /// the last line of output and log.
-    pub fn finish(&self, ending: &Ending, invalid: usize) {
-        self.failures(&ending.failed_rules, &ending.failed_images);
-        let totals = self.totals.to_line(self.began.elapsed());
-        for line in text::remedies(ending).into_iter().chain([totals]) {
-            log::remark(&line);
-            self.console.err_logged(&line);
-        }
-        self.end(&text::summary(ending, invalid));
-    }
-
     /// Names what failed, once each.
     fn failures(&self, rules: &[FailedRule], images: &[FailedImage]) {
         for (line, category) in text::failures(rules, images) {
@@ -107,6 +101,26 @@ impl Listener for Report {
             self.console.out(text::phase(*phase));
         }
     }
+}
+
+impl Telling for Report {
+    /// Names what failed, once each, then what to create before the next run, then the totals, then the summary, which is
+    /// the last line of output and log.
+    fn finish(&self, ending: &Ending, invalid: usize) -> bool {
+        self.failures(&ending.failed_rules, &ending.failed_images);
+        let totals = self.totals.to_line(self.began.elapsed());
+        for line in text::remedies(ending).into_iter().chain([totals]) {
+            log::remark(&line);
+            self.console.err_logged(&line);
+        }
+        self.end(&text::summary(ending, invalid));
+        is_well(ending, invalid)
+    }
+}
+
+/// Whether all was generated and nothing failed.
+fn is_well(ending: &Ending, invalid: usize) -> bool {
+    ending.failed_images.is_empty() && ending.failed_rules.is_empty() && invalid == 0
 }
 
 impl Totals {

@@ -5,55 +5,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
-use futures_util::future::LocalBoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Rule;
 use crate::event::{Ending, Event, FailedImage, FailedRule, Failure, Listener, Phase, Retry, RuleName, RuleText};
-use crate::plan::{Planner, Task};
+use crate::plan::{Planner, Task, Work};
 use crate::registry::Clients;
 use crate::schema::Shard;
-use crate::transfer::{Engine, Forecast};
-use crate::verify::Verification;
 
 /// The pauses between rounds, if something may have passed by itself until then.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-
-/// What is done with tasks: images are copied, or only looked at.
-pub trait Work {
-    /// Does it once for every task. Gives those that failed, by their place among the tasks and in that order. `last` if
-    /// what fails is not tried again.
-    fn run<'a>(&'a self, tasks: &'a [Task], last: bool) -> LocalBoxFuture<'a, Vec<(usize, Failure)>>;
-
-    /// Whether sources are asked for anything but their tags.
-    fn asks_sources(&self) -> bool {
-        true
-    }
-}
-
-impl Work for Arc<Engine> {
-    fn run<'a>(&'a self, tasks: &'a [Task], last: bool) -> LocalBoxFuture<'a, Vec<(usize, Failure)>> {
-        Engine::run(self, tasks, last).boxed_local()
-    }
-}
-
-impl Work for Arc<Forecast> {
-    fn run<'a>(&'a self, tasks: &'a [Task], last: bool) -> LocalBoxFuture<'a, Vec<(usize, Failure)>> {
-        Forecast::run(self, tasks, last).boxed_local()
-    }
-}
-
-impl Work for Arc<Verification> {
-    fn run<'a>(&'a self, tasks: &'a [Task], last: bool) -> LocalBoxFuture<'a, Vec<(usize, Failure)>> {
-        Verification::run(self, tasks, last).boxed_local()
-    }
-
-    fn asks_sources(&self) -> bool {
-        Verification::asks_sources(self)
-    }
-}
 
 /// What a run needs, whatever it does with its tasks.
 pub struct Rounds<'a> {

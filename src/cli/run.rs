@@ -13,8 +13,9 @@ use super::signals::{self, Interruption};
 use super::{Show, exit};
 use crate::config::{Configuration, InvalidRule, Rule};
 use crate::event::{Ending, Listener};
+use crate::plan;
 use crate::registry::Clients;
-use crate::report::{Console, Progress, Recorder, Report, Style, Work};
+use crate::report::{Console, Progress, Recorder, Report, Style, Telling, Work};
 use crate::rounds::Rounds;
 use crate::schema::Shard;
 use crate::transfer::Limits;
@@ -37,7 +38,7 @@ pub(super) struct Run<'a> {
     settings: Settings<'a>,
     console: Console,
     rules: Vec<Rule>,
-    pub invalid: Vec<InvalidRule>,
+    invalid: Vec<InvalidRule>,
     pub limits: Limits,
     pub clients: Arc<Clients>,
     pub cancel: CancellationToken,
@@ -84,24 +85,26 @@ impl<'a> Run<'a> {
         Arc::new([first].into_iter().chain(recorder).chain(progress).collect::<Vec<_>>())
     }
 
-    pub fn rounds(&self, listener: Arc<dyn Listener>) -> Rounds<'_> {
-        Rounds {
+    /// Does the work in rounds, to its end; then tells how it ended, writes what is left behind, and gives the exit code.
+    /// `report` is one of those that are behind `listener`.
+    pub async fn carry_out(self, work: &dyn plan::Work, listener: Arc<dyn Listener>, report: &dyn Telling) -> u8 {
+        let rounds = Rounds {
             rules: &self.rules,
             shard: self.settings.shard,
             clients: self.clients.clone(),
             retries: self.settings.retries,
             listener,
             cancel: self.cancel.clone(),
-        }
-    }
-
-    /// Stops what moves on the console: the failures are about to be named.
-    pub fn stop(&self) {
+        };
+        let ending = rounds.run(work).await;
+        // Nothing may move on the console any more: the failures are about to be named.
         self.progress.iter().for_each(|progress| progress.stop());
+        let all_well = report.finish(&ending, self.invalid.len());
+        self.end(&ending, all_well)
     }
 
     /// Writes what is left behind, and gives the exit code.
-    pub fn end(self, ending: &Ending, all_well: bool) -> u8 {
+    fn end(self, ending: &Ending, all_well: bool) -> u8 {
         let document = self
             .recorder
             .map(|recorder| recorder.document(ending, outputs::invalid(&self.invalid), self.settings.shard));

@@ -129,8 +129,5 @@ async fn verify(
     let (clients, conversion) = (run.clients.clone(), flags.conversion.conversion());
     let verification =
         Verification::new(clients, run.limits, standard, conversion, depth, listener.clone(), run.cancel.clone());
-    let ending = run.rounds(listener).run(&verification).await;
-    run.stop();
-    let all_equal = report.finish(&ending, run.invalid.len());
-    Ok(run.end(&ending, all_equal))
+    Ok(run.carry_out(&verification, listener, &*report).await)
 }

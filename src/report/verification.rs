@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use super::{Report, log, text};
+use super::{Report, Telling, log, text};
 use crate::event::{Defect, Ending, Event, Listener, Part, Verdict, Wrong};
 use crate::reference::Reference;
 
@@ -23,9 +23,30 @@ impl VerificationReport {
         let [equal, skipped, missing, differ, incomplete] = Default::default();
         Self { report, equal, skipped, missing, differ, incomplete }
     }
+}
 
+impl Listener for VerificationReport {
+    fn hear(&self, event: &Event) {
+        log::event(event);
+        let Event::ImageVerified { source, destination, verdict, .. } = event else { return };
+        let counter = match verdict {
+            Verdict::Equal => &self.equal,
+            Verdict::Skipped => &self.skipped,
+            Verdict::Missing => &self.missing,
+            Verdict::Differs { .. } => &self.differ,
+            Verdict::Incomplete(_) => &self.incomplete,
+        };
+        counter.fetch_add(1, Relaxed);
+        if let Some(line) = difference(source, destination, verdict) {
+            log::wrong(&line);
+            self.report.console.out(&line);
+        }
+    }
+}
+
+impl Telling for VerificationReport {
     /// Names what could not be compared, then the tally. Answers whether all is equal.
-    pub fn finish(&self, ending: &Ending, invalid: usize) -> bool {
+    fn finish(&self, ending: &Ending, invalid: usize) -> bool {
         let Ending { images, failed_images, failed_rules, .. } = ending;
         let (failed, not_generated) = (failed_images.len(), failed_rules.len() + invalid);
         self.report.failures(failed_rules, &[]);
@@ -46,25 +67,6 @@ impl VerificationReport {
             count(&self.incomplete),
         ));
         count(&self.equal) + count(&self.skipped) == *images && not_generated == 0
-    }
-}
-
-impl Listener for VerificationReport {
-    fn hear(&self, event: &Event) {
-        log::event(event);
-        let Event::ImageVerified { source, destination, verdict, .. } = event else { return };
-        let counter = match verdict {
-            Verdict::Equal => &self.equal,
-            Verdict::Skipped => &self.skipped,
-            Verdict::Missing => &self.missing,
-            Verdict::Differs { .. } => &self.differ,
-            Verdict::Incomplete(_) => &self.incomplete,
-        };
-        counter.fetch_add(1, Relaxed);
-        if let Some(line) = difference(source, destination, verdict) {
-            log::wrong(&line);
-            self.report.console.out(&line);
-        }
     }
 }
 

@@ -22,7 +22,7 @@ const MAY_USE: [(&str, &[&str]); 19] = [
     ("survey", &["event", "plan", "reference"]),
     ("transfer", &["digest", "event", "plan", "platform", "reference", "registry", "shared", "survey"]),
     ("verify", &["digest", "event", "plan", "reference", "registry", "shared", "survey", "transfer"]),
-    ("rounds", &["config", "event", "plan", "registry", "schema", "transfer", "verify"]),
+    ("rounds", &["config", "event", "plan", "registry", "schema"]),
     ("report", &["digest", "event", "file", "foreign", "platform", "reference", "schema", "shared"]),
     ("logging", &["file", "report"]),
 ];
