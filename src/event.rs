@@ -35,17 +35,10 @@ pub enum Category {
     Cancelled,
 }
 
+/// As in reports.
 impl fmt::Display for Category {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Auth => "auth",
-            Self::NotFound => "not-found",
-            Self::Refused => "refused",
-            Self::Network => "network",
-            Self::Corrupt => "corrupt",
-            Self::Config => "config",
-            Self::Cancelled => "cancelled",
-        })
+        self.serialize(f)
     }
 }
 

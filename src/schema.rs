@@ -42,17 +42,6 @@ impl Outcome {
         Self::deserialize(StrDeserializer::<Error>::new(word)).ok()
     }
 
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Copied => "copied",
-            Self::Planned => "planned",
-            Self::UpToDate => "up-to-date",
-            Self::Skipped => "skipped",
-            Self::Failed => "failed",
-            Self::Cancelled => "cancelled",
-        }
-    }
-
     /// Whether the image is at its destination.
     pub fn is_there(self) -> bool {
         matches!(self, Self::Copied | Self::UpToDate)
@@ -61,6 +50,13 @@ impl Outcome {
     /// Whether the image is not where it should be.
     pub fn is_failure(self) -> bool {
         matches!(self, Self::Failed | Self::Cancelled)
+    }
+}
+
+/// As in reports.
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
     }
 }
 
@@ -125,7 +121,7 @@ mod tests {
     fn an_outcome_is_known_by_the_word_that_is_written_for_it() {
         use Outcome::{Cancelled, Copied, Failed, Planned, Skipped, UpToDate};
         for outcome in [Copied, Planned, UpToDate, Skipped, Failed, Cancelled] {
-            assert_eq!(Outcome::named(outcome.as_str()), Some(outcome));
+            assert_eq!(Outcome::named(&outcome.to_string()), Some(outcome));
         }
         assert_eq!(Outcome::named("Copied"), None);
     }
