@@ -39,7 +39,7 @@ use crate::event::{Ending, Event, FailedImage, FailedRule, Listener, Success};
 /// Tells of a run while it goes on, and of its end.
 pub trait Telling: Listener {
     /// Names what failed, then gives the sums. Answers whether all is well.
-    fn finish(&self, ending: &Ending, invalid: usize) -> bool;
+    fn finish(&self, ending: &Ending) -> bool;
 }
 
 /// Listens to a migration and tells of it.
@@ -106,21 +106,16 @@ impl Listener for Report {
 impl Telling for Report {
     /// Names what failed, once each, then what to create before the next run, then the totals, then the summary, which is
     /// the last line of output and log.
-    fn finish(&self, ending: &Ending, invalid: usize) -> bool {
+    fn finish(&self, ending: &Ending) -> bool {
         self.failures(&ending.failed_rules, &ending.failed_images);
         let totals = self.totals.to_line(self.began.elapsed());
         for line in text::remedies(ending).into_iter().chain([totals]) {
             log::remark(&line);
             self.console.err_logged(&line);
         }
-        self.end(&text::summary(ending, invalid));
-        is_well(ending, invalid)
+        self.end(&text::summary(ending));
+        ending.is_well()
     }
-}
-
-/// Whether all was generated and nothing failed.
-fn is_well(ending: &Ending, invalid: usize) -> bool {
-    ending.failed_images.is_empty() && ending.failed_rules.is_empty() && invalid == 0
 }
 
 impl Totals {

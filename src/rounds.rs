@@ -7,8 +7,11 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Rule;
-use crate::event::{Ending, Event, FailedImage, FailedRule, Failure, Listener, Phase, Retry, RuleName, RuleText};
+use crate::config::{self, InvalidReason, Rule, Shown};
+use crate::event::{
+    Ending, Event, FailedImage, FailedRule, Failure, InvalidRule, Listener, Phase, Retry, RuleName, RuleText,
+    WrittenRule,
+};
 use crate::plan::{Planner, Task, Work};
 use crate::registry::Clients;
 use crate::schema::Shard;
@@ -20,6 +23,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// What a run needs, whatever it does with its tasks.
 pub struct Rounds<'a> {
     pub rules: &'a [Rule],
+    /// Those that cannot be used: they are counted and told at the end.
+    pub invalid: &'a [config::InvalidRule],
     /// The part of the work that is this machine's, if it is not all.
     pub shard: Option<Shard>,
     pub clients: Arc<Clients>,
@@ -32,7 +37,7 @@ pub struct Rounds<'a> {
 impl Rounds<'_> {
     /// Runs to the end, or until it is cancelled; what was not reached by then has failed.
     pub async fn run(self, work: &dyn Work) -> Ending {
-        let Self { rules, shard, clients, retries, listener, cancel } = self;
+        let Self { rules, invalid, shard, clients, retries, listener, cancel } = self;
         let tell = |phase| listener.hear(&Event::Phase(phase));
         let mut planner = Planner::new(rules, shard, clients.clone(), listener.clone(), cancel.clone());
 
@@ -82,18 +87,8 @@ impl Rounds<'_> {
         let left_over = planner.left_over();
         images += left_over.len();
         failed.extend(left_over.into_iter().map(|task| (task, Failure::cancelled())));
-        let failed_rules = planner
-            .failures()
-            .map(|(rule, failure)| {
-                let Rule { place, source, destination, .. } = rule;
-                let (source, destination) = (source.clone(), destination.clone());
-                let full_destination = rule.full_destination();
-                FailedRule {
-                    rule: RuleText { place: place.to_string(), source, destination, full_destination },
-                    failure: failure.clone(),
-                }
-            })
-            .collect();
+        let failed_rules = planner.failures().map(|(rule, failure)| failed_rule(rule, failure.clone())).collect();
+        let invalid_rules = invalid.iter().map(invalid_rule).collect();
         let name = |rule: &Rule| RuleName { source: rule.source.clone(), destination: rule.full_destination() };
         let listed_rules = planner.listed().map(name).collect();
         let rules_again = planner.to_be_given_again().into_iter().map(name).collect();
@@ -101,7 +96,7 @@ impl Rounds<'_> {
             .into_iter()
             .map(|(Task { source, destination }, failure)| FailedImage { source, destination, failure })
             .collect();
-        Ending { images, failed_images, failed_rules, listed_rules, rules_again }
+        Ending { images, failed_images, failed_rules, invalid_rules, listed_rules, rules_again }
     }
 }
 
@@ -109,4 +104,21 @@ impl Rounds<'_> {
 async fn run(work: &dyn Work, tasks: Vec<Task>, last: bool) -> Vec<(Task, Failure)> {
     let failed = work.run(&tasks, last).await;
     failed.into_iter().map(|(place, failure)| (tasks[place].clone(), failure)).collect()
+}
+
+fn failed_rule(rule: &Rule, failure: Failure) -> FailedRule {
+    let text =
+        RuleText { place: rule.place.to_string(), source: rule.source.clone(), destination: rule.destination.clone() };
+    FailedRule { rule: text, full_destination: rule.full_destination(), failure }
+}
+
+fn invalid_rule(rule: &config::InvalidRule) -> InvalidRule {
+    let Shown { source, destination, reason } = rule.shown();
+    let destinations =
+        if rule.reason == InvalidReason::NoDestinations { vec![] } else { vec![rule.destination.clone()] };
+    InvalidRule {
+        rule: RuleText { place: rule.place.to_string(), source, destination },
+        reason,
+        written: WrittenRule { source: rule.source.clone(), destinations },
+    }
 }

@@ -5,11 +5,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
 
-use crate::config::{InvalidReason, InvalidRule, Shown};
-use crate::event::{Category, Ending};
+use crate::event::Ending;
 use crate::file::{Access, Target, is_same, shown};
 use crate::report::file::ReportFile;
-use crate::report::record::{Document, Rule};
+use crate::report::record::Document;
 use crate::report::{Console, failed};
 
 /// Reports, and the rules that bring what failed.
@@ -40,21 +39,14 @@ impl Outputs {
     }
 
     /// Writes them. Says which could not be written; answers whether all could.
-    pub fn write(
-        &self,
-        ending: &Ending,
-        invalid: &[InvalidRule],
-        document: Option<&Document>,
-        console: &Console,
-    ) -> bool {
+    pub fn write(&self, ending: &Ending, document: Option<&Document>, console: &Console) -> bool {
         let mut written = true;
         for report in &self.reports {
             let Some(document) = document else { continue };
             written &= wrote(&report.target, report.write(document), console);
         }
         if let Some(target) = &self.failed {
-            let invalid = invalid.iter().map(as_written).collect();
-            let result = target.write(Access::Owner, |writer| failed::write(ending, invalid, writer));
+            let result = target.write(Access::Owner, |writer| failed::write(ending, writer));
             written &= wrote(target, result, console);
         }
         written
@@ -86,22 +78,6 @@ pub(super) fn printed(console: &Console) -> bool {
         console.wrong(&format!("error: standard output cannot be written: {error}"));
     }
     lost.is_none()
-}
-
-/// Rules that could not be used, as reports have them.
-pub(super) fn invalid(rules: &[InvalidRule]) -> Vec<Rule> {
-    let record = |rule: &InvalidRule| {
-        let Shown { source, destination, reason } = rule.shown();
-        let (place, category) = (rule.place.to_string(), Category::Config);
-        Rule { place, source, destination, full_destination: None, invalid: true, category, reason }
-    };
-    rules.iter().map(record).collect()
-}
-
-/// A rule that could not be used, as it was written.
-fn as_written(rule: &InvalidRule) -> failed::Written {
-    let has_destination = rule.reason != InvalidReason::NoDestinations;
-    (rule.source.clone(), has_destination.then(|| rule.destination.clone()).into_iter().collect())
 }
 
 pub(super) fn report_files(paths: &[PathBuf]) -> anyhow::Result<Vec<ReportFile>> {

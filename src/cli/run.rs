@@ -90,6 +90,7 @@ impl<'a> Run<'a> {
     pub async fn carry_out(self, work: &dyn plan::Work, listener: Arc<dyn Listener>, report: &dyn Telling) -> u8 {
         let rounds = Rounds {
             rules: &self.rules,
+            invalid: &self.invalid,
             shard: self.settings.shard,
             clients: self.clients.clone(),
             retries: self.settings.retries,
@@ -99,16 +100,14 @@ impl<'a> Run<'a> {
         let ending = rounds.run(work).await;
         // Nothing may move on the console any more: the failures are about to be named.
         self.progress.iter().for_each(|progress| progress.stop());
-        let all_well = report.finish(&ending, self.invalid.len());
+        let all_well = report.finish(&ending);
         self.end(&ending, all_well)
     }
 
     /// Writes what is left behind, and gives the exit code.
     fn end(self, ending: &Ending, all_well: bool) -> u8 {
-        let document = self
-            .recorder
-            .map(|recorder| recorder.document(ending, outputs::invalid(&self.invalid), self.settings.shard));
-        let written = self.settings.outputs.write(ending, &self.invalid, document.as_ref(), &self.console);
+        let document = self.recorder.map(|recorder| recorder.document(ending, self.settings.shard));
+        let written = self.settings.outputs.write(ending, document.as_ref(), &self.console);
         let written = outputs::printed(&self.console) && written;
         self.interruption.exit_code().unwrap_or(if all_well && written { 0 } else { exit::FAILED })
     }

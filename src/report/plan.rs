@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use bytesize::ByteSize;
 
-use super::{Report, Telling, is_well, log};
+use super::{Report, Telling, log};
 use crate::digest::Digest;
 use crate::event::{BlobCounts, Category, Ending, Event, Facts, Failure, Listener, Prospect};
 use crate::reference::{Reference, Registry};
@@ -48,7 +48,7 @@ impl Listener for PlanReport {
 
 impl Telling for PlanReport {
     /// Names what would fail, then the bytes for each registry, then the summary.
-    fn finish(&self, ending: &Ending, invalid: usize) -> bool {
+    fn finish(&self, ending: &Ending) -> bool {
         self.report.failures(&ending.failed_rules, &ending.failed_images);
         let tally = self.tally();
         for (registry, load) in &tally.loads {
@@ -65,9 +65,9 @@ impl Telling for PlanReport {
             tally.to_copy,
             tally.up_to_date,
             ending.failed_images.len(),
-            ending.failed_rules.len() + invalid
+            ending.not_generated()
         ));
-        is_well(ending, invalid)
+        ending.is_well()
     }
 }
 

@@ -6,7 +6,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::record::{self, Document, Image, Moment, Rule, Schema, Summary};
 use super::traffic::{self, Traffic};
-use crate::event::{BlobCounts, Category, Ending, Event, Facts, Failure, Flight, Listener, Prospect, Success, Verdict};
+use crate::event::{
+    BlobCounts, Category, Ending, Event, Facts, FailedRule, Failure, Flight, Listener, Prospect, RuleText, Success,
+    Verdict,
+};
 use crate::reference::{Reference, Repository};
 use crate::schema::{Outcome, Shard};
 use crate::shared::lock;
@@ -54,8 +57,8 @@ impl Recorder {
         Self { started: SystemTime::now(), began: Instant::now(), streamed_from, state: Mutex::default() }
     }
 
-    /// What became of it all. `invalid` are the rules that could not be used.
-    pub fn document(&self, ending: &Ending, invalid: Vec<Rule>, shard: Option<Shard>) -> Document {
+    /// What became of it all.
+    pub fn document(&self, ending: &Ending, shard: Option<Shard>) -> Document {
         let mut state = self.lock();
         let mut images = std::mem::take(&mut state.images);
         for failed in &ending.failed_images {
@@ -64,16 +67,14 @@ impl Recorder {
         }
         let mut images: Vec<Image> = images.into_values().map(|entry| entry.image).collect();
         images.sort_unstable_by(|a, b| (&a.source, &a.destination).cmp(&(&b.source, &b.destination)));
-        let failed = ending.failed_rules.iter().map(|failed| Rule {
-            place: failed.rule.place.clone(),
-            source: failed.rule.source.clone(),
-            destination: failed.rule.destination.clone(),
-            full_destination: Some(failed.rule.full_destination.clone()),
-            invalid: false,
-            category: failed.failure.category,
-            reason: failed.failure.reason.to_string(),
+        let invalid = ending
+            .invalid_rules
+            .iter()
+            .map(|invalid| Rule { invalid: true, ..Rule::new(&invalid.rule, None, Category::Config, &invalid.reason) });
+        let failed = ending.failed_rules.iter().map(|FailedRule { rule, full_destination, failure }| {
+            Rule::new(rule, Some(full_destination), failure.category, &failure.reason)
         });
-        let rules: Vec<Rule> = invalid.into_iter().chain(failed).collect();
+        let rules: Vec<Rule> = invalid.chain(failed).collect();
         let mut summary = std::mem::take(&mut state.totals);
         for image in &images {
             summary.add_blobs(&Summary {
@@ -282,6 +283,14 @@ impl Entry {
     /// Blobs that were there, or that others brought. What an attempt moved is not present for the next.
     fn present(&self) -> u64 {
         self.blobs.saturating_sub(self.image.blobs_moved + self.image.blobs_mounted)
+    }
+}
+
+impl Rule {
+    fn new(rule: &RuleText, full_destination: Option<&String>, category: Category, reason: &str) -> Self {
+        let RuleText { place, source, destination } = rule.clone();
+        let (full_destination, reason) = (full_destination.cloned(), reason.to_owned());
+        Self { place, source, destination, full_destination, invalid: false, category, reason }
     }
 }
 

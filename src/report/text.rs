@@ -18,9 +18,8 @@ pub(super) fn phase(phase: Phase) -> &'static str {
     }
 }
 
-pub(super) fn summary(ending: &Ending, invalid: usize) -> String {
-    let not_generated = ending.failed_rules.len() + invalid;
-    summary_line(ending.images as u64, ending.failed_images.len() as u64, not_generated as u64)
+pub(super) fn summary(ending: &Ending) -> String {
+    summary_line(ending.images as u64, ending.failed_images.len() as u64, ending.not_generated() as u64)
 }
 
 pub(super) fn summary_line(images: u64, failed: u64, not_generated: u64) -> String {
@@ -81,7 +80,7 @@ impl Totals {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::RuleText;
+    use crate::event::{InvalidRule, RuleText, WrittenRule};
     use crate::reference::Repository;
 
     fn failure(registry: &str, category: Category) -> Failure {
@@ -115,8 +114,10 @@ mod tests {
     fn failures_of_one_registry_and_kind_stand_together() {
         let rule = |place: &str| {
             let rule = RuleText { place: place.to_owned(), source: "a.io/a".to_owned(), ..RuleText::default() };
-            FailedRule { rule, failure: failure("a.io", Category::Network) }
+            FailedRule { rule, full_destination: String::new(), failure: failure("a.io", Category::Network) }
         };
+        let written = WrittenRule { source: String::new(), destinations: vec![] };
+        let invalid = InvalidRule { rule: RuleText::default(), reason: String::new(), written };
         let ending = Ending {
             images: 4,
             failed_images: vec![
@@ -126,6 +127,7 @@ mod tests {
                 image("s.io/a", "a.io", Category::Auth),
             ],
             failed_rules: vec![rule("images.json:9:1"), rule("images.json:10:1")],
+            invalid_rules: vec![invalid],
             ..Ending::default()
         };
         let names: Vec<String> = failures(&ending.failed_rules, &ending.failed_images)
@@ -133,6 +135,6 @@ mod tests {
             .map(|(line, _)| line.split(' ').nth(1).unwrap().to_owned())
             .collect();
         assert_eq!(names, ["s.io/a:1", "images.json:9:1:", "images.json:10:1:", "s.io/c:1", "s.io/b:1", "s.io/d:1"]);
-        assert_eq!(summary(&ending, 1), "Images(4) migration finished, 4 images tasks failed, 3 tasks generate failed");
+        assert_eq!(summary(&ending), "Images(4) migration finished, 4 images tasks failed, 3 tasks generate failed");
     }
 }

@@ -46,9 +46,9 @@ impl Listener for VerificationReport {
 
 impl Telling for VerificationReport {
     /// Names what could not be compared, then the tally. Answers whether all is equal.
-    fn finish(&self, ending: &Ending, invalid: usize) -> bool {
+    fn finish(&self, ending: &Ending) -> bool {
         let Ending { images, failed_images, failed_rules, .. } = ending;
-        let (failed, not_generated) = (failed_images.len(), failed_rules.len() + invalid);
+        let (failed, not_generated) = (failed_images.len(), ending.not_generated());
         self.report.failures(failed_rules, &[]);
         for (line, category) in text::failures(&[], failed_images) {
             log::failed(&line, category);
