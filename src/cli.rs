@@ -23,6 +23,7 @@ use anyhow::Context as _;
 use bytesize::ByteSize;
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::report::lost;
 use crate::schema::Shard;
 
 const EXIT_CODES: &str =
@@ -240,11 +241,6 @@ fn print(bytes: &[u8]) -> anyhow::Result<()> {
 }
 
 const NOT_PRINTED: &str = "standard output cannot be written";
-
-/// Why something did not come to standard output. That its reader closed a pipe is no error.
-fn lost(written: io::Result<()>) -> Option<io::Error> {
-    written.err().filter(|error| error.kind() != io::ErrorKind::BrokenPipe)
-}
 
 /// `1 file`, `2 files`.
 fn count(number: usize, noun: &str) -> String {

@@ -260,10 +260,11 @@ impl<'a> Planner<'a> {
         let (is_own, is_contested) = (self.is_own(index), self.is_contested(index));
         // A list has each tag once.
         if !is_contested && matches!(self.rules[index].images.which, Which::Listed(_)) {
-            match tasks.is_empty() {
+            if tasks.is_empty() {
                 // The tags of one repository may be all there is: they are not held twice.
-                true => *tasks = images,
-                false => tasks.extend(images),
+                *tasks = images;
+            } else {
+                tasks.extend(images);
             }
             return;
         }

@@ -14,7 +14,6 @@ mod html;
 pub mod json;
 mod log;
 pub mod merge;
-pub mod merged;
 mod plan;
 mod progress;
 pub mod record;
@@ -27,11 +26,12 @@ use std::fmt::Display;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
-pub use console::Console;
+pub use console::{Console, lost};
 pub use log::{PRINTED, SUMMARY};
 pub use plan::PlanReport;
 pub use progress::{Progress, Style, Work};
 pub use recorder::Recorder;
+pub use text::{merged_failures, merged_summary};
 pub use verification::VerificationReport;
 
 use crate::event::{Ending, Event, FailedImage, FailedRule, Listener, Success};

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
 
+use super::NOT_PRINTED;
 use crate::event::Ending;
 use crate::file::{Access, Target, is_same, shown};
 use crate::report::file::ReportFile;
@@ -75,7 +76,7 @@ pub(super) fn distinct(targets: &[&Path], log: Option<&Path>, inputs: &[&Path]) 
 pub(super) fn printed(console: &Console) -> bool {
     let lost = console.lost();
     if let Some(error) = &lost {
-        console.wrong(&format!("error: standard output cannot be written: {error}"));
+        console.wrong(&format!("error: {NOT_PRINTED}: {error}"));
     }
     lost.is_none()
 }

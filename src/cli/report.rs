@@ -9,7 +9,7 @@ use super::outputs::{distinct, printed, report_files, wrote};
 use super::{Stopped, exit, say};
 use crate::file::shown;
 use crate::report::record::Document;
-use crate::report::{Console, json, merge, merged};
+use crate::report::{Console, json, merge, merged_failures, merged_summary};
 use crate::schema::Outcome;
 
 /// What to do with reports.
@@ -52,7 +52,7 @@ pub(super) fn run(flags: ReportFlags) -> Result<u8, Stopped> {
     distinct(&targets, None, &inputs).map_err(Stopped::usage)?;
     let read = files.iter().map(|file| read(file)).collect::<anyhow::Result<Vec<_>>>();
     let whole = merge::merge(read.map_err(Stopped::usage)?);
-    for line in merged::failures(&whole) {
+    for line in merged_failures(&whole) {
         say(&line);
     }
     let missing = merge::missing(&whole);
@@ -62,7 +62,7 @@ pub(super) fn run(flags: ReportFlags) -> Result<u8, Stopped> {
         say(&format!("warning: {} of the shards not given: {shards}{more}", missing.len()));
     }
     let console = Console::of_process(false);
-    console.out(&merged::summary(&whole));
+    console.out(&merged_summary(&whole));
     let written = outputs.iter().filter(|file| !wrote(&file.target, file.write(&whole), &console)).count() == 0;
     let written = printed(&console) && written;
     let all_well = whole.summary.failed == 0 && whole.summary.not_generated == 0 && missing.is_empty();

@@ -75,9 +75,11 @@ pub(super) fn run(flags: RewriteFlags) -> Result<u8, Stopped> {
     for (path, error) in &rewrite.unreadable {
         say(&format!("error: {} cannot be read: {error}", shown(path)));
     }
-    let changed: Vec<&Changed> = match flags.write {
-        true => write(&rewrite),
-        false => show(&rewrite).map(|()| rewrite.changed.iter().collect()).map_err(Stopped::failed)?,
+    let changed: Vec<&Changed> = if flags.write {
+        write(&rewrite)
+    } else {
+        show(&rewrite).map_err(Stopped::failed)?;
+        rewrite.changed.iter().collect()
     };
     let is_written = changed.len() == rewrite.changed.len();
     summarize(&rewrite, &changed, found.files.len(), flags.write);

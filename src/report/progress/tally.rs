@@ -201,9 +201,10 @@ impl Tally {
         let flights = self.flights.values().map(|(since, flight)| (flight.number, flight.clone(), since.elapsed()));
         View {
             overall: self.to_line(),
-            whole: match self.moves_bytes() {
-                true => Share { there: self.there(), known: self.bytes.known },
-                false => Share { there: self.ended(), known: self.images },
+            whole: if self.moves_bytes() {
+                Share { there: self.there(), known: self.bytes.known }
+            } else {
+                Share { there: self.ended(), known: self.images }
             },
             flights: flights.collect(),
         }
