@@ -134,7 +134,7 @@ struct Cli {
 fn rate(text: &str) -> Result<NonZeroU64, String> {
     let invalid = || "expected a number of bytes such as 50M or 512Ki".to_owned();
     let bytes: ByteSize = text.parse().map_err(|_| invalid())?;
-    // Where all ends up that does not fit.
+    // What does not fit is read as the largest number.
     if bytes.as_u64() == u64::MAX {
         return Err("that is more than can be counted".to_owned());
     }

@@ -16,7 +16,7 @@ use crate::plan::{Planner, Task, Work};
 use crate::registry::Clients;
 use crate::schema::Shard;
 
-/// The pauses between rounds, if something may have passed by itself until then.
+/// The pauses between rounds, where waiting may help.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
@@ -25,7 +25,7 @@ pub struct Rounds<'a> {
     pub rules: &'a [Rule],
     /// Those that cannot be used: they are counted and told at the end.
     pub invalid: &'a [config::InvalidRule],
-    /// The part of the work that is this machine's, if it is not all.
+    /// This machine's part of the work; without one it is all of it.
     pub shard: Option<Shard>,
     pub clients: Arc<Clients>,
     /// Rounds in which what failed is run again.

@@ -87,7 +87,7 @@ fn check(flags: &ConfigFlags) -> anyhow::Result<Settings> {
     Ok(Settings { wanted, namespaces, target, existing })
 }
 
-/// That the files can be written, as far as that is known before there is anything to write.
+/// Fails if a file cannot be written, as far as that is known before there is anything to write.
 fn check_files(flags: &ConfigFlags) -> anyhow::Result<()> {
     let output = (!is_stdout(&flags.output)).then_some(("-o, --output", &flags.output));
     let usage = flags.usage.as_ref().map(|file| ("--usage", file));

@@ -34,7 +34,7 @@ impl Outputs {
         Ok(Self { reports, failed })
     }
 
-    /// Whether somebody has to remember what became of each image.
+    /// Whether what became of each image is needed.
     pub fn want_records(&self) -> bool {
         !self.reports.is_empty()
     }
@@ -54,7 +54,7 @@ impl Outputs {
     }
 }
 
-/// That no file is written over what is read, over the log, or over another.
+/// Fails if a file would be written over one that is read, over the log, or over another.
 pub(super) fn distinct(targets: &[&Path], log: Option<&Path>, inputs: &[&Path]) -> anyhow::Result<()> {
     for path in targets.iter().copied().chain(log) {
         if inputs.iter().any(|input| is_same(input, path)) {

@@ -102,7 +102,7 @@ fn read_report(path: &Path) -> anyhow::Result<Outcomes> {
     Outcomes::parse(&json).with_context(|| shown(path))
 }
 
-/// Which of several places is meant is the operator's to say.
+/// Fails where an image went to several places and `--to` chooses none of them.
 fn several(rewrite: &Rewrite) -> anyhow::Result<()> {
     if rewrite.several.is_empty() {
         return Ok(());

@@ -78,7 +78,7 @@ impl<'a> Run<'a> {
         ))
     }
 
-    /// All who listen: the first one tells what happens.
+    /// All listeners. `first` comes before the others: it tells what happens.
     pub fn heard_by(&self, first: Arc<dyn Listener>) -> Arc<dyn Listener> {
         let recorder = self.recorder.clone().map(|recorder| -> Arc<dyn Listener> { recorder });
         let progress = self.progress.clone().map(|progress| -> Arc<dyn Listener> { progress });

@@ -1,10 +1,10 @@
-//! What was not brought, as an images.json that brings it when it is given back.
+//! What was not brought, as an images.json that brings it in another run.
 //!
 //! First the rules whose tags could not be listed, with the source as it was written, and with the destination in full,
-//! so that no default is needed; then each image that failed or was not reached, by name. Where an earlier rule goes to
-//! the same repository as such a rule, it stands there as well: what is at the destination already costs two requests,
-//! and no tag is moved that the whole file would not move. What running it again cannot cure is there too, so that it is
-//! not lost: clashes, and at the end the rules that cannot be used, as they were written. If all is well, it is `{}`.
+//! so that no default is needed; then each image that failed or was not reached, by name. An earlier rule that goes to
+//! the same repository as such a rule is written as well: its images that are there already cost two requests each, and
+//! no tag is moved that the whole file would not move. What another run cannot cure is written too, so that it is not
+//! lost: clashes, and at the end the rules that cannot be used, as they were written. If all is well, it is `{}`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};

@@ -33,12 +33,12 @@ pub fn write(document: &Document, writer: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-/// As a content security policy names a text that it allows.
+/// The name by which a content security policy allows this text.
 fn hash(text: &str) -> String {
     format!("'sha256-{}'", STANDARD.encode(Sha256::digest(text)))
 }
 
-/// Writes JSON so that HTML sees neither tags nor entities in it. What is escaped stands within strings alone.
+/// Writes JSON so that HTML sees neither tags nor entities in it. These characters occur only within strings.
 struct Untagged<'a>(&'a mut dyn Write);
 
 impl Write for Untagged<'_> {

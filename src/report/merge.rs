@@ -4,9 +4,10 @@
 //!   reached counts only if there is no other, for it says nothing of the destination.
 //! - A rule counts once, by its source and destination; one that stands twice in a file is two. One that failed has
 //!   failed, unless a later report says that its tags were listed.
-//! - Blobs and bytes are summed, since all of them were moved; a report that is named twice is one. Times are laid side by side by their clocks.
-//! - Shards that are missing are [`missing`]: the whole is not there without them. A report of no shard, as that of a
-//!   repetition, does not stand for them: what was left to it is not known.
+//! - Blobs and bytes are summed, since all of them were moved; a report that is named twice is one. Times are compared as
+//!   the clocks of the machines have them.
+//! - Shards that are missing are [`missing`]: the whole is not there without them. A report without a shard, as that of a
+//!   repeated run, does not fill the gap: it does not say which part of the work it was.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -17,7 +18,7 @@ use super::traffic::Traffic;
 use crate::event::RuleName;
 use crate::schema::Shard;
 
-/// One report of at least one.
+/// Joins reports, of which there is at least one.
 pub fn merge(mut documents: Vec<Document>) -> Document {
     // Stable: of equals the one named last counts.
     documents.sort_by_key(|document| document.started);
@@ -88,7 +89,7 @@ pub fn merge(mut documents: Vec<Document>) -> Document {
     Document { schema: Schema, version, started, seconds, shards, summary, rules, listed, images, traffic }
 }
 
-/// The shards that are not there, of the division of which most is.
+/// The missing shards of the division that is closest to complete.
 pub fn missing(document: &Document) -> Vec<Shard> {
     let divisions = divisions(&document.shards);
     let most = divisions.into_iter().min_by_key(|(count, there)| usize::from(*count) - there.len());
@@ -213,7 +214,7 @@ mod tests {
 
     #[test]
     fn many_shards_are_not_compared_with_each_other() {
-        // Who does that takes long here.
+        // Comparing each with each would take long here.
         let shards = (0..u16::MAX).filter(|index| *index != 7).map(|index| Shard { count: u16::MAX, index }).collect();
         let part = merge(vec![Document { shards, ..document() }]);
         assert_eq!(missing(&part), [Shard { count: u16::MAX, index: 7 }]);

@@ -1,4 +1,4 @@
-//! Keeps what became of each image, for reports. Only who wants a report has one: it grows with the images.
+//! Keeps what became of each image, for reports. Only a run that writes one has a recorder: it grows with the images.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
@@ -27,7 +27,7 @@ pub struct Recorder {
 struct State {
     /// By destination: no two images have one.
     images: HashMap<Reference, Entry>,
-    /// What is no sum over images.
+    /// The sums that are counted here, and not image by image.
     totals: Summary,
     traffic: Traffic,
     /// By number.
@@ -267,7 +267,7 @@ impl Entry {
         }
         if facts.media_type.is_some() {
             image.media_type.clone_from(&facts.media_type);
-            // An index names what proves its origin as a platform nobody has.
+            // An index lists its attestations under a platform that does not exist.
             let real = facts.platforms.iter().map(ToString::to_string).filter(|name| name != "unknown/unknown");
             image.platforms = real.collect();
         }
@@ -280,7 +280,7 @@ impl Entry {
         self.image.blobs_present = self.present();
     }
 
-    /// Blobs that were there, or that others brought. What an attempt moved is not present for the next.
+    /// Blobs that were there already, or that other images brought. What one attempt moved is not present for the next.
     fn present(&self) -> u64 {
         self.blobs.saturating_sub(self.image.blobs_moved + self.image.blobs_mounted)
     }
@@ -299,7 +299,7 @@ impl Image {
         (self.result, self.category, self.reason) = (outcome, None, None);
     }
 
-    /// What is not as it should be has failed.
+    /// An image that is not as it should be counts as failed.
     fn judge(&mut self, verdict: &Verdict) {
         match verdict {
             Verdict::Equal => self.succeed(Outcome::UpToDate),
