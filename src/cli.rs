@@ -6,6 +6,7 @@ mod conversion;
 mod inputs;
 mod log;
 mod migrate;
+mod outputs;
 mod report;
 mod rewrite;
 mod run;
@@ -22,7 +23,8 @@ use anyhow::Context as _;
 use bytesize::ByteSize;
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::plan::Shard;
+use crate::report::lost;
+use crate::schema::Shard;
 
 const EXIT_CODES: &str =
     "Exit codes: 0 all done; 1 an image or a rule failed; 2 wrong usage or configuration; 129, 130, 143 interrupted.";
@@ -130,7 +132,7 @@ struct Cli {
 fn rate(text: &str) -> Result<NonZeroU64, String> {
     let invalid = || "expected a number of bytes such as 50M or 512Ki".to_owned();
     let bytes: ByteSize = text.parse().map_err(|_| invalid())?;
-    // Where all ends up that does not fit.
+    // What does not fit is read as the largest number.
     if bytes.as_u64() == u64::MAX {
         return Err("that is more than can be counted".to_owned());
     }
@@ -237,11 +239,6 @@ fn print(bytes: &[u8]) -> anyhow::Result<()> {
 }
 
 const NOT_PRINTED: &str = "standard output cannot be written";
-
-/// Why something did not come to standard output. That its reader closed a pipe is no error.
-fn lost(written: io::Result<()>) -> Option<io::Error> {
-    written.err().filter(|error| error.kind() != io::ErrorKind::BrokenPipe)
-}
 
 /// `1 file`, `2 files`.
 fn count(number: usize, noun: &str) -> String {

@@ -31,7 +31,7 @@ pub use file::FileError;
 pub use json::{Found, Hint, JsonError, Kind, Mismatch};
 pub use name::InvalidName;
 pub use place::{At, Place};
-pub use recorded::{NotOneImage, OtherSchema, Recorded, RecordedError, SCHEMA as REPORT_SCHEMA};
+pub use recorded::{NotOneImage, Recorded, RecordedError};
 pub use rule::{Filter, Images, InvalidReason, InvalidRule, MissingDefault, Pair, Rule, Shown, Which};
 pub use target::{InvalidTarget, Target};
 

@@ -35,17 +35,10 @@ pub enum Category {
     Cancelled,
 }
 
+/// As in reports.
 impl fmt::Display for Category {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Auth => "auth",
-            Self::NotFound => "not-found",
-            Self::Refused => "refused",
-            Self::Network => "network",
-            Self::Corrupt => "corrupt",
-            Self::Config => "config",
-            Self::Cancelled => "cancelled",
-        })
+        self.serialize(f)
     }
 }
 
@@ -358,13 +351,34 @@ pub struct Ending {
     pub failed_images: Vec<FailedImage>,
     /// Rules of which some or all tasks could not be generated, in the order of the file.
     pub failed_rules: Vec<FailedRule>,
-    /// Source and full destination of the rules whose tags were listed and of which all tasks were generated, in the order
-    /// of the file.
-    pub listed_rules: Vec<(String, String)>,
-    /// Source and destination of the rules to be given again to have what was not generated, in the order of the file:
-    /// those whose tags could not be listed or clashed, and the earlier ones that go to the same repositories, so that what
-    /// is theirs stays theirs.
-    pub rules_again: Vec<(String, String)>,
+    /// Rules that cannot be used, in the order of the file.
+    pub invalid_rules: Vec<InvalidRule>,
+    /// The rules whose tags were listed and of which all tasks were generated, in the order of the file.
+    pub listed_rules: Vec<RuleName>,
+    /// The rules to be given again to have what was not generated, in the order of the file: those whose tags could not be
+    /// listed or clashed, and the earlier ones that go to the same repositories, so that what is theirs stays theirs.
+    pub rules_again: Vec<RuleName>,
+}
+
+impl Ending {
+    /// How many rules did not become tasks, or not wholly.
+    pub fn not_generated(&self) -> usize {
+        self.failed_rules.len() + self.invalid_rules.len()
+    }
+
+    /// Whether all was generated and nothing failed.
+    pub fn is_well(&self) -> bool {
+        self.failed_images.is_empty() && self.not_generated() == 0
+    }
+}
+
+/// What a rule is known by in every run, whatever the defaults of that run.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RuleName {
+    /// As written.
+    pub source: String,
+    /// In full: as it means the same without a default registry and namespace.
+    pub destination: String,
 }
 
 #[derive(Debug)]
@@ -377,7 +391,27 @@ pub struct FailedImage {
 #[derive(Debug)]
 pub struct FailedRule {
     pub rule: RuleText,
+    /// As it means the same without defaults.
+    pub full_destination: String,
     pub failure: Failure,
+}
+
+/// A rule that cannot be used.
+#[derive(Debug)]
+pub struct InvalidRule {
+    /// As it may be shown: without logins.
+    pub rule: RuleText,
+    /// As it may be shown.
+    pub reason: String,
+    /// As it stands in the file, with whatever login is in it: for files of rules alone.
+    pub written: WrittenRule,
+}
+
+/// A source with its destinations.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WrittenRule {
+    pub source: String,
+    pub destinations: Vec<String>,
 }
 
 /// A rule as it is written in its file.
@@ -386,9 +420,8 @@ pub struct RuleText {
     /// `images.json:12:5`
     pub place: String,
     pub source: String,
+    /// May be empty.
     pub destination: String,
-    /// As it means the same without defaults.
-    pub full_destination: String,
 }
 
 impl fmt::Display for RuleText {

@@ -21,6 +21,7 @@
 //! | [`event`] | what can happen, as plain data |
 //! | [`shared`] | a value that is made once for all who wait for it |
 //! | [`report`] | events to output, failures, totals, log, and files that tell of each image |
+//! | [`schema`] | the words that reports are written with |
 //! | [`rewrite`] | references in manifests, charts, compose files to where the rules bring the images |
 //! | [`file`] | files that are replaced whole |
 //! | `foreign` | what is shown of text that others wrote |
@@ -65,6 +66,7 @@ pub mod registry;
 pub mod report;
 pub mod rewrite;
 pub mod rounds;
+pub mod schema;
 pub mod shared;
 pub mod survey;
 pub mod transfer;

@@ -1,4 +1,4 @@
-//! Where log lines go: to the log file as many as are asked for, warnings to the console as well.
+//! Where log lines go: to the log file those of the levels that are asked for, to the console warnings.
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -51,7 +51,7 @@ impl Levels {
     ///
     /// # Errors
     ///
-    /// Why it says nothing.
+    /// Why it cannot be read.
     pub fn parse(text: &str) -> Result<Self, impl fmt::Display + use<>> {
         text.parse::<Targets>().map(|log| Self { log: of(log), console: Level::WARN })
     }

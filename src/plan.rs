@@ -4,6 +4,7 @@
 
 mod list;
 mod shard;
+mod task;
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -12,41 +13,24 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Images, Rule, Which};
-use crate::digest::Digest;
 use crate::event::{Category, Event, Failure, Listener, Retry};
 use crate::reference::{Identifier, Reference, Registry, Repository, Tag};
 use crate::registry::Clients;
+use crate::schema::Shard;
 
 use self::list::Listings;
-pub use self::shard::{InvalidShard, Shard};
-
-/// One image to be brought from its source to its destination. Cheap to clone.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Task {
-    pub source: Reference,
-    pub destination: Reference,
-}
-
-impl Task {
-    /// What the image is called at its destination when it is `root` there: without a tag it has its digest for a name,
-    /// whichever that has become.
-    pub fn place(&self, root: &Digest) -> Identifier {
-        match &self.destination.identifier {
-            Identifier::Digest(_) => root.clone().into(),
-            tag => tag.clone(),
-        }
-    }
-}
+use self::shard::own_repositories;
+pub use self::task::{Task, Work};
 
 /// Most clashes of a rule that its failure names. There may be as many as it has tags.
 const NAMED: usize = 20;
 
-/// The first of the rules with one destination that could not be listed.
+/// Rules with one destination that could not be listed: the first of each kind.
 #[derive(Default)]
 struct Unlisted {
-    /// Which keeps its tags all the same: it is tried again, or is another shard's, which may have listed it.
+    /// It keeps its destinations: it is tried again, or it is another shard's, which may have listed it.
     keeping: Option<usize>,
-    /// Which keeps nothing, since it failed for good.
+    /// It keeps nothing, since it failed for good.
     lost: Option<usize>,
 }
 
@@ -62,7 +46,7 @@ pub struct Planner<'a> {
     cancel: CancellationToken,
     /// Destinations of more than one rule.
     contested: HashSet<Repository>,
-    /// Which source has each contested destination, as long as more rules may come.
+    /// The source that holds each contested destination. Empty once no more rules can come.
     claims: HashMap<Reference, Reference>,
     /// Rules that failed and will not be tried again, or not yet, by their place in `rules`.
     failures: BTreeMap<usize, Failure>,
@@ -86,7 +70,7 @@ impl<'a> Planner<'a> {
             rules,
             contested: places.iter().filter(|place| !wanted.insert(*place)).cloned().collect(),
             places,
-            own: shard.map(|shard| shard.repositories(rules)),
+            own: shard.map(|shard| own_repositories(shard, rules)),
             clients,
             listener,
             cancel,
@@ -97,7 +81,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// The rules that failed so far and why, in the order of the file. Those of another shard are that one's to tell.
+    /// The rules that failed so far and why, in the order of the file. Another shard tells of its own.
     pub fn failures(&self) -> impl Iterator<Item = (&'a Rule, &Failure)> {
         let own = self.failures.iter().filter(|(index, _)| self.is_own(**index));
         own.map(|(&index, failure)| (&self.rules[index], failure))
@@ -111,7 +95,8 @@ impl<'a> Planner<'a> {
         self.rules.iter().enumerate().filter(whole).map(|(_, rule)| rule)
     }
 
-    /// Of each registry to which images go, and of each that has to be asked what its tags name, the first repository.
+    /// For each destination registry, and for each source registry that is asked what its tags name: its first repository
+    /// in the file.
     pub fn first_contacts(&self) -> [HashMap<&'a Registry, &'a Repository>; 2] {
         let own =
             || self.rules.iter().enumerate().filter(|(index, _)| self.is_own(*index)).map(|(_, rule)| &rule.images);
@@ -119,7 +104,7 @@ impl<'a> Planner<'a> {
             Which::Listed(_) => true,
             Which::Fixed(pairs) => pairs.iter().any(|pair| pair.source.digest().is_none()),
         };
-        // Of several the last one counts, which is the first in the file.
+        // A map keeps the last of several: in reverse order that is the first in the file.
         let (to, from) = (own().rev().map(|to| &to.destination), own().rev().filter(has_tags).map(|from| &from.source));
         [to.map(|to| (to.registry(), to)).collect(), from.map(|from| (from.registry(), from)).collect()]
     }
@@ -128,11 +113,11 @@ impl<'a> Planner<'a> {
         self.own.as_ref().is_none_or(|own| own.contains(&self.rules[index].images.source))
     }
 
-    /// The rules that have to be given again to have what was not generated, in the order of the file: those that were
-    /// not, and the earlier ones with the same destination, which come first there.
+    /// The rules that another run needs to bring what was not generated, in the order of the file: those that failed, and
+    /// the earlier ones with the same destination, which take precedence there.
     pub fn to_be_given_again(&self) -> Vec<&'a Rule> {
         let lost: Vec<usize> = self.failures.keys().copied().filter(|index| self.is_own(*index)).collect();
-        // The last rule that was lost, by destination: what stands before it has precedence.
+        // By destination, the last rule that failed: the rules before it take precedence.
         let last: HashMap<_, _> = lost.iter().map(|&index| (&self.places[index], index)).collect();
         let matters = |(index, _): &(usize, &'a Rule)| {
             last.get(&self.places[*index]).is_some_and(|last| index < last) || lost.binary_search(index).is_ok()
@@ -140,7 +125,7 @@ impl<'a> Planner<'a> {
         self.rules.iter().enumerate().filter(matters).map(|(_, rule)| rule).collect()
     }
 
-    /// Whether another try may generate what failed, or what waits for it. What failed of another shard is that one's.
+    /// Whether another try may generate what failed, or what waits for it. Another shard tries its own.
     pub fn has_retriable(&self) -> bool {
         self.retriable().next().is_some()
     }
@@ -150,7 +135,7 @@ impl<'a> Planner<'a> {
         self.retriable().any(|failure| failure.retry == Retry::AfterPause)
     }
 
-    /// What another try may mend, of the rules of this shard and of those that they wait for.
+    /// The failures that another try may mend: of this shard's rules, and of the rules that they wait for.
     fn retriable(&self) -> impl Iterator<Item = &Failure> {
         let waiting = self.deferred.keys().filter(|index| self.is_own(**index));
         let awaited: HashSet<_> = waiting.map(|&index| &self.places[index]).collect();
@@ -244,13 +229,14 @@ impl<'a> Planner<'a> {
         let Unlisted { keeping, lost } = unlisted.entry(self.places[index].clone()).or_default();
         let keeps = failure.is_tried_again(last) || !self.is_own(index);
         let first = if keeps { keeping } else { lost };
-        // After an interruption nobody takes anything.
+        // After an interruption no later rule takes its tags, so there is nothing to warn of.
         if keeps || failure.category != Category::Cancelled {
             *first = Some(first.map_or(index, |first| first.min(index)));
         }
     }
 
-    /// An earlier rule that keeps the destinations of these images. That one which failed for good keeps nothing is said.
+    /// An earlier rule that keeps the destinations of these images. A rule that failed for good keeps nothing; a warning
+    /// says so.
     fn unlisted_before(
         &self,
         index: usize,
@@ -283,10 +269,11 @@ impl<'a> Planner<'a> {
         let (is_own, is_contested) = (self.is_own(index), self.is_contested(index));
         // A list has each tag once.
         if !is_contested && matches!(self.rules[index].images.which, Which::Listed(_)) {
-            match tasks.is_empty() {
+            if tasks.is_empty() {
                 // The tags of one repository may be all there is: they are not held twice.
-                true => *tasks = images,
-                false => tasks.extend(images),
+                *tasks = images;
+            } else {
+                tasks.extend(images);
             }
             return;
         }
@@ -353,7 +340,7 @@ fn images(rule: &Rule, listings: &Listings) -> Result<Vec<Task>, Failure> {
     Ok(accepted)
 }
 
-/// Why a rule is not generated behind one of another shard that could not be listed: both would write the same tags.
+/// Why a rule is not generated: an earlier one, of another shard, could not be listed and may write the same tags.
 fn unknown(earlier: &Rule, failure: &Failure) -> Failure {
     let source = &earlier.source;
     let reason =

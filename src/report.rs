@@ -14,7 +14,6 @@ mod html;
 pub mod json;
 mod log;
 pub mod merge;
-pub mod merged;
 mod plan;
 mod progress;
 pub mod record;
@@ -27,14 +26,21 @@ use std::fmt::Display;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
-pub use console::Console;
+pub use console::{Console, lost};
 pub use log::{ALWAYS, PRINTED};
 pub use plan::PlanReport;
 pub use progress::{Progress, Style, Work};
 pub use recorder::Recorder;
+pub use text::{merged_failures, merged_summary};
 pub use verification::VerificationReport;
 
 use crate::event::{Ending, Event, FailedImage, FailedRule, Listener, Success};
+
+/// Tells of a run while it goes on, and of its end.
+pub trait Telling: Listener {
+    /// Names what failed, then gives the sums. Answers whether all is well.
+    fn finish(&self, ending: &Ending) -> bool;
+}
 
 /// Listens to a migration and tells of it.
 pub struct Report {
@@ -72,18 +78,6 @@ impl Report {
         }
     }
 
-    /// Names what failed, once each, then what to create before the next run, then the totals, then the summary, which is
-    /// the last line of output and log.
-    pub fn finish(&self, ending: &Ending, invalid: usize) {
-        self.failures(&ending.failed_rules, &ending.failed_images);
-        let totals = self.totals.to_line(self.began.elapsed());
-        for line in text::remedies(ending).into_iter().chain([totals]) {
-            log::remark(&line);
-            self.console.err_logged(&line);
-        }
-        self.end(&text::summary(ending, invalid));
-    }
-
     /// Names what failed, once each.
     fn failures(&self, rules: &[FailedRule], images: &[FailedImage]) {
         for (line, category) in text::failures(rules, images) {
@@ -106,6 +100,21 @@ impl Listener for Report {
         if let Event::Phase(phase) = event {
             self.console.out(text::phase(*phase));
         }
+    }
+}
+
+impl Telling for Report {
+    /// Names what failed, once each, then what to create before the next run, then the totals, then the summary, which is
+    /// the last line of output and log.
+    fn finish(&self, ending: &Ending) -> bool {
+        self.failures(&ending.failed_rules, &ending.failed_images);
+        let totals = self.totals.to_line(self.began.elapsed());
+        for line in text::remedies(ending).into_iter().chain([totals]) {
+            log::remark(&line);
+            self.console.err_logged(&line);
+        }
+        self.end(&text::summary(ending));
+        ending.is_well()
     }
 }
 

@@ -5,59 +5,27 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
-use futures_util::future::LocalBoxFuture;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Rule;
-use crate::event::{Ending, Event, FailedImage, FailedRule, Failure, Listener, Phase, Retry, RuleText};
-use crate::plan::{Planner, Shard, Task};
+use crate::config::{self, InvalidReason, Rule, Shown};
+use crate::event::{
+    Ending, Event, FailedImage, FailedRule, Failure, InvalidRule, Listener, Phase, Retry, RuleName, RuleText,
+    WrittenRule,
+};
+use crate::plan::{Planner, Task, Work};
 use crate::registry::Clients;
-use crate::transfer::{Engine, Forecast};
-use crate::verify::Verification;
+use crate::schema::Shard;
 
-/// The pauses between rounds, if something may have passed by itself until then.
+/// The pauses between rounds, where waiting may help.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-
-/// What is done with tasks: images are copied, or only looked at.
-pub trait Work {
-    /// Does it once for every task. Gives those that failed, by their place among the tasks and in that order. `last` if
-    /// what fails is not tried again.
-    fn run<'a>(&'a self, tasks: &'a [Task], last: bool) -> LocalBoxFuture<'a, Vec<(usize, Failure)>>;
-
-    /// Whether sources are asked for anything but their tags.
-    fn asks_sources(&self) -> bool {
-        true
-    }
-}
-
-impl Work for Arc<Engine> {
-    fn run<'a>(&'a self, tasks: &'a [Task], last: bool) -> LocalBoxFuture<'a, Vec<(usize, Failure)>> {
-        Engine::run(self, tasks, last).boxed_local()
-    }
-}
-
-impl Work for Arc<Forecast> {
-    fn run<'a>(&'a self, tasks: &'a [Task], last: bool) -> LocalBoxFuture<'a, Vec<(usize, Failure)>> {
-        Forecast::run(self, tasks, last).boxed_local()
-    }
-}
-
-impl Work for Arc<Verification> {
-    fn run<'a>(&'a self, tasks: &'a [Task], last: bool) -> LocalBoxFuture<'a, Vec<(usize, Failure)>> {
-        Verification::run(self, tasks, last).boxed_local()
-    }
-
-    fn asks_sources(&self) -> bool {
-        Verification::asks_sources(self)
-    }
-}
 
 /// What a run needs, whatever it does with its tasks.
 pub struct Rounds<'a> {
     pub rules: &'a [Rule],
-    /// The part of the work that is this machine's, if it is not all.
+    /// Those that cannot be used: they are counted and told at the end.
+    pub invalid: &'a [config::InvalidRule],
+    /// This machine's part of the work; without one it is all of it.
     pub shard: Option<Shard>,
     pub clients: Arc<Clients>,
     /// Rounds in which what failed is run again.
@@ -69,7 +37,7 @@ pub struct Rounds<'a> {
 impl Rounds<'_> {
     /// Runs to the end, or until it is cancelled; what was not reached by then has failed.
     pub async fn run(self, work: &dyn Work) -> Ending {
-        let Self { rules, shard, clients, retries, listener, cancel } = self;
+        let Self { rules, invalid, shard, clients, retries, listener, cancel } = self;
         let tell = |phase| listener.hear(&Event::Phase(phase));
         let mut planner = Planner::new(rules, shard, clients.clone(), listener.clone(), cancel.clone());
 
@@ -119,26 +87,16 @@ impl Rounds<'_> {
         let left_over = planner.left_over();
         images += left_over.len();
         failed.extend(left_over.into_iter().map(|task| (task, Failure::cancelled())));
-        let failed_rules = planner
-            .failures()
-            .map(|(rule, failure)| {
-                let Rule { place, source, destination, .. } = rule;
-                let (source, destination) = (source.clone(), destination.clone());
-                let full_destination = rule.full_destination();
-                FailedRule {
-                    rule: RuleText { place: place.to_string(), source, destination, full_destination },
-                    failure: failure.clone(),
-                }
-            })
-            .collect();
-        let names = |rule: &Rule| (rule.source.clone(), rule.full_destination());
-        let listed_rules = planner.listed().map(names).collect();
-        let rules_again = planner.to_be_given_again().into_iter().map(names).collect();
+        let failed_rules = planner.failures().map(|(rule, failure)| failed_rule(rule, failure.clone())).collect();
+        let invalid_rules = invalid.iter().map(invalid_rule).collect();
+        let name = |rule: &Rule| RuleName { source: rule.source.clone(), destination: rule.full_destination() };
+        let listed_rules = planner.listed().map(name).collect();
+        let rules_again = planner.to_be_given_again().into_iter().map(name).collect();
         let failed_images = failed
             .into_iter()
             .map(|(Task { source, destination }, failure)| FailedImage { source, destination, failure })
             .collect();
-        Ending { images, failed_images, failed_rules, listed_rules, rules_again }
+        Ending { images, failed_images, failed_rules, invalid_rules, listed_rules, rules_again }
     }
 }
 
@@ -146,4 +104,21 @@ impl Rounds<'_> {
 async fn run(work: &dyn Work, tasks: Vec<Task>, last: bool) -> Vec<(Task, Failure)> {
     let failed = work.run(&tasks, last).await;
     failed.into_iter().map(|(place, failure)| (tasks[place].clone(), failure)).collect()
+}
+
+fn failed_rule(rule: &Rule, failure: Failure) -> FailedRule {
+    let text =
+        RuleText { place: rule.place.to_string(), source: rule.source.clone(), destination: rule.destination.clone() };
+    FailedRule { rule: text, full_destination: rule.full_destination(), failure }
+}
+
+fn invalid_rule(rule: &config::InvalidRule) -> InvalidRule {
+    let Shown { source, destination, reason } = rule.shown();
+    let destinations =
+        if rule.reason == InvalidReason::NoDestinations { vec![] } else { vec![rule.destination.clone()] };
+    InvalidRule {
+        rule: RuleText { place: rule.place.to_string(), source, destination },
+        reason,
+        written: WrittenRule { source: rule.source.clone(), destinations },
+    }
 }

@@ -55,6 +55,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use futures_util::future::LocalBoxFuture;
 use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
@@ -79,7 +81,7 @@ pub use shown::Shown;
 pub use stream::read_through;
 
 use crate::digest::Digest;
-use crate::plan::Task;
+use crate::plan::{Task, Work};
 use crate::reference::{Registry, Repository};
 use crate::registry::{Clients, Upload};
 use crate::shared::lock;
@@ -158,6 +160,12 @@ pub struct Engine {
     flights_started: AtomicU64,
     /// Whether a round is over, which may have left blobs where there is no tag yet.
     is_repeated: AtomicBool,
+}
+
+impl Work for Arc<Engine> {
+    fn run<'a>(&'a self, tasks: &'a [Task], last: bool) -> LocalBoxFuture<'a, Vec<(usize, Failure)>> {
+        Engine::run(self, tasks, last).boxed_local()
+    }
 }
 
 impl Engine {

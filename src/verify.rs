@@ -10,13 +10,14 @@ use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::Arc;
 
-use futures_util::StreamExt as _;
+use futures_util::future::LocalBoxFuture;
+use futures_util::{FutureExt as _, StreamExt as _};
 use tokio_util::sync::CancellationToken;
 
 use self::tree::{Readers, Tree};
 use crate::digest::Digest;
 use crate::event::{Category, Event, Facts, Failure, Listener, Verdict};
-use crate::plan::Task;
+use crate::plan::{Task, Work};
 use crate::reference::{Identifier, Reference};
 use crate::registry::{Clients, Error, RepositoryClient};
 use crate::survey::{Repositories, begin, in_order};
@@ -56,6 +57,16 @@ pub struct Verification {
     readers: Arc<Readers>,
 }
 
+impl Work for Arc<Verification> {
+    fn run<'a>(&'a self, tasks: &'a [Task], last: bool) -> LocalBoxFuture<'a, Vec<(usize, Failure)>> {
+        Verification::run(self, tasks, last).boxed_local()
+    }
+
+    fn asks_sources(&self) -> bool {
+        matches!(self.standard, Standard::Sources)
+    }
+}
+
 impl Verification {
     pub fn new(
         clients: Arc<Clients>,
@@ -68,11 +79,6 @@ impl Verification {
     ) -> Arc<Self> {
         let readers = Arc::new(Readers::new(limits.workers));
         Arc::new(Self { clients, listener, cancel, limits, standard, conversion, depth, readers })
-    }
-
-    /// Whether the sources are asked.
-    pub fn asks_sources(&self) -> bool {
-        matches!(self.standard, Standard::Sources)
     }
 
     /// Looks at every image once and tells of them in their order. Gives those that failed, by their place among the

@@ -47,8 +47,8 @@ impl Kind {
     }
 }
 
-/// How clap_complete names the program where it labels what bash is to do for a subcommand, and how it names it where it
-/// looks that up. The hyphen of the name becomes something else in each, so that no subcommand is ever found.
+/// clap_complete replaces the hyphen in the name of the program in one way where its bash script labels what a subcommand
+/// completes, and in another where it looks the label up. Left so, it finds no subcommand.
 const MISLABELLED: &str = "image__subcmd__migrator__subcmd__";
 const LABELLED: &str = "image__migrator__subcmd__";
 
@@ -104,7 +104,7 @@ fn plain(text: &str) -> String {
     text.replace('\\', "\\e").replace('-', "\\-")
 }
 
-/// The commands that do something: of one that only has others these.
+/// The commands that do something: in place of one that has subcommands, these.
 fn ends(command: &clap::Command) -> Vec<&clap::Command> {
     let parts = command.get_subcommands().filter(|part| part.get_name() != "help");
     parts.flat_map(|part| if part.has_subcommands() { ends(part) } else { vec![part] }).collect()

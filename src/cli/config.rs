@@ -6,7 +6,7 @@ use anyhow::{Context as _, anyhow};
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
-use super::report::distinct;
+use super::outputs::distinct;
 use super::{Stopped, block_on, count, exit, print, say, signals};
 use crate::cluster::{self, Existing, Findings, Inventory, Login, Patience, Wanted};
 use crate::config::Target;
@@ -87,7 +87,7 @@ fn check(flags: &ConfigFlags) -> anyhow::Result<Settings> {
     Ok(Settings { wanted, namespaces, target, existing })
 }
 
-/// That the files can be written, as far as that is known before there is anything to write.
+/// Fails if a file cannot be written, as far as that is known before there is anything to write.
 fn check_files(flags: &ConfigFlags) -> anyhow::Result<()> {
     let output = (!is_stdout(&flags.output)).then_some(("-o, --output", &flags.output));
     let usage = flags.usage.as_ref().map(|file| ("--usage", file));

@@ -6,7 +6,7 @@ use anyhow::anyhow;
 use clap::{ArgAction, Args, ValueEnum};
 
 use super::Stopped;
-use super::report::Files as Outputs;
+use super::outputs::Outputs;
 use crate::file::shown;
 use crate::logging::{self, Format, Levels};
 use crate::report::Console;
@@ -63,7 +63,7 @@ impl LogFlags {
         run: impl FnOnce(&Outputs, Console) -> Result<u8, Stopped>,
     ) -> u8 {
         let console = Console::of_process(self.is_of_programs());
-        // Where the outputs are not possible, the log file may be one that is read.
+        // If the outputs are refused, that may be because the log file is one that is read: it is not opened.
         let started = if outputs.is_ok() || self.file().is_none() { self.start(&console) } else { Ok(()) };
         let outputs = started.and(outputs).map_err(Stopped::usage);
         outputs.and_then(|outputs| run(&outputs, console.clone())).unwrap_or_else(|Stopped { cause, code }| {
@@ -104,7 +104,7 @@ impl LogFlags {
                 if self.log.is_some() {
                     return Err(anyhow!(error).context("--log"));
                 }
-                // -q asks for less in the log, which is not there.
+                // -q asks for less in the log file, and there is none.
                 console.err(&format!("warning: {error}; there will be no log file"));
                 logging::to_console(levels, console.clone());
             }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::report::Files as Outputs;
+use super::outputs::Outputs;
 use super::run::{Run, Settings};
 use super::{Cli, Stopped, block_on};
 use crate::config::{self, Configuration};
@@ -36,23 +36,15 @@ async fn migrate(cli: &Cli, configuration: Configuration, console: Console, outp
         conversion: Arc::new(cli.conversion.conversion()),
         referrers: cli.referrers,
     };
-    let ending = if cli.dry_run {
+    let (clients, limits, cancel) = (run.clients.clone(), run.limits, run.cancel.clone());
+    if cli.dry_run {
         let report = Arc::new(PlanReport::new(report));
         let listener = run.heard_by(report.clone());
-        let forecast = Forecast::new(run.clients.clone(), run.limits, policy, listener.clone(), run.cancel.clone());
-        let ending = run.rounds(listener).run(&forecast).await;
-        run.stop();
-        report.finish(&ending, run.invalid.len());
-        ending
-    } else {
-        let report = Arc::new(report);
-        let listener = run.heard_by(report.clone());
-        let engine = Engine::new(run.clients.clone(), run.limits, policy, listener.clone(), run.cancel.clone());
-        let ending = run.rounds(listener).run(&engine).await;
-        run.stop();
-        report.finish(&ending, run.invalid.len());
-        ending
-    };
-    let all_well = ending.failed_images.is_empty() && ending.failed_rules.is_empty() && run.invalid.is_empty();
-    Ok(run.end(&ending, all_well))
+        let forecast = Forecast::new(clients, limits, policy, listener.clone(), cancel);
+        return Ok(run.carry_out(&forecast, listener, &*report).await);
+    }
+    let report = Arc::new(report);
+    let listener = run.heard_by(report.clone());
+    let engine = Engine::new(clients, limits, policy, listener.clone(), cancel);
+    Ok(run.carry_out(&engine, listener, &*report).await)
 }

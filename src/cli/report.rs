@@ -1,18 +1,16 @@
-//! Files that tell what became of a run, and `image-migrator report merge`, which joins them.
+//! `image-migrator report merge`: joins the files that `--report` wrote.
 
-use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
 use clap::{Args, Subcommand};
 
+use super::outputs::{distinct, printed, report_files, wrote};
 use super::{Stopped, exit, say};
-use crate::config::{InvalidReason, InvalidRule, Shown};
-use crate::event::{Category, Ending};
-use crate::file::{Access, Target, is_same, shown};
-use crate::report::file::ReportFile;
-use crate::report::record::{Document, Outcome, Rule};
-use crate::report::{Console, failed, json, merge, merged};
+use crate::file::shown;
+use crate::report::record::Document;
+use crate::report::{Console, json, merge, merged_failures, merged_summary};
+use crate::schema::Outcome;
 
 /// What to do with reports.
 #[derive(Debug, Args)]
@@ -54,7 +52,7 @@ pub(super) fn run(flags: ReportFlags) -> Result<u8, Stopped> {
     distinct(&targets, None, &inputs).map_err(Stopped::usage)?;
     let read = files.iter().map(|file| read(file)).collect::<anyhow::Result<Vec<_>>>();
     let whole = merge::merge(read.map_err(Stopped::usage)?);
-    for line in merged::failures(&whole) {
+    for line in merged_failures(&whole) {
         say(&line);
     }
     let missing = merge::missing(&whole);
@@ -64,7 +62,7 @@ pub(super) fn run(flags: ReportFlags) -> Result<u8, Stopped> {
         say(&format!("warning: {} of the shards not given: {shards}{more}", missing.len()));
     }
     let console = Console::of_process(false);
-    console.out(&merged::summary(&whole));
+    console.out(&merged_summary(&whole));
     let written = outputs.iter().filter(|file| !wrote(&file.target, file.write(&whole), &console)).count() == 0;
     let written = printed(&console) && written;
     let all_well = whole.summary.failed == 0 && whole.summary.not_generated == 0 && missing.is_empty();
@@ -77,107 +75,4 @@ fn read(file: &Path) -> anyhow::Result<Document> {
         return Err(anyhow!("{} is the report of a dry run: nothing of it was done", shown(file)));
     }
     Ok(document)
-}
-
-/// What a migration leaves behind besides its output.
-pub(super) struct Files {
-    reports: Vec<ReportFile>,
-    failed: Option<Target>,
-}
-
-impl Files {
-    /// Checks, before anything is done, that the files can be written. `inputs` are read, and neither they nor the log are
-    /// to be replaced.
-    pub fn check(
-        reports: &[PathBuf],
-        failed: Option<&Path>,
-        log: Option<&Path>,
-        inputs: &[&Path],
-    ) -> anyhow::Result<Self> {
-        let reports = report_files(reports).context("--report")?;
-        let failed = failed.map(Target::new).transpose().context("--failed")?;
-        let targets: Vec<&Path> = reports.iter().map(|file| &file.target).chain(&failed).map(Target::path).collect();
-        distinct(&targets, log, inputs)?;
-        Ok(Self { reports, failed })
-    }
-
-    /// Whether somebody has to remember what became of each image.
-    pub fn want_records(&self) -> bool {
-        !self.reports.is_empty()
-    }
-
-    /// Writes them. Says which could not be written; answers whether all could.
-    pub fn write(
-        &self,
-        ending: &Ending,
-        invalid: &[InvalidRule],
-        document: Option<&Document>,
-        console: &Console,
-    ) -> bool {
-        let mut written = true;
-        for report in &self.reports {
-            let Some(document) = document else { continue };
-            written &= wrote(&report.target, report.write(document), console);
-        }
-        if let Some(target) = &self.failed {
-            let invalid = invalid.iter().map(as_written).collect();
-            let result = target.write(Access::Owner, |writer| failed::write(ending, invalid, writer));
-            written &= wrote(target, result, console);
-        }
-        written
-    }
-}
-
-/// That no file is written over what is read, over the log, or over another.
-pub(super) fn distinct(targets: &[&Path], log: Option<&Path>, inputs: &[&Path]) -> anyhow::Result<()> {
-    for path in targets.iter().copied().chain(log) {
-        if inputs.iter().any(|input| is_same(input, path)) {
-            return Err(anyhow!("{} is read and written: choose another file to write", shown(path)));
-        }
-    }
-    for (index, path) in targets.iter().enumerate() {
-        if log.is_some_and(|log| is_same(log, path)) {
-            return Err(anyhow!("{} is the log file, too: choose another file", shown(path)));
-        }
-        if targets[..index].iter().any(|other| is_same(other, path)) {
-            return Err(anyhow!("{} is named for two things", shown(path)));
-        }
-    }
-    Ok(())
-}
-
-/// Whether all lines came to standard output. Says if they did not.
-pub(super) fn printed(console: &Console) -> bool {
-    let lost = console.lost();
-    if let Some(error) = &lost {
-        console.wrong(&format!("error: standard output cannot be written: {error}"));
-    }
-    lost.is_none()
-}
-
-/// Rules that could not be used, as reports have them.
-pub(super) fn invalid(rules: &[InvalidRule]) -> Vec<Rule> {
-    let record = |rule: &InvalidRule| {
-        let Shown { source, destination, reason } = rule.shown();
-        let (place, category) = (rule.place.to_string(), Category::Config);
-        Rule { place, source, destination, full_destination: None, invalid: true, category, reason }
-    };
-    rules.iter().map(record).collect()
-}
-
-/// A rule that could not be used, as it was written.
-fn as_written(rule: &InvalidRule) -> failed::Written {
-    let has_destination = rule.reason != InvalidReason::NoDestinations;
-    (rule.source.clone(), has_destination.then(|| rule.destination.clone()).into_iter().collect())
-}
-
-fn report_files(paths: &[PathBuf]) -> anyhow::Result<Vec<ReportFile>> {
-    Ok(paths.iter().map(|path| ReportFile::new(path)).collect::<Result<_, _>>()?)
-}
-
-fn wrote(target: &Target, result: io::Result<()>, console: &Console) -> bool {
-    if let Err(error) = &result {
-        console.wrong(&format!("error: {} cannot be written: {error}", shown(target.path())));
-    }
-    result.is_ok()
 }

@@ -75,9 +75,11 @@ pub(super) fn run(flags: RewriteFlags) -> Result<u8, Stopped> {
     for (path, error) in &rewrite.unreadable {
         say(&format!("error: {} cannot be read: {error}", shown(path)));
     }
-    let changed: Vec<&Changed> = match flags.write {
-        true => write(&rewrite),
-        false => show(&rewrite).map(|()| rewrite.changed.iter().collect()).map_err(Stopped::failed)?,
+    let changed: Vec<&Changed> = if flags.write {
+        write(&rewrite)
+    } else {
+        show(&rewrite).map_err(Stopped::failed)?;
+        rewrite.changed.iter().collect()
     };
     let is_written = changed.len() == rewrite.changed.len();
     summarize(&rewrite, &changed, found.files.len(), flags.write);
@@ -100,7 +102,7 @@ fn read_report(path: &Path) -> anyhow::Result<Outcomes> {
     Outcomes::parse(&json).with_context(|| shown(path))
 }
 
-/// Which of several places is meant is the operator's to say.
+/// Fails where an image went to several places and `--to` chooses none of them.
 fn several(rewrite: &Rewrite) -> anyhow::Result<()> {
     if rewrite.several.is_empty() {
         return Ok(());

@@ -8,15 +8,16 @@ use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 
 use super::log::LogFlags;
-use super::report::{self as files, Files as Outputs};
+use super::outputs::{self, Outputs};
 use super::signals::{self, Interruption};
 use super::{Show, exit};
 use crate::config::{Configuration, InvalidRule, Rule};
 use crate::event::{Ending, Listener};
-use crate::plan::Shard;
+use crate::plan;
 use crate::registry::Clients;
-use crate::report::{Console, Progress, Recorder, Report, Style, Work, record};
+use crate::report::{Console, Progress, Recorder, Report, Style, Telling, Work};
 use crate::rounds::Rounds;
+use crate::schema::Shard;
 use crate::transfer::Limits;
 
 /// What was typed of a run.
@@ -37,7 +38,7 @@ pub(super) struct Run<'a> {
     settings: Settings<'a>,
     console: Console,
     rules: Vec<Rule>,
-    pub invalid: Vec<InvalidRule>,
+    invalid: Vec<InvalidRule>,
     pub limits: Limits,
     pub clients: Arc<Clients>,
     pub cancel: CancellationToken,
@@ -54,7 +55,7 @@ impl<'a> Run<'a> {
         console: Console,
     ) -> anyhow::Result<(Self, Report)> {
         let Configuration { keyring, rules, mut invalid, warnings } = configuration;
-        if settings.shard.is_some_and(|shard| !shard.is_first()) {
+        if settings.shard.is_some_and(|shard| shard.index > 0) {
             // The first shard names and counts them.
             invalid.clear();
         }
@@ -77,35 +78,37 @@ impl<'a> Run<'a> {
         ))
     }
 
-    /// All who listen: the first one tells what happens.
+    /// All listeners. `first` comes before the others: it tells what happens.
     pub fn heard_by(&self, first: Arc<dyn Listener>) -> Arc<dyn Listener> {
         let recorder = self.recorder.clone().map(|recorder| -> Arc<dyn Listener> { recorder });
         let progress = self.progress.clone().map(|progress| -> Arc<dyn Listener> { progress });
         Arc::new([first].into_iter().chain(recorder).chain(progress).collect::<Vec<_>>())
     }
 
-    pub fn rounds(&self, listener: Arc<dyn Listener>) -> Rounds<'_> {
-        Rounds {
+    /// Does the work in rounds, to its end; then tells how it ended, writes what is left behind, and gives the exit code.
+    /// `report` is one of those that are behind `listener`.
+    pub async fn carry_out(self, work: &dyn plan::Work, listener: Arc<dyn Listener>, report: &dyn Telling) -> u8 {
+        let rounds = Rounds {
             rules: &self.rules,
+            invalid: &self.invalid,
             shard: self.settings.shard,
             clients: self.clients.clone(),
             retries: self.settings.retries,
             listener,
             cancel: self.cancel.clone(),
-        }
-    }
-
-    /// Stops what moves on the console: the failures are about to be named.
-    pub fn stop(&self) {
+        };
+        let ending = rounds.run(work).await;
+        // Nothing may move on the console any more: the failures are about to be named.
         self.progress.iter().for_each(|progress| progress.stop());
+        let all_well = report.finish(&ending);
+        self.end(&ending, all_well)
     }
 
     /// Writes what is left behind, and gives the exit code.
-    pub fn end(self, ending: &Ending, all_well: bool) -> u8 {
-        let shard = self.settings.shard.map(|shard| record::Shard { index: shard.index(), count: shard.count() });
-        let document = self.recorder.map(|recorder| recorder.document(ending, files::invalid(&self.invalid), shard));
-        let written = self.settings.outputs.write(ending, &self.invalid, document.as_ref(), &self.console);
-        let written = files::printed(&self.console) && written;
+    fn end(self, ending: &Ending, all_well: bool) -> u8 {
+        let document = self.recorder.map(|recorder| recorder.document(ending, self.settings.shard));
+        let written = self.settings.outputs.write(ending, document.as_ref(), &self.console);
+        let written = outputs::printed(&self.console) && written;
         self.interruption.exit_code().unwrap_or(if all_well && written { 0 } else { exit::FAILED })
     }
 }

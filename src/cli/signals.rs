@@ -25,7 +25,7 @@ pub(super) fn watch(cancel: CancellationToken) -> std::io::Result<Interruption> 
         seen.0.store(code, Relaxed);
         tracing::warn!("interrupted; a second SIGINT or SIGTERM ends at once");
         cancel.cancel();
-        // A session that ends may say so more than once, and is no second word of anybody.
+        // A session that ends may signal it more than once: that is not a second request to stop.
         loop {
             match signals.next().await {
                 HANG_UP => {}
@@ -71,8 +71,8 @@ impl Signals {
     }
 }
 
-/// Whether the end of the session was not yet ignored when this process began. Linux tells which signals are; elsewhere it
-/// is left as it is, since who ignores it wants to go on.
+/// Whether the end of the session ends the run. It does not where the signal was ignored when this process began, as
+/// under `nohup`. Linux tells which signals are ignored; elsewhere this one is left alone.
 #[cfg(unix)]
 fn heeds_hang_up() -> bool {
     std::fs::read_to_string("/proc/self/status").is_ok_and(|status| !ignores_hang_up(&status))

@@ -8,12 +8,12 @@ use clap::{Args, ValueEnum};
 use super::conversion::ConversionFlags;
 use super::inputs::Inputs;
 use super::log::LogFlags;
-use super::report::Files as Outputs;
+use super::outputs::Outputs;
 use super::run::{Run, Settings};
 use super::{Show, Stopped, block_on};
 use crate::config::{self, ConfigError, Configuration, Sources};
-use crate::plan::Shard;
 use crate::report::{Console, VerificationReport, Work};
+use crate::schema::Shard;
 use crate::verify::{Depth, Standard, Verification};
 
 /// Compares every image that the rules name with its source, and prints what differs; changes nothing.
@@ -129,8 +129,5 @@ async fn verify(
     let (clients, conversion) = (run.clients.clone(), flags.conversion.conversion());
     let verification =
         Verification::new(clients, run.limits, standard, conversion, depth, listener.clone(), run.cancel.clone());
-    let ending = run.rounds(listener).run(&verification).await;
-    run.stop();
-    let all_equal = report.finish(&ending, run.invalid.len());
-    Ok(run.end(&ending, all_equal))
+    Ok(run.carry_out(&verification, listener, &*report).await)
 }

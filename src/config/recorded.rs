@@ -12,9 +12,7 @@ use super::place::At;
 use super::rule::{Images, InvalidReason, InvalidRule, Pair, Rule, Which};
 use crate::digest::{Digest, InvalidDigest};
 use crate::reference::{Identifier, Reference, Registry};
-
-/// The name and version of the reports that are read.
-pub const SCHEMA: &str = "image-migrator/report/v1";
+use crate::schema::{self, OtherSchema, Outcome};
 
 /// What a report says of its images.
 #[derive(Debug)]
@@ -45,11 +43,6 @@ pub enum RecordedError {
     Schema(#[from] At<OtherSchema>),
 }
 
-/// A report of another version, or of something else.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("found a report of schema {0:?}, expected {SCHEMA:?}")]
-pub struct OtherSchema(String);
-
 /// A reference that leaves open which image is meant.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} names no single image: expected registry/repository:tag or registry/repository@sha256:...")]
@@ -63,10 +56,8 @@ pub fn read(root: Value, hosts: &HashSet<Registry>) -> Result<Recorded, Recorded
         field(&members, name).ok_or_else(|| root.mismatch(expected, None))
     };
     let schema = required("schema")?;
-    match schema.string("the \"schema\" of a report, which is a string")? {
-        name if name == SCHEMA => {}
-        name => return Err(schema.place().at(OtherSchema(name)).into()),
-    }
+    let name = schema.string("the \"schema\" of a report, which is a string")?;
+    schema::check(&name).map_err(|error| schema.place().at(error))?;
     let images = required("images")?;
     let text =
         |members: &[Member], name, expected| field(members, name).map(|value| value.string(expected)).transpose();
@@ -101,11 +92,11 @@ pub fn read(root: Value, hosts: &HashSet<Registry>) -> Result<Recorded, Recorded
         let (written_destination, destination) = reference("destination", "an image with a \"destination\"")?;
         let result = text(&members, "result", "a result, which is a string")?;
         let digest = field(&members, "destinationDigest").filter(|value| value.kind() != Kind::Null);
-        match (result.as_deref(), digest) {
-            (Some("skipped"), _) => {
+        match (result.as_deref().and_then(Outcome::named), digest) {
+            (Some(Outcome::Skipped), _) => {
                 recorded.digests.insert(destination.clone(), None);
             }
-            (Some("copied" | "up-to-date"), Some(value)) => {
+            (Some(outcome), Some(value)) if outcome.is_there() => {
                 let digest = value.string("a digest or null")?;
                 let digest = digest.parse().map_err(|error| value.place().at(error))?;
                 recorded.digests.insert(destination.clone(), Some(digest));
@@ -148,6 +139,7 @@ fn one_image(value: &Value, text: &str, hosts: &HashSet<Registry>) -> Result<Ref
 mod tests {
     use super::*;
     use crate::config::json::Document;
+    use crate::schema::NAME;
 
     const EMPTY: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
@@ -157,7 +149,7 @@ mod tests {
     }
 
     fn report(images: &str) -> Result<Recorded, String> {
-        recorded(&format!("{{\"schema\": {SCHEMA:?}, \"other\": [1], \"images\": [\n{images}]}}"))
+        recorded(&format!("{{\"schema\": {NAME:?}, \"other\": [1], \"images\": [\n{images}]}}"))
     }
 
     #[test]
@@ -187,7 +179,7 @@ mod tests {
     #[test]
     fn what_the_report_does_not_cover_is_known() {
         let recorded = recorded(&format!(
-            "{{\"schema\": {SCHEMA:?}, \"shards\": [\"0/2\"], \"images\": [], \"rules\": [\n{}]}}",
+            "{{\"schema\": {NAME:?}, \"shards\": [\"0/2\"], \"images\": [], \"rules\": [\n{}]}}",
             r#"{"place": "i:1:1", "source": "s.io/a", "destination": "", "invalid": false, "reason": "gone"}"#
         ))
         .unwrap();

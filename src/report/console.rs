@@ -39,10 +39,9 @@ impl Console {
 
     /// Writes a line that scripts read.
     pub fn out(&self, line: &str) {
-        match self.write(&self.stdout, format!("{line}\n").as_bytes()) {
-            // That its reader closed a pipe is no error.
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => _ = self.lost.set(error),
-            _ => {}
+        if let Some(error) = lost(self.write(&self.stdout, format!("{line}\n").as_bytes())) {
+            // The first is told.
+            let _ = self.lost.set(error);
         }
     }
 
@@ -79,6 +78,11 @@ impl Console {
             stream.write_all(text).and_then(|()| stream.flush())
         })
     }
+}
+
+/// Why something did not come to standard output. That its reader closed a pipe is no error.
+pub fn lost(written: io::Result<()>) -> Option<io::Error> {
+    written.err().filter(|error| error.kind() != io::ErrorKind::BrokenPipe)
 }
 
 /// For log lines: each is written by one call.

@@ -7,62 +7,43 @@ use std::borrow::Cow;
 use std::io::{self, Write};
 
 use super::record::{Document, Image};
+use crate::digest::Digest;
 
-const HEADER: [&str; 19] = [
-    "source",
-    "destination",
-    "sourceDigest",
-    "destinationDigest",
-    "previousDigest",
-    "mediaType",
-    "platforms",
-    "size",
-    "bytesMoved",
-    "blobsMoved",
-    "blobsMounted",
-    "blobsPresent",
-    "result",
-    "category",
-    "reason",
-    "attempts",
-    "started",
-    "seconds",
-    "layersSkipped",
+/// A name, and the cell that an image has under it.
+type Column = (&'static str, fn(&Image) -> String);
+
+const COLUMNS: [Column; 19] = [
+    ("source", |image| image.source.clone()),
+    ("destination", |image| image.destination.clone()),
+    ("sourceDigest", |image| known(&image.source_digest)),
+    ("destinationDigest", |image| known(&image.destination_digest)),
+    ("previousDigest", |image| known(&image.previous_digest)),
+    ("mediaType", |image| known(&image.media_type)),
+    ("platforms", |image| image.platforms.join(" ")),
+    ("size", |image| known(&image.size)),
+    ("bytesMoved", |image| image.bytes_moved.to_string()),
+    ("blobsMoved", |image| image.blobs_moved.to_string()),
+    ("blobsMounted", |image| image.blobs_mounted.to_string()),
+    ("blobsPresent", |image| image.blobs_present.to_string()),
+    ("result", |image| image.result.to_string()),
+    ("category", |image| known(&image.category)),
+    ("reason", |image| known(&image.reason)),
+    ("attempts", |image| image.attempts.to_string()),
+    ("started", |image| known(&image.started)),
+    ("seconds", |image| image.seconds.to_string()),
+    ("layersSkipped", |image| image.layers_skipped.iter().map(Digest::to_string).collect::<Vec<_>>().join(" ")),
 ];
 
 pub fn write(document: &Document, writer: &mut dyn Write) -> io::Result<()> {
-    row(writer, &HEADER)?;
+    row(writer, &COLUMNS.map(|(name, _)| name))?;
     for image in &document.images {
-        row(writer, &cells(image))?;
+        row(writer, &COLUMNS.map(|(_, cell)| cell(image)))?;
     }
     Ok(())
 }
 
-fn cells(image: &Image) -> [String; 19] {
-    fn known<T: ToString>(value: &Option<T>) -> String {
-        value.as_ref().map(T::to_string).unwrap_or_default()
-    }
-    [
-        image.source.clone(),
-        image.destination.clone(),
-        known(&image.source_digest),
-        known(&image.destination_digest),
-        known(&image.previous_digest),
-        known(&image.media_type),
-        image.platforms.join(" "),
-        known(&image.size),
-        image.bytes_moved.to_string(),
-        image.blobs_moved.to_string(),
-        image.blobs_mounted.to_string(),
-        image.blobs_present.to_string(),
-        image.result.as_str().to_owned(),
-        known(&image.category),
-        known(&image.reason),
-        image.attempts.to_string(),
-        known(&image.started),
-        image.seconds.to_string(),
-        image.layers_skipped.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
-    ]
+fn known<T: ToString>(value: &Option<T>) -> String {
+    value.as_ref().map(T::to_string).unwrap_or_default()
 }
 
 fn row(writer: &mut dyn Write, cells: &[impl AsRef<str>]) -> io::Result<()> {
@@ -95,7 +76,7 @@ mod tests {
         let text = String::from_utf8(text).unwrap();
         let rows: Vec<&str> = text.split_terminator("\r\n").collect();
         assert_eq!(rows.len(), 3);
-        assert_eq!(rows[0], HEADER.join(","));
+        assert_eq!(rows[0], COLUMNS.map(|(name, _)| name).join(","));
         let empty = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         let expected = format!(
             "s.io/a:1,d.io/a:1,{empty},{empty},,application/vnd.oci.image.index.v1+json,linux/amd64 linux/arm64/v8,\
@@ -113,7 +94,7 @@ mod tests {
     fn the_header_names_the_fields_of_the_json() {
         let image = serde_json::to_value(&document().images[0]).unwrap();
         let fields: std::collections::BTreeSet<&str> = image.as_object().unwrap().keys().map(String::as_str).collect();
-        assert_eq!(fields, HEADER.into_iter().collect());
+        assert_eq!(fields, COLUMNS.map(|(name, _)| name).into_iter().collect());
     }
 
     #[test]

@@ -1,10 +1,10 @@
-//! What was not brought, as an images.json that brings it when it is given back.
+//! What was not brought, as an images.json that brings it in another run.
 //!
 //! First the rules whose tags could not be listed, with the source as it was written, and with the destination in full,
-//! so that no default is needed; then each image that failed or was not reached, by name. Where an earlier rule goes to
-//! the same repository as such a rule, it stands there as well: what is at the destination already costs two requests,
-//! and no tag is moved that the whole file would not move. What running it again cannot cure is there too, so that it is
-//! not lost: clashes, and at the end the rules that cannot be used, as they were written. If all is well, it is `{}`.
+//! so that no default is needed; then each image that failed or was not reached, by name. An earlier rule that goes to
+//! the same repository as such a rule is written as well: its images that are there already cost two requests each, and
+//! no tag is moved that the whole file would not move. What another run cannot cure is written too, so that it is not
+//! lost: clashes, and at the end the rules that cannot be used, as they were written. If all is well, it is `{}`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
@@ -12,29 +12,24 @@ use std::io::{self, Write};
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use serde_json::ser::PrettyFormatter;
 
-use crate::event::Ending;
+use crate::event::{Ending, RuleName, WrittenRule};
 use crate::reference::Identifier;
 
-/// A source with its destinations.
-pub type Written = (String, Vec<String>);
-
-/// `invalid` are the rules that cannot be used.
-pub fn write(ending: &Ending, invalid: Vec<Written>, writer: &mut dyn Write) -> io::Result<()> {
+pub fn write(ending: &Ending, writer: &mut dyn Write) -> io::Result<()> {
     let formatter = PrettyFormatter::with_indent(b"  ");
-    let rules = rules(ending).into_iter().chain(invalid).collect();
-    Rules(rules).serialize(&mut serde_json::Serializer::with_formatter(&mut *writer, formatter))?;
+    Rules(rules(ending)).serialize(&mut serde_json::Serializer::with_formatter(&mut *writer, formatter))?;
     writer.write_all(b"\n")
 }
 
 /// A source may stand more than once, since the order of rules matters.
-struct Rules(Vec<Written>);
+struct Rules(Vec<WrittenRule>);
 
-fn rules(ending: &Ending) -> Vec<Written> {
-    let mut rules: Vec<Written> = Vec::new();
-    for (source, destination) in &ending.rules_again {
+fn rules(ending: &Ending) -> Vec<WrittenRule> {
+    let mut rules: Vec<WrittenRule> = Vec::new();
+    for RuleName { source, destination } in &ending.rules_again {
         match rules.last_mut() {
-            Some((last, destinations)) if last == source => destinations.push(destination.clone()),
-            _ => rules.push((source.clone(), vec![destination.clone()])),
+            Some(last) if last.source == *source => last.destinations.push(destination.clone()),
+            _ => rules.push(WrittenRule { source: source.clone(), destinations: vec![destination.clone()] }),
         }
     }
     let mut images: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
@@ -46,14 +41,19 @@ fn rules(ending: &Ending) -> Vec<Written> {
         };
         images.entry(image.source.to_string()).or_default().insert(destination);
     }
-    rules.extend(images.into_iter().map(|(source, destinations)| (source, destinations.into_iter().collect())));
+    let by_source = |(source, destinations): (String, BTreeSet<String>)| WrittenRule {
+        source,
+        destinations: destinations.into_iter().collect(),
+    };
+    rules.extend(images.into_iter().map(by_source));
+    rules.extend(ending.invalid_rules.iter().map(|rule| rule.written.clone()));
     rules
 }
 
 impl Serialize for Rules {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        for (source, destinations) in &self.0 {
+        for WrittenRule { source, destinations } in &self.0 {
             match destinations.as_slice() {
                 [one] => map.serialize_entry(source, one)?,
                 several => map.serialize_entry(source, several)?,
@@ -67,20 +67,30 @@ impl Serialize for Rules {
 mod tests {
     use super::*;
     use crate::digest::Digest;
-    use crate::event::{FailedImage, Failure};
+    use crate::event::{FailedImage, Failure, InvalidRule, RuleText};
     use crate::reference::{Reference, Repository};
 
     fn text(rules_again: &[(&str, &str)], images: Vec<(Reference, Reference)>, invalid: &[(&str, &[&str])]) -> String {
         let failed = |(source, destination)| FailedImage { source, destination, failure: Failure::cancelled() };
+        let name =
+            |&(source, destination): &(&str, &str)| RuleName { source: source.into(), destination: destination.into() };
+        let unusable = |&(source, destinations): &(&str, &[&str])| InvalidRule {
+            rule: RuleText::default(),
+            reason: String::new(),
+            written: WrittenRule {
+                source: source.into(),
+                destinations: destinations.iter().map(ToString::to_string).collect(),
+            },
+        };
         let ending = Ending {
             images: images.len(),
             failed_images: images.into_iter().map(failed).collect(),
-            rules_again: rules_again.iter().map(|(from, to)| ((*from).to_owned(), (*to).to_owned())).collect(),
+            rules_again: rules_again.iter().map(name).collect(),
+            invalid_rules: invalid.iter().map(unusable).collect(),
             ..Ending::default()
         };
         let mut text = Vec::new();
-        let invalid = invalid.iter().map(|(from, to)| ((*from).into(), to.iter().map(ToString::to_string).collect()));
-        write(&ending, invalid.collect(), &mut text).unwrap();
+        write(&ending, &mut text).unwrap();
         String::from_utf8(text).unwrap()
     }
 

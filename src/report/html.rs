@@ -33,12 +33,12 @@ pub fn write(document: &Document, writer: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-/// As a content security policy names a text that it allows.
+/// The name by which a content security policy allows this text.
 fn hash(text: &str) -> String {
     format!("'sha256-{}'", STANDARD.encode(Sha256::digest(text)))
 }
 
-/// Writes JSON so that HTML sees neither tags nor entities in it. What is escaped stands within strings alone.
+/// Writes JSON so that HTML sees neither tags nor entities in it. These characters occur only within strings.
 struct Untagged<'a>(&'a mut dyn Write);
 
 impl Write for Untagged<'_> {
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
     use crate::foreign::is_obeyed;
     use crate::report::json::tests::document;
-    use crate::report::record::Outcome;
+    use crate::schema::Outcome;
 
     fn page(document: &Document) -> String {
         let mut page = Vec::new();
@@ -93,7 +93,7 @@ mod tests {
     #[test]
     fn the_page_has_a_word_and_a_colour_for_whatever_became_of_an_image() {
         use Outcome::{Cancelled, Copied, Failed, Planned, Skipped, UpToDate};
-        for outcome in [Copied, Planned, UpToDate, Skipped, Failed, Cancelled].map(Outcome::as_str) {
+        for outcome in [Copied, Planned, UpToDate, Skipped, Failed, Cancelled] {
             for list in ["const RESULTS = [", "const ORDER = ["] {
                 assert!(between(SCRIPT, list, "]").contains(&format!("\"{outcome}\"")), "{outcome} in {list}");
             }
@@ -106,7 +106,7 @@ mod tests {
     #[test]
     fn the_verdict_looks_at_whatever_is_not_where_it_should_be() {
         let verdict = between(SCRIPT, "const verdict = () => {", "\n  };\n");
-        for outcome in [Outcome::Failed, Outcome::Cancelled, Outcome::Planned, Outcome::Skipped].map(Outcome::as_str) {
+        for outcome in [Outcome::Failed, Outcome::Cancelled, Outcome::Planned, Outcome::Skipped] {
             assert!(verdict.contains(&format!("counts.{outcome})")), "{outcome}");
         }
     }

@@ -112,9 +112,10 @@ pub(super) mod tests {
     use std::time::{Duration, SystemTime};
 
     use super::*;
-    use crate::event::Category;
-    use crate::report::record::{Image, Listed, Moment, Outcome, Rule, Schema, Summary};
+    use crate::event::{Category, RuleName};
+    use crate::report::record::{Image, Moment, Rule, Schema, Summary};
     use crate::report::traffic::Traffic;
+    use crate::schema::Outcome;
 
     /// A report of two images and a rule.
     pub fn document() -> Document {
@@ -160,7 +161,7 @@ pub(super) mod tests {
         let mut summary = Summary { bytes_moved: 2000, blobs_moved: 4, ..Summary::default() };
         summary.count(&images, &rules);
         let (version, shards, traffic) = ("0.1.0".to_owned(), vec![], Traffic::default());
-        let listed = vec![Listed { source: "s.io/a".to_owned(), destination: "d.io/a".to_owned() }];
+        let listed = vec![RuleName { source: "s.io/a".to_owned(), destination: "d.io/a".to_owned() }];
         Document { schema: Schema, version, started, seconds: 2.5, shards, summary, rules, listed, images, traffic }
     }
 

@@ -5,7 +5,8 @@ use crate::event::{BlobCounts, Category, Change, Dropped, Event, Facts, Flight, 
 use crate::platform::Platform;
 use crate::reference::Reference;
 
-/// A line that names itself all that it is about: in text nothing is added of the image in whose course it is written.
+/// A line that names all that it is about. It has no parent span, so that the image whose task writes it is not
+/// named again.
 macro_rules! line {
     ($level:ident, target: $target:ident, $($said:tt)*) => { tracing::$level!(target: $target, parent: None, $($said)*) };
     ($level:ident, $($said:tt)*) => { tracing::$level!(parent: None, $($said)*) };

@@ -4,18 +4,21 @@
 //!   reached counts only if there is no other, for it says nothing of the destination.
 //! - A rule counts once, by its source and destination; one that stands twice in a file is two. One that failed has
 //!   failed, unless a later report says that its tags were listed.
-//! - Blobs and bytes are summed, since all of them were moved; a report that is named twice is one. Times are laid side by side by their clocks.
-//! - Shards that are missing are [`missing`]: the whole is not there without them. A report of no shard, as that of a
-//!   repetition, does not stand for them: what was left to it is not known.
+//! - Blobs and bytes are summed, since all of them were moved; a report that is named twice is one. Times are compared as
+//!   the clocks of the machines have them.
+//! - Shards that are missing are [`missing`]: the whole is not there without them. A report without a shard, as that of a
+//!   repeated run, does not fill the gap: it does not say which part of the work it was.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
-use super::record::{self, Document, Image, Listed, Moment, Rule, Schema, Shard, Summary};
+use super::record::{self, Document, Image, Moment, Rule, Schema, Summary};
 use super::traffic::Traffic;
+use crate::event::RuleName;
+use crate::schema::Shard;
 
-/// One report of at least one.
+/// Joins reports, of which there is at least one.
 pub fn merge(mut documents: Vec<Document>) -> Document {
     // Stable: of equals the one named last counts.
     documents.sort_by_key(|document| document.started);
@@ -28,7 +31,7 @@ pub fn merge(mut documents: Vec<Document>) -> Document {
     let mut covered = BTreeSet::new();
     // Each with the last report in which it failed, and in which its tags were listed.
     let mut rules: Vec<(usize, Rule)> = Vec::new();
-    let mut listed: BTreeMap<(String, String), usize> = BTreeMap::new();
+    let mut listed: BTreeMap<RuleName, usize> = BTreeMap::new();
     let mut known_rules: HashMap<(String, String, usize), usize> = HashMap::new();
     let mut images: BTreeMap<(String, String), Image> = BTreeMap::new();
     for (number, document) in documents.into_iter().enumerate() {
@@ -55,7 +58,7 @@ pub fn merge(mut documents: Vec<Document>) -> Document {
             }
             *nth += 1;
         }
-        listed.extend(document.listed.into_iter().map(|rule| ((rule.source, rule.destination), number)));
+        listed.extend(document.listed.into_iter().map(|rule| (rule, number)));
         for image in document.images {
             let name = (image.source.clone(), image.destination.clone());
             match images.get(&name) {
@@ -70,7 +73,7 @@ pub fn merge(mut documents: Vec<Document>) -> Document {
     traffic.finish();
     rules.retain(|(failed, rule)| {
         let Some(destination) = &rule.full_destination else { return true };
-        let name = (rule.source.clone(), destination.clone());
+        let name = RuleName { source: rule.source.clone(), destination: destination.clone() };
         let is_made_good = listed.get(&name).is_some_and(|good| good > failed);
         if !is_made_good {
             listed.remove(&name);
@@ -78,7 +81,7 @@ pub fn merge(mut documents: Vec<Document>) -> Document {
         !is_made_good
     });
     let rules: Vec<Rule> = rules.into_iter().map(|(_, rule)| rule).collect();
-    let listed = listed.into_keys().map(|(source, destination)| Listed { source, destination }).collect();
+    let listed = listed.into_keys().collect();
     let images: Vec<Image> = images.into_values().collect();
     summary.count(&images, &rules);
     let shards = if is_complete(&covered) { Vec::new() } else { covered.into_iter().collect() };
@@ -86,7 +89,7 @@ pub fn merge(mut documents: Vec<Document>) -> Document {
     Document { schema: Schema, version, started, seconds, shards, summary, rules, listed, images, traffic }
 }
 
-/// The shards that are not there, of the division of which most is.
+/// The missing shards of the division that is closest to complete.
 pub fn missing(document: &Document) -> Vec<Shard> {
     let divisions = divisions(&document.shards);
     let most = divisions.into_iter().min_by_key(|(count, there)| usize::from(*count) - there.len());
@@ -115,8 +118,8 @@ fn age(image: &Image) -> Option<Moment> {
 mod tests {
     use super::*;
     use crate::report::json::tests::document;
-    use crate::report::record::Outcome;
     use crate::report::traffic::Flight;
+    use crate::schema::Outcome;
 
     fn at(seconds: u64) -> Moment {
         Moment(std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
@@ -211,7 +214,7 @@ mod tests {
 
     #[test]
     fn many_shards_are_not_compared_with_each_other() {
-        // Who does that takes long here.
+        // Comparing each with each would take long here.
         let shards = (0..u16::MAX).filter(|index| *index != 7).map(|index| Shard { count: u16::MAX, index }).collect();
         let part = merge(vec![Document { shards, ..document() }]);
         assert_eq!(missing(&part), [Shard { count: u16::MAX, index: 7 }]);
@@ -219,11 +222,11 @@ mod tests {
 
     #[test]
     fn a_rule_is_made_good_by_a_later_report_that_has_listed_it() {
-        let listed = || Listed { source: "s.io/c".to_owned(), destination: "d.io/c".to_owned() };
+        let listed = || RuleName { source: "s.io/c".to_owned(), destination: "d.io/c".to_owned() };
         let at = |second, rules: Vec<Rule>, listed| Document { started: at(second), rules, listed, ..document() };
         let failed = Rule { full_destination: Some("d.io/c".to_owned()), invalid: false, ..document().rules.remove(0) };
         let (bad, good) = (at(1, vec![failed.clone()], vec![]), at(2, vec![], vec![listed()]));
-        let elsewhere = Listed { destination: "d.io/x".to_owned(), ..listed() };
+        let elsewhere = RuleName { destination: "d.io/x".to_owned(), ..listed() };
         let (worse, other) = (at(3, vec![failed.clone()], vec![]), at(4, vec![], vec![elsewhere.clone()]));
         let left = |documents: &[&Document]| {
             let whole = merge(documents.iter().map(|document| (*document).clone()).collect());

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use bytesize::ByteSize;
 
-use super::{Report, log};
+use super::{Report, Telling, log};
 use crate::digest::Digest;
 use crate::event::{BlobCounts, Category, Ending, Event, Facts, Failure, Listener, Prospect};
 use crate::reference::{Reference, Registry};
@@ -32,8 +32,24 @@ impl PlanReport {
         Self { report, tally: Mutex::default() }
     }
 
+    fn tally(&self) -> MutexGuard<'_, Tally> {
+        lock(&self.tally)
+    }
+}
+
+impl Listener for PlanReport {
+    fn hear(&self, event: &Event) {
+        log::event(event);
+        let Event::ImagePlanned { source, destination, prospect, referrers, facts } = event else { return };
+        self.tally().add(destination.repository.registry(), prospect, &facts.blobs);
+        let told = Told { source, prospect, referrers: *referrers, facts };
+        self.report.console.out(&format!("{source} -> {destination}: {told}"));
+    }
+}
+
+impl Telling for PlanReport {
     /// Names what would fail, then the bytes for each registry, then the summary.
-    pub fn finish(&self, ending: &Ending, invalid: usize) {
+    fn finish(&self, ending: &Ending) -> bool {
         self.report.failures(&ending.failed_rules, &ending.failed_images);
         let tally = self.tally();
         for (registry, load) in &tally.loads {
@@ -51,22 +67,9 @@ impl PlanReport {
             tally.to_copy,
             tally.up_to_date,
             ending.failed_images.len(),
-            ending.failed_rules.len() + invalid
+            ending.not_generated()
         ));
-    }
-
-    fn tally(&self) -> MutexGuard<'_, Tally> {
-        lock(&self.tally)
-    }
-}
-
-impl Listener for PlanReport {
-    fn hear(&self, event: &Event) {
-        log::event(event);
-        let Event::ImagePlanned { source, destination, prospect, referrers, facts } = event else { return };
-        self.tally().add(destination.repository.registry(), prospect, &facts.blobs);
-        let told = Told { source, prospect, referrers: *referrers, facts };
-        self.report.console.out(&format!("{source} -> {destination}: {told}"));
+        ending.is_well()
     }
 }
 

@@ -31,7 +31,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::traffic::Traffic;
 use crate::digest::Digest;
-use crate::event::Category;
+use crate::event::{Category, RuleName};
+use crate::schema::{self, Outcome, Shard};
 
 /// What became of a run, or of several that were merged.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -52,7 +53,7 @@ pub struct Document {
     /// Those whose tags were listed and of which all tasks were generated. They make good what failed of the same rules in an
     /// earlier report.
     #[serde(default)]
-    pub listed: Vec<Listed>,
+    pub listed: Vec<RuleName>,
     /// Each image once, by source and destination.
     pub images: Vec<Image>,
     #[serde(default)]
@@ -105,16 +106,6 @@ pub struct Rule {
     pub reason: String,
 }
 
-/// A rule that was carried out as far as its tags go.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Listed {
-    /// As written.
-    pub source: String,
-    /// As it means the same without defaults.
-    pub destination: String,
-}
-
 /// One image: where it was to go, and what became of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -153,41 +144,6 @@ pub struct Image {
     pub seconds: f64,
 }
 
-/// How a task ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Outcome {
-    /// The destination was written.
-    Copied,
-    /// The destination would be written: what a dry run says. Its counts are of what would be moved and mounted.
-    Planned,
-    /// The destination had the same digest already.
-    UpToDate,
-    /// Nothing of it was wanted.
-    Skipped,
-    Failed,
-    /// The run was interrupted before it was done.
-    Cancelled,
-}
-
-impl Outcome {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Copied => "copied",
-            Self::Planned => "planned",
-            Self::UpToDate => "up-to-date",
-            Self::Skipped => "skipped",
-            Self::Failed => "failed",
-            Self::Cancelled => "cancelled",
-        }
-    }
-
-    /// Whether the image is not where it should be.
-    pub fn is_failure(self) -> bool {
-        matches!(self, Self::Failed | Self::Cancelled)
-    }
-}
-
 impl Summary {
     /// Counts records anew; what was done with blobs stays.
     pub(super) fn count(&mut self, images: &[Image], rules: &[Rule]) {
@@ -221,22 +177,15 @@ impl Summary {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Schema;
 
-impl Schema {
-    pub const NAME: &'static str = "image-migrator/report/v1";
-}
-
 impl Serialize for Schema {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(Self::NAME)
+        serializer.serialize_str(schema::NAME)
     }
 }
 
 impl<'de> Deserialize<'de> for Schema {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match String::deserialize(deserializer)? {
-            name if name == Self::NAME => Ok(Self),
-            name => Err(de::Error::custom(format!("found a report of schema {name:?}, expected {:?}", Self::NAME))),
-        }
+        schema::check(&String::deserialize(deserializer)?).map(|()| Self).map_err(de::Error::custom)
     }
 }
 
@@ -262,36 +211,6 @@ impl<'de> Deserialize<'de> for Moment {
 impl fmt::Display for Moment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         humantime::format_rfc3339_millis(self.0).fmt(f)
-    }
-}
-
-/// One of the parts into which work is divided; counts from 0.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Shard {
-    pub count: u16,
-    pub index: u16,
-}
-
-impl fmt::Display for Shard {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.index, self.count)
-    }
-}
-
-impl Serialize for Shard {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Shard {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let numbers = text.split_once('/').and_then(|(index, count)| Some((index.parse().ok()?, count.parse().ok()?)));
-        match numbers {
-            Some((index, count)) if index < count => Ok(Self { count, index }),
-            _ => Err(de::Error::custom(format!("found {text:?}, expected a shard like 0/8"))),
-        }
     }
 }
 

@@ -1,13 +1,17 @@
-//! Keeps what became of each image, for reports. Only who wants a report has one: it grows with the images.
+//! Keeps what became of each image, for reports. Only a run that writes one has a recorder: it grows with the images.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::record::{self, Document, Image, Listed, Moment, Outcome, Rule, Schema, Summary};
+use super::record::{self, Document, Image, Moment, Rule, Schema, Summary};
 use super::traffic::{self, Traffic};
-use crate::event::{BlobCounts, Category, Ending, Event, Facts, Failure, Flight, Listener, Prospect, Success, Verdict};
+use crate::event::{
+    BlobCounts, Category, Ending, Event, Facts, FailedRule, Failure, Flight, Listener, Prospect, RuleText, Success,
+    Verdict,
+};
 use crate::reference::{Reference, Repository};
+use crate::schema::{Outcome, Shard};
 use crate::shared::lock;
 
 /// Listens to a migration and remembers each image.
@@ -23,7 +27,7 @@ pub struct Recorder {
 struct State {
     /// By destination: no two images have one.
     images: HashMap<Reference, Entry>,
-    /// What is no sum over images.
+    /// The sums that are counted here, and not image by image.
     totals: Summary,
     traffic: Traffic,
     /// By number.
@@ -53,8 +57,8 @@ impl Recorder {
         Self { started: SystemTime::now(), began: Instant::now(), streamed_from, state: Mutex::default() }
     }
 
-    /// What became of it all. `invalid` are the rules that could not be used.
-    pub fn document(&self, ending: &Ending, invalid: Vec<Rule>, shard: Option<record::Shard>) -> Document {
+    /// What became of it all.
+    pub fn document(&self, ending: &Ending, shard: Option<Shard>) -> Document {
         let mut state = self.lock();
         let mut images = std::mem::take(&mut state.images);
         for failed in &ending.failed_images {
@@ -63,18 +67,14 @@ impl Recorder {
         }
         let mut images: Vec<Image> = images.into_values().map(|entry| entry.image).collect();
         images.sort_unstable_by(|a, b| (&a.source, &a.destination).cmp(&(&b.source, &b.destination)));
-        let failed = ending.failed_rules.iter().map(|failed| Rule {
-            place: failed.rule.place.clone(),
-            source: failed.rule.source.clone(),
-            destination: failed.rule.destination.clone(),
-            full_destination: Some(failed.rule.full_destination.clone()),
-            invalid: false,
-            category: failed.failure.category,
-            reason: failed.failure.reason.to_string(),
+        let invalid = ending
+            .invalid_rules
+            .iter()
+            .map(|invalid| Rule { invalid: true, ..Rule::new(&invalid.rule, None, Category::Config, &invalid.reason) });
+        let failed = ending.failed_rules.iter().map(|FailedRule { rule, full_destination, failure }| {
+            Rule::new(rule, Some(full_destination), failure.category, &failure.reason)
         });
-        let listed = ending.listed_rules.iter().cloned();
-        let listed = listed.map(|(source, destination)| Listed { source, destination }).collect();
-        let rules: Vec<Rule> = invalid.into_iter().chain(failed).collect();
+        let rules: Vec<Rule> = invalid.chain(failed).collect();
         let mut summary = std::mem::take(&mut state.totals);
         for image in &images {
             summary.add_blobs(&Summary {
@@ -95,7 +95,7 @@ impl Recorder {
             shards: shard.into_iter().collect(),
             summary,
             rules,
-            listed,
+            listed: ending.listed_rules.clone(),
             images,
             traffic,
         }
@@ -267,7 +267,7 @@ impl Entry {
         }
         if facts.media_type.is_some() {
             image.media_type.clone_from(&facts.media_type);
-            // An index names what proves its origin as a platform nobody has.
+            // An index lists its attestations under a platform that does not exist.
             let real = facts.platforms.iter().map(ToString::to_string).filter(|name| name != "unknown/unknown");
             image.platforms = real.collect();
         }
@@ -280,9 +280,17 @@ impl Entry {
         self.image.blobs_present = self.present();
     }
 
-    /// Blobs that were there, or that others brought. What an attempt moved is not present for the next.
+    /// Blobs that were there already, or that other images brought. What one attempt moved is not present for the next.
     fn present(&self) -> u64 {
         self.blobs.saturating_sub(self.image.blobs_moved + self.image.blobs_mounted)
+    }
+}
+
+impl Rule {
+    fn new(rule: &RuleText, full_destination: Option<&String>, category: Category, reason: &str) -> Self {
+        let RuleText { place, source, destination } = rule.clone();
+        let (full_destination, reason) = (full_destination.cloned(), reason.to_owned());
+        Self { place, source, destination, full_destination, invalid: false, category, reason }
     }
 }
 
@@ -291,7 +299,7 @@ impl Image {
         (self.result, self.category, self.reason) = (outcome, None, None);
     }
 
-    /// What is not as it should be has failed.
+    /// An image that is not as it should be counts as failed.
     fn judge(&mut self, verdict: &Verdict) {
         match verdict {
             Verdict::Equal => self.succeed(Outcome::UpToDate),

@@ -7,7 +7,9 @@ use std::time::Duration;
 use bytesize::ByteSize;
 
 use super::Totals;
+use super::record::{Document, Image, Summary};
 use crate::event::{Category, Ending, FailedImage, FailedRule, Failure, Phase};
+use crate::foreign::is_obeyed;
 
 pub(super) fn phase(phase: Phase) -> &'static str {
     match phase {
@@ -18,9 +20,8 @@ pub(super) fn phase(phase: Phase) -> &'static str {
     }
 }
 
-pub(super) fn summary(ending: &Ending, invalid: usize) -> String {
-    let not_generated = ending.failed_rules.len() + invalid;
-    summary_line(ending.images as u64, ending.failed_images.len() as u64, not_generated as u64)
+pub(super) fn summary(ending: &Ending) -> String {
+    summary_line(ending.images as u64, ending.failed_images.len() as u64, ending.not_generated() as u64)
 }
 
 pub(super) fn summary_line(images: u64, failed: u64, not_generated: u64) -> String {
@@ -40,6 +41,29 @@ pub(super) fn failures(rules: &[FailedRule], images: &[FailedImage]) -> Vec<(Str
     // Stable: within a group the order stays.
     lines.sort_by_key(|(failure, _)| (&failure.registry, failure.category));
     lines.into_iter().map(|(failure, line)| (line, failure.category)).collect()
+}
+
+/// The last line of merged reports.
+pub fn merged_summary(document: &Document) -> String {
+    let Summary { images, failed, not_generated, .. } = document.summary;
+    summary_line(images, failed, not_generated)
+}
+
+/// One line for each rule and image of merged reports that failed: the rules in their order, then the images by category
+/// and name.
+pub fn merged_failures(document: &Document) -> Vec<String> {
+    let rules = document.rules.iter().map(|rule| {
+        let word = if rule.invalid { "INVALID" } else { "FAILED" };
+        format!("{word} {}: {:?} -> {:?}: {}", rule.place, rule.source, rule.destination, rule.reason)
+    });
+    let mut images: Vec<&Image> = document.images.iter().filter(|image| image.result.is_failure()).collect();
+    // Stable: they stand by name.
+    images.sort_by_key(|image| image.category);
+    let images = images.into_iter().map(|image| {
+        let reason = image.reason.as_deref().unwrap_or("no reason was given");
+        format!("FAILED {} -> {}: {reason}", image.source, image.destination)
+    });
+    rules.chain(images).map(|line| line.replace(is_obeyed, " ")).collect()
 }
 
 /// What to create before the next run, ready for a shell: each line once. Nothing if nothing is missing.
@@ -81,7 +105,7 @@ impl Totals {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::RuleText;
+    use crate::event::{InvalidRule, RuleText, WrittenRule};
     use crate::reference::Repository;
 
     fn failure(registry: &str, category: Category) -> Failure {
@@ -115,8 +139,10 @@ mod tests {
     fn failures_of_one_registry_and_kind_stand_together() {
         let rule = |place: &str| {
             let rule = RuleText { place: place.to_owned(), source: "a.io/a".to_owned(), ..RuleText::default() };
-            FailedRule { rule, failure: failure("a.io", Category::Network) }
+            FailedRule { rule, full_destination: String::new(), failure: failure("a.io", Category::Network) }
         };
+        let written = WrittenRule { source: String::new(), destinations: vec![] };
+        let invalid = InvalidRule { rule: RuleText::default(), reason: String::new(), written };
         let ending = Ending {
             images: 4,
             failed_images: vec![
@@ -126,6 +152,7 @@ mod tests {
                 image("s.io/a", "a.io", Category::Auth),
             ],
             failed_rules: vec![rule("images.json:9:1"), rule("images.json:10:1")],
+            invalid_rules: vec![invalid],
             ..Ending::default()
         };
         let names: Vec<String> = failures(&ending.failed_rules, &ending.failed_images)
@@ -133,6 +160,14 @@ mod tests {
             .map(|(line, _)| line.split(' ').nth(1).unwrap().to_owned())
             .collect();
         assert_eq!(names, ["s.io/a:1", "images.json:9:1:", "images.json:10:1:", "s.io/c:1", "s.io/b:1", "s.io/d:1"]);
-        assert_eq!(summary(&ending, 1), "Images(4) migration finished, 4 images tasks failed, 3 tasks generate failed");
+        assert_eq!(summary(&ending), "Images(4) migration finished, 4 images tasks failed, 3 tasks generate failed");
+    }
+
+    #[test]
+    fn a_report_of_another_program_cannot_move_what_is_shown() {
+        let mut document = crate::report::json::tests::document();
+        document.images[1].reason = Some("a\r\nb\u{1b}[2J\u{202e}c".to_owned());
+        let lines = merged_failures(&document);
+        assert!(lines[1].ends_with(": a  b [2J c"), "{}", lines[1]);
     }
 }

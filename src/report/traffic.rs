@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 const BUCKETS: usize = 512;
 /// The width of a bucket at first. It stays a power of two, so that widths of several runs fit each other.
 const WIDTH: f64 = 0.125;
-/// Flights that are named; of more, those that took longest.
+/// The most flights that are named: those that took longest.
 const FLIGHTS: usize = 1_000;
-/// More workers of several runs than that are shown by run.
+/// Above this many workers, a merged report shows one line per run.
 const WORKERS: usize = 128;
 /// No run lasts longer: a hundred years.
 const LONGEST: f64 = 3.2e9;
@@ -67,7 +67,7 @@ impl Default for Traffic {
 }
 
 impl Traffic {
-    /// A blob of so many bytes arrived.
+    /// A blob arrived.
     pub(super) fn moved(&mut self, start: Duration, end: Duration, bytes: u64) {
         self.reach(end.as_secs_f64());
         self.bytes.add(self.width, start.as_secs_f64(), end.as_secs_f64(), bytes);
@@ -121,7 +121,7 @@ impl Traffic {
         self.trim();
     }
 
-    /// Shows the workers of each run together, if there are too many of them and that makes them fewer.
+    /// Joins the workers of each run into one, if there are too many workers and fewer runs.
     pub(super) fn condense(&mut self) {
         let run = |worker: &Worker| worker.name.split(" · ").next().unwrap_or_default().to_owned();
         let runs = self.workers.iter().map(run).collect::<HashSet<_>>().len();

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use super::{Report, log, text};
+use super::{Report, Telling, log, text};
 use crate::event::{Defect, Ending, Event, Listener, Part, Verdict, Wrong};
 use crate::reference::Reference;
 
@@ -23,30 +23,6 @@ impl VerificationReport {
         let [equal, skipped, missing, differ, incomplete] = Default::default();
         Self { report, equal, skipped, missing, differ, incomplete }
     }
-
-    /// Names what could not be compared, then the tally. Answers whether all is equal.
-    pub fn finish(&self, ending: &Ending, invalid: usize) -> bool {
-        let Ending { images, failed_images, failed_rules, .. } = ending;
-        let (failed, not_generated) = (failed_images.len(), failed_rules.len() + invalid);
-        self.report.failures(failed_rules, &[]);
-        for (line, category) in text::failures(&[], failed_images) {
-            log::failed(&line, category);
-            // An answer like the other three.
-            self.report.console.out(&line.replacen("FAILED", "failed", 1));
-        }
-        let count = |counter: &AtomicUsize| counter.load(Relaxed);
-        self.report.end(&format!(
-            "Images({images}) verified, {} equal,{} {} missing, {} differ, {} incomplete, {failed} images tasks failed, \
-             {not_generated} tasks generate failed",
-            count(&self.equal),
-            // Only --platform leaves any out.
-            if count(&self.skipped) > 0 { format!(" {} skipped,", count(&self.skipped)) } else { String::new() },
-            count(&self.missing),
-            count(&self.differ),
-            count(&self.incomplete),
-        ));
-        count(&self.equal) + count(&self.skipped) == *images && not_generated == 0
-    }
 }
 
 impl Listener for VerificationReport {
@@ -65,6 +41,32 @@ impl Listener for VerificationReport {
             log::wrong(&line);
             self.report.console.out(&line);
         }
+    }
+}
+
+impl Telling for VerificationReport {
+    /// Names what could not be compared, then the tally. Answers whether all is equal.
+    fn finish(&self, ending: &Ending) -> bool {
+        let Ending { images, failed_images, failed_rules, .. } = ending;
+        let (failed, not_generated) = (failed_images.len(), ending.not_generated());
+        self.report.failures(failed_rules, &[]);
+        for (line, category) in text::failures(&[], failed_images) {
+            log::failed(&line, category);
+            // An answer like the other three.
+            self.report.console.out(&line.replacen("FAILED", "failed", 1));
+        }
+        let count = |counter: &AtomicUsize| counter.load(Relaxed);
+        self.report.end(&format!(
+            "Images({images}) verified, {} equal,{} {} missing, {} differ, {} incomplete, {failed} images tasks failed, \
+             {not_generated} tasks generate failed",
+            count(&self.equal),
+            // Only --platform leaves any out.
+            if count(&self.skipped) > 0 { format!(" {} skipped,", count(&self.skipped)) } else { String::new() },
+            count(&self.missing),
+            count(&self.differ),
+            count(&self.incomplete),
+        ));
+        count(&self.equal) + count(&self.skipped) == *images && not_generated == 0
     }
 }
 

@@ -5,9 +5,9 @@ use std::collections::{HashMap, HashSet};
 use serde::Deserialize;
 
 use super::written::Written;
-use crate::config::REPORT_SCHEMA;
 use crate::digest::Digest;
 use crate::reference::{Reference, Repository};
+use crate::schema::{self, OtherSchema};
 
 /// The images of a report, by source.
 #[derive(Debug, Default)]
@@ -30,8 +30,8 @@ pub struct Outcome {
 pub enum InvalidReport {
     #[error("expected the JSON that --report wrote")]
     Json(#[from] serde_json::Error),
-    #[error("found a report of schema {0:?}, expected {REPORT_SCHEMA:?}")]
-    Schema(String),
+    #[error(transparent)]
+    Schema(#[from] OtherSchema),
     #[error("{0:?} is no image; expected the JSON that --report wrote")]
     Name(String),
 }
@@ -57,16 +57,14 @@ struct Line {
 impl Outcome {
     /// Whether the image is at its destination.
     pub fn is_there(&self) -> bool {
-        matches!(self.result.as_str(), "copied" | "up-to-date")
+        schema::Outcome::named(&self.result).is_some_and(schema::Outcome::is_there)
     }
 }
 
 impl Outcomes {
     pub fn parse(json: &[u8]) -> Result<Self, InvalidReport> {
         let report: Report = serde_json::from_slice(json)?;
-        if report.schema != REPORT_SCHEMA {
-            return Err(InvalidReport::Schema(report.schema));
-        }
+        schema::check(&report.schema)?;
         let mut outcomes = Self::default();
         for line in report.images {
             let digest = |text: Option<String>| {
@@ -113,12 +111,13 @@ fn reference(text: &str) -> Result<Reference, InvalidReport> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schema::NAME;
 
     #[test]
     fn unknown_fields_are_tolerated_and_what_is_no_report_is_refused() {
         let digest = Digest::of(b"");
         let json = format!(
-            r#"{{"schema": "{REPORT_SCHEMA}", "more": [], "images": [{{"source": "registry/a:1", "destination": "d.io/a@{digest}",
+            r#"{{"schema": "{NAME}", "more": [], "images": [{{"source": "registry/a:1", "destination": "d.io/a@{digest}",
                 "destinationDigest": "{digest}", "sourceDigest": null, "result": "copied", "bytes": 1}}]}}"#
         );
         let outcomes = Outcomes::parse(json.as_bytes()).unwrap();

@@ -16,8 +16,8 @@ use std::collections::HashSet;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use futures_util::future::BoxFuture;
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::future::{BoxFuture, LocalBoxFuture};
+use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use tokio_util::sync::CancellationToken;
 
 use self::claims::{Claims, Way};
@@ -32,7 +32,7 @@ use super::referrers::DigestTags;
 use super::{Limits, Policy};
 use crate::digest::Digest;
 use crate::event::{Category, Event, Facts, Failure, Listener, Prospect};
-use crate::plan::Task;
+use crate::plan::{Task, Work};
 use crate::registry::{Clients, RepositoryClient};
 use crate::shared::lock;
 use crate::survey::{Repositories, begin, in_order};
@@ -73,6 +73,12 @@ struct Lacking {
 struct Settled {
     prospect: Prospect,
     companions: Companions,
+}
+
+impl Work for Arc<Forecast> {
+    fn run<'a>(&'a self, tasks: &'a [Task], last: bool) -> LocalBoxFuture<'a, Vec<(usize, Failure)>> {
+        Forecast::run(self, tasks, last).boxed_local()
+    }
 }
 
 impl Forecast {

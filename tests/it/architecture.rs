@@ -5,25 +5,26 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each module may use of the others. Only the command line sees all.
-const MAY_USE: [(&str, &[&str]); 19] = [
+const MAY_USE: [(&str, &[&str]); 20] = [
     ("digest", &[]),
     ("platform", &[]),
     ("reference", &["digest"]),
     ("shared", &[]),
+    ("schema", &[]),
     ("file", &["foreign"]),
     ("foreign", &[]),
     ("causes", &["foreign"]),
     ("event", &["digest", "platform", "reference"]),
     ("registry", &["causes", "digest", "event", "foreign", "platform", "reference", "shared"]),
-    ("config", &["digest", "file", "foreign", "reference", "registry"]),
+    ("config", &["digest", "file", "foreign", "reference", "registry", "schema"]),
     ("cluster", &["causes", "config", "digest", "file", "foreign", "reference"]),
-    ("rewrite", &["config", "digest", "file", "foreign", "reference"]),
-    ("plan", &["config", "digest", "event", "reference", "registry"]),
+    ("rewrite", &["config", "digest", "file", "foreign", "reference", "schema"]),
+    ("plan", &["config", "digest", "event", "reference", "registry", "schema"]),
     ("survey", &["event", "plan", "reference"]),
     ("transfer", &["digest", "event", "plan", "platform", "reference", "registry", "shared", "survey"]),
     ("verify", &["digest", "event", "plan", "reference", "registry", "shared", "survey", "transfer"]),
-    ("rounds", &["config", "event", "plan", "registry", "transfer", "verify"]),
-    ("report", &["digest", "event", "file", "foreign", "platform", "reference", "shared"]),
+    ("rounds", &["config", "event", "plan", "registry", "schema"]),
+    ("report", &["digest", "event", "file", "foreign", "platform", "reference", "schema", "shared"]),
     ("logging", &["file", "report"]),
 ];
 

@@ -9,7 +9,7 @@ use bytesize::ByteSize;
 use super::Work;
 use crate::event::{Event, Flight, Phase, Verdict};
 
-/// The rate is that of the last so many seconds.
+/// The span over which the rate is measured.
 const WINDOW: Duration = Duration::from_secs(10);
 
 pub(super) struct Tally {
@@ -28,7 +28,7 @@ pub(super) struct Tally {
     /// Bytes sent by flights that are over.
     sent: u64,
     flights: BTreeMap<u64, (Instant, Flight)>,
-    /// How much had gone, at moments within the window.
+    /// How much was done at each of these moments, which span the window.
     samples: VecDeque<(Instant, u64)>,
 }
 
@@ -42,7 +42,7 @@ pub(super) struct Share {
 /// What is shown at one moment.
 pub(super) struct View {
     pub overall: String,
-    /// Of the bytes that are known of, or of the images where no bytes go.
+    /// Of the bytes that are known to be needed; of the images where none are moved.
     pub whole: Share,
     /// The flights, the oldest first.
     pub flights: Vec<(u64, Flight, Duration)>,
@@ -119,7 +119,7 @@ impl Tally {
         }
     }
 
-    /// Whether it takes as long as its bytes do; else as long as its images.
+    /// Whether progress is measured in bytes; else in images.
     fn moves_bytes(&self) -> bool {
         self.work != Work::Verification { of_content: false }
     }
@@ -152,7 +152,7 @@ impl Tally {
         (0.0..1e7).contains(&seconds).then(|| Duration::from_secs(seconds as u64))
     }
 
-    /// Bytes that are where they are needed, with those on their way; a second try counts what it sends once.
+    /// Bytes that are where they are needed, and those on their way. What a second try sends again counts once.
     fn there(&self) -> u64 {
         let in_flight = self.flights.values().map(|(_, flight)| flight.passed.load(Relaxed).min(flight.bytes));
         in_flight.fold(self.bytes.there, u64::saturating_add).min(self.bytes.known)
@@ -201,9 +201,10 @@ impl Tally {
         let flights = self.flights.values().map(|(since, flight)| (flight.number, flight.clone(), since.elapsed()));
         View {
             overall: self.to_line(),
-            whole: match self.moves_bytes() {
-                true => Share { there: self.there(), known: self.bytes.known },
-                false => Share { there: self.ended(), known: self.images },
+            whole: if self.moves_bytes() {
+                Share { there: self.there(), known: self.bytes.known }
+            } else {
+                Share { there: self.ended(), known: self.images }
             },
             flights: flights.collect(),
         }

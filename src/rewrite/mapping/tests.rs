@@ -1,5 +1,4 @@
 use super::*;
-use crate::config::REPORT_SCHEMA;
 use crate::rewrite::tests::{assert_changes, mapping, rewrite};
 
 /// Source, destination, the digests of both, result.
@@ -14,7 +13,8 @@ fn outcomes(lines: &[Line]) -> Outcomes {
                 "destinationDigest": text(to), "result": result })
         })
         .collect();
-    Outcomes::parse(serde_json::json!({ "schema": REPORT_SCHEMA, "images": images }).to_string().as_bytes()).unwrap()
+    Outcomes::parse(serde_json::json!({ "schema": crate::schema::NAME, "images": images }).to_string().as_bytes())
+        .unwrap()
 }
 
 #[test]

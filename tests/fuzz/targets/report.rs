@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::record::{Document, Summary};
-use super::{json, merge, merged};
+use super::{json, merge, merged_failures, merged_summary};
 use crate::fuzz::assert_one_line;
 
 pub fn report(data: &[u8]) {
@@ -46,8 +46,8 @@ fn written(document: &Document) -> String {
 }
 
 fn assert_tells(document: &Document) {
-    assert_one_line(&merged::summary(document));
-    merged::failures(document).iter().for_each(|line| assert_one_line(line));
+    assert_one_line(&merged_summary(document));
+    merged_failures(document).iter().for_each(|line| assert_one_line(line));
     let missing = merge::missing(document);
     assert!(missing.iter().all(|shard| !document.shards.contains(shard)));
     let text = written(document);
