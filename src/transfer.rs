@@ -63,7 +63,7 @@ use tracing::Instrument as _;
 use self::belief::Beliefs;
 use self::board::{Board, Job};
 pub use self::convert::{Conversion, Refusal, Source, Target, Tree};
-use self::destination::Destination;
+use self::destination::{Destination, Known};
 use self::image::Image;
 use self::ledger::Ledger;
 use self::pulls::Pulls;
@@ -145,7 +145,7 @@ pub struct Engine {
     pulls: Pulls,
     /// The repositories that are being written to in this round.
     destinations: Mutex<HashMap<Repository, Arc<Destination>>>,
-    /// Those that are known to take what is sent.
+    /// Those that opened an upload.
     open: Mutex<HashSet<Repository>>,
     /// By registry, whether the repository that was last looked at had no tags.
     are_new: Mutex<HashMap<Registry, Arc<AtomicBool>>>,
@@ -278,14 +278,12 @@ impl Engine {
     fn image(self: &Arc<Self>, job: usize, task: &Task, images: usize) -> Image {
         let repository = &task.destination.repository;
         let new = || {
-            let known_open = lock(&self.open).contains(repository);
-            let others_are_new = lock(&self.are_new).entry(repository.registry().clone()).or_default().clone();
-            let client = self.clients.writer(repository);
-            let destination = Destination::new(client, images, self.policy.force, known_open, others_are_new);
-            if self.is_repeated.load(Relaxed) {
-                destination.note_blob_found();
-            }
-            Arc::new(destination)
+            let known = Known {
+                is_open: lock(&self.open).contains(repository),
+                has_blobs: self.is_repeated.load(Relaxed),
+                others_are_new: lock(&self.are_new).entry(repository.registry().clone()).or_default().clone(),
+            };
+            Arc::new(Destination::new(self.clients.writer(repository), images, self.policy.force, known))
         };
         let destination = self.destinations().entry(repository.clone()).or_insert_with(new).clone();
         let source = self.clients.reader(&task.source.repository);

@@ -26,17 +26,16 @@ pub(super) struct Destination {
     images: usize,
     tags: OnceCell<Tags>,
     /// Nothing here is believed to be whole.
-    force: bool,
-    /// It took something in an earlier round.
+    pub force: bool,
+    /// It opened an upload in an earlier round.
     known_open: bool,
-    /// Whether the repository of this registry that was last looked at had no tags. Then this one has probably none either.
     others_are_new: Arc<AtomicBool>,
-    /// Whether it takes what is sent, where that is not known from its tags.
-    probed: OnceCell<Option<Error>>,
+    /// Whether it opens uploads, asked where its tags do not tell.
+    opens: OnceCell<Opens>,
     opening: tokio::sync::Mutex<()>,
     /// The upload by which that was found out, until a blob is sent into it.
     first_upload: Mutex<Option<Upload>>,
-    blob_found: AtomicBool,
+    has_blobs: AtomicBool,
     /// Manifests that are there, or are being brought there: once for all images that name them. By where they come from,
     /// since what one source lacks another may have.
     manifests: Mutex<HashMap<(Digest, Repository), Settled>>,
@@ -46,6 +45,26 @@ pub(super) struct Destination {
     lists: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
     /// By manifest, the layers that it names, or that are named below it, and that are left where they are. Few have any.
     skipped: Mutex<HashMap<Digest, Vec<Digest>>>,
+}
+
+/// What the run knows of a repository before the round begins to work on it.
+#[derive(Default)]
+pub(super) struct Known {
+    /// It opened an upload in an earlier round.
+    pub is_open: bool,
+    /// An earlier round may have left blobs there.
+    pub has_blobs: bool,
+    /// Shared by all repositories of the registry: whether the one that was last looked at had no tags. Then the next
+    /// probably has none either.
+    pub others_are_new: Arc<AtomicBool>,
+}
+
+/// What a repository answered when it was asked to open an upload.
+enum Opens {
+    Yes,
+    No(Error),
+    /// The question failed for a reason that says nothing of the repository.
+    Untold,
 }
 
 /// A manifest at the destination.
@@ -83,24 +102,18 @@ enum Tags {
 }
 
 impl Destination {
-    pub fn new(
-        client: RepositoryClient,
-        images: usize,
-        force: bool,
-        known_open: bool,
-        others_are_new: Arc<AtomicBool>,
-    ) -> Self {
+    pub fn new(client: RepositoryClient, images: usize, force: bool, known: Known) -> Self {
         Self {
             client,
             images,
             force,
-            known_open,
-            others_are_new,
+            known_open: known.is_open,
+            others_are_new: known.others_are_new,
             tags: OnceCell::new(),
-            probed: OnceCell::new(),
+            opens: OnceCell::new(),
             opening: tokio::sync::Mutex::default(),
             first_upload: Mutex::default(),
-            blob_found: AtomicBool::new(false),
+            has_blobs: AtomicBool::new(known.has_blobs),
             manifests: Mutex::default(),
             referrers: Keyed::default(),
             lists: Mutex::default(),
@@ -126,7 +139,7 @@ impl Destination {
             (Some(digest), _) => digest,
             (None, Tags::Listed(tags)) if !tags.contains(tag) => Ok(None),
             // It is seen first whether the repository is open; if it is, each tag is asked for.
-            (None, Tags::Refused(error)) if !self.known_open && self.probed.get().is_none() => Err(error.clone()),
+            (None, Tags::Refused(error)) if !self.known_open && self.opens.get().is_none() => Err(error.clone()),
             (None, _) => self.client.digest(identifier).await,
         }
     }
@@ -183,7 +196,7 @@ impl Destination {
             Some(Tags::Listed(tags)) => !tags.is_empty(),
             _ => false,
         };
-        !seen && !self.known_open && !matches!(self.probed.get(), Some(None))
+        !seen && !self.known_open && matches!(self.opens.get(), None | Some(Opens::No(_)))
     }
 
     /// Sees to it that what is not there yet can come to be there. Some registries make no repository with the first push:
@@ -193,35 +206,33 @@ impl Destination {
         if !self.may_be_closed() {
             return Ok(());
         }
-        let probe = async || match client.start_upload().await {
+        let ask = async || match client.start_upload().await {
             Ok(upload) => {
                 *lock(&self.first_upload) = Some(upload);
-                None
+                Opens::Yes
             }
-            Err(error) if error.is_refused_repository() => Some(error),
-            // It is seen with the blobs whether that lasts.
+            Err(error) if error.is_refused_repository() => Opens::No(error),
+            // Its blobs will show whether that lasts.
             Err(error) => {
                 tracing::debug!(%error, "it is not known whether the destination takes anything");
-                None
+                Opens::Untold
             }
         };
-        match self.probed.get_or_init(probe).await {
-            Some(error) => Err(error.clone()),
-            None => Ok(()),
-        }
+        self.opens.get_or_init(ask).await;
+        self.check_not_refused()
     }
 
     /// Fails if it is known to take nothing.
     pub fn check_not_refused(&self) -> Result<(), Error> {
-        match self.probed.get() {
-            Some(Some(error)) => Err(error.clone()),
+        match self.opens.get() {
+            Some(Opens::No(error)) => Err(error.clone()),
             _ => Ok(()),
         }
     }
 
-    /// Whether it is known to take what is sent.
+    /// Whether it is known to open uploads.
     pub fn is_open(&self) -> bool {
-        self.known_open || matches!(self.probed.get(), Some(None))
+        self.known_open || matches!(self.opens.get(), Some(Opens::Yes))
     }
 
     /// The upload that was opened to see whether the repository takes any, for the first who wants it.
@@ -263,12 +274,12 @@ impl Destination {
 
     /// Whether a blob was found, or may have been left by an earlier round.
     pub fn has_blobs(&self) -> bool {
-        self.blob_found.load(Relaxed)
+        self.has_blobs.load(Relaxed)
     }
 
     /// Notes that a blob was here before this round.
     pub fn note_blob_found(&self) {
-        self.blob_found.store(true, Relaxed);
+        self.has_blobs.store(true, Relaxed);
     }
 
     /// Whether it is likely that the images are here already.
