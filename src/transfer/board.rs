@@ -19,13 +19,12 @@ use tokio::sync::oneshot;
 use self::blob::{Blob, Need, Stage};
 use self::mounts::Mounts;
 use self::places::Places;
-pub(super) use self::ticket::{Place, Ticket, Work};
+pub(super) use self::ticket::{Back, Place, Ticket, Work};
 use super::Limits;
 use super::lane::{Kind, Lanes, Pair};
 use crate::digest::Digest;
 use crate::event::Failure;
 use crate::reference::{Reference, Registry, Repository};
-use crate::registry::Upload;
 use crate::shared::lock;
 
 /// A blob at a destination registry. The size is part of it, so that a manifest with a wrong one fails alone.
@@ -159,35 +158,42 @@ impl Board {
         }
     }
 
-    /// The blob is in the ticket's repository.
-    pub fn landed(&self, ticket: &Ticket, came: Came) {
+    /// Takes a ticket back with what came of it.
+    pub fn give_back(&self, ticket: Ticket, back: Back) {
         let mut state = self.lock();
-        let Place { kind, pair, generation, .. } = &*ticket.place;
-        state.lanes.get(*kind).went_well(pair, *generation);
-        state.release(ticket);
-        if let Work::Mount { .. } = ticket.work {
-            let mounts = state.mounts.entry(ticket.key.registry.clone()).or_default();
-            mounts.told(ticket.is_early, came == Came::Mounted);
+        state.told_of_mount(&ticket, &back);
+        if let Back::Landed(_) = back {
+            let Place { kind, pair, generation, .. } = &*ticket.place;
+            state.lanes.get(*kind).went_well(pair, *generation);
         }
-        state.places.landed(&ticket.destination, &ticket.key, came == Came::Moved);
-        state.answer(ticket, &Ok(came));
-    }
-
-    /// The registry did not mount; it may have opened an upload in place.
-    pub fn mount_refused(&self, ticket: &Ticket, upload: Option<Upload>) {
-        let registry = ticket.key.registry.clone();
-        self.lock().mounts.entry(registry).or_default().told(ticket.is_early, false);
-        self.not_mounted(ticket, upload);
-    }
-
-    /// It is not known whether the registry would mount: the blob is moved instead.
-    pub fn not_mounted(&self, ticket: &Ticket, upload: Option<Upload>) {
-        let mut state = self.lock();
-        state.release(ticket);
-        if let Some(need) = state.need(&ticket.key, &ticket.destination) {
-            need.stage = Stage::Waiting;
-            need.mount_refused = true;
-            need.upload = upload;
+        state.release(&ticket);
+        let need = state.need(&ticket.key, &ticket.destination);
+        match back {
+            Back::Landed(came) => {
+                state.places.landed(&ticket.destination, &ticket.key, came == Came::Moved);
+                state.answer(&ticket, &Ok(came));
+            }
+            Back::Aborted(failure) => state.answer(&ticket, &Err(failure)),
+            Back::MountRefused(upload) | Back::NotMounted(upload) => {
+                if let Some(need) = need {
+                    need.stage = Stage::Waiting;
+                    need.mount_refused = true;
+                    need.upload = upload;
+                }
+            }
+            // It may have got another source since the ticket was given out; if not, it is told with the others.
+            Back::Failed => {
+                if let Some(need) = need {
+                    need.stage = Stage::Waiting;
+                }
+            }
+            // Others may have it from elsewhere.
+            Back::Postponed(_) => {
+                if let Some(need) = need {
+                    need.stage = Stage::Postponed(ticket.place.kind);
+                    need.postponements += 1;
+                }
+            }
         }
         state.advance(&ticket.key);
     }
@@ -199,29 +205,6 @@ impl Board {
         for (scope, failure) in reasons {
             blob.failures.note(scope.clone(), failure.clone());
         }
-    }
-
-    /// It could not be brought there, for the reasons that were noted.
-    pub fn failed(&self, ticket: &Ticket) {
-        let mut state = self.lock();
-        state.release(ticket);
-        // It may have got another source since the ticket was given out; if not, it is told with the others.
-        if let Some(need) = state.need(&ticket.key, &ticket.destination) {
-            need.stage = Stage::Waiting;
-        }
-        state.advance(&ticket.key);
-    }
-
-    /// A registry does not want to be asked for some time. The place goes to others until the need is resumed.
-    pub fn postponed(&self, ticket: &Ticket) {
-        let mut state = self.lock();
-        state.release(ticket);
-        if let Some(need) = state.need(&ticket.key, &ticket.destination) {
-            need.stage = Stage::Postponed(ticket.place.kind);
-            need.postponements += 1;
-        }
-        // Others may have it from elsewhere.
-        state.advance(&ticket.key);
     }
 
     /// The time of a need that was postponed has come.
@@ -256,13 +239,6 @@ impl Board {
         };
         place.is_given_away.store(true, Relaxed);
         Some(ticket)
-    }
-
-    /// Nobody knows what came of it: the task that held the ticket panicked or was cancelled.
-    pub fn aborted(&self, ticket: &Ticket, failure: &Failure) {
-        let mut state = self.lock();
-        state.release(ticket);
-        state.answer(ticket, &Err(failure.clone()));
     }
 
     /// Whether any blob that were wanted now could be moved at once.
@@ -366,7 +342,16 @@ impl State {
         if let Some(blob) = self.blobs.get_mut(&ticket.key) {
             blob.answer(&ticket.destination, answer);
         }
-        self.advance(&ticket.key);
+    }
+
+    /// Notes whether the registry granted a mount, if the ticket was for one and that is known.
+    fn told_of_mount(&mut self, ticket: &Ticket, back: &Back) {
+        let granted = match (&ticket.work, back) {
+            (Work::Mount { .. }, Back::Landed(came)) => *came == Came::Mounted,
+            (Work::Mount { .. }, Back::MountRefused(_)) => false,
+            _ => return,
+        };
+        self.mounts.entry(ticket.key.registry.clone()).or_default().told(ticket.is_early, granted);
     }
 
     /// The next ticket for which a lane has room.

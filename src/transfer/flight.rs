@@ -9,8 +9,7 @@ use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 
 use super::Engine;
-use super::board::{BlobKey, Came, Scope, Ticket, Work};
-use super::launch::Guard;
+use super::board::{Back, BlobKey, Came, Scope, Ticket, Work};
 use super::opening::{Arrival, Opening, is_linked_by_name, may_be_granted_later};
 use super::shown::Shown;
 use super::stream::{LONGEST_PAUSE, Passed, SourceFault, verified};
@@ -237,52 +236,10 @@ impl Engine {
     }
 }
 
-/// Does what a ticket says, and tells the board what came of it.
-pub(super) async fn fly(mut guard: Guard) {
-    let engine = guard.engine.clone();
-    let Some(ticket) = &mut guard.ticket else { return };
-    let key = ticket.key.clone();
-    let destination = engine.clients.writer(&ticket.destination).within(&Budget::default(), LONGEST_PAUSE);
-    let upload = match &mut ticket.work {
-        Work::Move { upload, .. } => upload.take(),
-        Work::Mount { .. } => None,
-    };
-    let Some(ticket) = &guard.ticket else { return };
+/// Does what a ticket says, and answers what came of it. `upload` is one that is open already.
+pub(super) async fn fly(engine: &Arc<Engine>, ticket: &Ticket, upload: Option<Upload>) -> Back {
     match &ticket.work {
-        Work::Mount { .. } if !engine.beliefs.may_mount(&key.registry) => {
-            guard.close(|ticket| engine.board.mount_refused(ticket, None));
-        }
-        Work::Mount { .. } if !is_linked_by_name(&key.digest) => {
-            guard.close(|ticket| engine.board.not_mounted(ticket, None));
-        }
-        Work::Mount { from } => match destination.mount(&key.digest, from).await {
-            Ok(Started::Mounted) => {
-                engine.tell_arrival(ticket, &Arrival::Mounted(from.clone()), Duration::ZERO);
-                guard.close(|ticket| engine.board.landed(ticket, Came::Mounted));
-            }
-            // It says nothing of what was there before.
-            Ok(Started::Upload(upload)) => match engine.is_there(&destination, &key).await {
-                Ok(true) => {
-                    engine.tell_arrival(ticket, &Arrival::Present, Duration::ZERO);
-                    guard.close(|ticket| engine.board.landed(ticket, Came::Present));
-                }
-                Ok(false) => guard.close(|ticket| engine.board.mount_refused(ticket, Some(upload))),
-                Err(error) => {
-                    tracing::debug!(%error, "it is not known whether the blob is there");
-                    guard.close(|ticket| engine.board.not_mounted(ticket, Some(upload)));
-                }
-            },
-            Err(error) => match ticket.postponed(&error) {
-                Some(wait) => guard.postpone(wait),
-                None => {
-                    tracing::debug!(%error, "not mounted");
-                    guard.close(|ticket| match may_be_granted_later(&error) {
-                        true => engine.board.not_mounted(ticket, None),
-                        false => engine.board.mount_refused(ticket, None),
-                    });
-                }
-            },
-        },
+        Work::Mount { from } => mount(engine, ticket, from).await,
         Work::Move { sources, .. } => {
             let mut shown = None;
             let (ended, reasons) = engine.bring_from_any(ticket, sources, upload, &mut shown).await;
@@ -291,11 +248,49 @@ pub(super) async fn fly(mut guard: Guard) {
             match ended {
                 Ended::Arrived(arrival) => {
                     engine.tell_arrival(ticket, &arrival, elapsed);
-                    guard.close(|ticket| engine.board.landed(ticket, arrival.came()));
+                    Back::Landed(arrival.came())
                 }
-                Ended::Failed => guard.close(|ticket| engine.board.failed(ticket)),
-                Ended::Postponed(wait) => guard.postpone(wait),
+                Ended::Failed => Back::Failed,
+                Ended::Postponed(wait) => Back::Postponed(wait),
             }
+        }
+    }
+}
+
+/// Has the registry link the blob from another of its repositories.
+async fn mount(engine: &Arc<Engine>, ticket: &Ticket, from: &Repository) -> Back {
+    let key = &ticket.key;
+    if !engine.beliefs.may_mount(&key.registry) {
+        return Back::MountRefused(None);
+    }
+    if !is_linked_by_name(&key.digest) {
+        return Back::NotMounted(None);
+    }
+    let destination = engine.clients.writer(&ticket.destination).within(&Budget::default(), LONGEST_PAUSE);
+    let upload = match destination.mount(&key.digest, from).await {
+        Ok(Started::Mounted) => {
+            engine.tell_arrival(ticket, &Arrival::Mounted(from.clone()), Duration::ZERO);
+            return Back::Landed(Came::Mounted);
+        }
+        Ok(Started::Upload(upload)) => upload,
+        Err(error) => {
+            if let Some(wait) = ticket.postponed(&error) {
+                return Back::Postponed(wait);
+            }
+            tracing::debug!(%error, "not mounted");
+            return if may_be_granted_later(&error) { Back::NotMounted(None) } else { Back::MountRefused(None) };
+        }
+    };
+    // That it did not mount says nothing of what was there before.
+    match engine.is_there(&destination, key).await {
+        Ok(true) => {
+            engine.tell_arrival(ticket, &Arrival::Present, Duration::ZERO);
+            Back::Landed(Came::Present)
+        }
+        Ok(false) => Back::MountRefused(Some(upload)),
+        Err(error) => {
+            tracing::debug!(%error, "it is not known whether the blob is there");
+            Back::NotMounted(Some(upload))
         }
     }
 }
