@@ -176,6 +176,8 @@ impl RepositoryClient {
             }
             _ => Ok(BlobReader {
                 repository: self.clone(),
+                digest: digest.clone(),
+                size,
                 url,
                 response,
                 waiting: Bytes::new(),
@@ -213,6 +215,8 @@ pub(super) fn starts_at(headers: &HeaderMap, offset: u64) -> bool {
 /// The bytes of a blob as they arrive. Neither counted nor verified here.
 pub struct BlobReader {
     repository: RepositoryClient,
+    digest: Digest,
+    size: u64,
     url: Url,
     response: Response,
     /// Has arrived, and was not given yet.
@@ -255,6 +259,21 @@ impl Wait {
 }
 
 impl BlobReader {
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// The bytes of the whole blob.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Opens the same blob anew, at `offset`.
+    pub async fn reopen(&mut self, offset: u64) -> Result<(), Error> {
+        *self = self.repository.read_blob(&self.digest, self.size, offset).await?;
+        Ok(())
+    }
+
     /// The next bytes; `None` at the end of the answer.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Error> {
         loop {

@@ -13,7 +13,7 @@ use super::board::{Back, BlobKey, Came, Scope, Ticket, Work};
 use super::opening::{Arrival, Opening, is_linked_by_name, may_be_granted_later};
 use super::shown::Shown;
 use super::stream::{LONGEST_PAUSE, Passed, SourceFault, verified};
-use crate::event::{Category, Event, Failure};
+use crate::event::{Category, Event, Failure, Flight};
 use crate::reference::{Reference, Repository};
 use crate::registry::{BlobReader, Budget, Error, ErrorKind, RepositoryClient, Started, Upload};
 
@@ -88,12 +88,15 @@ impl Engine {
 
     /// Shows the blob to those who watch, from when it has its place for itself.
     fn show(&self, ticket: &Ticket, source: &RepositoryClient, shown: &mut Option<Shown>) -> Passed {
-        let BlobKey { digest, size, .. } = &ticket.key;
-        let start = || {
-            let number = self.flights_started.fetch_add(1, Relaxed);
-            let way = (source.repository(), Some(&ticket.destination));
-            Shown::start(&self.listener, number, way, (digest, *size))
+        let flight = || Flight {
+            number: self.flights_started.fetch_add(1, Relaxed),
+            source: source.repository().clone(),
+            destination: Some(ticket.destination.clone()),
+            digest: ticket.key.digest.clone(),
+            bytes: ticket.key.size,
+            passed: Passed::default(),
         };
+        let start = || Shown::start(&self.listener, flight());
         shown.get_or_insert_with(start).passed.clone()
     }
 
@@ -227,7 +230,7 @@ impl Engine {
                     let passed = self.show(ticket, source, shown);
                     let (engine, place) = (self.clone(), place.clone());
                     let sent = move || engine.hand_on(&place);
-                    send(key, (source, reader), budget, destination, upload, (passed, sent)).await?;
+                    send(reader, budget, destination, upload, passed, sent).await?;
                 }
             }
         }
@@ -337,25 +340,26 @@ async fn send_tiny(
     destination.finish_upload(upload, &key.digest, content).await
 }
 
+/// Sends a blob as it is read; `sent` is called when its last byte is on its way.
 async fn send(
-    key: &BlobKey,
-    (source, reader): (&RepositoryClient, BlobReader),
+    reader: BlobReader,
     budget: &Budget,
     destination: &RepositoryClient,
     upload: Upload,
-    (passed, sent): (Passed, impl Fn() + Send + 'static),
+    passed: Passed,
+    sent: impl Fn() + Send + 'static,
 ) -> Result<(), Fault> {
+    let (digest, size) = (reader.digest().clone(), reader.size());
     let fault = SourceFault::default();
-    let mut left = key.size;
-    let content = verified(source.clone(), reader, key.digest.clone(), key.size, budget.clone(), fault.clone(), passed)
-        .inspect_ok(move |bytes| {
-            left -= bytes.len() as u64;
-            if left == 0 {
-                sent();
-            }
-        });
+    let mut left = size;
+    let content = verified(reader, budget.clone(), fault.clone(), passed).inspect_ok(move |bytes| {
+        left -= bytes.len() as u64;
+        if left == 0 {
+            sent();
+        }
+    });
     destination
-        .stream_upload(upload, &key.digest, key.size, Box::pin(content))
+        .stream_upload(upload, &digest, size, Box::pin(content))
         .await
         .map_err(|error| fault.take().map_or_else(|| at_destination(error), at_source))
 }
