@@ -293,7 +293,7 @@ pub enum Event {
         subject: Digest,
         referrers: usize,
     },
-    /// An image is about to be compared and copied, in this round.
+    /// An image is about to be copied, or compared with what it should be, in this round.
     ImageStarted {
         source: Reference,
         destination: Reference,
@@ -321,11 +321,6 @@ pub enum Event {
         /// What refers to it and would travel with it.
         referrers: usize,
         facts: Facts,
-    },
-    /// An image is about to be compared with what it should be, in this round.
-    LookStarted {
-        source: Reference,
-        destination: Reference,
     },
     /// An image was compared. Its source's digest is what the destination should name.
     ImageVerified {

@@ -113,7 +113,7 @@ impl Verification {
         tree: Arc<Tree>,
     ) -> Result<(Verdict, Facts), Failure> {
         let (from, to) = (task.source.clone(), task.destination.clone());
-        self.listener.hear(&Event::LookStarted { source: from, destination: to });
+        self.listener.hear(&Event::ImageStarted { source: from, destination: to });
         let skipped = Ok((Verdict::Skipped, Facts::default()));
         let (source, expected, found) = match &self.standard {
             Standard::Sources => {
