@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
 use self::blob::{Blob, Need, Stage};
-use self::mounts::Mounts;
+use self::mounts::{Mounts, When};
 use self::places::Places;
 pub(super) use self::ticket::{Back, Place, Ticket, Work};
 use super::Limits;
@@ -248,7 +248,7 @@ impl Board {
 
     /// Whether a registry is asked for mounts from a repository that has a manifest which names the blob.
     pub fn mounts_are_worth_asking(&self, registry: &Registry) -> bool {
-        self.lock().mounts.get(registry).is_none_or(|mounts| mounts.are_worth_asking(false))
+        self.lock().mounts.get(registry).is_none_or(|mounts| mounts.are_worth_asking(When::Late))
     }
 
     /// Whether a registry has granted any mount.
@@ -258,7 +258,7 @@ impl Board {
 
     /// What came of such a mount.
     pub fn mount_told(&self, registry: &Registry, granted: bool) {
-        self.lock().mounts.entry(registry.clone()).or_default().told(false, granted);
+        self.lock().mounts.entry(registry.clone()).or_default().told(When::Late, granted);
     }
 
     /// A manifest that names these blobs is in `repository`: from there they can be mounted at any registry that mounts.
@@ -302,9 +302,9 @@ impl State {
         let Some(blob) = self.blobs.get_mut(key) else { return };
         let home = self.places.home(key);
         let mounts = self.mounts.get(&key.registry);
-        let are_worth_asking = |early| mounts.is_none_or(|mounts| mounts.are_worth_asking(early));
+        let are_worth_asking = |when| mounts.is_none_or(|mounts| mounts.are_worth_asking(when));
         // What is being moved now is there before its manifest.
-        let (now, once_moved) = (are_worth_asking(home.is_none_or(|home| !home.is_sealed())), are_worth_asking(true));
+        let (now, once_moved) = (are_worth_asking(When::of(home)), are_worth_asking(When::Early));
         let moved_by = if key.size < self.streamed_from { Kind::Tiny } else { Kind::Worker };
         let mut somebody_moves = blob.needs.iter().any(|need| need.stage.is_move());
         let held = blob.held();
@@ -351,7 +351,7 @@ impl State {
             (Work::Mount { .. }, Back::MountRefused(_)) => false,
             _ => return,
         };
-        self.mounts.entry(ticket.key.registry.clone()).or_default().told(ticket.is_early, granted);
+        self.mounts.entry(ticket.key.registry.clone()).or_default().told(ticket.when, granted);
     }
 
     /// The next ticket for which a lane has room.
@@ -382,11 +382,11 @@ impl State {
             self.advance(&key);
             return None;
         };
-        let is_early = home.is_none_or(|home| !home.is_sealed());
+        let when = When::of(home);
         let generation = self.lanes.get(kind).generation(pair);
         let place =
             Place { kind, pair: pair.clone(), generation, turn: turn.clone(), is_given_away: AtomicBool::new(false) };
-        Some(Ticket { key, destination, work, image, postponements, place: Arc::new(place), is_early })
+        Some(Ticket { key, destination, work, image, postponements, place: Arc::new(place), when })
     }
 
     fn release(&mut self, ticket: &Ticket) {

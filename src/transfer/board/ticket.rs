@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use super::mounts::When;
 use super::{BlobKey, Came};
 use crate::event::Failure;
 use crate::reference::{Reference, Repository};
@@ -22,8 +23,7 @@ pub struct Ticket {
     /// How often it was postponed.
     pub postponements: u32,
     pub place: Arc<Place>,
-    /// Whether a mount is asked for before the other repository has a manifest that names the blob.
-    pub(super) is_early: bool,
+    pub(super) when: When,
 }
 
 #[derive(Debug)]
