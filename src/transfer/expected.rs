@@ -53,7 +53,7 @@ pub async fn expected(
     source: &RepositoryClient,
     identifier: &Identifier,
 ) -> Result<Expected, Failure> {
-    if conversion.is_none() {
+    if !conversion.changes_images() {
         let root = named(source, identifier).await?;
         return Ok(Expected::Image(ExpectedImage::unchanged(root)));
     }
