@@ -147,10 +147,8 @@ impl RepositoryClient {
 
     /// The error, as a verdict if its like were so many that it is not worth repeating.
     pub(super) fn judged(&self, turn: &Turn, error: Error) -> Error {
-        match error.is_overload() && self.client.pace.is_hopeless(turn) {
-            true => error.into_verdict(),
-            false => error,
-        }
+        let is_hopeless = error.is_overload() && self.client.pace.is_hopeless(turn);
+        if is_hopeless { error.into_verdict() } else { error }
     }
 
     /// One exchange under a permit. `None` if requests of its kind came to be held back while it queued for the permit.

@@ -156,12 +156,10 @@ impl Destination {
                 Err(_) => Tags::Unlisted,
             }
         };
-        let tags = match self.others_are_new.load(Relaxed) {
-            true => match self.list().await {
-                Tags::Unlisted => ask.await,
-                tags => tags,
-            },
-            false => ask.await,
+        let listed = if self.others_are_new.load(Relaxed) { self.list().await } else { Tags::Unlisted };
+        let tags = match listed {
+            Tags::Unlisted => ask.await,
+            tags => tags,
         };
         self.others_are_new.store(matches!(&tags, Tags::Listed(tags) if tags.is_empty()), Relaxed);
         tags

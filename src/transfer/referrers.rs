@@ -7,13 +7,12 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use super::image::{Image, MAX_DEPTH};
-use super::lock;
 use crate::digest::Digest;
 use crate::event::{Category, Change, Event, Failure, Success};
 use crate::plan::Task;
 use crate::reference::{Identifier, Reference, Repository, Tag};
 use crate::registry::{Error, Manifest, Referrer, RepositoryClient};
-use crate::shared::Keyed;
+use crate::shared::{Keyed, lock};
 
 /// What cosign adds to the tag of a subject.
 const COSIGN: [&str; 3] = ["sig", "att", "sbom"];
@@ -195,9 +194,10 @@ impl Circles {
             if !self.seen.insert(referrer.clone()) {
                 continue;
             }
-            match self.depth + 1 == MAX_DEPTH {
-                true => self.are_cut = true,
-                false => self.open.push_back((referrer.clone(), self.depth + 1)),
+            if self.depth + 1 == MAX_DEPTH {
+                self.are_cut = true;
+            } else {
+                self.open.push_back((referrer.clone(), self.depth + 1));
             }
         }
     }

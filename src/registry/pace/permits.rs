@@ -70,9 +70,8 @@ impl Drop for Permit<'_> {
         if self.permits.owed.load(Relaxed) > 0
             && let Some(permit) = self.permit.take()
         {
-            match self.permits.settle() {
-                true => permit.forget(),
-                false => drop(permit),
+            if self.permits.settle() {
+                permit.forget();
             }
         }
     }

@@ -101,10 +101,7 @@ impl Conversion {
             .map(|child| -> Boxed<'_, Option<Fate>> {
                 let is_chosen = chosen(child);
                 Box::pin(async move {
-                    match is_chosen {
-                        true => self.fate(child, source, depth).await.map(Some),
-                        false => Ok(None),
-                    }
+                    if is_chosen { self.fate(child, source, depth).await.map(Some) } else { Ok(None) }
                 })
             })
             .collect();

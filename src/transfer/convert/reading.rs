@@ -57,13 +57,11 @@ impl<'a> Reading<'a> {
             return Err(Refusal::malformed(digest, reason));
         }
         let manifest = self.source.manifest(child).await?;
-        match manifest.bytes.len() as u64 == *size {
-            true => Ok(manifest),
-            false => {
-                let reason = format!("it has {} bytes, but the index that names it says {size}", manifest.bytes.len());
-                Err(Refusal::malformed(digest, reason))
-            }
+        if manifest.bytes.len() as u64 != *size {
+            let reason = format!("it has {} bytes, but the index that names it says {size}", manifest.bytes.len());
+            return Err(Refusal::malformed(digest, reason));
         }
+        Ok(manifest)
     }
 
     /// What an image runs on, by its configuration; none if it is no image, or says nothing of it.
