@@ -1,4 +1,4 @@
-//! What can happen in a migration, as plain data: told by those who do the work, shown by those who report.
+//! What can happen in a run, as plain data: the work tells it, and the reports show it.
 
 mod survey;
 
@@ -199,7 +199,7 @@ pub enum Event {
         repository: Repository,
         tags: usize,
     },
-    /// So many more images are to be migrated.
+    /// This many more images are to be migrated.
     TasksGenerated(usize),
     /// A rule's tags could not be listed; it is tried again in a later round, or not.
     RuleFailed {
@@ -259,7 +259,7 @@ pub enum Event {
         failure: Failure,
         pause: Duration,
     },
-    /// A layer that is fetched from elsewhere by those who use the image, and so is not copied.
+    /// A layer that clients fetch from elsewhere, and so is not copied.
     LayerSkipped {
         source: Reference,
         digest: Digest,
@@ -287,7 +287,7 @@ pub enum Event {
         /// What kind of thing it is, if the list says so.
         artifact_type: String,
     },
-    /// So many things refer to a manifest that was converted, and were left: they speak of what is no more.
+    /// Things that refer to a manifest stay behind, because it was converted: they speak of it as it was.
     ReferrersLeft {
         source: Reference,
         subject: Digest,

@@ -1,4 +1,4 @@
-//! Who needs which blob where, and who moves it: each blob once for a destination registry, if it mounts.
+//! Which image needs which blob where, and which flight brings it. A blob is moved once to a registry that mounts.
 //!
 //! Bookkeeping only. Nothing here waits or talks to a registry: callers tell what happened and take away what may start
 //! now ([`Board::take_ready`]). One lock, never held over an await. Those who need a blob that somebody else is moving
@@ -64,12 +64,12 @@ pub(super) enum Wanted {
     Await { answer: oneshot::Receiver<Answer>, is_first: bool },
 }
 
-/// Whom a failure concerns.
+/// What a failure concerns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Scope {
-    /// Those who would read from this repository.
+    /// The blob in this source repository.
     Source(Repository),
-    /// Those who would write to this repository.
+    /// The blob in this destination repository.
     Destination(Repository),
 }
 
@@ -241,7 +241,7 @@ impl Board {
         Some(ticket)
     }
 
-    /// Whether any blob that were wanted now could be moved at once.
+    /// Whether a blob that came to be wanted now could be moved at once.
     pub fn is_idle(&self) -> bool {
         self.lock().lanes.have_room()
     }
@@ -296,8 +296,8 @@ impl Board {
 }
 
 impl State {
-    /// Moves on those who wait for this blob: all mount it where that is possible, all move it where mounts are not
-    /// granted, and else one moves it for the others. Tells those who have no way left.
+    /// Finds a way for each need of this blob that waits. If it can be mounted, all mount it. If mounts are not granted, all
+    /// move it. Else one moves it, and the others wait for that. Needs that have no way left are answered.
     fn advance(&mut self, key: &BlobKey) {
         let Some(blob) = self.blobs.get_mut(key) else { return };
         let home = self.places.home(key);

@@ -55,10 +55,10 @@ pub enum Target {
 pub struct Tree {
     /// What the tag is to name. Its digest is what is expected at the destination.
     pub root: Manifest,
-    /// Manifests below the root, as far as they were made, which only this tree knows, or read, so that nobody reads
-    /// them again. The source has the others.
+    /// Manifests below the root that were made, which nothing else knows, or that were read, so that they are not read
+    /// again. The source has the others.
     pub parts: HashMap<Digest, Manifest>,
-    /// What was made of what, children before those who name them. Empty if everything stays as it is.
+    /// What was made of what, children before the indexes that name them. Empty if everything stays as it is.
     pub changes: Vec<Change>,
 }
 

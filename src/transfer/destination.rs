@@ -41,7 +41,7 @@ pub(super) struct Destination {
     manifests: Mutex<HashMap<(Digest, Repository), Settled>>,
     /// What refers to a manifest, when all of that is here; in the same way.
     pub referrers: Keyed<(Digest, Repository), Arc<[Digest]>, Failure>,
-    /// Held by whoever adds to the list of what refers to a manifest, wherever that comes from.
+    /// By manifest, held while the list of what refers to it is changed: images of several sources may add to one list.
     lists: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
     /// By manifest, the layers that it names, or that are named below it, and that are left where they are. Few have any.
     skipped: Mutex<HashMap<Digest, Vec<Digest>>>,
@@ -165,9 +165,9 @@ impl Destination {
         tags
     }
 
-    /// Reads what is to come here, and sees to it that it can. The first who has something to bring asks, and the others
-    /// wait for what it learns, so that little is read which nobody takes. It asks only when it has something: some
-    /// registries make a repository for whoever may push to it. Nobody asks where the first mount will tell.
+    /// Reads what is to come here, and makes sure that the repository takes it. The first image asks, and the others wait
+    /// for the answer, so that little is read in vain. It asks when it has read: the question makes the repository in some
+    /// registries. If what is read `is_mounted`, nobody asks, since the first mount will tell.
     pub async fn open_for<T>(
         &self,
         is_mounted: bool,
@@ -176,7 +176,7 @@ impl Destination {
         if is_mounted {
             self.check_not_refused()?;
         } else if self.may_be_closed() {
-            // Nor do they wait for long: what keeps the first may be its own trouble.
+            // They do not wait for long: what keeps the first one may concern it alone.
             let _first = tokio::time::timeout(FIRST, self.opening.lock()).await;
             self.check_not_refused()?;
             if self.may_be_closed() {
@@ -197,9 +197,9 @@ impl Destination {
         !seen && !self.known_open && matches!(self.opens.get(), None | Some(Opens::No(_)))
     }
 
-    /// Sees to it that what is not there yet can come to be there. Some registries make no repository with the first push:
-    /// one upload tells it for all images that would go there, before any blob is read, and is then used by the first.
-    /// `client` has the patience of whoever asks.
+    /// Makes sure that a repository which may not exist yet can be pushed to. Some registries make none with the first
+    /// push: one upload that is opened tells it for all images, before any blob is read. The first blob then uses that
+    /// upload. `client` has the patience of the caller.
     pub async fn check_open(&self, client: &RepositoryClient) -> Result<(), Error> {
         if !self.may_be_closed() {
             return Ok(());
@@ -233,7 +233,7 @@ impl Destination {
         self.known_open || matches!(self.opens.get(), Some(Opens::Yes))
     }
 
-    /// The upload that was opened to see whether the repository takes any, for the first who wants it.
+    /// The upload that was opened to see whether the repository takes any. The first caller gets it.
     pub fn take_first_upload(&self) -> Option<Upload> {
         lock(&self.first_upload).take()
     }

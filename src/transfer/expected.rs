@@ -1,5 +1,5 @@
-//! What a destination is to have for a source: found out for those who only look. The engine, which reads the manifests
-//! anyway, goes by the same [`Conversion`].
+//! What a destination is to have for a source, for dry runs and verifications. The engine reads the manifests anyway, and
+//! applies the same [`Conversion`] itself.
 
 use std::collections::HashMap;
 use std::sync::Arc;

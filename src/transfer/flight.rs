@@ -26,7 +26,7 @@ const REFUSALS: usize = 8;
 /// How often it may be put off, since a registry wants to be left alone for longer.
 const POSTPONEMENTS: u32 = 12;
 
-/// Ways to send a blob that a registry can make us try one after the other.
+/// Most ways of sending one blob that are tried, as its registry refuses one after the other.
 const WAYS: usize = 4;
 
 /// Which side failed, and how.
@@ -40,7 +40,7 @@ enum Ended {
     Arrived(Arrival),
     /// No source would do.
     Failed,
-    /// A registry does not want to be asked for so long.
+    /// A registry does not want to be asked for this long.
     Postponed(Duration),
 }
 
@@ -86,7 +86,7 @@ impl Engine {
         });
     }
 
-    /// Shows the blob to those who watch, from when it has its place for itself.
+    /// Shows the blob as on its way, from when it has its place to itself.
     fn show(&self, ticket: &Ticket, source: &RepositoryClient, shown: &mut Option<Shown>) -> Passed {
         let flight = || Flight {
             number: self.flights_started.fetch_add(1, Relaxed),

@@ -57,8 +57,8 @@ struct Look {
     source: RepositoryClient,
     ground: Arc<Ground>,
     ledger: Arc<Ledger>,
-    /// The manifests below the root that were looked at, with the sizes that were said of them: indexes may name the same
-    /// ones in so many ways that no run would see the end of it.
+    /// The manifests below the root that were looked at, with the sizes that their indexes say. Each is looked at once: the
+    /// paths by which nested indexes lead to it may be without number.
     walked: Arc<Mutex<HashSet<Child>>>,
 }
 

@@ -150,7 +150,7 @@ impl Image {
         Ok(Brought { success: Success::Copied, tree: Some(tree) })
     }
 
-    /// Whether the registry will link what it has, as it did before: it has the source, too.
+    /// Whether the source is in the same registry, and that is known to grant mounts.
     fn will_be_mounted(&self) -> bool {
         let registry = self.destination.registry();
         let is_one = self.source.repository().registry() == registry;

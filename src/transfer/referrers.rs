@@ -1,7 +1,7 @@
 //! What refers to an image travels with it: signatures, SBOMs, attestations.
 //!
 //! Found in three ways: by the registry's own list, by the index under a tag made of the subject's digest, and by the tags
-//! that cosign makes of it. Each subject once in a round for a destination repository, whoever names it.
+//! that cosign makes of it. Each subject once in a round for a destination repository, however many images name it.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex};

@@ -1,4 +1,4 @@
-//! Blobs on their way, as those see them who watch the run.
+//! Blobs on their way, as they are shown to the operator.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::stream::Passed;
 use crate::event::{Event, Flight, Listener};
 
-/// A flight that is told of. It ends for those who watch when it is dropped.
+/// A flight that is shown until this is dropped.
 pub struct Shown {
     listener: Arc<dyn Listener>,
     number: u64,

@@ -15,7 +15,7 @@ use crate::digest::{Digest, Hasher};
 use crate::registry::{BlobReader, Budget, Error, ErrorKind, RepositoryClient};
 use crate::shared::lock;
 
-/// So many bytes between two breaks show that the source works.
+/// A source that sends this many bytes between two breaks works.
 const PROGRESS: u64 = 1 << 20;
 /// Longest pause before the source is asked to go on: the destination keeps an upload open meanwhile, and proxies cut
 /// what is silent for a minute.
@@ -35,7 +35,7 @@ impl SourceFault {
     }
 }
 
-/// Counts the bytes that pass, for those who watch.
+/// Counts the bytes that pass, to be shown.
 pub type Passed = Arc<AtomicU64>;
 
 /// The bytes of the blob, all of them right, or an error before the last.

@@ -18,7 +18,7 @@ use crate::transfer::{MAX_DEPTH, Shown, read_through, too_deep};
 /// Parts of one manifest that are looked at at once.
 const PARTS: usize = 16;
 
-/// Those who read the content of blobs, in all repositories.
+/// How many blobs are read at once, in all repositories.
 pub(super) struct Readers {
     places: Semaphore,
     /// Blobs whose reading was begun.
@@ -36,7 +36,8 @@ impl Readers {
 #[derive(Clone)]
 enum Seen {
     Wrong(Wrong),
-    /// It has so many bytes, which is not yet what those who name it say, and this is wrong below it.
+    /// It is readable. `bytes` is its real size, still to be compared with what its index says; `below` is what is wrong
+    /// beneath it.
     Right {
         bytes: u64,
         below: Arc<[Defect]>,

@@ -60,7 +60,7 @@ fn tls_error(error: Source<'_>) -> Option<&rustls::Error> {
     sources(error).find_map(|source| source.downcast_ref())
 }
 
-/// Whether somebody is there who does not speak TLS, or nobody at all. Some http servers answer what they cannot read by
+/// Whether a server is there that does not speak TLS, or none at all. Some http servers answer what they cannot read by
 /// closing the connection, with a reset if they have not read all of it.
 pub(in crate::registry) fn is_refused_or_not_tls(error: &reqwest::Error) -> bool {
     use std::io::ErrorKind::{ConnectionRefused, ConnectionReset, UnexpectedEof};

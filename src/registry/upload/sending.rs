@@ -27,7 +27,7 @@ use crate::registry::pace::Turn;
 use crate::registry::token::Need;
 use crate::registry::{RepositoryClient, TRIES, backoff, warn_again};
 
-/// When it is looked for a blob whose answer was lost: GHCR commits a large one in the seconds after.
+/// The pauses before each look for a blob whose answer was lost: GHCR commits a large one in the seconds after.
 const LOOKS: [Duration; 3] = [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(3)];
 
 const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
@@ -373,7 +373,7 @@ impl RepositoryClient {
                 let kind = ErrorKind::WrongSize { expected: size, found };
                 Err(self.error(&Method::HEAD, &url, kind))
             }
-            // Whoever cannot tell the size may be right; and the manifest is refused if there is nothing.
+            // A registry that cannot tell the size may be right. If there is nothing, it refuses the manifest.
             _ => Ok(()),
         }
     }

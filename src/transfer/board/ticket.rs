@@ -68,7 +68,7 @@ pub struct Place {
     pub(super) pair: Pair,
     /// Of the pair's window, when it was taken.
     pub(super) generation: u64,
-    /// Held while a blob is sent: each who has the place in turn may read before the one before has got its answer.
+    /// Held while a blob is sent. The next blob in this place is opened at both ends meanwhile, and sent in its turn.
     pub turn: Arc<tokio::sync::Mutex<()>>,
     /// Whether another has it by now, or may. Changed under the board's lock alone.
     pub(super) is_given_away: AtomicBool,

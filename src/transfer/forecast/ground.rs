@@ -1,7 +1,7 @@
 //! One destination repository as a dry run finds it, with no right but to pull.
 //!
-//! Many registries hide what is absent from those who may only read: what an account with the right to push is told is
-//! not there, is forbidden to others. What may not be looked at is taken for absent, and that is said once.
+//! Many registries hide what is absent from accounts that may only read: they answer 403 where an account that may push
+//! gets 404. What may not be looked at is taken for absent, with one warning.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
