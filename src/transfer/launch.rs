@@ -26,6 +26,7 @@ impl Guard {
         self.close(back);
     }
 
+    /// Gives the ticket back with what came of it.
     fn close(mut self, back: Back) {
         let Some(ticket) = self.ticket.take() else { return };
         let resumed = match back {
@@ -34,6 +35,7 @@ impl Guard {
         };
         self.engine.board.give_back(ticket, back);
         self.engine.dispatch();
+        // Begun only now: what is not postponed yet would not be resumed.
         if let Some(resumed) = resumed {
             let round = self.engine.round();
             self.engine.flights.spawn(async move { round.run_until_cancelled(resumed).await });
