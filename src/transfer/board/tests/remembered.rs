@@ -6,7 +6,7 @@ use super::*;
 fn brought_to_first_of(board: &Board, n: usize, destinations: &[usize]) -> Vec<oneshot::Receiver<Answer>> {
     let want = |&to: &usize| awaited(board.want(&digest(n), SIZE, &repository("s"), &at("d", to), &job(to)));
     let answers = destinations.iter().map(want).collect();
-    landed(&board, first(&board), Came::Moved);
+    landed(board, first(board), Came::Moved);
     answers
 }
 
