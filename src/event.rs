@@ -1,4 +1,4 @@
-//! What can happen in a migration, as plain data: told by those who do the work, shown by those who report.
+//! What can happen in a run, as plain data: the work tells it, and the reports show it.
 
 mod survey;
 
@@ -192,7 +192,7 @@ pub enum Event {
         repository: Repository,
         tags: usize,
     },
-    /// So many more images are to be migrated.
+    /// This many more images are to be migrated.
     TasksGenerated(usize),
     /// A rule's tags could not be listed; it is tried again in a later round, or not.
     RuleFailed {
@@ -252,7 +252,7 @@ pub enum Event {
         failure: Failure,
         pause: Duration,
     },
-    /// A layer that is fetched from elsewhere by those who use the image, and so is not copied.
+    /// A layer that clients fetch from elsewhere, and so is not copied.
     LayerSkipped {
         source: Reference,
         digest: Digest,
@@ -280,13 +280,13 @@ pub enum Event {
         /// What kind of thing it is, if the list says so.
         artifact_type: String,
     },
-    /// So many things refer to a manifest that was converted, and were left: they speak of what is no more.
+    /// Things that refer to a manifest stay behind, because it was converted: they speak of it as it was.
     ReferrersLeft {
         source: Reference,
         subject: Digest,
         referrers: usize,
     },
-    /// An image is about to be compared and copied, in this round.
+    /// An image is about to be copied, or compared with what it should be, in this round.
     ImageStarted {
         source: Reference,
         destination: Reference,
@@ -314,11 +314,6 @@ pub enum Event {
         /// What refers to it and would travel with it.
         referrers: usize,
         facts: Facts,
-    },
-    /// An image is about to be compared with what it should be, in this round.
-    LookStarted {
-        source: Reference,
-        destination: Reference,
     },
     /// An image was compared. Its source's digest is what the destination should name.
     ImageVerified {

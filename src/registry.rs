@@ -1,7 +1,7 @@
 //! A client of Registry v2 endpoints: what the distribution specification offers, as typed calls with typed errors.
 //!
-//! It knows nothing of plans and tasks; but what its errors advise is said to whoever runs this program, by the names of
-//! its files and flags. [`Clients`] gives one [`Client`] a registry, which holds what its repositories share: how to
+//! It knows nothing of plans and tasks; but its errors advise the operator, and so name the files and flags of this
+//! program. [`Clients`] gives one [`Client`] a registry, which holds what its repositories share: how to
 //! connect, tokens, limits. [`RepositoryClient`] is one repository, as it may be used.
 //!
 //! | file | holds |
@@ -175,8 +175,8 @@ impl RepositoryClient {
         &self.repository
     }
 
-    /// The same for one whose tries are counted against `budget`, and who does not wait longer than `longest` for
-    /// the end of a hold, but is told of it.
+    /// The same, with its tries counted against `budget`. A request that would have to wait longer than `longest` for the
+    /// end of a hold fails instead.
     pub fn within(self, budget: &Budget, longest: Duration) -> Self {
         Self { patience: pace::Patience { longest, budget: Some(budget.clone()) }, ..self }
     }
@@ -203,7 +203,7 @@ where
     patiently_for(TRIES, Duration::MAX, attempt).await
 }
 
-/// As `patiently`, at most so many times, the last of which begins within this time.
+/// As `patiently`, with at most `tries` tries, the last of which begins within this time.
 async fn patiently_for<T, F>(tries: usize, within: Duration, mut attempt: impl FnMut() -> F) -> Result<T, Error>
 where
     F: Future<Output = Result<T, Error>>,
@@ -226,7 +226,7 @@ where
     }
 }
 
-/// The pauses between so many tries of one request.
+/// The pauses between the tries of one request.
 fn backoff(tries: usize) -> impl Iterator<Item = Duration> {
     backon::ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(300))

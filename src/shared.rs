@@ -1,5 +1,8 @@
-//! What tasks share: locks that no panic of another task closes; and a value that is made once for all who wait for it,
-//! with one failure for all who waited where making it fails; alone, or one for each key.
+//! What tasks share:
+//!
+//! - [`lock`]: locks that a panic of another task does not close.
+//! - [`Shared`]: a value that is made once for all that wait for it. If making it fails, all that waited get that failure.
+//! - [`Keyed`]: such a value for each key.
 //!
 //! `tokio::sync::OnceCell` has each of the waiters try in turn: with an unreachable host and a time limit of a minute,
 //! a hundred of them take hours to learn the same thing.
@@ -16,7 +19,7 @@ pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A place for one value. Whoever comes after a failure tries again; whoever waited for it gets it.
+/// A place for one value. A failure goes to all that waited for the value; the next caller tries again.
 #[derive(Debug)]
 pub struct Shared<T, E> {
     value: Mutex<Option<T>>,
@@ -25,7 +28,8 @@ pub struct Shared<T, E> {
 }
 
 impl<T: Clone, E: Clone> Shared<T, E> {
-    /// The value, made by `make` if there is none that `is_good`. If whoever makes it is cancelled, the next does.
+    /// The value, made by `make` if there is none that `is_good`. If the caller that makes it is cancelled, the next makes
+    /// it.
     pub async fn get<F>(&self, is_good: impl Fn(&T) -> bool, make: F) -> Result<T, E>
     where
         F: AsyncFnOnce() -> Result<T, E>,

@@ -10,8 +10,8 @@ use crate::event::Failure;
 use crate::plan::Task;
 use crate::reference::Repository;
 
-/// Begins to look at an image, in a task of its own: only those may wait for the permits of requests, since whoever is
-/// dealt one must be there to use it.
+/// Begins to look at an image, in a task of its own. Only a task may wait for the permit of a request: a future that is
+/// not polled could be dealt one and never use it.
 pub fn begin<T, F>(look: F, cancel: &CancellationToken) -> impl Future<Output = Result<T, Failure>> + use<T, F>
 where
     T: Send + 'static,
@@ -23,7 +23,7 @@ where
     async move { looking.await.unwrap_or_else(|error| Err(Failure::internal(&error.to_string()))) }
 }
 
-/// How many times as many as run at once may have ended and wait to be told.
+/// Finished looks that wait for an earlier one to be told: with the running ones at most this multiple of `limit`.
 const AHEAD: usize = 16;
 
 /// What comes of `looks`, in their order. Up to `limit` run at once: beside one that takes long others end and begin.

@@ -8,14 +8,14 @@
 //! | `image` | one image: compare, bring its parts, write its manifest |
 //! | `convert` | what is to be placed: an image as it is, or what was asked for |
 //! | `destination` | what is known of one destination repository, and whether it takes anything |
-//! | `board` | who needs which blob where, and who moves it |
+//! | `board` | which image needs which blob where, and which flight brings it |
 //! | `lane` | the places for blobs in flight |
 //! | `launch` | what the board lets start, and that it comes back |
 //! | `flight` | one blob on its way, with its tries |
 //! | `opening` | what the destination says before anything is sent |
 //! | `referrers` | what refers to an image, if that is wanted |
 //! | `ledger` | what is learnt of one image on its way |
-//! | `shown` | flights as those see them who watch |
+//! | `shown` | what the operator is shown of a flight |
 //! | `stream` | the bytes of a blob, verified and resumed |
 //! | `pulls` | manifests that a registry counts |
 //! | `belief` | what can be believed of a registry's answers to mounts |
@@ -25,9 +25,10 @@
 //! # Why it cannot stop
 //!
 //! Resources are taken in one order: a place among the images, a list of referrers, a manifest (by digest), a blob's
-//! flight, a place in a lane, a permit for one request. Whoever holds one waits only for what stands to its right, and what stands rightmost is
-//! one exchange with a time limit. Who waits for a blob that another image is moving waits as an entry of the board, with
-//! no place and no permit; and so does a blob whose registry wants to be left alone for longer than a moment.
+//! flight, a place in a lane, a permit for one request. A task that holds one waits only for those further right, and the
+//! rightmost is one exchange with a time limit. An image that waits for a blob which another image is moving is an entry
+//! of the board, and holds no place and no permit. So is a blob whose registry wants to be left alone for longer than a
+//! moment.
 
 mod belief;
 mod board;
@@ -65,7 +66,7 @@ use tracing::Instrument as _;
 use self::belief::Beliefs;
 use self::board::{Board, Job};
 pub use self::convert::{Conversion, Refusal, Source, Target, Tree};
-use self::destination::Destination;
+use self::destination::{Destination, Known};
 use self::image::Image;
 use self::ledger::Ledger;
 use self::pulls::Pulls;
@@ -88,8 +89,8 @@ use crate::shared::lock;
 
 /// How long an interrupted run lets what is under way end: a manifest whose answer is awaited, the rest of a small blob.
 const GRACE: Duration = Duration::from_secs(3);
-/// If no image ends for so long and no blob is to be moved, all may wait for one that is on its way: then as many again
-/// may begin beside them.
+/// With no image finished for this long and no blob queued, all may be waiting for one blob; then twice as many are
+/// admitted.
 const STUCK: Duration = Duration::from_secs(1);
 
 /// How much is done at once. Everything that grows is bounded by these, never by layers, images or tags.
@@ -147,18 +148,18 @@ pub struct Engine {
     pulls: Pulls,
     /// The repositories that are being written to in this round.
     destinations: Mutex<HashMap<Repository, Arc<Destination>>>,
-    /// Those that are known to take what is sent.
+    /// Those that opened an upload.
     open: Mutex<HashSet<Repository>>,
     /// By registry, whether the repository that was last looked at had no tags.
     are_new: Mutex<HashMap<Registry, Arc<AtomicBool>>>,
     digest_tags: DigestTags,
     /// Images that this run has put in their place, but not all that refers to them: with what the tag named before.
     written: Mutex<HashMap<Task, Option<Digest>>>,
-    /// Ends with the round: no blob is moved for which nobody waits any more.
+    /// Ends with the round: a blob that nobody waits for any more is not moved.
     round: Mutex<CancellationToken>,
     flights: TaskTracker,
     flights_started: AtomicU64,
-    /// Whether a round is over, which may have left blobs where there is no tag yet.
+    /// Whether a round is over. It may have left blobs where there is no tag yet.
     is_repeated: AtomicBool,
 }
 
@@ -258,7 +259,7 @@ impl Engine {
                 if let Some(upload) = destination.take_first_upload() {
                     let cancel = self.cancel.clone();
                     let courtesy = async move { destination.client.cancel_upload(upload).await };
-                    // Whoever is told to stop stops.
+                    // An interrupted run does not wait for it.
                     self.flights.spawn(async move { cancel.run_until_cancelled(courtesy).await });
                 }
             }
@@ -286,14 +287,12 @@ impl Engine {
     fn image(self: &Arc<Self>, job: usize, task: &Task, images: usize) -> Image {
         let repository = &task.destination.repository;
         let new = || {
-            let known_open = lock(&self.open).contains(repository);
-            let others_are_new = lock(&self.are_new).entry(repository.registry().clone()).or_default().clone();
-            let client = self.clients.writer(repository);
-            let destination = Destination::new(client, images, self.policy.force, known_open, others_are_new);
-            if self.is_repeated.load(Relaxed) {
-                destination.note_blob_found();
-            }
-            Arc::new(destination)
+            let known = Known {
+                is_open: lock(&self.open).contains(repository),
+                has_blobs: self.is_repeated.load(Relaxed),
+                others_are_new: lock(&self.are_new).entry(repository.registry().clone()).or_default().clone(),
+            };
+            Arc::new(Destination::new(self.clients.writer(repository), images, self.policy.force, known))
         };
         let destination = self.destinations().entry(repository.clone()).or_insert_with(new).clone();
         let source = self.clients.reader(&task.source.repository);

@@ -119,25 +119,24 @@ impl Verification {
         tree: Arc<Tree>,
     ) -> Result<(Verdict, Facts), Failure> {
         let (from, to) = (task.source.clone(), task.destination.clone());
-        self.listener.hear(&Event::LookStarted { source: from, destination: to });
+        self.listener.hear(&Event::ImageStarted { source: from, destination: to });
         let skipped = Ok((Verdict::Skipped, Facts::default()));
         let (source, expected, found) = match &self.standard {
             Standard::Sources => {
                 let source = self.clients.reader(&task.source.repository);
                 let expected = expected(&self.conversion, &source, &task.source.identifier);
-                let tagged = async {
-                    match &task.destination.identifier {
-                        tag @ Identifier::Tag(_) => named(&destination, tag).await.map(Some),
-                        // Which digest it is will be known when it is converted.
-                        Identifier::Digest(_) => Ok(None),
+                let place = self.conversion.known_place(&task);
+                let found = async {
+                    match place {
+                        Some(place) => named(&destination, place).await,
+                        None => Ok(None),
                     }
                 };
-                let (expected, tagged) = tokio::try_join!(expected, tagged)?;
+                let (expected, mut found) = tokio::try_join!(expected, found)?;
                 let Expected::Image(image) = expected else { return skipped };
-                let found = match tagged {
-                    Some(found) => found,
-                    None => named(&destination, &task.place(&image.root)).await?,
-                };
+                if place.is_none() {
+                    found = named(&destination, &task.place(&image.root)).await?;
+                }
                 (Some(image.source), image.root, found)
             }
             Standard::Recorded(digests) => {

@@ -62,7 +62,7 @@ impl Inputs {
 
     /// For images that are converted as these flags say.
     pub fn sources(&self, conversion: &ConversionFlags) -> anyhow::Result<Sources> {
-        Ok(Sources { converts: !conversion.conversion().is_none(), ..self.rules.sources(self.auth.as_deref())? })
+        Ok(Sources { converts: conversion.conversion().changes_images(), ..self.rules.sources(self.auth.as_deref())? })
     }
 }
 

@@ -165,7 +165,7 @@ pub struct Shown {
 pub struct Checker<'a> {
     hosts: &'a HashSet<Registry>,
     default: Result<DefaultNamespace, InvalidReason>,
-    keeps_digests: bool,
+    converts: bool,
     /// Compiled expressions, shared: a file may repeat one in each of its rules.
     expressions: HashMap<String, Arc<Regex>>,
 }
@@ -180,12 +180,12 @@ impl<'a> Checker<'a> {
     /// `hosts` are hosts although they may look like namespaces; `registry` and `namespace` are the defaults.
     pub fn new(hosts: &'a HashSet<Registry>, registry: Option<&str>, namespace: Option<&str>) -> Self {
         let default = DefaultNamespace::parse(hosts, registry, namespace);
-        Self { hosts, default, keeps_digests: true, expressions: HashMap::new() }
+        Self { hosts, default, converts: false, expressions: HashMap::new() }
     }
 
-    /// The same where manifests are converted on their way.
+    /// The same where manifests are converted on their way, if they are.
     pub fn converting(self, converts: bool) -> Self {
-        Self { keeps_digests: !converts, ..self }
+        Self { converts, ..self }
     }
 
     pub fn check(&mut self, written: Written) -> Result<Rule, Box<InvalidRule>> {
@@ -207,7 +207,7 @@ impl<'a> Checker<'a> {
             "" => Name { repository: self.default_for(&from.repository)?, selection: Selection::Whole },
             text => Name::parse(text, self.hosts).map_err(InvalidReason::Destination)?,
         };
-        if !self.keeps_digests && matches!(to.selection, Selection::Digest { .. }) {
+        if self.converts && matches!(to.selection, Selection::Digest { .. }) {
             return Err(InvalidReason::DigestMayChange);
         }
         let filter = match from.selection {

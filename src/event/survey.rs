@@ -1,4 +1,4 @@
-//! What is found by those who only look: what a migration would do, and how the two sides of an image compare.
+//! What dry runs and verifications find: what a migration would do, and how the two sides of an image compare.
 
 use std::sync::Arc;
 
@@ -54,7 +54,7 @@ pub enum Part {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wrong {
     Missing,
-    /// It has so many bytes.
+    /// It has this many bytes.
     Size(u64),
     /// Its bytes have this digest.
     Content(Digest),

@@ -74,8 +74,8 @@ impl Authenticator {
         &self.transport.registry
     }
 
-    /// Learns from an answer how the registry wants to be spoken to. Bearer, once offered, stays: Harbor says
-    /// Basic to those who come with a token it does not like.
+    /// Learns from an answer how the registry wants to be spoken to. Bearer, once offered, stays: Harbor offers Basic to a
+    /// request whose token it does not like.
     pub fn learn(&self, headers: &HeaderMap, url: &Url) {
         let Some(offered) = challenge::read(headers, url) else { return };
         let mut known = lock(&self.challenge);
@@ -94,8 +94,8 @@ impl Authenticator {
         self.parties.forget_unavailable();
     }
 
-    /// The `Authorization` for a request, as far as the registry is known to want one. `base` is its `/v2/`. A token server
-    /// that wants to be left alone is, within the patience of whoever asks.
+    /// The `Authorization` for a request, as far as the registry is known to want one. `base` is its `/v2/`. If the token
+    /// server wants to be left alone, this waits, within the patience of the caller.
     pub async fn authorize(
         &self,
         scope: &Scope,
@@ -210,8 +210,8 @@ impl Authenticator {
         Ok(())
     }
 
-    /// A token that covers a scope. One that may write may read as well; it is not asked for where reading is all,
-    /// since Quay makes a repository of its own accord for whoever may write to it.
+    /// A token that covers a scope. One that may write may read as well, and is used for that if it is there. It is not
+    /// asked for to read: Quay makes a repository when a token is asked for that may write to it.
     async fn bearer(&self, grant: &Grant<'_>, need: Need, patience: &Patience) -> Result<Token, Error> {
         let mut refusals = 0;
         loop {
@@ -221,7 +221,7 @@ impl Authenticator {
             };
             refusals += 1;
             tracing::debug!(%error, "a token is waited for");
-            // Here and not where it is fetched: those who are told what one of them was told have other patience.
+            // The wait is here and not in the fetch: one fetch serves several callers, and each has its own patience.
             let realm = &grant.bearer.realm;
             let issuer = self.issuers.of(realm, self.registry());
             issuer.pace.wait(&TOKENS, patience).await.map_err(|kind| self.error_at(realm, kind))?;
@@ -240,7 +240,7 @@ impl Authenticator {
         if session.login.is_some() {
             let attempt = async || match self.token(grant, need).await {
                 Err(error) if error.is_rejection() || is_held_back(&error) => Err(error),
-                // What is said of this scope is not said of the password, nor to those who want another.
+                // A refusal of this scope is no refusal of the password, nor of other scopes.
                 result => {
                     own = Some(result);
                     Ok(())

@@ -18,7 +18,7 @@ use crate::shared::lock;
 
 /// A transfer in which no byte arrives for this long is broken.
 pub(super) const STALL: Duration = Duration::from_secs(60);
-/// Nor does it go on if no more than this arrives while it is waited for so long: a byte a minute is no transfer.
+/// So is one in which fewer bytes than these arrive in that time: a byte a minute is no transfer.
 const TRICKLE: u64 = 4 << 10;
 
 /// What a registry says that it has of a blob.
@@ -82,8 +82,9 @@ impl RepositoryClient {
         })
     }
 
-    /// What a redirect says: that the blob is there; or it leads whoever asks for anything to a login. That is the same
-    /// for all blobs of a registry, so the first is followed. Whoever only reads finds out by reading.
+    /// What a redirect says: that the blob is there, or nothing, since the registry redirects all requests to a login. It is
+    /// the same for all blobs of a registry, so the first redirect is followed. A client that only reads finds out by
+    /// reading.
     async fn behind_redirect(&self, url: &Url) -> Stored {
         if !self.push {
             return Stored::Unsized;
@@ -112,7 +113,7 @@ impl RepositoryClient {
         let headers = with_authorization(&headers, authorization.as_ref());
         let transport = self.client.transport.of_streams();
         let followed = self.follow(&transport, base, Method::GET, url, headers);
-        // Where blobs are cannot be reached from here, which those who push need not: the registry's word stands.
+        // The storage cannot be reached from here, and a push does not need it: the registry's word stands.
         let Ok(Ok(response)) = tokio::time::timeout(TIME_LIMIT, followed).await else { return Ok(true) };
         if is_transient(response.status()) {
             let host = response.url().host_str().unwrap_or_default().to_owned();
@@ -126,7 +127,7 @@ impl RepositoryClient {
                 tracing::info!(%registry, "redirects lead to a login and not to blobs: all blobs are sent");
                 Ok(false)
             }
-            // A storage may refuse those who are not to read from it: the registry's word stands.
+            // A storage may refuse an account that may only push: the registry's word stands.
             _ => Ok(true),
         }
     }
@@ -154,8 +155,8 @@ impl RepositoryClient {
         Err(self.error(&Method::GET, &url, unless_encoded(&answer.headers, kind)))
     }
 
-    /// Opens the blob of `size` bytes at `offset`. A registry that cannot start there sends all, of which the start is
-    /// passed over. One that says at once that it has more or fewer bytes is not read.
+    /// Opens the blob of `size` bytes at `offset`. If the registry cannot start there and sends all, the start is passed
+    /// over. If it says at once that it has more or fewer bytes, nothing is read.
     pub async fn read_blob(&self, digest: &Digest, size: u64, offset: u64) -> Result<BlobReader, Error> {
         let url = self.blob_url(digest).await?;
         let mut headers = HeaderMap::new();
@@ -176,6 +177,8 @@ impl RepositoryClient {
             }
             _ => Ok(BlobReader {
                 repository: self.clone(),
+                digest: digest.clone(),
+                size,
                 url,
                 response,
                 waiting: Bytes::new(),
@@ -195,7 +198,7 @@ impl RepositoryClient {
     }
 }
 
-/// Whether what was asked for one byte of a blob wants to know who asks, in its way or in that of pages for people.
+/// Whether the answer to a request for one byte of a blob asks for a login: by its status, or as a page for people.
 fn asks_for_a_login(response: &Response) -> bool {
     let media_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     match response.status() {
@@ -213,6 +216,8 @@ pub(super) fn starts_at(headers: &HeaderMap, offset: u64) -> bool {
 /// The bytes of a blob as they arrive. Neither counted nor verified here.
 pub struct BlobReader {
     repository: RepositoryClient,
+    digest: Digest,
+    size: u64,
     url: Url,
     response: Response,
     /// Has arrived, and was not given yet.
@@ -221,8 +226,8 @@ pub struct BlobReader {
     wait: Wait,
 }
 
-/// How long has been waited for the last bytes that were more than a trickle. The time in which nobody asks for bytes,
-/// since the destination takes none, is not counted.
+/// How long the reader has waited since the last bytes that were more than a trickle. Time in which nobody asks for bytes,
+/// because the destination takes none, is not counted.
 #[derive(Default)]
 pub(super) struct Wait {
     waited: Duration,
@@ -255,6 +260,21 @@ impl Wait {
 }
 
 impl BlobReader {
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// The bytes of the whole blob.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Opens the same blob anew, at `offset`.
+    pub async fn reopen(&mut self, offset: u64) -> Result<(), Error> {
+        *self = self.repository.read_blob(&self.digest, self.size, offset).await?;
+        Ok(())
+    }
+
     /// The next bytes; `None` at the end of the answer.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Error> {
         loop {

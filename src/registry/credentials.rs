@@ -116,7 +116,7 @@ pub enum Entry {
     Store,
 }
 
-/// Things by `registry` or `registry/path`, of which the longest prefix on a boundary holds for a repository.
+/// Values by `registry` or `registry/path`. The longest prefix that ends on a boundary holds for a repository.
 #[derive(Debug)]
 pub struct Prefixes<T>(HashMap<String, T>);
 

@@ -58,14 +58,14 @@ pub enum ErrorKind {
     LoginNeeded { remedy: String },
     /// What one request found out for all: nobody asks again in this round.
     Verdict(Arc<ErrorKind>),
-    /// The registry refused so many, or for so long, that it is not asked before that time.
-    /// `hopeless` if it was asked after several such times already.
+    /// The registry refused too often, or for too long: it is not asked before that time. `hopeless` if it has refused
+    /// after several such times already.
     Limited { why: Arc<str>, until: SystemTime, hopeless: bool },
     /// No connection: name resolution, TCP or TLS.
     Unreachable { reason: String },
     /// The server's certificate is not taken.
     Untrusted { reason: String, unknown_issuer: bool },
-    /// Somebody is there who does not speak TLS.
+    /// A server is there that does not speak TLS.
     NotTls,
     /// The server wants a certificate of us, or another one.
     CertificateNeeded { alert: String },

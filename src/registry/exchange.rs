@@ -1,9 +1,9 @@
 //! Small requests: sent under a permit, with the right token, within a time limit, and again where that may help.
 //!
 //! A permit covers exactly one exchange, redirects followed and body read. Tokens, pauses between tries and hold-ups are
-//! outside of it, so that whoever has a permit waits for nothing but an answer, whose head has a time limit, as has any
-//! silence after it, and the whole. The exception is the anonymous token for the host to which a redirect leads: only the
-//! redirect shows that one is needed, so it is fetched under the permit.
+//! outside of it, so that a task with a permit waits for nothing but an answer. There is a time limit for the head of the
+//! answer, for any silence after it, and for the whole. The exception is the anonymous token for the host to which a
+//! redirect leads: only the redirect shows that one is needed, so it is fetched under the permit.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -145,12 +145,10 @@ impl RepositoryClient {
         self.client.pace.wait(turn, &self.patience).await.map_err(|kind| self.error(&turn.1, url, kind))
     }
 
-    /// The error, as a verdict if its like were so many that it is not worth repeating.
+    /// The error; as a verdict if so many of its kind came before it that a repetition is not worth it.
     pub(super) fn judged(&self, turn: &Turn, error: Error) -> Error {
-        match error.is_overload() && self.client.pace.is_hopeless(turn) {
-            true => error.into_verdict(),
-            false => error,
-        }
+        let is_hopeless = error.is_overload() && self.client.pace.is_hopeless(turn);
+        if is_hopeless { error.into_verdict() } else { error }
     }
 
     /// One exchange under a permit. `None` if requests of its kind came to be held back while it queued for the permit.

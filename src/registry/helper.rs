@@ -14,7 +14,7 @@ use crate::foreign::one_line;
 
 /// A helper may wait for a person who is not there.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
-/// No helper prints so many bytes: what else there is, is not read.
+/// Most bytes that are read of what a helper prints. No real one prints as many.
 const LONGEST: u64 = 1 << 20;
 /// The user name with which a helper says that its secret is an identity token.
 const IDENTITY_TOKEN: &str = "<token>";

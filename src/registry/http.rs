@@ -23,7 +23,7 @@ use crate::reference::Registry;
 
 /// How this program calls itself.
 pub(super) const AGENT: &str = concat!("image-migrator/", env!("CARGO_PKG_VERSION"));
-/// Time to connect, TLS included but for streams, of which only the whole opening has a limit.
+/// Time to connect, TLS included. For streams TLS is not: the limit of the whole opening covers it.
 pub(super) const CONNECT: Duration = Duration::from_secs(15);
 /// Idle connections are dropped before the balancers in front of registries do it (60 s and more).
 pub(super) const IDLE: Duration = Duration::from_secs(25);
@@ -221,7 +221,7 @@ pub(super) struct Answer {
 
 impl Answer {
     /// Reads the body of `response`, which must not exceed `limit` bytes if it is what was asked for. Of a refusal no
-    /// more is read than a message needs. The end is waited for as long as bytes come: whoever reads has a limit for that.
+    /// more is read than a message needs. The end is waited for as long as bytes come: the caller limits the whole.
     pub async fn read(mut response: Response, limit: usize) -> Result<Self, ErrorKind> {
         let (status, url) = (response.status(), response.url().clone());
         let headers = std::mem::take(response.headers_mut());

@@ -44,7 +44,7 @@ pub(super) struct Issuer {
     unreachable: Mutex<Option<ErrorKind>>,
     /// Whether somebody could not reach it, and nobody has since.
     is_doubted: AtomicBool,
-    /// Held by who finds out whether it can be reached, while the others wait to be told.
+    /// Held while one task finds out whether it can be reached. The others wait for that.
     search: tokio::sync::Mutex<()>,
 }
 
@@ -74,7 +74,7 @@ impl Issuer {
                 }
                 drop(permit);
                 let alone = self.search.lock().await;
-                // Those who waited need not search what has been found meanwhile.
+                // It may have been found while this task waited.
                 if self.is_doubted.load(Relaxed) {
                     *lock(&search) = Some(alone);
                 }

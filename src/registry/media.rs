@@ -205,7 +205,7 @@ impl Raw {
         if is_index(media_type) != self.manifests.is_some() && is_manifest(media_type)
             || self.manifests.is_some() && names_blobs
         {
-            // Who reads it one way pulls other content than who reads it the other way (CVE-2021-41190).
+            // Clients that read it as an index pull other content than clients that read it as an image (CVE-2021-41190).
             return Err(Defect::Malformed(format!("what it names does not fit its type {media_type:?}")));
         }
         if let Some(manifests) = self.manifests {

@@ -1,7 +1,7 @@
 //! The first contact with a registry: whether it speaks https or plain http, and how it wants to be addressed.
 //!
-//! It is made once a run. Where it fails, all who need the registry get that answer without trying for themselves. So it is
-//! with a registry that was reached and is not any more: one asks, the others wait for its verdict.
+//! It is made once a run. If it fails, all that need the registry get that failure without another try. The same holds
+//! for a registry that was reached before and is not any more: one task asks, and the others wait for its verdict.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -138,8 +138,8 @@ impl Client {
 }
 
 impl RepositoryClient {
-    /// Makes the first contact ahead of the first request, which is told what comes of it: how the registry is reached, and
-    /// who we are there. A credential helper, or a token server, may take its time.
+    /// Makes the first contact ahead of the first request, which then knows how the registry is reached and has its
+    /// credentials. A credential helper, or a token server, may take its time.
     pub async fn meet(&self) {
         if let Ok(base) = self.client.base().await {
             let _ = self.authorize(base, &self.scope(&Method::GET, None), Need::Request).await;

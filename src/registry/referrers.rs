@@ -2,7 +2,7 @@
 //! Schema").
 //!
 //! A registry with the API keeps the list itself. Elsewhere the list is an index under a tag that is made of the subject's
-//! digest, which whoever pushes a referrer has to keep.
+//! digest, and each client that pushes a referrer has to keep it up to date.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -108,7 +108,7 @@ impl RepositoryClient {
             }
             let is_none = is_of_unknown_path(answer.status) || error.has_code("UNSUPPORTED") || is_page(&answer);
             return match answer.status {
-                // Said of who asks; and by Harbor 2.7 of everybody.
+                // It says so of the account; Harbor 2.7 says so of every account.
                 StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if !are_kept => {
                     tracing::warn!("{error}; what it lists there is not seen, but for what tags name");
                     api.note(&self.repository, Lists::Missing);
@@ -117,7 +117,7 @@ impl RepositoryClient {
                 _ if are_kept => Err(error),
                 StatusCode::NOT_FOUND if error.has_code("NAME_UNKNOWN") => Ok(None),
                 _ if is_none => {
-                    // Of who was asked for one subject that it lacks it is not known whether it lists others.
+                    // A registry that lacks the one subject may still list what refers to others.
                     if !is_of_subject {
                         api.note(&self.repository, Lists::Missing);
                     }
@@ -173,7 +173,7 @@ impl RepositoryClient {
     }
 }
 
-/// What those say who do not know the question.
+/// What registries answer that do not know this API.
 fn is_of_unknown_path(status: StatusCode) -> bool {
     matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED)
 }

@@ -29,7 +29,7 @@ pub(super) fn slot<K: Eq + Hash + Clone>(slots: &Slots<K>, key: &K) -> Slot {
     let mut slots = lock(slots);
     if slots.len() == slots.capacity() && !slots.contains_key(key) {
         let lasts = |slot: &Slot| slot.peek().is_some_and(|token| token.lasts(Need::Request));
-        // Whoever has it by name may be about to fill it.
+        // A task that holds the slot may be about to fill it.
         slots.retain(|_, slot| Arc::strong_count(slot) > 1 || lasts(slot));
     }
     slots.entry(key.clone()).or_default().clone()
@@ -59,8 +59,8 @@ pub(super) struct Session {
     refused: OnceLock<Error>,
     /// Whether the registry has ever accepted them.
     accepted: AtomicBool,
-    /// Whether those before were refused without ever having been accepted.
-    second: bool,
+    /// The credentials before these were refused and had never worked.
+    follows_rejected: bool,
     /// Whether looking them up again gave the same.
     repeated: AtomicBool,
     tokens: Slots<Scope>,
@@ -69,8 +69,8 @@ pub(super) struct Session {
 impl Session {
     /// The credentials that follow `before`.
     fn after(before: Option<&Self>, login: Option<Login>) -> Self {
-        let second = before.is_some_and(|before| !before.was_accepted());
-        Self { login, second, ..Self::default() }
+        let follows_rejected = before.is_some_and(|before| !before.was_accepted());
+        Self { login, follows_rejected, ..Self::default() }
     }
 
     fn credential(&self) -> Option<&Credential> {
@@ -89,7 +89,7 @@ impl Session {
     /// Whether others may be had in place of these.
     pub fn is_replaceable(&self) -> bool {
         let is_renewable = self.login.as_ref().is_some_and(Login::is_renewable);
-        is_renewable && !self.repeated.load(Relaxed) && (self.was_accepted() || !self.second)
+        is_renewable && !self.repeated.load(Relaxed) && (self.was_accepted() || !self.follows_rejected)
     }
 
     fn is_good(&self) -> bool {

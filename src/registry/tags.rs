@@ -18,10 +18,10 @@ use list::List;
 const PAGE: &str = "1000";
 /// Pages in a row without a new tag, after which there will be none: what they hold may be no tags, as digests are not.
 const BARREN: usize = 5;
-/// A list goes on for no more than so many tags and pages: one that a registry makes up has no end, and all of it is held.
+/// Most tags and pages of a list that are read: all of it is held, and a list that a registry makes up may have no end.
 const MOST_TAGS: usize = 1_000_000;
 const MOST_PAGES: usize = 10_000;
-/// Names that are no tags are told one by one up to so many, then counted.
+/// Names that are no tags are logged one by one up to this many; the others are counted.
 const ODD_NAMED: usize = 20;
 /// Some registries ignore the page size and send everything, with much else beside each tag.
 const MAX_BYTES: usize = 64 << 20;
@@ -32,7 +32,7 @@ impl RepositoryClient {
         Ok(self.tags_within(usize::MAX).await?.unwrap_or_default())
     }
 
-    /// As `tags`, or `None` if they fill more than so many pages.
+    /// As `tags`, or `None` if they fill more than `pages` pages.
     pub async fn tags_within(&self, mut pages: usize) -> Result<Option<Vec<Tag>>, Error> {
         let bare = self.url("tags/list").await?;
         let mut url = bare.clone();

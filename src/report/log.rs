@@ -40,7 +40,7 @@ pub(super) fn event(event: &Event) {
             line!(warn, %source, %subject, referrers, "left what refers to a manifest that was converted");
         }
         Event::TasksGenerated(images) => line!(info, images, "image tasks generated"),
-        Event::ImageStarted { source, destination } | Event::LookStarted { source, destination } => {
+        Event::ImageStarted { source, destination } => {
             line!(debug, %source, %destination, "image begun");
         }
         Event::FlightStarted(flight) => {

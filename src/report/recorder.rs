@@ -110,7 +110,7 @@ impl Listener for Recorder {
     fn hear(&self, event: &Event) {
         let now = self.began.elapsed();
         match event {
-            Event::ImageStarted { source, destination } | Event::LookStarted { source, destination } => {
+            Event::ImageStarted { source, destination } => {
                 let mut state = self.lock();
                 let entry = state.images.entry(destination.clone()).or_insert_with(|| {
                     let mut entry = Entry::new(source, destination);

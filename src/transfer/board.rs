@@ -1,4 +1,4 @@
-//! Who needs which blob where, and who moves it: each blob once for a destination registry, if it mounts.
+//! Which image needs which blob where, and which flight brings it. A blob is moved once to a registry that mounts.
 //!
 //! Bookkeeping only. Nothing here waits or talks to a registry: callers tell what happened and take away what may start
 //! now ([`Board::take_ready`]). One lock, never held over an await. Those who need a blob that somebody else is moving
@@ -17,15 +17,14 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
 use self::blob::{Blob, Need, Stage};
-use self::mounts::Mounts;
+use self::mounts::{Mounts, When};
 use self::places::Places;
-pub(super) use self::ticket::{Place, Ticket, Work};
+pub(super) use self::ticket::{Back, Place, Ticket, Work};
 use super::Limits;
 use super::lane::{Kind, Lanes, Pair};
 use crate::digest::Digest;
 use crate::event::Failure;
 use crate::reference::{Reference, Registry, Repository};
-use crate::registry::Upload;
 use crate::shared::lock;
 
 /// A blob at a destination registry. The size is part of it, so that a manifest with a wrong one fails alone.
@@ -65,12 +64,12 @@ pub(super) enum Wanted {
     Await { answer: oneshot::Receiver<Answer>, is_first: bool },
 }
 
-/// Whom a failure concerns.
+/// What a failure concerns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Scope {
-    /// Those who would read from this repository.
+    /// The blob in this source repository.
     Source(Repository),
-    /// Those who would write to this repository.
+    /// The blob in this destination repository.
     Destination(Repository),
 }
 
@@ -159,35 +158,42 @@ impl Board {
         }
     }
 
-    /// The blob is in the ticket's repository.
-    pub fn landed(&self, ticket: &Ticket, came: Came) {
+    /// Takes a ticket back with what came of it.
+    pub fn give_back(&self, ticket: Ticket, back: Back) {
         let mut state = self.lock();
-        let Place { kind, pair, generation, .. } = &*ticket.place;
-        state.lanes.get(*kind).went_well(pair, *generation);
-        state.release(ticket);
-        if let Work::Mount { .. } = ticket.work {
-            let mounts = state.mounts.entry(ticket.key.registry.clone()).or_default();
-            mounts.told(ticket.is_early, came == Came::Mounted);
+        state.told_of_mount(&ticket, &back);
+        if let Back::Landed(_) = back {
+            let Place { kind, pair, generation, .. } = &*ticket.place;
+            state.lanes.get(*kind).went_well(pair, *generation);
         }
-        state.places.landed(&ticket.destination, &ticket.key, came == Came::Moved);
-        state.answer(ticket, &Ok(came));
-    }
-
-    /// The registry did not mount; it may have opened an upload in place.
-    pub fn mount_refused(&self, ticket: &Ticket, upload: Option<Upload>) {
-        let registry = ticket.key.registry.clone();
-        self.lock().mounts.entry(registry).or_default().told(ticket.is_early, false);
-        self.not_mounted(ticket, upload);
-    }
-
-    /// It is not known whether the registry would mount: the blob is moved instead.
-    pub fn not_mounted(&self, ticket: &Ticket, upload: Option<Upload>) {
-        let mut state = self.lock();
-        state.release(ticket);
-        if let Some(need) = state.need(&ticket.key, &ticket.destination) {
-            need.stage = Stage::Waiting;
-            need.mount_refused = true;
-            need.upload = upload;
+        state.release(&ticket);
+        let need = state.need(&ticket.key, &ticket.destination);
+        match back {
+            Back::Landed(came) => {
+                state.places.landed(&ticket.destination, &ticket.key, came == Came::Moved);
+                state.answer(&ticket, &Ok(came));
+            }
+            Back::Aborted(failure) => state.answer(&ticket, &Err(failure)),
+            Back::MountRefused(upload) | Back::NotMounted(upload) => {
+                if let Some(need) = need {
+                    need.stage = Stage::Waiting;
+                    need.mount_refused = true;
+                    need.upload = upload;
+                }
+            }
+            // It may have got another source since the ticket was given out; if not, it is told with the others.
+            Back::Failed => {
+                if let Some(need) = need {
+                    need.stage = Stage::Waiting;
+                }
+            }
+            // Others may have it from elsewhere.
+            Back::Postponed(_) => {
+                if let Some(need) = need {
+                    need.stage = Stage::Postponed(ticket.place.kind);
+                    need.postponements += 1;
+                }
+            }
         }
         state.advance(&ticket.key);
     }
@@ -199,29 +205,6 @@ impl Board {
         for (scope, failure) in reasons {
             blob.failures.note(scope.clone(), failure.clone());
         }
-    }
-
-    /// It could not be brought there, for the reasons that were noted.
-    pub fn failed(&self, ticket: &Ticket) {
-        let mut state = self.lock();
-        state.release(ticket);
-        // It may have got another source since the ticket was given out; if not, it is told with the others.
-        if let Some(need) = state.need(&ticket.key, &ticket.destination) {
-            need.stage = Stage::Waiting;
-        }
-        state.advance(&ticket.key);
-    }
-
-    /// A registry does not want to be asked for some time. The place goes to others until the need is resumed.
-    pub fn postponed(&self, ticket: &Ticket) {
-        let mut state = self.lock();
-        state.release(ticket);
-        if let Some(need) = state.need(&ticket.key, &ticket.destination) {
-            need.stage = Stage::Postponed(ticket.place.kind);
-            need.postponements += 1;
-        }
-        // Others may have it from elsewhere.
-        state.advance(&ticket.key);
     }
 
     /// The time of a need that was postponed has come.
@@ -258,21 +241,14 @@ impl Board {
         Some(ticket)
     }
 
-    /// Nobody knows what came of it: the task that held the ticket panicked or was cancelled.
-    pub fn aborted(&self, ticket: &Ticket, failure: &Failure) {
-        let mut state = self.lock();
-        state.release(ticket);
-        state.answer(ticket, &Err(failure.clone()));
-    }
-
-    /// Whether any blob that were wanted now could be moved at once.
+    /// Whether a blob that came to be wanted now could be moved at once.
     pub fn is_idle(&self) -> bool {
         self.lock().lanes.have_room()
     }
 
     /// Whether a registry is asked for mounts from a repository that has a manifest which names the blob.
     pub fn mounts_are_worth_asking(&self, registry: &Registry) -> bool {
-        self.lock().mounts.get(registry).is_none_or(|mounts| mounts.are_worth_asking(false))
+        self.lock().mounts.get(registry).is_none_or(|mounts| mounts.are_worth_asking(When::Late))
     }
 
     /// Whether a registry has granted any mount.
@@ -282,7 +258,7 @@ impl Board {
 
     /// What came of such a mount.
     pub fn mount_told(&self, registry: &Registry, granted: bool) {
-        self.lock().mounts.entry(registry.clone()).or_default().told(false, granted);
+        self.lock().mounts.entry(registry.clone()).or_default().told(When::Late, granted);
     }
 
     /// A manifest that names these blobs is in `repository`: from there they can be mounted at any registry that mounts.
@@ -320,15 +296,15 @@ impl Board {
 }
 
 impl State {
-    /// Moves on those who wait for this blob: all mount it where that is possible, all move it where mounts are not
-    /// granted, and else one moves it for the others. Tells those who have no way left.
+    /// Finds a way for each need of this blob that waits. If it can be mounted, all mount it. If mounts are not granted, all
+    /// move it. Else one moves it, and the others wait for that. Needs that have no way left are answered.
     fn advance(&mut self, key: &BlobKey) {
         let Some(blob) = self.blobs.get_mut(key) else { return };
         let home = self.places.home(key);
         let mounts = self.mounts.get(&key.registry);
-        let are_worth_asking = |early| mounts.is_none_or(|mounts| mounts.are_worth_asking(early));
+        let are_worth_asking = |when| mounts.is_none_or(|mounts| mounts.are_worth_asking(when));
         // What is being moved now is there before its manifest.
-        let (now, once_moved) = (are_worth_asking(home.is_none_or(|home| !home.is_sealed())), are_worth_asking(true));
+        let (now, once_moved) = (are_worth_asking(When::of(home)), are_worth_asking(When::Early));
         let moved_by = if key.size < self.streamed_from { Kind::Tiny } else { Kind::Worker };
         let mut somebody_moves = blob.needs.iter().any(|need| need.stage.is_move());
         let held = blob.held();
@@ -366,7 +342,16 @@ impl State {
         if let Some(blob) = self.blobs.get_mut(&ticket.key) {
             blob.answer(&ticket.destination, answer);
         }
-        self.advance(&ticket.key);
+    }
+
+    /// Notes whether the registry granted a mount, if the ticket was for one and that is known.
+    fn told_of_mount(&mut self, ticket: &Ticket, back: &Back) {
+        let granted = match (&ticket.work, back) {
+            (Work::Mount { .. }, Back::Landed(came)) => *came == Came::Mounted,
+            (Work::Mount { .. }, Back::MountRefused(_)) => false,
+            _ => return,
+        };
+        self.mounts.entry(ticket.key.registry.clone()).or_default().told(ticket.when, granted);
     }
 
     /// The next ticket for which a lane has room.
@@ -397,11 +382,11 @@ impl State {
             self.advance(&key);
             return None;
         };
-        let is_early = home.is_none_or(|home| !home.is_sealed());
+        let when = When::of(home);
         let generation = self.lanes.get(kind).generation(pair);
         let place =
             Place { kind, pair: pair.clone(), generation, turn: turn.clone(), is_given_away: AtomicBool::new(false) };
-        Some(Ticket { key, destination, work, image, postponements, place: Arc::new(place), is_early })
+        Some(Ticket { key, destination, work, image, postponements, place: Arc::new(place), when })
     }
 
     fn release(&mut self, ticket: &Ticket) {

@@ -28,7 +28,9 @@ pub use self::reading::Source;
 pub use self::refusal::Refusal;
 use crate::digest::Digest;
 use crate::event::Change;
+use crate::plan::Task;
 use crate::platform::Platform;
+use crate::reference::Identifier;
 use crate::registry::{Content, Format, Manifest};
 
 /// What is to become of the images that are copied.
@@ -53,22 +55,28 @@ pub enum Target {
 pub struct Tree {
     /// What the tag is to name. Its digest is what is expected at the destination.
     pub root: Manifest,
-    /// Manifests below the root, as far as they were made, which only this tree knows, or read, so that nobody reads
-    /// them again. The source has the others.
+    /// Manifests below the root that were made, which nothing else knows, or that were read, so that they are not read
+    /// again. The source has the others.
     pub parts: HashMap<Digest, Manifest>,
-    /// What was made of what, children before those who name them. Empty if everything stays as it is.
+    /// What was made of what, children before the indexes that name them. Empty if everything stays as it is.
     pub changes: Vec<Change>,
 }
 
 impl Conversion {
-    /// Whether every image stays as it is, so that its digest tells all.
-    pub fn is_none(&self) -> bool {
-        self.platforms.is_empty() && self.format.is_none()
+    /// Whether images may become others on their way. If not, the digest of an image tells all.
+    pub fn changes_images(&self) -> bool {
+        !self.platforms.is_empty() || self.format.is_some()
+    }
+
+    /// What the image is called at its destination, if that is known before it is converted: a digest may become another.
+    pub fn known_place<'a>(&self, task: &'a Task) -> Option<&'a Identifier> {
+        let place = &task.destination.identifier;
+        (place.digest().is_none() || !self.changes_images()).then_some(place)
     }
 
     /// Says what is to be placed for the image whose root manifest this is.
     pub async fn apply(&self, root: Manifest, source: &dyn Source) -> Result<Target, Refusal> {
-        if self.is_none() {
+        if !self.changes_images() {
             return Ok(Target::Place(Part::same(root, false).into()));
         }
         let source = Reading::of(source);

@@ -26,26 +26,45 @@ pub(super) struct Destination {
     images: usize,
     tags: OnceCell<Tags>,
     /// Nothing here is believed to be whole.
-    force: bool,
-    /// It took something in an earlier round.
+    pub force: bool,
+    /// It opened an upload in an earlier round.
     known_open: bool,
-    /// Whether the repository of this registry that was last looked at had no tags. Then this one has probably none either.
     others_are_new: Arc<AtomicBool>,
-    /// Whether it takes what is sent, where that is not known from its tags.
-    probed: OnceCell<Option<Error>>,
+    /// Whether it opens uploads, asked where its tags do not tell.
+    opens: OnceCell<Opens>,
     opening: tokio::sync::Mutex<()>,
     /// The upload by which that was found out, until a blob is sent into it.
     first_upload: Mutex<Option<Upload>>,
-    blob_found: AtomicBool,
+    has_blobs: AtomicBool,
     /// Manifests that are there, or are being brought there: once for all images that name them. By where they come from,
     /// since what one source lacks another may have.
     manifests: Mutex<HashMap<(Digest, Repository), Settled>>,
     /// What refers to a manifest, when all of that is here; in the same way.
     pub referrers: Keyed<(Digest, Repository), Arc<[Digest]>, Failure>,
-    /// Held by whoever adds to the list of what refers to a manifest, wherever that comes from.
+    /// By manifest, held while the list of what refers to it is changed: images of several sources may add to one list.
     lists: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
     /// By manifest, the layers that it names, or that are named below it, and that are left where they are. Few have any.
     skipped: Mutex<HashMap<Digest, Vec<Digest>>>,
+}
+
+/// What the run knows of a repository before the round begins to work on it.
+#[derive(Default)]
+pub(super) struct Known {
+    /// It opened an upload in an earlier round.
+    pub is_open: bool,
+    /// An earlier round may have left blobs there.
+    pub has_blobs: bool,
+    /// Shared by all repositories of the registry: whether the one that was last looked at had no tags. Then the next
+    /// probably has none either.
+    pub others_are_new: Arc<AtomicBool>,
+}
+
+/// What a repository answered when it was asked to open an upload.
+enum Opens {
+    Yes,
+    No(Error),
+    /// The question failed for a reason that says nothing of the repository.
+    Untold,
 }
 
 /// A manifest at the destination.
@@ -83,24 +102,18 @@ enum Tags {
 }
 
 impl Destination {
-    pub fn new(
-        client: RepositoryClient,
-        images: usize,
-        force: bool,
-        known_open: bool,
-        others_are_new: Arc<AtomicBool>,
-    ) -> Self {
+    pub fn new(client: RepositoryClient, images: usize, force: bool, known: Known) -> Self {
         Self {
             client,
             images,
             force,
-            known_open,
-            others_are_new,
+            known_open: known.is_open,
+            others_are_new: known.others_are_new,
             tags: OnceCell::new(),
-            probed: OnceCell::new(),
+            opens: OnceCell::new(),
             opening: tokio::sync::Mutex::default(),
             first_upload: Mutex::default(),
-            blob_found: AtomicBool::new(false),
+            has_blobs: AtomicBool::new(known.has_blobs),
             manifests: Mutex::default(),
             referrers: Keyed::default(),
             lists: Mutex::default(),
@@ -126,7 +139,7 @@ impl Destination {
             (Some(digest), _) => digest,
             (None, Tags::Listed(tags)) if !tags.contains(tag) => Ok(None),
             // It is seen first whether the repository is open; if it is, each tag is asked for.
-            (None, Tags::Refused(error)) if !self.known_open && self.probed.get().is_none() => Err(error.clone()),
+            (None, Tags::Refused(error)) if !self.known_open && self.opens.get().is_none() => Err(error.clone()),
             (None, _) => self.client.digest(identifier).await,
         }
     }
@@ -143,20 +156,18 @@ impl Destination {
                 Err(_) => Tags::Unlisted,
             }
         };
-        let tags = match self.others_are_new.load(Relaxed) {
-            true => match self.list().await {
-                Tags::Unlisted => ask.await,
-                tags => tags,
-            },
-            false => ask.await,
+        let listed = if self.others_are_new.load(Relaxed) { self.list().await } else { Tags::Unlisted };
+        let tags = match listed {
+            Tags::Unlisted => ask.await,
+            tags => tags,
         };
         self.others_are_new.store(matches!(&tags, Tags::Listed(tags) if tags.is_empty()), Relaxed);
         tags
     }
 
-    /// Reads what is to come here, and sees to it that it can. The first who has something to bring asks, and the others
-    /// wait for what it learns, so that little is read which nobody takes. It asks only when it has something: some
-    /// registries make a repository for whoever may push to it. Nobody asks where the first mount will tell.
+    /// Reads what is to come here, and makes sure that the repository takes it. The first image asks, and the others wait
+    /// for the answer, so that little is read in vain. It asks when it has read: the question makes the repository in some
+    /// registries. If what is read `is_mounted`, nobody asks, since the first mount will tell.
     pub async fn open_for<T>(
         &self,
         is_mounted: bool,
@@ -165,7 +176,7 @@ impl Destination {
         if is_mounted {
             self.check_not_refused()?;
         } else if self.may_be_closed() {
-            // Nor do they wait for long: what keeps the first may be its own trouble.
+            // They do not wait for long: what keeps the first one may concern it alone.
             let _first = tokio::time::timeout(FIRST, self.opening.lock()).await;
             self.check_not_refused()?;
             if self.may_be_closed() {
@@ -183,48 +194,46 @@ impl Destination {
             Some(Tags::Listed(tags)) => !tags.is_empty(),
             _ => false,
         };
-        !seen && !self.known_open && !matches!(self.probed.get(), Some(None))
+        !seen && !self.known_open && matches!(self.opens.get(), None | Some(Opens::No(_)))
     }
 
-    /// Sees to it that what is not there yet can come to be there. Some registries make no repository with the first push:
-    /// one upload tells it for all images that would go there, before any blob is read, and is then used by the first.
-    /// `client` has the patience of whoever asks.
+    /// Makes sure that a repository which may not exist yet can be pushed to. Some registries make none with the first
+    /// push: one upload that is opened tells it for all images, before any blob is read. The first blob then uses that
+    /// upload. `client` has the patience of the caller.
     pub async fn check_open(&self, client: &RepositoryClient) -> Result<(), Error> {
         if !self.may_be_closed() {
             return Ok(());
         }
-        let probe = async || match client.start_upload().await {
+        let ask = async || match client.start_upload().await {
             Ok(upload) => {
                 *lock(&self.first_upload) = Some(upload);
-                None
+                Opens::Yes
             }
-            Err(error) if error.is_refused_repository() => Some(error),
-            // It is seen with the blobs whether that lasts.
+            Err(error) if error.is_refused_repository() => Opens::No(error),
+            // Its blobs will show whether that lasts.
             Err(error) => {
                 tracing::debug!(%error, "it is not known whether the destination takes anything");
-                None
+                Opens::Untold
             }
         };
-        match self.probed.get_or_init(probe).await {
-            Some(error) => Err(error.clone()),
-            None => Ok(()),
-        }
+        self.opens.get_or_init(ask).await;
+        self.check_not_refused()
     }
 
     /// Fails if it is known to take nothing.
     pub fn check_not_refused(&self) -> Result<(), Error> {
-        match self.probed.get() {
-            Some(Some(error)) => Err(error.clone()),
+        match self.opens.get() {
+            Some(Opens::No(error)) => Err(error.clone()),
             _ => Ok(()),
         }
     }
 
-    /// Whether it is known to take what is sent.
+    /// Whether it is known to open uploads.
     pub fn is_open(&self) -> bool {
-        self.known_open || matches!(self.probed.get(), Some(None))
+        self.known_open || matches!(self.opens.get(), Some(Opens::Yes))
     }
 
-    /// The upload that was opened to see whether the repository takes any, for the first who wants it.
+    /// The upload that was opened to see whether the repository takes any. The first caller gets it.
     pub fn take_first_upload(&self) -> Option<Upload> {
         lock(&self.first_upload).take()
     }
@@ -263,12 +272,12 @@ impl Destination {
 
     /// Whether a blob was found, or may have been left by an earlier round.
     pub fn has_blobs(&self) -> bool {
-        self.blob_found.load(Relaxed)
+        self.has_blobs.load(Relaxed)
     }
 
     /// Notes that a blob was here before this round.
     pub fn note_blob_found(&self) {
-        self.blob_found.store(true, Relaxed);
+        self.has_blobs.store(true, Relaxed);
     }
 
     /// Whether it is likely that the images are here already.

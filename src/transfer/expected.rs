@@ -1,5 +1,5 @@
-//! What a destination is to have for a source: found out for those who only look. The engine, which reads the manifests
-//! anyway, goes by the same [`Conversion`].
+//! What a destination is to have for a source, for dry runs and verifications. The engine reads the manifests anyway, and
+//! applies the same [`Conversion`] itself.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -53,7 +53,7 @@ pub async fn expected(
     source: &RepositoryClient,
     identifier: &Identifier,
 ) -> Result<Expected, Failure> {
-    if conversion.is_none() {
+    if !conversion.changes_images() {
         let root = named(source, identifier).await?;
         return Ok(Expected::Image(ExpectedImage::unchanged(root)));
     }

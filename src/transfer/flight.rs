@@ -9,12 +9,11 @@ use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 
 use super::Engine;
-use super::board::{BlobKey, Came, Scope, Ticket, Work};
-use super::launch::Guard;
+use super::board::{Back, BlobKey, Came, Scope, Ticket, Work};
 use super::opening::{Arrival, Opening, is_linked_by_name, may_be_granted_later};
 use super::shown::Shown;
 use super::stream::{LONGEST_PAUSE, Passed, SourceFault, verified};
-use crate::event::{Category, Event, Failure};
+use crate::event::{Category, Event, Failure, Flight};
 use crate::reference::{Reference, Repository};
 use crate::registry::{BlobReader, Budget, Error, ErrorKind, RepositoryClient, Started, Upload};
 
@@ -27,7 +26,7 @@ const REFUSALS: usize = 8;
 /// How often it may be put off, since a registry wants to be left alone for longer.
 const POSTPONEMENTS: u32 = 12;
 
-/// Ways to send a blob that a registry can make us try one after the other.
+/// Most ways of sending one blob that are tried, as its registry refuses one after the other.
 const WAYS: usize = 4;
 
 /// Which side failed, and how.
@@ -41,7 +40,7 @@ enum Ended {
     Arrived(Arrival),
     /// No source would do.
     Failed,
-    /// A registry does not want to be asked for so long.
+    /// A registry does not want to be asked for this long.
     Postponed(Duration),
 }
 
@@ -87,14 +86,17 @@ impl Engine {
         });
     }
 
-    /// Shows the blob to those who watch, from when it has its place for itself.
+    /// Shows the blob as on its way, from when it has its place to itself.
     fn show(&self, ticket: &Ticket, source: &RepositoryClient, shown: &mut Option<Shown>) -> Passed {
-        let BlobKey { digest, size, .. } = &ticket.key;
-        let start = || {
-            let number = self.flights_started.fetch_add(1, Relaxed);
-            let way = (source.repository(), Some(&ticket.destination));
-            Shown::start(&self.listener, number, way, (digest, *size))
+        let flight = || Flight {
+            number: self.flights_started.fetch_add(1, Relaxed),
+            source: source.repository().clone(),
+            destination: Some(ticket.destination.clone()),
+            digest: ticket.key.digest.clone(),
+            bytes: ticket.key.size,
+            passed: Passed::default(),
         };
+        let start = || Shown::start(&self.listener, flight());
         shown.get_or_insert_with(start).passed.clone()
     }
 
@@ -228,7 +230,7 @@ impl Engine {
                     let passed = self.show(ticket, source, shown);
                     let (engine, place) = (self.clone(), place.clone());
                     let sent = move || engine.hand_on(&place);
-                    send(key, (source, reader), budget, destination, upload, (passed, sent)).await?;
+                    send(reader, budget, destination, upload, passed, sent).await?;
                 }
             }
         }
@@ -237,52 +239,10 @@ impl Engine {
     }
 }
 
-/// Does what a ticket says, and tells the board what came of it.
-pub(super) async fn fly(mut guard: Guard) {
-    let engine = guard.engine.clone();
-    let Some(ticket) = &mut guard.ticket else { return };
-    let key = ticket.key.clone();
-    let destination = engine.clients.writer(&ticket.destination).within(&Budget::default(), LONGEST_PAUSE);
-    let upload = match &mut ticket.work {
-        Work::Move { upload, .. } => upload.take(),
-        Work::Mount { .. } => None,
-    };
-    let Some(ticket) = &guard.ticket else { return };
+/// Does what a ticket says, and answers what came of it. `upload` is one that is open already.
+pub(super) async fn fly(engine: &Arc<Engine>, ticket: &Ticket, upload: Option<Upload>) -> Back {
     match &ticket.work {
-        Work::Mount { .. } if !engine.beliefs.may_mount(&key.registry) => {
-            guard.close(|ticket| engine.board.mount_refused(ticket, None));
-        }
-        Work::Mount { .. } if !is_linked_by_name(&key.digest) => {
-            guard.close(|ticket| engine.board.not_mounted(ticket, None));
-        }
-        Work::Mount { from } => match destination.mount(&key.digest, from).await {
-            Ok(Started::Mounted) => {
-                engine.tell_arrival(ticket, &Arrival::Mounted(from.clone()), Duration::ZERO);
-                guard.close(|ticket| engine.board.landed(ticket, Came::Mounted));
-            }
-            // It says nothing of what was there before.
-            Ok(Started::Upload(upload)) => match engine.is_there(&destination, &key).await {
-                Ok(true) => {
-                    engine.tell_arrival(ticket, &Arrival::Present, Duration::ZERO);
-                    guard.close(|ticket| engine.board.landed(ticket, Came::Present));
-                }
-                Ok(false) => guard.close(|ticket| engine.board.mount_refused(ticket, Some(upload))),
-                Err(error) => {
-                    tracing::debug!(%error, "it is not known whether the blob is there");
-                    guard.close(|ticket| engine.board.not_mounted(ticket, Some(upload)));
-                }
-            },
-            Err(error) => match ticket.postponed(&error) {
-                Some(wait) => guard.postpone(wait),
-                None => {
-                    tracing::debug!(%error, "not mounted");
-                    guard.close(|ticket| match may_be_granted_later(&error) {
-                        true => engine.board.not_mounted(ticket, None),
-                        false => engine.board.mount_refused(ticket, None),
-                    });
-                }
-            },
-        },
+        Work::Mount { from } => mount(engine, ticket, from).await,
         Work::Move { sources, .. } => {
             let mut shown = None;
             let (ended, reasons) = engine.bring_from_any(ticket, sources, upload, &mut shown).await;
@@ -291,11 +251,49 @@ pub(super) async fn fly(mut guard: Guard) {
             match ended {
                 Ended::Arrived(arrival) => {
                     engine.tell_arrival(ticket, &arrival, elapsed);
-                    guard.close(|ticket| engine.board.landed(ticket, arrival.came()));
+                    Back::Landed(arrival.came())
                 }
-                Ended::Failed => guard.close(|ticket| engine.board.failed(ticket)),
-                Ended::Postponed(wait) => guard.postpone(wait),
+                Ended::Failed => Back::Failed,
+                Ended::Postponed(wait) => Back::Postponed(wait),
             }
+        }
+    }
+}
+
+/// Has the registry link the blob from another of its repositories.
+async fn mount(engine: &Arc<Engine>, ticket: &Ticket, from: &Repository) -> Back {
+    let key = &ticket.key;
+    if !engine.beliefs.may_mount(&key.registry) {
+        return Back::MountRefused(None);
+    }
+    if !is_linked_by_name(&key.digest) {
+        return Back::NotMounted(None);
+    }
+    let destination = engine.clients.writer(&ticket.destination).within(&Budget::default(), LONGEST_PAUSE);
+    let upload = match destination.mount(&key.digest, from).await {
+        Ok(Started::Mounted) => {
+            engine.tell_arrival(ticket, &Arrival::Mounted(from.clone()), Duration::ZERO);
+            return Back::Landed(Came::Mounted);
+        }
+        Ok(Started::Upload(upload)) => upload,
+        Err(error) => {
+            if let Some(wait) = ticket.postponed(&error) {
+                return Back::Postponed(wait);
+            }
+            tracing::debug!(%error, "not mounted");
+            return if may_be_granted_later(&error) { Back::NotMounted(None) } else { Back::MountRefused(None) };
+        }
+    };
+    // That it did not mount says nothing of what was there before.
+    match engine.is_there(&destination, key).await {
+        Ok(true) => {
+            engine.tell_arrival(ticket, &Arrival::Present, Duration::ZERO);
+            Back::Landed(Came::Present)
+        }
+        Ok(false) => Back::MountRefused(Some(upload)),
+        Err(error) => {
+            tracing::debug!(%error, "it is not known whether the blob is there");
+            Back::NotMounted(Some(upload))
         }
     }
 }
@@ -342,25 +340,26 @@ async fn send_tiny(
     destination.finish_upload(upload, &key.digest, content).await
 }
 
+/// Sends a blob as it is read; `sent` is called when its last byte is on its way.
 async fn send(
-    key: &BlobKey,
-    (source, reader): (&RepositoryClient, BlobReader),
+    reader: BlobReader,
     budget: &Budget,
     destination: &RepositoryClient,
     upload: Upload,
-    (passed, sent): (Passed, impl Fn() + Send + 'static),
+    passed: Passed,
+    sent: impl Fn() + Send + 'static,
 ) -> Result<(), Fault> {
+    let (digest, size) = (reader.digest().clone(), reader.size());
     let fault = SourceFault::default();
-    let mut left = key.size;
-    let content = verified(source.clone(), reader, key.digest.clone(), key.size, budget.clone(), fault.clone(), passed)
-        .inspect_ok(move |bytes| {
-            left -= bytes.len() as u64;
-            if left == 0 {
-                sent();
-            }
-        });
+    let mut left = size;
+    let content = verified(reader, budget.clone(), fault.clone(), passed).inspect_ok(move |bytes| {
+        left -= bytes.len() as u64;
+        if left == 0 {
+            sent();
+        }
+    });
     destination
-        .stream_upload(upload, &key.digest, key.size, Box::pin(content))
+        .stream_upload(upload, &digest, size, Box::pin(content))
         .await
         .map_err(|error| fault.take().map_or_else(|| at_destination(error), at_source))
 }

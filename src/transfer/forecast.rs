@@ -57,8 +57,8 @@ struct Look {
     source: RepositoryClient,
     ground: Arc<Ground>,
     ledger: Arc<Ledger>,
-    /// The manifests below the root that were looked at, with the sizes that were said of them: indexes may name the same
-    /// ones in so many ways that no run would see the end of it.
+    /// The manifests below the root that were looked at, with the sizes that their indexes say. Each is looked at once: the
+    /// paths by which nested indexes lead to it may be without number.
     walked: Arc<Mutex<HashSet<Child>>>,
 }
 
@@ -197,16 +197,15 @@ impl Look {
     /// not wanted.
     async fn compare_image(&self) -> Result<Option<(ExpectedImage, Option<Vec<Arc<Blob>>>)>, Failure> {
         let policy = &self.forecast.policy;
-        let (conversion, Task { source, destination }) = (&policy.conversion, &self.task);
-        let by_digest = destination.identifier.digest().is_some();
+        let conversion = &policy.conversion;
+        let place = conversion.known_place(&self.task);
         let there = async {
-            match by_digest && !conversion.is_none() {
-                // Which digest it is will be known when it is converted.
-                true => Ok(None),
-                false => self.ground.digest(&destination.identifier).await.map_err(Failure::from),
+            match place {
+                Some(place) => self.ground.digest(place).await.map_err(Failure::from),
+                None => Ok(None),
             }
         };
-        let wanted = expected(conversion, &self.source, &source.identifier);
+        let wanted = expected(conversion, &self.source, &self.task.source.identifier);
         let (mut there, wanted) = tokio::try_join!(there, wanted)?;
         let wanted = match wanted {
             Expected::Image(wanted) => wanted,
@@ -215,7 +214,7 @@ impl Look {
                 return Ok(None);
             }
         };
-        if by_digest && !conversion.is_none() {
+        if place.is_none() {
             there = self.ground.digest(&self.task.place(&wanted.root)).await?;
         }
         self.ledger.before(there.as_ref());

@@ -104,17 +104,18 @@ impl Image {
         self.ledger.before(there.as_ref());
         if let Some(wanted) = &wanted {
             self.ledger.source(wanted);
-            if conversion.is_none() && self.is_up_to_date(there.as_ref(), wanted)? {
+            if !conversion.changes_images() && self.is_up_to_date(there.as_ref(), wanted)? {
                 return Ok(Brought::up_to_date(None));
             }
         }
         // Its place is not known before it is converted.
-        let is_placed_later = !conversion.is_none() && self.task.destination.identifier.digest().is_some();
+        let is_placed_later = conversion.known_place(&self.task).is_none();
         let reading = self.read(wanted.as_ref());
         // What is converted may be skipped, and is read first.
-        let manifest = match there.is_some() || !conversion.is_none() {
-            true => reading.await?,
-            false => self.destination.open_for(self.will_be_mounted(), reading).await?,
+        let manifest = if there.is_some() || conversion.changes_images() {
+            reading.await?
+        } else {
+            self.destination.open_for(self.will_be_mounted(), reading).await?
         };
         self.ledger.source(&manifest.digest);
         let target = Box::pin(conversion.apply(Arc::unwrap_or_clone(manifest), self)).await;
@@ -127,7 +128,7 @@ impl Image {
         };
         let Tree { root, parts, changes } = &tree;
         self.ledger.root(root);
-        if !conversion.is_none() {
+        if conversion.changes_images() {
             let place = self.task.place(&root.digest);
             if is_placed_later {
                 there = self.or_say_why(|| self.destination.digest(&place)).await?;
@@ -149,7 +150,7 @@ impl Image {
         Ok(Brought { success: Success::Copied, tree: Some(tree) })
     }
 
-    /// Whether the registry will link what it has, as it did before: it has the source, too.
+    /// Whether the source is in the same registry, and that is known to grant mounts.
     fn will_be_mounted(&self) -> bool {
         let registry = self.destination.registry();
         let is_one = self.source.repository().registry() == registry;

@@ -119,8 +119,8 @@ impl Lane {
         Some((pair, key, destination))
     }
 
-    /// Takes the next entry of a pair for a place that the pair has, unless there is only one, the pair has too many, or
-    /// another waits that has none at all, or would still have fewer if this one were given back: that is to have it then.
+    /// Reuses a place that this pair holds for its next entry. `None` if the lane has one place, if the pair is over its
+    /// window, or if another waiting pair has no place, or fewer than this one would keep.
     pub fn pop_for(&mut self, pair: &Pair) -> Option<(BlobKey, Repository)> {
         let queue = self.pairs.get(pair)?;
         let left = queue.in_flight.saturating_sub(1);
@@ -148,7 +148,7 @@ impl Lane {
         Some((entry.key, entry.destination))
     }
 
-    /// What the calls below want to hear of what starts now.
+    /// The generation of what starts now, as the calls below want to hear it.
     pub fn generation(&self, pair: &Pair) -> u64 {
         self.pairs.get(pair).map_or(0, |queue| queue.window.generation())
     }

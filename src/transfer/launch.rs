@@ -6,42 +6,40 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::Engine;
-use super::board::{Place, Ticket};
+use super::board::{Back, Place, Ticket};
 use super::flight::fly;
 use crate::event::Failure;
+use crate::registry::Upload;
 
 /// Gives the ticket back if its task ends without having said what came of it.
 ///
 /// It is made before the task is: one that is cancelled before it has begun has a ticket, too.
-pub(super) struct Guard {
-    pub engine: Arc<Engine>,
-    pub ticket: Option<Ticket>,
+struct Guard {
+    engine: Arc<Engine>,
+    ticket: Option<Ticket>,
 }
 
 impl Guard {
-    pub fn close(mut self, tell: impl FnOnce(&Ticket)) {
-        if let Some(ticket) = self.ticket.take() {
-            tell(&ticket);
-        }
-        self.engine.dispatch();
+    async fn fly(self, upload: Option<Upload>) {
+        let Some(ticket) = &self.ticket else { return };
+        let back = fly(&self.engine, ticket, upload).await;
+        self.close(back);
     }
 
-    /// Gives the place back, and has the blob tried again after some time.
-    pub fn postpone(self, wait: Duration) {
-        let (engine, round) = (self.engine.clone(), self.engine.round());
-        let Some(Ticket { key, destination, .. }) = &self.ticket else { return };
-        let (key, destination) = (key.clone(), destination.clone());
-        tracing::debug!(%destination, digest = %key.digest, seconds = wait.as_secs_f64(), "the blob is postponed");
-        self.close(|ticket| engine.board.postponed(ticket));
-        let resume = {
-            let engine = engine.clone();
-            async move {
-                tokio::time::sleep(wait).await;
-                engine.board.resume(&key, &destination);
-                engine.dispatch();
-            }
+    /// Gives the ticket back with what came of it.
+    fn close(mut self, back: Back) {
+        let Some(ticket) = self.ticket.take() else { return };
+        let resumed = match back {
+            Back::Postponed(wait) => Some(self.engine.clone().resume_after(wait, &ticket)),
+            _ => None,
         };
-        engine.flights.spawn(async move { round.run_until_cancelled(resume).await });
+        self.engine.board.give_back(ticket, back);
+        self.engine.dispatch();
+        // Begun only now: what is not postponed yet would not be resumed.
+        if let Some(resumed) = resumed {
+            let round = self.engine.round();
+            self.engine.flights.spawn(async move { round.run_until_cancelled(resumed).await });
+        }
     }
 }
 
@@ -50,7 +48,7 @@ impl Drop for Guard {
         if let Some(ticket) = self.ticket.take() {
             let failure =
                 if self.engine.cancel.is_cancelled() { Failure::cancelled() } else { Failure::internal("blob") };
-            self.engine.board.aborted(&ticket, &failure);
+            self.engine.board.give_back(ticket, Back::Aborted(failure));
             self.engine.dispatch();
         }
     }
@@ -80,10 +78,23 @@ impl Engine {
         }
     }
 
-    fn start(self: &Arc<Self>, ticket: Ticket, round: &CancellationToken) {
+    fn start(self: &Arc<Self>, mut ticket: Ticket, round: &CancellationToken) {
+        let upload = ticket.take_upload();
         let guard = Guard { engine: self.clone(), ticket: Some(ticket) };
         let round = round.clone();
-        self.flights.spawn(async move { round.run_until_cancelled(fly(guard)).await });
+        self.flights.spawn(async move { round.run_until_cancelled(guard.fly(upload)).await });
+    }
+
+    /// Has a blob that is postponed tried again after some time.
+    fn resume_after(self: Arc<Self>, wait: Duration, ticket: &Ticket) -> impl Future<Output = ()> + Send + use<> {
+        let Ticket { key, destination, .. } = ticket;
+        tracing::debug!(%destination, digest = %key.digest, seconds = wait.as_secs_f64(), "the blob is postponed");
+        let (key, destination) = (key.clone(), destination.clone());
+        async move {
+            tokio::time::sleep(wait).await;
+            self.board.resume(&key, &destination);
+            self.dispatch();
+        }
     }
 
     /// Fails whatever would start now, and what comes in its place.
@@ -93,7 +104,8 @@ impl Engine {
             if tickets.is_empty() {
                 return;
             }
-            tickets.iter().for_each(|ticket| self.board.aborted(ticket, &Failure::cancelled()));
+            let aborted = || Back::Aborted(Failure::cancelled());
+            tickets.into_iter().for_each(|ticket| self.board.give_back(ticket, aborted()));
         }
     }
 }

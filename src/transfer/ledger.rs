@@ -1,4 +1,4 @@
-//! What is learnt of one image on its way, kept for those who report.
+//! What is learnt of one image on its way, kept for the reports.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};

@@ -134,10 +134,8 @@ impl Engine {
         key: &BlobKey,
         upload: Upload,
     ) -> Result<Opening, Error> {
-        match self.is_there(destination, key).await? {
-            true => Ok(Opening::There(Arrival::Present)),
-            false => Ok(Opening::Upload(upload)),
-        }
+        let is_there = self.is_there(destination, key).await?;
+        Ok(if is_there { Opening::There(Arrival::Present) } else { Opening::Upload(upload) })
     }
 
     /// Whether the blob is there, asked by HEAD. Where there are no tags there is hardly a blob, and it is not asked.

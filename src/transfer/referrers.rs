@@ -1,19 +1,18 @@
 //! What refers to an image travels with it: signatures, SBOMs, attestations.
 //!
 //! Found in three ways: by the registry's own list, by the index under a tag made of the subject's digest, and by the tags
-//! that cosign makes of it. Each subject once in a round for a destination repository, whoever names it.
+//! that cosign makes of it. Each subject once in a round for a destination repository, however many images name it.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use super::image::{Image, MAX_DEPTH};
-use super::lock;
 use crate::digest::Digest;
 use crate::event::{Category, Change, Event, Failure, Success};
 use crate::plan::Task;
 use crate::reference::{Identifier, Reference, Repository, Tag};
 use crate::registry::{Error, Manifest, Referrer, RepositoryClient};
-use crate::shared::Keyed;
+use crate::shared::{Keyed, lock};
 
 /// What cosign adds to the tag of a subject.
 const COSIGN: [&str; 3] = ["sig", "att", "sbom"];
@@ -130,7 +129,7 @@ impl Image {
         let no_clobber = self.engine.policy.no_clobber;
         if found.is_none() || no_clobber {
             let there = self.named_there(&Identifier::Tag(tag)).await?;
-            may_list(&self.task, subject, found.is_some(), there.as_ref(), no_clobber)?;
+            may_list(&self.task, subject, UnderTag::of(there.as_ref(), found.is_some()), no_clobber)?;
         }
         destination.put_tagged_referrers(subject, &all).await.map_err(Failure::from)
     }
@@ -195,9 +194,10 @@ impl Circles {
             if !self.seen.insert(referrer.clone()) {
                 continue;
             }
-            match self.depth + 1 == MAX_DEPTH {
-                true => self.are_cut = true,
-                false => self.open.push_back((referrer.clone(), self.depth + 1)),
+            if self.depth + 1 == MAX_DEPTH {
+                self.are_cut = true;
+            } else {
+                self.open.push_back((referrer.clone(), self.depth + 1));
             }
         }
     }
@@ -225,20 +225,33 @@ pub(super) fn of_tag(Task { source, destination }: &Task, tag: &Tag) -> Task {
     Task { source: source.repository.tagged(tag.clone()), destination: destination.repository.tagged(tag.clone()) }
 }
 
-/// Whether the list of what refers to `subject` may be written under its tag, which names `there` now. What is no list is
-/// somebody's image, and stays; but the subject itself is there by its digest, and GitLab says that the tag names it.
-pub(super) fn may_list(
-    task: &Task,
-    subject: &Digest,
-    is_list: bool,
-    there: Option<&Digest>,
-    no_clobber: bool,
-) -> Result<(), Failure> {
-    let reason = match there {
-        Some(_) if is_list && no_clobber => {
+/// What the destination has under the tag for the list of what refers to a manifest.
+pub(super) enum UnderTag<'a> {
+    Nothing,
+    List,
+    /// Something else with this digest.
+    Other(&'a Digest),
+}
+
+impl<'a> UnderTag<'a> {
+    /// The tag names `there`, which can be read as a list or not.
+    pub fn of(there: Option<&'a Digest>, is_list: bool) -> Self {
+        match there {
+            None => Self::Nothing,
+            Some(_) if is_list => Self::List,
+            Some(other) => Self::Other(other),
+        }
+    }
+}
+
+/// Whether the list of what refers to `subject` may be written under its tag. What is no list is somebody's image, and
+/// stays; but the subject itself is there by its digest, and GitLab says that the tag names it.
+pub(super) fn may_list(task: &Task, subject: &Digest, under: UnderTag<'_>, no_clobber: bool) -> Result<(), Failure> {
+    let reason = match under {
+        UnderTag::List if no_clobber => {
             format!("more refers to {subject} than the destination lists under its tag; --no-clobber leaves it so")
         }
-        Some(there) if no_clobber || !is_list && there != subject => {
+        UnderTag::Other(there) if no_clobber || there != subject => {
             format!(
                 "what refers to {subject} cannot be listed: the destination names {there} under the tag for that, which \
                  is no list and is left so; delete that tag, or copy without --referrers"

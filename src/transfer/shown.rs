@@ -1,14 +1,12 @@
-//! Blobs on their way, as those see them who watch the run.
+//! Blobs on their way, as they are shown to the operator.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::stream::Passed;
-use crate::digest::Digest;
 use crate::event::{Event, Flight, Listener};
-use crate::reference::Repository;
 
-/// A flight that is told of. It ends for those who watch when it is dropped.
+/// A flight that is shown until this is dropped.
 pub struct Shown {
     listener: Arc<dyn Listener>,
     number: u64,
@@ -18,23 +16,10 @@ pub struct Shown {
 }
 
 impl Shown {
-    /// Tells that a blob of some size begins its way from one repository to another, or is only read. Numbers count the
-    /// flights of a run.
-    pub fn start(
-        listener: &Arc<dyn Listener>,
-        number: u64,
-        (source, destination): (&Repository, Option<&Repository>),
-        (digest, bytes): (&Digest, u64),
-    ) -> Self {
-        let passed = Passed::default();
-        listener.hear(&Event::FlightStarted(Flight {
-            number,
-            source: source.clone(),
-            destination: destination.cloned(),
-            digest: digest.clone(),
-            bytes,
-            passed: passed.clone(),
-        }));
+    /// Tells that the flight begins.
+    pub fn start(listener: &Arc<dyn Listener>, flight: Flight) -> Self {
+        let (number, passed) = (flight.number, flight.passed.clone());
+        listener.hear(&Event::FlightStarted(flight));
         Self { listener: listener.clone(), number, began: Instant::now(), passed }
     }
 }

@@ -15,7 +15,7 @@ use crate::digest::{Digest, Hasher};
 use crate::registry::{BlobReader, Budget, Error, ErrorKind, RepositoryClient};
 use crate::shared::lock;
 
-/// So many bytes between two breaks show that the source works.
+/// A source that sends this many bytes between two breaks works.
 const PROGRESS: u64 = 1 << 20;
 /// Longest pause before the source is asked to go on: the destination keeps an upload open meanwhile, and proxies cut
 /// what is silent for a minute.
@@ -35,33 +35,18 @@ impl SourceFault {
     }
 }
 
-/// Counts the bytes that pass, for those who watch.
+/// Counts the bytes that pass, to be shown.
 pub type Passed = Arc<AtomicU64>;
 
 /// The bytes of the blob, all of them right, or an error before the last.
 pub(super) fn verified(
-    source: RepositoryClient,
     reader: BlobReader,
-    digest: Digest,
-    size: u64,
     budget: Budget,
     fault: SourceFault,
     passed: Passed,
 ) -> impl Stream<Item = Result<Bytes, Error>> + Send + 'static {
-    let hasher = Some(Hasher::like(&digest));
-    let state = Verified {
-        source,
-        reader,
-        digest,
-        size,
-        budget,
-        hasher,
-        offset: 0,
-        last: None,
-        breaks: 0,
-        unbroken: 0,
-        passed,
-    };
+    let hasher = Some(Hasher::like(reader.digest()));
+    let state = Verified { reader, budget, hasher, offset: 0, last: None, breaks: 0, unbroken: 0, passed };
     stream::try_unfold(state, move |mut state| {
         let fault = fault.clone();
         async move {
@@ -81,16 +66,13 @@ pub(super) fn verified(
 pub async fn read_through(source: &RepositoryClient, digest: &Digest, size: u64, passed: &Passed) -> Result<(), Error> {
     let reader = source.read_blob(digest, size, 0).await?;
     let (budget, fault) = (Budget::default(), SourceFault::default());
-    let mut bytes = pin!(verified(source.clone(), reader, digest.clone(), size, budget, fault, passed.clone()));
+    let mut bytes = pin!(verified(reader, budget, fault, passed.clone()));
     while bytes.try_next().await?.is_some() {}
     Ok(())
 }
 
 struct Verified {
-    source: RepositoryClient,
     reader: BlobReader,
-    digest: Digest,
-    size: u64,
     budget: Budget,
     /// Gone once the whole has been found right.
     hasher: Option<Hasher>,
@@ -105,7 +87,7 @@ struct Verified {
 
 impl Verified {
     async fn next(&mut self) -> Result<Option<Bytes>, Error> {
-        while self.offset < self.size {
+        while self.offset < self.reader.size() {
             let Some(bytes) = self.read().await? else { continue };
             self.offset += bytes.len() as u64;
             self.passed.fetch_add(bytes.len() as u64, Relaxed);
@@ -113,15 +95,16 @@ impl Verified {
                 hasher.update(&bytes);
             }
             // Given away at once, so that the connection reads into the same memory again.
-            if self.offset < self.size {
+            if self.offset < self.reader.size() {
                 return Ok(Some(bytes));
             }
             self.last = Some(bytes);
         }
         if let Some(hasher) = self.hasher.take() {
             let found = hasher.finish();
-            if found != self.digest {
-                return Err(self.reader.error(ErrorKind::WrongDigest { expected: self.digest.clone(), found }));
+            if found != *self.reader.digest() {
+                let expected = self.reader.digest().clone();
+                return Err(self.reader.error(ErrorKind::WrongDigest { expected, found }));
             }
             // Also lets the connection be used again, which needs the end of the answer to be seen.
             if let Ok(Some(more)) = self.reader.next().await {
@@ -134,14 +117,14 @@ impl Verified {
     /// The next bytes; `None` after a break that has been mended.
     async fn read(&mut self) -> Result<Option<Bytes>, Error> {
         let broken = match self.reader.next().await {
-            Ok(Some(bytes)) if self.offset + bytes.len() as u64 > self.size => {
+            Ok(Some(bytes)) if self.offset + bytes.len() as u64 > self.reader.size() => {
                 return Err(self.too_many(bytes.len() as u64));
             }
             Ok(Some(bytes)) => {
                 self.unbroken += bytes.len() as u64;
                 return Ok(Some(bytes));
             }
-            Ok(None) => self.reader.error(ErrorKind::WrongSize { expected: self.size, found: self.offset }),
+            Ok(None) => self.wrong_size(self.offset),
             Err(error) => error,
         };
         self.reopen(broken).await?;
@@ -166,18 +149,19 @@ impl Verified {
             let pause = error.retry_after().unwrap_or(pause);
             tracing::warn!("{error}; asking for the rest, from byte {}, in {:.1} s", self.offset, pause.as_secs_f64());
             tokio::time::sleep(pause).await;
-            match self.source.read_blob(&self.digest, self.size, self.offset).await {
-                Ok(reader) => {
-                    self.reader = reader;
-                    return Ok(());
-                }
+            match self.reader.reopen(self.offset).await {
+                Ok(()) => return Ok(()),
                 Err(next) => error = next,
             }
         }
     }
 
     fn too_many(&self, more: u64) -> Error {
-        self.reader.error(ErrorKind::WrongSize { expected: self.size, found: self.offset + more })
+        self.wrong_size(self.offset + more)
+    }
+
+    fn wrong_size(&self, found: u64) -> Error {
+        self.reader.error(ErrorKind::WrongSize { expected: self.reader.size(), found })
     }
 }
 
@@ -206,7 +190,7 @@ mod tests {
         let repository: Repository = format!("{}/app", source.host()).parse().unwrap();
         let client = clients.reader(&repository).within(&budget, LONGEST_PAUSE);
         let reader = client.read_blob(digest, size, 0).await?;
-        let bytes = verified(client, reader, digest.clone(), size, budget, SourceFault::default(), Passed::default());
+        let bytes = verified(reader, budget, SourceFault::default(), Passed::default());
         let reading = pin!(bytes.try_fold(0, async |sum, bytes| Ok(sum + bytes.len() as u64)));
         // Nothing may hang. The guard is no measure of speed.
         let read = tokio::time::timeout(Duration::from_secs(120), reading).await.expect("it is asked for ever");

@@ -200,3 +200,25 @@ async fn what_is_mounted_only_after_its_manifest_is_mounted_then_and_sent_before
     assert_eq!(destination.count(fake::Kind::UploadFinish), 2, "its own layer and configuration");
     assert_eq!(destination.missing("late", "1"), Vec::<String>::new());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repository_that_did_not_say_whether_it_is_open_is_asked_first_in_the_next_round() {
+    let source = fake::Registry::open().await;
+    let destination = fake::Registry::builder().mounts(Mounts::Refused(405)).start().await;
+    let tasks = ["app:1", "app:2", "app:3"].map(|name| {
+        let seed = u64::from(name.as_bytes()[4]);
+        source.put("app", &name[4..], &image(&[seed, 100 + seed]));
+        task(&source, name, &destination, name)
+    });
+    let engine = engine(Limits::for_workers(7), |_| false);
+    // An upload without a place to send it to says nothing of the repository.
+    destination.on(fake::Kind::UploadStart, fake::Answer::status(202));
+    assert_eq!(run(&engine, &tasks).await.len(), 3);
+    assert!(destination.count(fake::Kind::UploadStart) > 1, "nor does it stop any blob");
+    destination.clear_hooks();
+    destination.clear_log();
+    destination.on(fake::Kind::UploadStart, fake::Answer::error(403, "DENIED", "read only"));
+    assert_eq!(run(&engine, &tasks).await.len(), 3);
+    let asked = [fake::Kind::UploadStart, fake::Kind::BlobHead, fake::Kind::Mount].map(|kind| destination.count(kind));
+    assert_eq!(asked, [1, 0, 0], "it is asked once for all, and not blob by blob");
+}

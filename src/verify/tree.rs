@@ -9,7 +9,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::sync::Semaphore;
 
 use crate::digest::Digest;
-use crate::event::{Defect, Event, Listener, Part, Wrong};
+use crate::event::{Defect, Event, Flight, Listener, Part, Wrong};
 use crate::reference::Identifier;
 use crate::registry::{Content, Descriptor, Error, ErrorKind, Manifest, RepositoryClient, Stored, patiently};
 use crate::shared::{Keyed, lock};
@@ -18,7 +18,7 @@ use crate::transfer::{MAX_DEPTH, Shown, read_through, too_deep};
 /// Parts of one manifest that are looked at at once.
 const PARTS: usize = 16;
 
-/// Those who read the content of blobs, in all repositories.
+/// How many blobs are read at once, in all repositories.
 pub(super) struct Readers {
     places: Semaphore,
     /// Blobs whose reading was begun.
@@ -36,7 +36,8 @@ impl Readers {
 #[derive(Clone)]
 enum Seen {
     Wrong(Wrong),
-    /// It has so many bytes, which is not yet what those who name it say, and this is wrong below it.
+    /// It is readable. `bytes` is its real size, still to be compared with what its index says; `below` is what is wrong
+    /// beneath it.
     Right {
         bytes: u64,
         below: Arc<[Defect]>,
@@ -152,8 +153,15 @@ impl Tree {
         let seen = Mutex::new(None);
         let attempt = || async {
             let _place = readers.places.acquire().await;
-            let (number, here) = (readers.begun.fetch_add(1, Relaxed), self.client.repository());
-            let shown = Shown::start(&self.listener, number, (here, None), (digest, size));
+            let flight = Flight {
+                number: readers.begun.fetch_add(1, Relaxed),
+                source: self.client.repository().clone(),
+                destination: None,
+                digest: digest.clone(),
+                bytes: size,
+                passed: Arc::default(),
+            };
+            let shown = Shown::start(&self.listener, flight);
             let Err(error) = read_through(&self.client, digest, size, &shown.passed).await else { return Ok(None) };
             let wrong = wrong(error.clone())?;
             let is_certain = wrong == Wrong::Missing || lock(&seen).replace(wrong.clone()).as_ref() == Some(&wrong);

@@ -63,7 +63,7 @@ fn is_no_http(error: Source<'_>) -> bool {
     sources(error).filter_map(|source| source.downcast_ref::<hyper::Error>()).any(hyper::Error::is_parse)
 }
 
-/// Whether somebody is there who does not speak TLS, or nobody at all. Some http servers answer what they cannot read by
+/// Whether a server is there that does not speak TLS, or none at all. Some http servers answer what they cannot read by
 /// closing the connection, with a reset if they have not read all of it. A proxy that fails says nothing of what is
 /// behind it: with one between, only an answer that is not TLS counts, and only if it cannot be the proxy's.
 pub(in crate::registry) fn is_refused_or_not_tls(error: &reqwest::Error, proxy: Option<&Proxy>) -> bool {

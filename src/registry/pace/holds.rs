@@ -1,8 +1,8 @@
 //! Until when a kind of request is left alone, because the registry refused one for its rate or its load.
 //!
-//! A hold is the registry's, not a task's: who comes while it lasts waits with the others. Where a registry refuses again
-//! and again, with no success in between, those who wait are told so, instead of each finding out for itself. One that
-//! does not speak of rates may be unwell in one repository only: there, others are not kept from asking, but ask once.
+//! A hold is the registry's, not a task's: a task that comes while it lasts waits with the others. If the registry refuses
+//! again and again, with no success in between, all that wait are told so, and none has to find out for itself. A registry
+//! that does not speak of rates may be unwell in one repository only: tasks may still ask for others, but ask once.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -16,9 +16,9 @@ use crate::shared::lock;
 
 /// Refusals in a row, each after a hold, from which on nobody waits for another.
 const STRIKES: u32 = 5;
-/// Or so long after the first of them.
+/// Nor does anybody wait this long after the first of them.
 const LONGEST_ROW: Duration = Duration::from_secs(600);
-/// A hold that ended so long ago, and after which nothing was asked, is in no row with what comes now.
+/// A hold that ended this long ago, with nothing asked since, no longer counts as a consecutive refusal.
 const FORGOTTEN: Duration = Duration::from_secs(60);
 const FIRST_PAUSE: Duration = Duration::from_millis(300);
 const LONGEST_PAUSE: Duration = Duration::from_secs(20);

@@ -69,11 +69,9 @@ impl Drop for Permit<'_> {
     fn drop(&mut self) {
         if self.permits.owed.load(Relaxed) > 0
             && let Some(permit) = self.permit.take()
+            && self.permits.settle()
         {
-            match self.permits.settle() {
-                true => permit.forget(),
-                false => drop(permit),
-            }
+            permit.forget();
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The tags of a list as they come: each is looked at when it is read, so that no page is held as so many texts.
+//! The tags of a list as they come: each is looked at when it is read, so that no page is held as a list of texts.
 
 use std::collections::HashSet;
 use std::fmt;

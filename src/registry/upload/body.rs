@@ -130,7 +130,7 @@ impl AsRef<[u8]> for Counted {
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        // Given back first: who is woken may have the connection read into the same memory again.
+        // Given back first: once the body is woken, the connection may read into the same memory again.
         let length = std::mem::take(&mut self.bytes).len();
         self.unsent.bytes.fetch_sub(length, SeqCst);
         self.unsent.body.wake();

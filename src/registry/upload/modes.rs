@@ -55,9 +55,8 @@ impl Default for Known {
 }
 
 impl Modes {
-    /// How to send a blob of `size` bytes. Once a blob was too large, only what is no larger than what was taken in one
-    /// request is sent so again, or than any limit allows: every refusal costs another read of the source. `None` if no
-    /// way is left.
+    /// How to send a blob of `size` bytes. After a refusal, only blobs no larger than the largest accepted, or than 64 KiB,
+    /// are sent whole: every refusal costs another read of the source. `None` if no way is left.
     pub(super) fn mode(&self, size: u64) -> Option<Mode> {
         let known = self.lock();
         let whole = known.refused.is_none_or(|refused| size < refused && size <= known.taken.max(SMALLEST_CHUNK));

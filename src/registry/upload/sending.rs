@@ -27,7 +27,7 @@ use crate::registry::pace::Turn;
 use crate::registry::token::Need;
 use crate::registry::{RepositoryClient, TRIES, backoff, warn_again};
 
-/// When it is looked for a blob whose answer was lost: GHCR commits a large one in the seconds after.
+/// The pauses before each look for a blob whose answer was lost: GHCR commits a large one in the seconds after.
 const LOOKS: [Duration; 3] = [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(3)];
 
 const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
@@ -39,6 +39,7 @@ impl RepositoryClient {
         if self.client.modes.mode(size) != Some(Mode::Whole) {
             return self.stream_upload(upload, digest, size, pieces(content)).await;
         }
+        let sending = Sending { to: self, digest, size };
         let url = upload.commit_url(digest);
         let call = Call {
             body: Some(content),
@@ -46,7 +47,7 @@ impl RepositoryClient {
             ..Call::new(Kind::BlobWrite, Method::PUT, url.clone()).header(CONTENT_TYPE, OCTETS)
         };
         let result = match self.call(&call).await {
-            Ok(answer) => self.judge_whole(&url, digest, size, &answer),
+            Ok(answer) => sending.judge_whole(&url, &answer),
             Err(error) => {
                 match error.status().filter(|_| is_of_way(&error.kind) && self.client.modes.takes_none_whole()) {
                     Some(status) => Err(Error { kind: ErrorKind::Portion { status }, ..error }),
@@ -54,7 +55,7 @@ impl RepositoryClient {
                 }
             }
         };
-        self.unless_committed(digest, size, &LOOKS[..1], result).await
+        sending.unless_committed(&LOOKS[..1], result).await
     }
 
     /// Sends the `size` bytes of `content` as they come. If `content` fails, so does the upload, uncommitted.
@@ -65,119 +66,17 @@ impl RepositoryClient {
         size: u64,
         content: BoxStream<'static, Result<Bytes, Error>>,
     ) -> Result<(), Error> {
+        let sending = Sending { to: self, digest, size };
         match self.client.modes.mode(size) {
-            Some(Mode::Whole) => self.send_whole(upload, digest, size, content).await,
-            Some(Mode::Streamed) => self.send_streamed(upload, digest, size, content).await,
+            Some(Mode::Whole) => sending.whole(upload, content).await,
+            Some(Mode::Streamed) => sending.streamed(upload, content).await,
             // Boxed like all that is rare: every blob's flight carries the room for what it may have to do.
-            Some(Mode::Chunks) => Box::pin(self.send_chunks(upload, digest, size, content)).await,
+            Some(Mode::Chunks) => Box::pin(sending.chunked(upload, content)).await,
             None => {
                 let reason = "it takes no blob of this size, neither whole nor in parts: see what limits the size of \
                               requests there, such as a proxy before it";
                 Err(self.error(&Method::PUT, &upload.url, ErrorKind::Unsupported { reason: reason.to_owned() }))
             }
-        }
-    }
-
-    async fn send_whole(&self, upload: Upload, digest: &Digest, size: u64, content: Content) -> Result<(), Error> {
-        let url = upload.commit_url(digest);
-        let (content, progress) = watch(content, size);
-        let headers = HeaderMap::from_iter([(CONTENT_TYPE, OCTETS), (CONTENT_LENGTH, HeaderValue::from(size))]);
-        let sent = self.part(Method::PUT, &url, &headers, Some(Body::wrap_stream(content)), &progress).await;
-        let result = sent.and_then(|answer| self.judge_whole(&url, digest, size, &answer));
-        let (looks, result) = match result {
-            result if progress.has_ended() => (&LOOKS[..], result),
-            // It may say so if it has the blob already.
-            Ok(()) => {
-                let reason = "it said that it has the blob before it was sent all of it".to_owned();
-                (&LOOKS[..], Err(self.error(&Method::PUT, &url, ErrorKind::Broken { reason })))
-            }
-            result => (&[][..], result),
-        };
-        self.unless_committed(digest, size, looks, result).await
-    }
-
-    /// What an answer to a whole blob comes to.
-    fn judge_whole(&self, url: &Url, digest: &Digest, size: u64, answer: &Answer) -> Result<(), Error> {
-        if complaint(answer.status, &answer.refusal().to_string()) == Some(Complaint::TooLarge) {
-            self.client.modes.refused_whole(size);
-            return Err(self.other_portions(&Method::PUT, url, answer));
-        }
-        if !answer.status.is_success() && is_of_way(&answer.refusal()) && self.client.modes.takes_none_whole() {
-            return Err(self.other_portions(&Method::PUT, url, answer));
-        }
-        self.check_committed(url, digest, answer)?;
-        self.client.modes.took(size);
-        Ok(())
-    }
-
-    async fn send_streamed(&self, upload: Upload, digest: &Digest, size: u64, content: Content) -> Result<(), Error> {
-        let (content, progress) = watch(content, size);
-        let headers = HeaderMap::from_iter([(CONTENT_TYPE, OCTETS)]);
-        let body = Some(Body::wrap_stream(content));
-        let answer = self.part(Method::PATCH, &upload.url, &headers, body, &progress).await?;
-        let is_of_stream = matches!(answer.status.as_u16(), 400 | 405 | 411 | 413 | 415 | 416 | 501);
-        if is_of_stream && !tells_of_room(&answer.refusal().to_string()) {
-            self.client.modes.refused_stream();
-            return Err(self.other_portions(&Method::PATCH, &upload.url, &answer));
-        }
-        if !answer.status.is_success() {
-            let error = self.error(&Method::PATCH, &upload.url, answer.refusal());
-            return Err(self.judged(&(Kind::BlobWrite, Method::PATCH), error));
-        }
-        let upload = self.go_on(upload, &answer)?;
-        self.commit(upload, digest, size, Bytes::new()).await?;
-        self.check_stored(digest, size, Modes::refused_stream).await
-    }
-
-    async fn send_chunks(&self, mut upload: Upload, digest: &Digest, size: u64, content: Content) -> Result<(), Error> {
-        let modes = &self.client.modes;
-        if upload.chunk_at_least > LARGEST_CHUNK {
-            let reason = format!("it wants chunks of {} bytes, which is more than is held", upload.chunk_at_least);
-            return Err(self.error(&Method::PATCH, &upload.url, ErrorKind::Unsupported { reason }));
-        }
-        let mut content = Parts { content, rest: Bytes::new() };
-        let mut part = Bytes::new();
-        let (mut sent, mut smallest) = (0, u64::MAX);
-        while sent < size {
-            let length = modes.chunk(upload.chunk_at_least).min(size - sent);
-            content.fill(&mut part, length as usize).await?;
-            if (part.len() as u64) < length {
-                let found = sent + part.len() as u64;
-                return Err(self.error(&Method::PATCH, &upload.url, ErrorKind::WrongSize { expected: size, found }));
-            }
-            let answer = self.send_chunk(&mut upload, sent, part.slice(..length as usize)).await?;
-            if answer.status.is_success() {
-                self.patience.refill();
-                modes.took(length);
-                part.advance(length as usize);
-                sent += length;
-                if sent < size {
-                    smallest = smallest.min(length);
-                }
-                continue;
-            }
-            // The upload itself is as it was: the same bytes are sent in another portion.
-            let complaint = complaint(answer.status, &answer.refusal().to_string());
-            if complaint == Some(Complaint::TooSmall) && length == size - sent {
-                // There is no more to make it larger. As the body of the last request it is no chunk.
-                break;
-            }
-            let other_size = complaint.is_some_and(|complaint| modes.refused_chunk(length, complaint));
-            if !other_size || length <= upload.chunk_at_least {
-                return Err(self.error(&Method::PATCH, &upload.url, answer.refusal()));
-            }
-        }
-        match self.commit(upload, digest, size, part).await {
-            Ok(()) => self.check_stored(digest, size, Modes::loses_chunks).await,
-            Err(Error { kind: ErrorKind::Status { status, message, .. }, asked, registry })
-                if complaint(status, &message) == Some(Complaint::TooSmall)
-                    && smallest < size
-                    && modes.refused_chunk(smallest, Complaint::TooSmall) =>
-            {
-                // ECR counts its parts only at the end.
-                Err(Error { kind: ErrorKind::Portion { status }, asked, registry })
-            }
-            Err(error) => Err(error),
         }
     }
 
@@ -230,36 +129,6 @@ impl RepositoryClient {
         let answer = self.call(&Call::new(Kind::BlobWrite, Method::GET, upload.url.clone())).await.ok()?;
         let reached = received(&answer).filter(|_| answer.status.is_success())?;
         Some((answer, reached))
-    }
-
-    /// Ends an upload that has all bytes but for the last ones, if any are left.
-    async fn commit(&self, upload: Upload, digest: &Digest, size: u64, rest: Bytes) -> Result<(), Error> {
-        let url = upload.commit_url(digest);
-        let length = rest.len() as u64;
-        let mut headers = HeaderMap::from_iter([(CONTENT_TYPE, OCTETS), (CONTENT_LENGTH, length.into())]);
-        if (1..size).contains(&length) {
-            headers.insert(CONTENT_RANGE, self.range(&url, size - length, size)?);
-        }
-        let (mut pauses, mut renewals) = (backoff(TRIES), 0);
-        let result = loop {
-            let (body, progress) = match length {
-                0 => (None, Progress::ended()),
-                _ => in_memory(&rest),
-            };
-            let answer = self.part(Method::PUT, &url, &headers, body, &progress).await;
-            match answer.and_then(|answer| self.check_committed(&url, digest, &answer)) {
-                Err(error) if error.kind == ErrorKind::TokenExpired && renewals < RENEWALS => renewals += 1,
-                // The rest is there: it is only asked too much at once.
-                Err(error) if error.is_overload() => {
-                    let turn = (Kind::BlobWrite, Method::PUT);
-                    if let Err(error) = self.pause(&turn, &url, &error, &mut pauses).await {
-                        break Err(error);
-                    }
-                }
-                result => break result,
-            }
-        };
-        self.unless_committed(digest, size, &LOOKS, result).await
     }
 
     /// Waits before a part is sent again, for as long as the registry asks for; or says that it is not worth it.
@@ -322,29 +191,166 @@ impl RepositoryClient {
     fn other_portions(&self, method: &Method, url: &Url, answer: &Answer) -> Error {
         self.error(method, url, ErrorKind::Portion { status: answer.status })
     }
+}
 
-    fn check_committed(&self, url: &Url, digest: &Digest, answer: &Answer) -> Result<(), Error> {
+/// A blob on its way into a repository.
+struct Sending<'a> {
+    to: &'a RepositoryClient,
+    digest: &'a Digest,
+    size: u64,
+}
+
+impl Sending<'_> {
+    async fn whole(&self, upload: Upload, content: Content) -> Result<(), Error> {
+        let url = upload.commit_url(self.digest);
+        let (content, progress) = watch(content, self.size);
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, OCTETS), (CONTENT_LENGTH, HeaderValue::from(self.size))]);
+        let sent = self.to.part(Method::PUT, &url, &headers, Some(Body::wrap_stream(content)), &progress).await;
+        let result = sent.and_then(|answer| self.judge_whole(&url, &answer));
+        let (looks, result) = match result {
+            result if progress.has_ended() => (&LOOKS[..], result),
+            // It may say so if it has the blob already.
+            Ok(()) => {
+                let reason = "it said that it has the blob before it was sent all of it".to_owned();
+                (&LOOKS[..], Err(self.to.error(&Method::PUT, &url, ErrorKind::Broken { reason })))
+            }
+            result => (&[][..], result),
+        };
+        self.unless_committed(looks, result).await
+    }
+
+    /// What an answer to a whole blob comes to.
+    fn judge_whole(&self, url: &Url, answer: &Answer) -> Result<(), Error> {
+        if complaint(answer.status, &answer.refusal().to_string()) == Some(Complaint::TooLarge) {
+            self.to.client.modes.refused_whole(self.size);
+            return Err(self.to.other_portions(&Method::PUT, url, answer));
+        }
+        if !answer.status.is_success() && is_of_way(&answer.refusal()) && self.to.client.modes.takes_none_whole() {
+            return Err(self.to.other_portions(&Method::PUT, url, answer));
+        }
+        self.check_committed(url, answer)?;
+        self.to.client.modes.took(self.size);
+        Ok(())
+    }
+
+    async fn streamed(&self, upload: Upload, content: Content) -> Result<(), Error> {
+        let (content, progress) = watch(content, self.size);
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, OCTETS)]);
+        let body = Some(Body::wrap_stream(content));
+        let answer = self.to.part(Method::PATCH, &upload.url, &headers, body, &progress).await?;
+        let is_of_stream = matches!(answer.status.as_u16(), 400 | 405 | 411 | 413 | 415 | 416 | 501);
+        if is_of_stream && !tells_of_room(&answer.refusal().to_string()) {
+            self.to.client.modes.refused_stream();
+            return Err(self.to.other_portions(&Method::PATCH, &upload.url, &answer));
+        }
+        if !answer.status.is_success() {
+            let error = self.to.error(&Method::PATCH, &upload.url, answer.refusal());
+            return Err(self.to.judged(&(Kind::BlobWrite, Method::PATCH), error));
+        }
+        let upload = self.to.go_on(upload, &answer)?;
+        self.commit(upload, Bytes::new()).await?;
+        self.check_stored(Modes::refused_stream).await
+    }
+
+    async fn chunked(&self, mut upload: Upload, content: Content) -> Result<(), Error> {
+        let Self { to, size, .. } = *self;
+        let modes = &to.client.modes;
+        if upload.chunk_at_least > LARGEST_CHUNK {
+            let reason = format!("it wants chunks of {} bytes, which is more than is held", upload.chunk_at_least);
+            return Err(to.error(&Method::PATCH, &upload.url, ErrorKind::Unsupported { reason }));
+        }
+        let mut content = Parts { content, rest: Bytes::new() };
+        let mut part = Bytes::new();
+        let (mut sent, mut smallest) = (0, u64::MAX);
+        while sent < size {
+            let length = modes.chunk(upload.chunk_at_least).min(size - sent);
+            content.fill(&mut part, length as usize).await?;
+            if (part.len() as u64) < length {
+                let found = sent + part.len() as u64;
+                return Err(to.error(&Method::PATCH, &upload.url, ErrorKind::WrongSize { expected: size, found }));
+            }
+            let answer = to.send_chunk(&mut upload, sent, part.slice(..length as usize)).await?;
+            if answer.status.is_success() {
+                to.patience.refill();
+                modes.took(length);
+                part.advance(length as usize);
+                sent += length;
+                if sent < size {
+                    smallest = smallest.min(length);
+                }
+                continue;
+            }
+            // The upload itself is as it was: the same bytes are sent in another portion.
+            let complaint = complaint(answer.status, &answer.refusal().to_string());
+            if complaint == Some(Complaint::TooSmall) && length == size - sent {
+                // There is no more to make it larger. As the body of the last request it is no chunk.
+                break;
+            }
+            let other_size = complaint.is_some_and(|complaint| modes.refused_chunk(length, complaint));
+            if !other_size || length <= upload.chunk_at_least {
+                return Err(to.error(&Method::PATCH, &upload.url, answer.refusal()));
+            }
+        }
+        match self.commit(upload, part).await {
+            Ok(()) => self.check_stored(Modes::loses_chunks).await,
+            Err(Error { kind: ErrorKind::Status { status, message, .. }, asked, registry })
+                if complaint(status, &message) == Some(Complaint::TooSmall)
+                    && smallest < size
+                    && modes.refused_chunk(smallest, Complaint::TooSmall) =>
+            {
+                // ECR counts its parts only at the end.
+                Err(Error { kind: ErrorKind::Portion { status }, asked, registry })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Ends an upload that has all bytes but for the last ones, if any are left.
+    async fn commit(&self, upload: Upload, rest: Bytes) -> Result<(), Error> {
+        let url = upload.commit_url(self.digest);
+        let length = rest.len() as u64;
+        let mut headers = HeaderMap::from_iter([(CONTENT_TYPE, OCTETS), (CONTENT_LENGTH, length.into())]);
+        if (1..self.size).contains(&length) {
+            headers.insert(CONTENT_RANGE, self.to.range(&url, self.size - length, self.size)?);
+        }
+        let (mut pauses, mut renewals) = (backoff(TRIES), 0);
+        let result = loop {
+            let (body, progress) = match length {
+                0 => (None, Progress::ended()),
+                _ => in_memory(&rest),
+            };
+            let answer = self.to.part(Method::PUT, &url, &headers, body, &progress).await;
+            match answer.and_then(|answer| self.check_committed(&url, &answer)) {
+                Err(error) if error.kind == ErrorKind::TokenExpired && renewals < RENEWALS => renewals += 1,
+                // The rest is there: it is only asked too much at once.
+                Err(error) if error.is_overload() => {
+                    let turn = (Kind::BlobWrite, Method::PUT);
+                    if let Err(error) = self.to.pause(&turn, &url, &error, &mut pauses).await {
+                        break Err(error);
+                    }
+                }
+                result => break result,
+            }
+        };
+        self.unless_committed(&LOOKS, result).await
+    }
+
+    fn check_committed(&self, url: &Url, answer: &Answer) -> Result<(), Error> {
         let kind = match answer.digest() {
             _ if !answer.status.is_success() => answer.refusal(),
             // distribution names by SHA-256 what it took by any digest, after it checked that one.
-            Some(found) if found != *digest && found.is_comparable(digest) => {
-                ErrorKind::WrongDigest { expected: digest.clone(), found }
+            Some(found) if found != *self.digest && found.is_comparable(self.digest) => {
+                ErrorKind::WrongDigest { expected: self.digest.clone(), found }
             }
             _ => return Ok(()),
         };
-        Err(self.error(&Method::PUT, url, kind))
+        Err(self.to.error(&Method::PUT, url, kind))
     }
 
     /// The failure of an upload's end, unless the blob is there all the same: the answer may have been lost, or another
     /// try's commit may have come late.
-    async fn unless_committed(
-        &self,
-        digest: &Digest,
-        size: u64,
-        looks: &[Duration],
-        result: Result<(), Error>,
-    ) -> Result<(), Error> {
-        let Err(error) = result.map_err(|error| self.judged(&(Kind::BlobWrite, Method::PUT), error)) else {
+    async fn unless_committed(&self, looks: &[Duration], result: Result<(), Error>) -> Result<(), Error> {
+        let Err(error) = result.map_err(|error| self.to.judged(&(Kind::BlobWrite, Method::PUT), error)) else {
             return Ok(());
         };
         let looks = match &error.kind {
@@ -355,8 +361,8 @@ impl RepositoryClient {
         };
         for pause in looks {
             tokio::time::sleep(*pause).await;
-            if let Ok(true) = Box::pin(self.has_blob(digest, size)).await {
-                tracing::info!(%error, %digest, "the blob is there all the same");
+            if let Ok(true) = Box::pin(self.to.has_blob(self.digest, self.size)).await {
+                tracing::info!(%error, digest = %self.digest, "the blob is there all the same");
                 return Ok(());
             }
         }
@@ -364,16 +370,16 @@ impl RepositoryClient {
     }
 
     /// Registries were seen to keep nothing but the last chunk, under the whole blob's digest. Then that is no way here.
-    async fn check_stored(&self, digest: &Digest, size: u64, no_way: impl Fn(&Modes)) -> Result<(), Error> {
-        match self.stored(digest).await {
+    async fn check_stored(&self, no_way: impl Fn(&Modes)) -> Result<(), Error> {
+        match self.to.stored(self.digest).await {
             // Some say 0 of whatever is answered without a body.
-            Ok(Stored::Sized(found)) if found != size && found > 0 => {
-                no_way(&self.client.modes);
-                let url = self.blob_url(digest).await?;
-                let kind = ErrorKind::WrongSize { expected: size, found };
-                Err(self.error(&Method::HEAD, &url, kind))
+            Ok(Stored::Sized(found)) if found != self.size && found > 0 => {
+                no_way(&self.to.client.modes);
+                let url = self.to.blob_url(self.digest).await?;
+                let kind = ErrorKind::WrongSize { expected: self.size, found };
+                Err(self.to.error(&Method::HEAD, &url, kind))
             }
-            // Whoever cannot tell the size may be right; and the manifest is refused if there is nothing.
+            // A registry that cannot tell the size may be right. If there is nothing, it refuses the manifest.
             _ => Ok(()),
         }
     }

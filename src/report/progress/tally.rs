@@ -78,7 +78,7 @@ impl Tally {
             }
             Event::TagsListed { tags, .. } => self.listed += tags,
             Event::TasksGenerated(tasks) => self.images += *tasks as u64,
-            Event::ImageStarted { .. } | Event::LookStarted { .. } => self.started += 1,
+            Event::ImageStarted { .. } => self.started += 1,
             Event::ImageDone { .. } | Event::ImagePlanned { .. } | Event::ImageVerified { .. } => {
                 self.started = self.started.max(self.done + 1);
                 self.done += 1;
@@ -325,12 +325,11 @@ mod tests {
 
     #[test]
     fn a_verification_goes_as_fast_as_its_images_unless_it_reads_them() {
-        let look = || Event::LookStarted { source: image(), destination: image() };
         let begun = || [Event::TasksGenerated(40), Event::Phase(Phase::Handle)];
         let of_tags = Work::Verification { of_content: false };
         assert_eq!(tally_of(of_tags, begun()).0.to_line(), "40 images to verify");
         let compared = || (0..8).map(|_| verified(Verdict::Equal)).chain([verified(Verdict::Missing), failed(false)]);
-        let (mut tags, begin) = tally_of(of_tags, begun().into_iter().chain([look()]).chain(compared()));
+        let (mut tags, begin) = tally_of(of_tags, begun().into_iter().chain([started()]).chain(compared()));
         tags.sample(begin + Duration::from_secs(5));
         assert_eq!(tags.to_line(), "verified 10/40 images, 1 not equal, 1 failed, 2/s, 15s left");
         assert_eq!((tags.view().whole.there, tags.view().whole.known), (10, 40));
@@ -338,11 +337,11 @@ mod tests {
         let seen = |digest| Event::BlobVerified { repository: repository(), digest, bytes: 10 * MIB };
         let blobs =
             [Event::BlobWanted { bytes: 10 * MIB }, Event::BlobWanted { bytes: 10 * MIB }, seen(Digest::of(b""))];
-        let of_trees = begun().into_iter().chain([look()]).chain(blobs.clone());
+        let of_trees = begun().into_iter().chain([started()]).chain(blobs.clone());
         assert_eq!(tally_of(of_tags, of_trees).0.to_line(), "verified 0/40 images, 1/2 blobs");
 
         let reading = [flight(0, 10 * MIB, 10 * MIB), Event::FlightEnded(0), flight(1, 10 * MIB, 5 * MIB)];
-        let of_content = begun().into_iter().chain((0..20).map(|_| look())).chain(blobs).chain(reading);
+        let of_content = begun().into_iter().chain((0..20).map(|_| started())).chain(blobs).chain(reading);
         let (mut content, begin) = tally_of(Work::Verification { of_content: true }, of_content);
         content.sample(begin + Duration::from_secs(5));
         assert_eq!(content.to_line(), "verified 0/40 images, 15.0 MiB of 20.0 MiB read, 3.0 MiB/s, 8s left, 1/2 blobs");

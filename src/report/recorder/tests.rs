@@ -87,16 +87,14 @@ fn what_was_never_reached_is_a_record_and_rules_stand_first_to_last() {
 #[test]
 fn a_look_is_begun_like_a_copy() {
     let recorder = Recorder::new(0);
-    let (source, destination) = (reference("s.io/a"), reference("d.io/a"));
-    let begun = || Event::LookStarted { source: source.clone(), destination: destination.clone() };
     let broken = Failure { category: Category::Network, ..Failure::internal("test") };
     let found = Event::ImageVerified {
-        source: source.clone(),
-        destination: destination.clone(),
+        source: reference("s.io/a"),
+        destination: reference("d.io/a"),
         verdict: Verdict::Missing,
         facts: Facts::default(),
     };
-    for event in [begun(), failed("a", broken, Facts::default()), begun(), found] {
+    for event in [started("a"), failed("a", broken, Facts::default()), started("a"), found] {
         recorder.hear(&event);
     }
     let ending = Ending { images: 1, ..Ending::default() };

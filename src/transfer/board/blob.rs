@@ -1,4 +1,4 @@
-//! One blob at one destination registry: who needs it, and what failed.
+//! One blob at one destination registry: where it is needed, and what failed.
 
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ pub(super) struct Need {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// For what others do.
+    /// It waits for what others do.
     Waiting,
     /// In the queue of a lane.
     Queued(Kind),
@@ -59,7 +59,7 @@ impl Blob {
         self.needs.iter_mut().find(|need| need.destination == *destination)
     }
 
-    /// The registries from which it is to be moved when they allow it.
+    /// The source registries that have postponed a move of it.
     pub fn held(&self) -> Vec<Registry> {
         let held = self.needs.iter().filter(|need| matches!(need.stage, Stage::Postponed(Kind::Worker | Kind::Tiny)));
         held.flat_map(|need| &need.sources).map(|source| source.registry().clone()).collect()
@@ -149,7 +149,7 @@ impl Need {
     pub fn answer(self, answer: &Answer) {
         let mut answer = answer.clone();
         for waiter in self.waiters {
-            // Whoever stopped waiting failed for another reason.
+            // A waiter that is gone failed for another reason.
             if waiter.send(answer.clone()).is_ok() && answer.is_ok() {
                 answer = Ok(Came::Present);
             }
@@ -160,12 +160,12 @@ impl Need {
         self.sources.iter().any(|source| source.registry() == registry)
     }
 
-    /// Whether all that it could be moved from is in these registries, which keep somebody waiting for it.
+    /// Whether all its sources are in `held`, the registries that have postponed a move of the blob.
     pub fn is_held_with(&self, held: &[Registry]) -> bool {
         self.sources.iter().all(|source| held.contains(source.registry()))
     }
 
-    /// If it was postponed, it does not wait any longer for the time to which it was.
+    /// Ends its postponement, if it is postponed and the condition holds.
     pub fn resume_if(&mut self, condition: impl Fn(&Self) -> bool) {
         if matches!(self.stage, Stage::Postponed(_)) && condition(self) {
             self.stage = Stage::Waiting;

@@ -3,6 +3,8 @@
 mod postponed;
 mod remembered;
 
+use std::time::Duration;
+
 use super::mounts::REFUSALS;
 use super::*;
 use rand::rngs::StdRng;
@@ -43,9 +45,33 @@ fn failure() -> Failure {
     Failure::internal("test")
 }
 
-fn fail(board: &Board, ticket: &Ticket, scope: Scope) {
-    board.note(ticket, &[(scope, failure())]);
-    board.failed(ticket);
+/// The most urgent of what may start.
+fn first(board: &Board) -> Ticket {
+    board.take_ready().remove(0)
+}
+
+fn landed(board: &Board, ticket: Ticket, came: Came) {
+    board.give_back(ticket, Back::Landed(came));
+}
+
+fn mount_refused(board: &Board, ticket: Ticket) {
+    board.give_back(ticket, Back::MountRefused(None));
+}
+
+/// Answers what is to be resumed.
+fn postponed(board: &Board, ticket: Ticket) -> (BlobKey, Repository) {
+    let held = (ticket.key.clone(), ticket.destination.clone());
+    board.give_back(ticket, Back::Postponed(Duration::ZERO));
+    held
+}
+
+fn resume(board: &Board, (key, destination): &(BlobKey, Repository)) {
+    board.resume(key, destination);
+}
+
+fn fail(board: &Board, ticket: Ticket, scope: Scope) {
+    board.note(&ticket, &[(scope, failure())]);
+    board.give_back(ticket, Back::Failed);
 }
 
 fn is_move(ticket: &Ticket) -> bool {
@@ -60,14 +86,14 @@ fn a_blob_is_moved_once_and_mounted_for_the_others() {
         (0..5).map(|n| awaited(board.want(&digest(0), SIZE, &source, &at("d", n), &job(n)))).collect();
     // A second image of the same repository waits with the first.
     answers.push(awaited(board.want(&digest(0), SIZE, &source, &at("d", 0), &job(9))));
-    let first = board.take_ready();
-    assert_eq!(first.len(), 1);
-    assert!(is_move(&first[0]));
-    board.landed(&first[0], Came::Moved);
+    let mut ready = board.take_ready();
+    assert_eq!(ready.len(), 1);
+    assert!(is_move(&ready[0]));
+    landed(&board, ready.remove(0), Came::Moved);
     let mounts = board.take_ready();
     assert_eq!(mounts.len(), 4);
     assert!(mounts.iter().all(|ticket| matches!(&ticket.work, Work::Mount { from } if *from == at("d", 0))));
-    mounts.iter().for_each(|ticket| board.landed(ticket, Came::Mounted));
+    mounts.into_iter().for_each(|ticket| landed(&board, ticket, Came::Mounted));
     let came: Vec<_> = answers.iter_mut().map(|answer| answer.try_recv().unwrap().unwrap()).collect();
     // Each repository's first image is told what happened, so that nothing is counted twice.
     assert_eq!(came[0], Came::Moved);
@@ -82,10 +108,10 @@ fn where_mounts_are_refused_each_repository_gets_its_own() {
     let source = repository("s");
     let _answers: Vec<_> =
         (0..9).map(|n| awaited(board.want(&digest(0), SIZE, &source, &at("d", n), &job(n)))).collect();
-    board.landed(&board.take_ready()[0], Came::Moved);
+    landed(&board, first(&board), Came::Moved);
     let mounts = board.take_ready();
     assert_eq!(mounts.len(), 8);
-    mounts.iter().for_each(|ticket| board.mount_refused(ticket, None));
+    mounts.into_iter().for_each(|ticket| mount_refused(&board, ticket));
     let mut moved = 0;
     loop {
         let ready = board.take_ready();
@@ -95,7 +121,7 @@ fn where_mounts_are_refused_each_repository_gets_its_own() {
             break;
         }
         moved += ready.len();
-        ready.iter().for_each(|ticket| board.landed(ticket, Came::Moved));
+        ready.into_iter().for_each(|ticket| landed(&board, ticket, Came::Moved));
     }
     assert_eq!(moved, 8);
     // The next blob is not even tried.
@@ -109,17 +135,17 @@ fn a_failure_concerns_those_in_its_scope_for_the_round() {
         board.want(&digest(0), SIZE, &repository(source), &at("d", destination), &job(0))
     };
     let board = board(7, 1);
-    let mut first = awaited(want(&board, "s", 0));
+    let mut answer = awaited(want(&board, "s", 0));
     let mut same_source = awaited(want(&board, "s", 1));
     let mut other_source = awaited(want(&board, "t", 2));
-    fail(&board, &board.take_ready()[0], Scope::Source(repository("s")));
-    assert_eq!(first.try_recv(), Ok(Err(failure())));
+    fail(&board, first(&board), Scope::Source(repository("s")));
+    assert_eq!(answer.try_recv(), Ok(Err(failure())));
     assert_eq!(same_source.try_recv(), Ok(Err(failure())));
     assert!(other_source.try_recv().is_err());
     assert!(matches!(want(&board, "s", 3), Wanted::Failed(_)));
-    let next = board.take_ready();
-    assert_eq!(next[0].destination, at("d", 2));
-    fail(&board, &next[0], Scope::Destination(next[0].destination.clone()));
+    let next = first(&board);
+    assert_eq!(next.destination, at("d", 2));
+    fail(&board, next, Scope::Destination(at("d", 2)));
     assert!(matches!(want(&board, "u", 2), Wanted::Failed(_)));
     board.begin_round();
     assert!(matches!(want(&board, "s", 0), Wanted::Await { .. }));
@@ -128,13 +154,13 @@ fn a_failure_concerns_those_in_its_scope_for_the_round() {
 #[test]
 fn a_source_that_is_named_while_another_fails_is_tried() {
     let board = board(7, 1);
-    let mut first = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), &job(0)));
-    let ticket = board.take_ready();
+    let mut answer = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), &job(0)));
+    let ticket = first(&board);
     let mut second = awaited(board.want(&digest(0), SIZE, &repository("t"), &at("d", 0), &job(1)));
-    fail(&board, &ticket[0], Scope::Source(repository("s")));
-    assert!(first.try_recv().is_err() && second.try_recv().is_err());
-    board.landed(&board.take_ready()[0], Came::Moved);
-    assert_eq!((first.try_recv(), second.try_recv()), (Ok(Ok(Came::Moved)), Ok(Ok(Came::Present))));
+    fail(&board, ticket, Scope::Source(repository("s")));
+    assert!(answer.try_recv().is_err() && second.try_recv().is_err());
+    landed(&board, first(&board), Came::Moved);
+    assert_eq!((answer.try_recv(), second.try_recv()), (Ok(Ok(Came::Moved)), Ok(Ok(Came::Present))));
 }
 
 #[test]
@@ -143,14 +169,14 @@ fn what_is_queued_behind_a_failure_learns_of_it() {
     let refuse = |n| {
         let _answers: Vec<_> =
             (0..2).map(|at_| awaited(board.want(&digest(n), SIZE, &repository("s"), &at("d", at_), &job(0)))).collect();
-        board.landed(&board.take_ready()[0], Came::Moved);
-        board.take_ready().iter().for_each(|ticket| board.mount_refused(ticket, None));
-        board.take_ready().iter().for_each(|ticket| board.landed(ticket, Came::Moved));
+        landed(&board, first(&board), Came::Moved);
+        board.take_ready().into_iter().for_each(|ticket| mount_refused(&board, ticket));
+        board.take_ready().into_iter().for_each(|ticket| landed(&board, ticket, Came::Moved));
     };
     (1..=REFUSALS as usize).for_each(refuse);
     let mut answers: Vec<_> =
         (0..5).map(|n| awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", n), &job(n)))).collect();
-    fail(&board, &board.take_ready()[0], Scope::Source(repository("s")));
+    fail(&board, first(&board), Scope::Source(repository("s")));
     assert!(board.take_ready().is_empty(), "a corrupt blob is not read for each repository");
     assert!(answers.iter_mut().all(|answer| answer.try_recv() == Ok(Err(failure()))));
 }
@@ -159,10 +185,10 @@ fn what_is_queued_behind_a_failure_learns_of_it() {
 fn a_source_that_lacks_it_is_not_asked_for_ever_where_mounts_are_refused() {
     let board = board(7, 1);
     let _first = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), &job(0)));
-    board.landed(&board.take_ready()[0], Came::Moved);
+    landed(&board, first(&board), Came::Moved);
     let mut second = awaited(board.want(&digest(0), SIZE, &repository("t"), &at("d", 1), &job(1)));
-    board.mount_refused(&board.take_ready()[0], None);
-    fail(&board, &board.take_ready()[0], Scope::Source(repository("t")));
+    mount_refused(&board, first(&board));
+    fail(&board, first(&board), Scope::Source(repository("t")));
     assert!(board.take_ready().is_empty(), "it is read again");
     assert_eq!(second.try_recv(), Ok(Err(failure())));
 }
@@ -172,10 +198,10 @@ fn what_is_queued_in_one_round_is_no_second_ticket_in_the_next() {
     let board = board(1, 1);
     let want = |n| awaited(board.want(&digest(n), SIZE, &repository("s"), &at("d", 0), &job(n)));
     let (_first, _queued) = (want(0), want(1));
-    board.landed(&board.take_ready()[0], Came::Moved);
+    landed(&board, first(&board), Came::Moved);
     board.begin_round();
     let _again = want(1);
-    board.landed(&board.take_ready()[0], Came::Moved);
+    landed(&board, first(&board), Came::Moved);
     assert!(board.take_ready().is_empty());
 }
 
@@ -187,9 +213,9 @@ fn a_mount_that_was_not_needed_was_not_granted() {
     };
     for n in 1..=REFUSALS as usize {
         let _answers = want_in_two(n);
-        board.take_ready().iter().for_each(|ticket| board.landed(ticket, Came::Moved));
+        board.take_ready().into_iter().for_each(|ticket| landed(&board, ticket, Came::Moved));
         // The registry has it there, and would not have mounted it.
-        board.take_ready().iter().for_each(|ticket| board.landed(ticket, Came::Present));
+        board.take_ready().into_iter().for_each(|ticket| landed(&board, ticket, Came::Present));
     }
     let _answers = want_in_two(0);
     assert_eq!(board.take_ready().len(), 2, "nobody waits for what would be mounted");
@@ -201,11 +227,11 @@ fn what_a_registry_could_not_answer_is_no_refusal() {
     for n in 0..=REFUSALS as usize {
         let _answers: Vec<_> =
             (0..2).map(|at_| awaited(board.want(&digest(n), SIZE, &repository("s"), &at("d", at_), &job(0)))).collect();
-        board.take_ready().iter().for_each(|ticket| board.landed(ticket, Came::Moved));
-        board.take_ready().iter().for_each(|ticket| board.not_mounted(ticket, None));
+        board.take_ready().into_iter().for_each(|ticket| landed(&board, ticket, Came::Moved));
+        board.take_ready().into_iter().for_each(|ticket| board.give_back(ticket, Back::NotMounted(None)));
         let ready = board.take_ready();
         assert!(ready.iter().all(is_move));
-        ready.iter().for_each(|ticket| board.landed(ticket, Came::Moved));
+        ready.into_iter().for_each(|ticket| landed(&board, ticket, Came::Moved));
     }
     assert!(board.mounts_are_worth_asking(at("d", 0).registry()));
 }
@@ -215,10 +241,10 @@ fn a_source_that_failed_is_not_read_for_the_next_who_names_it() {
     let board = board(7, 1);
     let want = |source, n| awaited(board.want(&digest(0), SIZE, &repository(source), &at("d", 0), &job(n)));
     let _first = want("s", 0);
-    let ticket = board.take_ready().remove(0);
+    let ticket = first(&board);
     let _second = want("t", 1);
-    fail(&board, &ticket, Scope::Source(repository("s")));
-    let sources = board.take_ready().remove(0).work;
+    fail(&board, ticket, Scope::Source(repository("s")));
+    let sources = first(&board).work;
     assert!(matches!(sources, Work::Move { sources, .. } if sources == [repository("t")]));
 }
 
@@ -227,10 +253,11 @@ fn a_destination_that_refuses_does_not_stop_another() {
     let board = board(7, 1);
     let mut refused = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), &job(0)));
     let mut other = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 1), &job(1)));
-    let ticket = &board.take_ready()[0];
-    fail(&board, ticket, Scope::Destination(ticket.destination.clone()));
+    let ticket = first(&board);
+    let destination = ticket.destination.clone();
+    fail(&board, ticket, Scope::Destination(destination));
     assert!(refused.try_recv().is_ok());
-    board.landed(&board.take_ready()[0], Came::Moved);
+    landed(&board, first(&board), Came::Moved);
     assert_eq!(other.try_recv(), Ok(Ok(Came::Moved)));
 }
 
@@ -241,9 +268,9 @@ fn a_wrong_size_fails_alone() {
     let mut right = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), &job(1)));
     for ticket in board.take_ready() {
         if ticket.key.size == 5 {
-            fail(&board, &ticket, Scope::Source(repository("s")));
+            fail(&board, ticket, Scope::Source(repository("s")));
         } else {
-            board.landed(&ticket, Came::Moved);
+            landed(&board, ticket, Came::Moved);
         }
     }
     assert_eq!(wrong.try_recv(), Ok(Err(failure())));
@@ -253,20 +280,20 @@ fn a_wrong_size_fails_alone() {
 #[test]
 fn what_nobody_waits_for_any_more_is_not_moved() {
     let board = board(1, 1);
-    let first = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), &job(0)));
+    let answer = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), &job(0)));
     let second = board.want(&digest(1), SIZE, &repository("s"), &at("d", 0), &job(1));
-    let ticket = board.take_ready();
+    let ticket = first(&board);
     drop(second);
-    board.landed(&ticket[0], Came::Moved);
+    landed(&board, ticket, Came::Moved);
     assert!(board.take_ready().is_empty());
-    drop(first);
+    drop(answer);
 }
 
 #[test]
 fn what_the_registry_denies_is_looked_for_again() {
     let board = board(7, 1);
     let _answer = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), &job(0)));
-    board.landed(&board.take_ready()[0], Came::Moved);
+    landed(&board, first(&board), Came::Moved);
     board.forget(&at("d", 0), [&digest(0)].into_iter());
     let _again = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), &job(0)));
     assert!(is_move(&board.take_ready()[0]));
@@ -284,7 +311,7 @@ fn every_need_ends_in_every_world() {
         let refusals = random.random_bool(0.3);
         let mut answers = Vec::new();
         let mut flying: Vec<Ticket> = Vec::new();
-        let mut postponed: Vec<(BlobKey, Repository)> = Vec::new();
+        let mut held: Vec<(BlobKey, Repository)> = Vec::new();
         let mut left = random.random_range(1..60);
         loop {
             if left > 0 && (flying.is_empty() || random.random_bool(0.5)) {
@@ -297,9 +324,8 @@ fn every_need_ends_in_every_world() {
                     answers.push(answer);
                 }
             }
-            if !postponed.is_empty() && (flying.is_empty() || random.random_bool(0.2)) {
-                let (key, destination) = postponed.swap_remove(random.random_range(0..postponed.len()));
-                board.resume(&key, &destination);
+            if !held.is_empty() && (flying.is_empty() || random.random_bool(0.2)) {
+                resume(&board, &held.swap_remove(random.random_range(0..held.len())));
             }
             flying.extend(board.take_ready());
             if let Some(ticket) = flying.choose(&mut random).filter(|ticket| is_move(ticket)) {
@@ -317,7 +343,7 @@ fn every_need_ends_in_every_world() {
                 keys.dedup();
                 assert_eq!(keys.len(), all, "seed {seed}: a blob is moved twice at a time");
             }
-            if flying.is_empty() && postponed.is_empty() && left == 0 {
+            if flying.is_empty() && held.is_empty() && left == 0 {
                 break;
             }
             if flying.is_empty() {
@@ -326,24 +352,27 @@ fn every_need_ends_in_every_world() {
             let ticket = flying.swap_remove(random.random_range(0..flying.len()));
             if random.random_bool(trouble / 2.0) {
                 board.overloaded(&ticket);
-                board.postponed(&ticket);
-                postponed.push((ticket.key.clone(), ticket.destination.clone()));
+                held.push(postponed(&board, ticket));
                 continue;
             }
-            match &ticket.work {
-                Work::Mount { .. } if refusals && random.random_bool(0.7) => board.mount_refused(&ticket, None),
-                Work::Mount { .. } => board.landed(&ticket, Came::Mounted),
-                Work::Move { .. } if !random.random_bool(trouble) => board.landed(&ticket, Came::Moved),
+            let back = match &ticket.work {
+                Work::Mount { .. } if refusals && random.random_bool(0.7) => Back::MountRefused(None),
+                Work::Mount { .. } => Back::Landed(Came::Mounted),
+                Work::Move { .. } if !random.random_bool(trouble) => Back::Landed(Came::Moved),
                 Work::Move { sources, .. } => match random.random_range(0..3) {
                     0 => {
                         let reasons = sources.iter().map(|source| (Scope::Source(source.clone()), failure()));
                         board.note(&ticket, &reasons.collect::<Vec<_>>());
-                        board.failed(&ticket);
+                        Back::Failed
                     }
-                    1 => fail(&board, &ticket, Scope::Destination(ticket.destination.clone())),
-                    _ => board.aborted(&ticket, &failure()),
+                    1 => {
+                        board.note(&ticket, &[(Scope::Destination(ticket.destination.clone()), failure())]);
+                        Back::Failed
+                    }
+                    _ => Back::Aborted(failure()),
                 },
-            }
+            };
+            board.give_back(ticket, back);
         }
         for mut answer in answers {
             assert!(answer.try_recv().is_ok(), "seed {seed}: somebody waits for ever");
@@ -358,18 +387,17 @@ fn what_is_sent_hands_its_place_on_within_its_pair() {
     let want = |source: &str, n| awaited(board.want(&digest(n), SIZE, &repository(source), &at("d", n), &job(n)));
     let _answers = [want("s", 0), want("t", 1), want("s", 2)];
     let flying = board.take_ready();
-    let of = |registry: &str| {
-        flying.iter().find(|ticket| ticket.place.pair.source == *repository(registry).registry()).unwrap()
-    };
-    let (first, other) = (of("s"), of("t"));
+    let is_of_s = |ticket: &Ticket| ticket.place.pair.source == *repository("s").registry();
+    let (mut of_s, of_t): (Vec<_>, Vec<_>) = flying.into_iter().partition(is_of_s);
+    let (first, other) = (of_s.remove(0), &of_t[0]);
     assert!(board.sent(&other.place).is_none(), "the other pair has nothing more to do");
     let next = board.sent(&first.place).expect("what waits");
     assert!(Arc::ptr_eq(&next.place.turn, &first.place.turn), "it is sent in its turn");
     let _more = want("s", 3);
     assert!(board.sent(&first.place).is_none(), "it has no place any more");
-    board.landed(first, Came::Moved);
+    landed(&board, first, Came::Moved);
     assert!(board.take_ready().is_empty(), "nor does it give one back");
-    board.landed(&next, Came::Moved);
+    landed(&board, next, Came::Moved);
     assert_eq!(board.take_ready().len(), 1);
 }
 
@@ -382,9 +410,9 @@ fn want_all(board: &Board, images: usize) -> Vec<oneshot::Receiver<Answer>> {
 fn one_worker_does_one_thing_at_a_time() {
     let board = board(1, 0);
     let _answers = want_all(&board, 2);
-    let first = board.take_ready().remove(0);
+    let first = first(&board);
     assert!(board.sent(&first.place).is_none());
-    board.landed(&first, Came::Moved);
+    landed(&board, first, Came::Moved);
     assert_eq!(board.take_ready().len(), 1);
 }
 
@@ -401,9 +429,11 @@ fn who_has_too_many_places_hands_none_on() {
 fn who_has_given_a_place_back_hands_it_on_to_nobody() {
     let board = board(2, 1);
     let _answers = want_all(&board, 4);
-    let flying = board.take_ready();
+    let mut flying = board.take_ready();
+    let ticket = flying.remove(0);
+    let place = ticket.place.clone();
     // The registry answered before it had all of it, and its connection takes the rest.
-    board.landed(&flying[0], Came::Moved);
-    assert!(board.sent(&flying[0].place).is_none());
+    landed(&board, ticket, Came::Moved);
+    assert!(board.sent(&place).is_none());
     assert_eq!(board.take_ready().len(), 1);
 }

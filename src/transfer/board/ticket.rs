@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
 
-use super::BlobKey;
+use super::mounts::When;
+use super::{BlobKey, Came};
+use crate::event::Failure;
 use crate::reference::{Reference, Repository};
 use crate::registry::Upload;
 use crate::transfer::lane::{Kind, Pair};
 
-/// Something that may start now. It must be given back by exactly one of `landed`, `mount_refused`, `failed`, `postponed`,
-/// `aborted`.
+/// Something that may start now. The board waits until it is given back ([`super::Board::give_back`]).
 #[derive(Debug)]
+#[must_use]
 pub struct Ticket {
     pub key: BlobKey,
     pub destination: Repository,
@@ -20,8 +23,7 @@ pub struct Ticket {
     /// How often it was postponed.
     pub postponements: u32,
     pub place: Arc<Place>,
-    /// Whether a mount is asked for before the other repository has a manifest that names the blob.
-    pub(super) is_early: bool,
+    pub(super) when: When,
 }
 
 #[derive(Debug)]
@@ -32,6 +34,33 @@ pub enum Work {
     Mount { from: Repository },
 }
 
+/// What came of a ticket.
+#[derive(Debug)]
+pub enum Back {
+    /// The blob is in the ticket's repository.
+    Landed(Came),
+    /// The registry did not mount; it may have opened an upload in place. The blob is moved instead.
+    MountRefused(Option<Upload>),
+    /// It is not known whether the registry would mount. The blob is moved instead.
+    NotMounted(Option<Upload>),
+    /// The blob could not be brought there, for the reasons that were noted.
+    Failed,
+    /// A registry does not want to be asked for this long. The place goes to others until the need is resumed.
+    Postponed(Duration),
+    /// The task that held the ticket panicked or was cancelled, so that nobody knows what came of it.
+    Aborted(Failure),
+}
+
+impl Ticket {
+    /// The upload that is open already.
+    pub fn take_upload(&mut self) -> Option<Upload> {
+        match &mut self.work {
+            Work::Move { upload, .. } => upload.take(),
+            Work::Mount { .. } => None,
+        }
+    }
+}
+
 /// The place in a lane that a ticket has.
 #[derive(Debug)]
 pub struct Place {
@@ -39,7 +68,7 @@ pub struct Place {
     pub(super) pair: Pair,
     /// Of the pair's window, when it was taken.
     pub(super) generation: u64,
-    /// Held while a blob is sent: each who has the place in turn may read before the one before has got its answer.
+    /// Held while a blob is sent. The next blob in this place is opened at both ends meanwhile, and sent in its turn.
     pub turn: Arc<tokio::sync::Mutex<()>>,
     /// Whether another has it by now, or may. Changed under the board's lock alone.
     pub(super) is_given_away: AtomicBool,

@@ -100,12 +100,9 @@ impl Conversion {
             .iter()
             .map(|child| -> Boxed<'_, Option<Fate>> {
                 let is_chosen = chosen(child);
-                Box::pin(async move {
-                    match is_chosen {
-                        true => self.fate(child, source, depth).await.map(Some),
-                        false => Ok(None),
-                    }
-                })
+                Box::pin(
+                    async move { if is_chosen { self.fate(child, source, depth).await.map(Some) } else { Ok(None) } },
+                )
             })
             .collect();
         stream::iter(fates).buffered(CHILDREN).try_collect().await

@@ -15,7 +15,7 @@ use crate::registry::{Descriptor, Error, Manifest, RepositoryClient};
 const LARGEST_CONFIG: u64 = 4 << 20;
 /// Most bytes of all manifests below one root, since they are held until it is placed. Thousands of real ones fit.
 const BUDGET: u64 = 32 << 20;
-/// What a manifest costs at least: indexes that name each other's children over and over come to an end.
+/// What a manifest costs at least, so that an end comes to indexes that name the same children over and over.
 const LEAST: u64 = 4 << 10;
 
 /// Where the parts of an image are read from that must be known.
@@ -57,13 +57,11 @@ impl<'a> Reading<'a> {
             return Err(Refusal::malformed(digest, reason));
         }
         let manifest = self.source.manifest(child).await?;
-        match manifest.bytes.len() as u64 == *size {
-            true => Ok(manifest),
-            false => {
-                let reason = format!("it has {} bytes, but the index that names it says {size}", manifest.bytes.len());
-                Err(Refusal::malformed(digest, reason))
-            }
+        if manifest.bytes.len() as u64 != *size {
+            let reason = format!("it has {} bytes, but the index that names it says {size}", manifest.bytes.len());
+            return Err(Refusal::malformed(digest, reason));
         }
+        Ok(manifest)
     }
 
     /// What an image runs on, by its configuration; none if it is no image, or says nothing of it.

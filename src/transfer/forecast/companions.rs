@@ -11,7 +11,7 @@ use crate::reference::{Identifier, Tag};
 use crate::registry::Referrer;
 use crate::transfer::expected::{ExpectedImage, named};
 use crate::transfer::image::MAX_DEPTH;
-use crate::transfer::referrers::{Circles, find, may_list, of_tag};
+use crate::transfer::referrers::{Circles, UnderTag, find, may_list, of_tag};
 
 /// Something that refers to an image, or to a manifest of it, and is not at the destination.
 #[derive(Clone)]
@@ -93,7 +93,7 @@ impl Look {
         let tag = Tag::of_digest(subject);
         if is_longer && !self.is_planned(&tag) {
             let there = self.ground.digest(&Identifier::Tag(tag)).await?;
-            may_list(&self.task, subject, listed.is_some(), there.as_ref(), no_clobber)?;
+            may_list(&self.task, subject, UnderTag::of(there.as_ref(), listed.is_some()), no_clobber)?;
         }
         for referrer in &found.referrers {
             if is_listed(referrer) && !force {

@@ -1,7 +1,7 @@
 //! One destination repository as a dry run finds it, with no right but to pull.
 //!
-//! Many registries hide what is absent from those who may only read: what an account with the right to push is told is
-//! not there, is forbidden to others. What may not be looked at is taken for absent, and that is said once.
+//! Many registries hide what is absent from accounts that may only read: they answer 403 where an account that may push
+//! gets 404. What may not be looked at is taken for absent, with one warning.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -12,12 +12,10 @@ use crate::event::Failure;
 use crate::reference::{Identifier, Repository};
 use crate::registry::{Error, ErrorKind, Referrer, RepositoryClient};
 use crate::shared::Keyed;
-use crate::transfer::destination::Destination;
+use crate::transfer::destination::{Destination, Known};
 
 pub(super) struct Ground {
     destination: Destination,
-    /// Nothing that is here is believed to be whole.
-    force: bool,
     /// It may not be looked at.
     is_hidden: AtomicBool,
     /// Whether they are there.
@@ -30,8 +28,7 @@ impl Ground {
     /// A repository to which `images` images of this round go.
     pub fn new(client: RepositoryClient, images: usize, force: bool) -> Self {
         Self {
-            destination: Destination::new(client, images, force, false, Arc::default()),
-            force,
+            destination: Destination::new(client, images, force, Known::default()),
             is_hidden: AtomicBool::new(false),
             manifests: Keyed::default(),
             circles: Keyed::default(),
@@ -53,7 +50,7 @@ impl Ground {
 
     /// Whether a manifest is there, with all that it names. Where nothing was before, it is not asked.
     pub async fn has_manifest(&self, digest: &Digest) -> Result<bool, Error> {
-        Ok(!self.force && !self.destination.has_no_tags() && self.holds(digest).await?)
+        Ok(!self.destination.force && !self.destination.has_no_tags() && self.holds(digest).await?)
     }
 
     /// Whether a manifest is there. Asked once for all images that have it.

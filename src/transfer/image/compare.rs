@@ -27,19 +27,18 @@ impl Image {
     /// What is at the destination, and what the source names: the latter only if it can be compared with the former, or
     /// if the registry counts how often manifests are read.
     pub(super) async fn compare(&self) -> Result<(Option<Digest>, Option<Digest>), Error> {
-        let Task { source, destination } = &self.task;
-        let converts = !self.conversion.is_none();
+        let source = &self.task.source;
         let there = async {
-            match &destination.identifier {
-                // Which digest it is will be known when it is converted.
-                Identifier::Digest(_) if converts => Ok(None),
-                place => self.destination.digest(place).await,
+            match self.conversion.known_place(&self.task) {
+                Some(place) => self.destination.digest(place).await,
+                None => Ok(None),
             }
         };
         if let Some(digest) = source.identifier.digest() {
             return Ok((there.await?, Some(digest.clone())));
         }
         let wanted = self.source.digest(&source.identifier);
+        let converts = self.conversion.changes_images();
         if self.source.counts_pulls() || self.destination.seems_done() && !converts {
             return tokio::try_join!(there, wanted);
         }

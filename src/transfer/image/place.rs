@@ -27,7 +27,7 @@ impl Image {
         let place = &self.task.place(&manifest.digest);
         let mut placed = false;
         let settle = async || {
-            // Who has no tag is here because its digest is not there.
+            // An image without a tag is here because its digest is not there.
             if let Identifier::Tag(_) = place
                 && self.is_there(&manifest.digest.clone().into()).await?
             {
