@@ -18,6 +18,7 @@
 //! | `shown` | flights as those see them who watch |
 //! | `stream` | the bytes of a blob, verified and resumed |
 //! | `pulls` | manifests that a registry counts |
+//! | `puts` | manifests that are put one after the other |
 //! | `belief` | what can be believed of a registry's answers to mounts |
 //! | `expected` | what a source becomes on its way |
 //! | `forecast` | the dry run: what would be done, found out by reading alone |
@@ -25,7 +26,7 @@
 //! # Why it cannot stop
 //!
 //! Resources are taken in one order: a place among the images, a list of referrers, a manifest (by digest), a blob's
-//! flight, a place in a lane, a permit for one request. Whoever holds one waits only for what stands to its right, and what stands rightmost is
+//! flight, a place in a lane, a manifest's turn to be put, a permit for one request. Whoever holds one waits only for what stands to its right, and what stands rightmost is
 //! one exchange with a time limit. Who waits for a blob that another image is moving waits as an entry of the board, with
 //! no place and no permit; and so does a blob whose registry wants to be left alone for longer than a moment.
 
@@ -45,6 +46,7 @@ mod launch;
 mod ledger;
 mod opening;
 mod pulls;
+mod puts;
 mod queue;
 mod referrers;
 mod shown;
