@@ -14,6 +14,7 @@
 //! | `flight` | one blob on its way, with its tries |
 //! | `opening` | what the destination says before anything is sent |
 //! | `referrers` | what refers to an image, if that is wanted |
+//! | `replaced` | what a tag of signatures names before it is moved |
 //! | `ledger` | what is learnt of one image on its way |
 //! | `shown` | flights as those see them who watch |
 //! | `stream` | the bytes of a blob, verified and resumed |
@@ -49,6 +50,7 @@ mod pulls;
 mod puts;
 mod queue;
 mod referrers;
+mod replaced;
 mod shown;
 mod stream;
 

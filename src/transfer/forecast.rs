@@ -218,6 +218,7 @@ impl Look {
             self.ledger.placed(&wanted.root);
             return Ok(Some((wanted, None)));
         }
+        self.tell_loss(&self.task, there.as_ref(), &wanted).await?;
         let mut lacking = self.lacking(&wanted, wanted.root.clone(), None, 0).await?;
         let mut seen = HashSet::new();
         lacking.retain(|blob| seen.insert(blob.clone()));
