@@ -30,17 +30,28 @@ pub trait Work {
     fn asks_sources(&self) -> bool {
         true
     }
+
+    /// Leaves these tags to others, who bring them.
+    fn leave_to_others(&self, _tags: &[Task]) {}
 }
 
 impl Work for Arc<Engine> {
     fn run<'a>(&'a self, tasks: &'a [Task], last: bool) -> LocalBoxFuture<'a, Vec<(usize, Failure)>> {
         Engine::run(self, tasks, last).boxed_local()
     }
+
+    fn leave_to_others(&self, tags: &[Task]) {
+        Engine::leave_to_others(self, tags);
+    }
 }
 
 impl Work for Arc<Forecast> {
     fn run<'a>(&'a self, tasks: &'a [Task], last: bool) -> LocalBoxFuture<'a, Vec<(usize, Failure)>> {
         Forecast::run(self, tasks, last).boxed_local()
+    }
+
+    fn leave_to_others(&self, tags: &[Task]) {
+        Forecast::leave_to_others(self, tags);
     }
 }
 
@@ -81,6 +92,7 @@ impl Rounds<'_> {
         }
         tell(Phase::Generate);
         let tasks = planner.generate(retries == 0).await;
+        work.leave_to_others(&planner.take_elsewhere());
         let mut images = tasks.len();
         listener.hear(&Event::TasksGenerated(images));
         tell(Phase::Handle);
@@ -107,6 +119,7 @@ impl Rounds<'_> {
             if planner.has_retriable() {
                 tell(Phase::RetryGenerate);
                 let new = planner.generate_again(left == 0).await;
+                work.leave_to_others(&planner.take_elsewhere());
                 images += new.len();
                 listener.hear(&Event::TasksGenerated(new.len()));
                 tasks.extend(new);

@@ -270,6 +270,11 @@ impl Engine {
         failed
     }
 
+    /// Tags that are made of digests, which others bring.
+    pub fn leave_to_others(&self, tags: &[Task]) {
+        self.digest_tags.leave_to_others(tags);
+    }
+
     /// Once the run is cancelled: fails what waits to be begun, and later cuts what has not ended by then.
     async fn end_when_cancelled(self: Arc<Self>) {
         self.cancel.cancelled().await;

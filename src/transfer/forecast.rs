@@ -120,6 +120,11 @@ impl Forecast {
         failed
     }
 
+    /// Tags that are made of digests, which others bring.
+    pub fn leave_to_others(&self, tags: &[Task]) {
+        self.digest_tags.leave_to_others(tags);
+    }
+
     fn look<'a>(self: &Arc<Self>, task: &'a Task, grounds: &mut Repositories<'a, Ground>) -> Look {
         let destination = self.clients.reader(&task.destination.repository);
         Look {

@@ -20,7 +20,7 @@ pub(in crate::transfer) struct DigestTags {
     listed: Keyed<Repository, Arc<SourceTags>, Error>,
     /// How much refers to a manifest of a source that was converted, and so is left.
     left: Keyed<(Repository, Digest), usize, Error>,
-    /// Those that the rules want at destinations.
+    /// Those that the rules want at destinations, here or on another machine.
     planned: Mutex<HashSet<Reference>>,
     /// The destinations of more than one source, with all of those.
     shared: Mutex<HashMap<Repository, HashSet<Repository>>>,
@@ -66,6 +66,11 @@ impl DigestTags {
                 }
             }
         }
+    }
+
+    /// Notes what others bring.
+    pub fn leave_to_others(&self, tags: &[Task]) {
+        lock(&self.planned).extend(tags.iter().map(|task| task.destination.clone()));
     }
 
     pub fn is_planned(&self, tag: &Reference) -> bool {
