@@ -27,9 +27,10 @@
 //! # Why it cannot stop
 //!
 //! Resources are taken in one order: a place among the images, a list of referrers, a manifest (by digest), a blob's
-//! flight, a place in a lane, a manifest's turn to be put, a permit for one request. Whoever holds one waits only for what stands to its right, and what stands rightmost is
-//! one exchange with a time limit. Who waits for a blob that another image is moving waits as an entry of the board, with
-//! no place and no permit; and so does a blob whose registry wants to be left alone for longer than a moment.
+//! flight, a place in a lane, a manifest's turn to be put, a permit for one request. Whoever holds one waits only for what
+//! stands to its right, and what stands rightmost is one exchange with a time limit. Who waits for a blob that another image
+//! is moving waits as an entry of the board, with no place and no permit; and so does a blob whose registry wants to be left
+//! alone for longer than a moment.
 
 mod belief;
 mod board;

@@ -1,7 +1,6 @@
 //! What is known is not asked, what is there is not sent, and no more is under way at once than was said.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use scriptable_registry::{Action, Answer, Gate, Image, Index, Kind, Manifest, Mounts, Registry};
 
@@ -220,24 +219,6 @@ async fn an_alias_costs_no_blob() {
     assert_eq!(source.count(Kind::ManifestGet) + source.count(Kind::ManifestHead), 4);
     assert_eq!(destination.count(Kind::UploadFinish), 2);
     assert_eq!(destination.count(Kind::ManifestPut), 4);
-}
-
-/// As `1.0-amd64` beside `1.0`: with each PUT distribution writes a manifest's link anew, and an index that is put meanwhile
-/// is told that what it names is missing.
-#[tokio::test]
-async fn a_tag_of_its_own_is_not_put_while_an_index_that_names_the_image_is() {
-    let (source, destination) = two_registries().await;
-    source.put("team/app", "1.0", &Index::new().image(&small(1)));
-    source.put("team/app", "1.0-amd64", &small(1));
-    let gate = Gate::closed();
-    source.on(Kind::ManifestGet.of("1.0-amd64"), gate.clone());
-    destination.on(Kind::ManifestPut.of("1.0"), Action::Delay(Duration::from_millis(500)));
-    destination.on_each(Kind::ManifestPut.of("1.0"), move |_| {
-        gate.open();
-        None
-    });
-    Migration::new().app(&source, &destination).run().await.assert_success(2);
-    assert_eq!((destination.count(Kind::ManifestPut), destination.peak(Kind::ManifestPut)), (3, 1));
 }
 
 #[tokio::test]
