@@ -5,6 +5,7 @@
 //! cannot be used is an [`InvalidRule`] beside the others, which run.
 
 mod auth;
+mod chained;
 mod docker;
 mod expand;
 mod file;
@@ -133,7 +134,7 @@ pub fn load(sources: &Sources, environment: Variables) -> Result<Configuration, 
     let (auth, written) = read(sources, &|root, folder| auth::read(root, folder, environment))?;
     let (rules, invalid) = check(written, &auth.hosts, sources);
     let remarks = rules.iter().filter_map(Rule::warning).chain(misspelt::warnings(&rules, &auth.hosts));
-    let remarks: Vec<String> = remarks.collect();
+    let remarks: Vec<String> = remarks.chain(chained::warnings(&rules)).collect();
     let (keyring, mut warnings) = credentials(auth, &sources.files, &rules, Origin::Rules, environment)?;
     warnings.extend(remarks);
     Ok(Configuration { keyring, rules, invalid, warnings })

@@ -52,6 +52,8 @@ pub struct Planner<'a> {
     failures: BTreeMap<usize, Failure>,
     /// Those of them that were generated, but for destinations that an earlier rule has.
     clashing: HashSet<usize>,
+    /// What other shards bring to contested destinations under tags that are made of digests.
+    elsewhere: Vec<Task>,
     /// Images of later rules that wait for an earlier rule to be generated, since it may want their destinations.
     deferred: BTreeMap<usize, Vec<Task>>,
 }
@@ -77,6 +79,7 @@ impl<'a> Planner<'a> {
             claims: HashMap::new(),
             failures: BTreeMap::new(),
             clashing: HashSet::new(),
+            elsewhere: Vec::new(),
             deferred: BTreeMap::new(),
         }
     }
@@ -180,6 +183,12 @@ impl<'a> Planner<'a> {
             self.claim(index, images, &mut tasks);
         }
         tasks
+    }
+
+    /// The tags of signatures and of lists of referrers that other shards are known to bring where this one does, since
+    /// this was last asked.
+    pub fn take_elsewhere(&mut self) -> Vec<Task> {
+        std::mem::take(&mut self.elsewhere)
     }
 
     async fn expand(&mut self, indexes: Vec<usize>, last: bool) -> Vec<Task> {
@@ -287,6 +296,8 @@ impl<'a> Planner<'a> {
                     free.insert(task.source.clone());
                     if is_own {
                         tasks.push(task);
+                    } else if task.destination.identifier.is_about_digest() {
+                        self.elsewhere.push(task);
                     }
                     continue;
                 }

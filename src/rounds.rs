@@ -49,6 +49,7 @@ impl Rounds<'_> {
         }
         tell(Phase::Generate);
         let tasks = planner.generate(retries == 0).await;
+        work.leave_to_others(&planner.take_elsewhere());
         let mut images = tasks.len();
         listener.hear(&Event::TasksGenerated(images));
         tell(Phase::Handle);
@@ -75,6 +76,7 @@ impl Rounds<'_> {
             if planner.has_retriable() {
                 tell(Phase::RetryGenerate);
                 let new = planner.generate_again(left == 0).await;
+                work.leave_to_others(&planner.take_elsewhere());
                 images += new.len();
                 listener.hear(&Event::TasksGenerated(new.len()));
                 tasks.extend(new);

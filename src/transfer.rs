@@ -14,10 +14,12 @@
 //! | `flight` | one blob on its way, with its tries |
 //! | `opening` | what the destination says before anything is sent |
 //! | `referrers` | what refers to an image, if that is wanted |
+//! | `replaced` | what a tag of signatures names before it is moved |
 //! | `ledger` | what is learnt of one image on its way |
 //! | `shown` | what the operator is shown of a flight |
 //! | `stream` | the bytes of a blob, verified and resumed |
 //! | `pulls` | manifests that a registry counts |
+//! | `puts` | manifests that are put one after the other |
 //! | `belief` | what can be believed of a registry's answers to mounts |
 //! | `expected` | what a source becomes on its way |
 //! | `forecast` | the dry run: what would be done, found out by reading alone |
@@ -25,10 +27,10 @@
 //! # Why it cannot stop
 //!
 //! Resources are taken in one order: a place among the images, a list of referrers, a manifest (by digest), a blob's
-//! flight, a place in a lane, a permit for one request. A task that holds one waits only for those further right, and the
-//! rightmost is one exchange with a time limit. An image that waits for a blob which another image is moving is an entry
-//! of the board, and holds no place and no permit. So is a blob whose registry wants to be left alone for longer than a
-//! moment.
+//! flight, a place in a lane, a manifest's turn to be put, a permit for one request. A task that holds one waits only for
+//! those further right, and the rightmost is one exchange with a time limit. An image that waits for a blob which another
+//! image is moving is an entry of the board, and holds no place and no permit. So is a blob whose registry wants to be left
+//! alone for longer than a moment.
 
 mod belief;
 mod board;
@@ -46,8 +48,10 @@ mod launch;
 mod ledger;
 mod opening;
 mod pulls;
+mod puts;
 mod queue;
 mod referrers;
+mod replaced;
 mod shown;
 mod stream;
 
@@ -167,6 +171,10 @@ impl Work for Arc<Engine> {
     fn run<'a>(&'a self, tasks: &'a [Task], last: bool) -> LocalBoxFuture<'a, Vec<(usize, Failure)>> {
         Engine::run(self, tasks, last).boxed_local()
     }
+
+    fn leave_to_others(&self, tags: &[Task]) {
+        Engine::leave_to_others(self, tags);
+    }
 }
 
 impl Engine {
@@ -273,6 +281,11 @@ impl Engine {
         failed.extend(std::iter::from_fn(|| queue.next()).map(|job| (job, Failure::cancelled())));
         failed.sort_unstable_by_key(|(job, _)| *job);
         failed
+    }
+
+    /// Tags that are made of digests, which others bring.
+    pub fn leave_to_others(&self, tags: &[Task]) {
+        self.digest_tags.leave_to_others(tags);
     }
 
     /// Once the run is cancelled: fails what waits to be begun, and later cuts what has not ended by then.

@@ -82,6 +82,24 @@ fn an_unset_variable_stops_the_run_only_if_a_usable_rule_needs_it() {
 }
 
 #[test]
+fn a_rule_that_writes_what_another_copies_is_a_warning() {
+    for (images, is_chain) in [
+        (r#"{"r.io/a:staging": "r.io/a:prod", "r.io/a:dev": "r.io/a:staging"}"#, true),
+        (r#"{"r.io/a:dev": "r.io:443/a:staging", "r.io/a:/^s/": "r.io/b"}"#, true),
+        (r#"{"r.io/a": "r.io/b", "r.io/b:1": "r.io/c"}"#, true),
+        (r#"{"r.io/a:1": "r.io/b", "r.io/b": "r.io/c"}"#, true),
+        (r#"{"r.io/a:!/x/": "r.io/b", "r.io/b:x": "r.io/c"}"#, false),
+        (r#"{"r.io/a:1": "r.io/b", "r.io/b:2": "r.io/c"}"#, false),
+        (r#"{"r.io/a:1": "r.io/a:2", "r.io/b:2": "r.io/a:3"}"#, false),
+        (r#"{"r.io/a": ["r.io/b", "r.io/c"]}"#, false),
+    ] {
+        let warnings = separate("{}", images).unwrap().warnings;
+        let chains: Vec<_> = warnings.iter().filter(|warning| warning.contains("writes what another rule")).collect();
+        assert_eq!(chains.len(), usize::from(is_chain), "{images}: {warnings:?}");
+    }
+}
+
+#[test]
 fn a_digest_without_a_tag_is_a_warning() {
     let digest = crate::digest::Digest::of(b"");
     let warnings = separate("{}", &format!(r#"{{"a.io/x@{digest}": "b.io/x"}}"#)).unwrap().warnings;

@@ -34,7 +34,7 @@ pub enum Verdict {
 }
 
 /// A part of an image that is not as it should be.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Defect {
     pub part: Part,
     pub digest: Digest,
@@ -44,14 +44,14 @@ pub struct Defect {
 }
 
 /// What an image consists of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Part {
     Manifest,
     Blob,
 }
 
 /// What is wrong with a part.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Wrong {
     Missing,
     /// It has this many bytes.

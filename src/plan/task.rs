@@ -34,4 +34,7 @@ pub trait Work {
     fn asks_sources(&self) -> bool {
         true
     }
+
+    /// Leaves these tags to others, who bring them.
+    fn leave_to_others(&self, _tags: &[Task]) {}
 }

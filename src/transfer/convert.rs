@@ -18,7 +18,7 @@ mod object;
 mod reading;
 mod refusal;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 
@@ -135,7 +135,10 @@ impl Part {
 }
 
 impl From<Part> for Tree {
-    fn from(part: Part) -> Self {
+    fn from(mut part: Part) -> Self {
+        // What is named more than once was made of one thing.
+        let mut seen = HashSet::new();
+        part.changes.retain(|change| seen.insert(change.from.clone()));
         Self { root: part.manifest, parts: part.below, changes: part.changes }
     }
 }

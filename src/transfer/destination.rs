@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::{OnceCell, OwnedMutexGuard};
 
+use super::puts::Puts;
 use crate::digest::Digest;
 use crate::event::Failure;
 use crate::reference::{Identifier, Registry, Repository, Tag};
@@ -45,6 +46,8 @@ pub(super) struct Destination {
     lists: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
     /// By manifest, the layers that it names, or that are named below it, and that are left where they are. Few have any.
     skipped: Mutex<HashMap<Digest, Vec<Digest>>>,
+    /// Which manifests are put one after the other.
+    pub puts: Puts,
 }
 
 /// What the run knows of a repository before the round begins to work on it.
@@ -118,6 +121,7 @@ impl Destination {
             referrers: Keyed::default(),
             lists: Mutex::default(),
             skipped: Mutex::default(),
+            puts: Puts::default(),
         }
     }
 

@@ -79,6 +79,10 @@ impl Work for Arc<Forecast> {
     fn run<'a>(&'a self, tasks: &'a [Task], last: bool) -> LocalBoxFuture<'a, Vec<(usize, Failure)>> {
         Forecast::run(self, tasks, last).boxed_local()
     }
+
+    fn leave_to_others(&self, tags: &[Task]) {
+        Forecast::leave_to_others(self, tags);
+    }
 }
 
 impl Forecast {
@@ -124,6 +128,11 @@ impl Forecast {
             grounds.borrow_mut().ended(task);
         }
         failed
+    }
+
+    /// Tags that are made of digests, which others bring.
+    pub fn leave_to_others(&self, tags: &[Task]) {
+        self.digest_tags.leave_to_others(tags);
     }
 
     fn look<'a>(self: &Arc<Self>, task: &'a Task, grounds: &mut Repositories<'a, Ground>) -> Look {
@@ -223,6 +232,7 @@ impl Look {
             self.ledger.placed(&wanted.root);
             return Ok(Some((wanted, None)));
         }
+        self.tell_loss(&self.task, there.as_ref(), &wanted).await?;
         let mut lacking = self.lacking(&wanted, wanted.root.clone(), None, 0).await?;
         let mut seen = HashSet::new();
         lacking.retain(|blob| seen.insert(blob.clone()));

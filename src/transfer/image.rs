@@ -23,7 +23,9 @@ use super::Engine;
 use super::board::Job;
 use super::convert::{Conversion, Source, Target, Tree};
 use super::destination::Destination;
+use super::expected::named;
 use super::ledger::Ledger;
+use super::replaced::tell_loss;
 use crate::digest::Digest;
 use crate::event::{Category, Event, Failure, Retry, Success};
 use crate::plan::Task;
@@ -83,10 +85,21 @@ impl Image {
         Self { parts: Arc::new(parts), ..self.clone() }.bring_referrers(&root, &changes).await
     }
 
-    /// Brings the image to its destination as it is at the source, and nothing else.
-    pub async fn copy_as_it_is(&self) -> Result<Success, Failure> {
+    /// Brings a tag of signatures as it is at the source, unless it stays. `written` is what it names since this run wrote
+    /// it: a list of tags that was read before that does not have it.
+    pub async fn copy_as_it_is(&self, written: Option<Digest>) -> Result<Success, Failure> {
         let image = Self { conversion: Arc::default(), ..self.clone() };
-        Ok(image.bring().await?.success)
+        let (mut there, mut wanted) = image.or_say_why(|| image.compare()).await?;
+        if written.is_some() {
+            (there, wanted) = (written, Some(named(&image.source, &image.task.source.identifier).await?));
+        }
+        if let (Some(there), Some(wanted)) = (&there, &wanted)
+            && there != wanted
+            && image.is_left(there, wanted).await?
+        {
+            return Ok(Success::UpToDate);
+        }
+        Ok(image.bring_compared(there, wanted).await?.success)
     }
 
     /// The source's manifest, when only its digest was asked for before.
@@ -99,8 +112,13 @@ impl Image {
     }
 
     async fn bring(&self) -> Result<Brought, Failure> {
+        let (there, wanted) = self.or_say_why(|| self.compare()).await?;
+        self.bring_compared(there, wanted).await
+    }
+
+    /// Brings the image where the destination names `there`, and the source `wanted`, if that is known.
+    async fn bring_compared(&self, mut there: Option<Digest>, wanted: Option<Digest>) -> Result<Brought, Failure> {
         let conversion = &self.conversion;
-        let (mut there, wanted) = self.or_say_why(|| self.compare()).await?;
         self.ledger.before(there.as_ref());
         if let Some(wanted) = &wanted {
             self.ledger.source(wanted);
@@ -140,6 +158,11 @@ impl Image {
             if there.is_none() {
                 self.destination.open_for(self.will_be_mounted(), async { Ok(()) }).await?;
             }
+        }
+        if let Some(there) = &there
+            && self.engine.policy.tells_loss(&self.task, there, &root.digest)
+        {
+            Box::pin(tell_loss(&self.destination.client, &self.task.destination, there, root)).await;
         }
         Self { parts: Arc::new(parts.clone()), ..self.clone() }.place(root).await?;
         self.ledger.written(&root.digest);

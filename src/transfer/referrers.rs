@@ -3,16 +3,19 @@
 //! Found in three ways: by the registry's own list, by the index under a tag made of the subject's digest, and by the tags
 //! that cosign makes of it. Each subject once in a round for a destination repository, however many images name it.
 
-use std::collections::{HashSet, VecDeque};
-use std::sync::{Arc, Mutex};
+mod digest_tags;
 
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+
+pub(super) use self::digest_tags::{DigestTags, SourceTags};
+use super::Engine;
 use super::image::{Image, MAX_DEPTH};
 use crate::digest::Digest;
 use crate::event::{Category, Change, Event, Failure, Success};
 use crate::plan::Task;
-use crate::reference::{Identifier, Reference, Repository, Tag};
+use crate::reference::{Identifier, Tag};
 use crate::registry::{Error, Manifest, Referrer, RepositoryClient};
-use crate::shared::{Keyed, lock};
 
 /// What cosign adds to the tag of a subject.
 const COSIGN: [&str; 3] = ["sig", "att", "sbom"];
@@ -20,7 +23,10 @@ const COSIGN: [&str; 3] = ["sig", "att", "sbom"];
 impl Image {
     /// Brings what refers to the image that is in its place, or to a manifest of it, and to what refers to it in turn.
     pub(super) async fn bring_referrers(&self, root: &Manifest, changes: &[Change]) -> Result<(), Failure> {
-        let tags = self.engine.digest_tags.of(&self.source).await?;
+        let tags = self.engine.digest_tags.of(&self.source).await.map_err(|failure| {
+            let reason = format!("the image is there; {}", failure.reason);
+            Failure { reason: reason.into(), ..failure }
+        })?;
         let mut circles = Circles::around(self.manifests_of(root).await?, changes);
         while let Some(subject) = circles.next() {
             circles.add(&self.bring_referrers_of(&subject, &tags).await?);
@@ -55,12 +61,10 @@ impl Image {
     }
 
     /// Brings what refers directly to `subject`, and answers what that is.
-    async fn bring_referrers_of(&self, subject: &Digest, tags: &HashSet<Tag>) -> Result<Arc<[Digest]>, Failure> {
+    async fn bring_referrers_of(&self, subject: &Digest, tags: &SourceTags) -> Result<Arc<[Digest]>, Failure> {
         let bring = async || {
             let found = find(&self.source, subject, tags).await?;
-            for tag in found.tags.iter().filter(|tag| !self.is_planned(tag)) {
-                self.bring_tag(tag).await.map_err(|failure| of_referrer(tag, subject, failure))?;
-            }
+            self.bring_tags(subject, &found.tags).await?;
             if found.referrers.is_empty() {
                 return Ok(Arc::default());
             }
@@ -70,16 +74,39 @@ impl Image {
         self.destination.referrers.get((subject.clone(), self.source.repository().clone()), bring).await
     }
 
+    /// Brings the tags of cosign that are not the rules'.
+    async fn bring_tags(&self, subject: &Digest, tags: &[Tag]) -> Result<(), Failure> {
+        let tags: Vec<&Tag> = tags.iter().filter(|tag| !self.is_planned(tag)).collect();
+        if tags.is_empty() {
+            return Ok(());
+        }
+        // What several sources have is brought by one after the other.
+        let _list = self.destination.list_of(subject).await;
+        for tag in tags {
+            self.bring_tag(tag).await.map_err(|failure| of_referrer(tag, subject, failure))?;
+        }
+        Ok(())
+    }
+
     /// Brings a tag of the same repository, as it is.
     async fn bring_tag(&self, tag: &Tag) -> Result<(), Failure> {
-        let image =
-            Self { task: of_tag(&self.task, tag), ledger: Arc::default(), parts: Arc::default(), ..self.clone() };
-        let copied = image.copy_as_it_is().await;
+        let (task, digest_tags) = (of_tag(&self.task, tag), &self.engine.digest_tags);
+        let written = digest_tags.written(&task.destination);
+        let image = Self { task, ledger: Arc::default(), parts: Arc::default(), ..self.clone() };
+        let copied = image.copy_as_it_is(written).await;
         self.ledger.add(&image.ledger);
         if copied? == Success::Copied {
+            digest_tags.note_written(&image.task.destination, image.ledger.source_digest());
             self.tell_referrer(&Identifier::Tag(tag.clone()), "cosign");
         }
         Ok(())
+    }
+
+    /// Whether a tag of cosign stays as it is at the destination.
+    pub(super) async fn is_left(&self, there: &Digest, wanted: &Digest) -> Result<bool, Failure> {
+        let Engine { clients, digest_tags, pulls, .. } = &*self.engine;
+        let wanted = pulls.read(&self.source, wanted).await?;
+        Ok(digest_tags.is_left(clients, &self.task, &self.destination.client, there, &wanted).await)
     }
 
     /// Brings manifests by digest, and sees to it that the destination lists them as referrers of `subject`.
@@ -204,20 +231,25 @@ impl Circles {
 }
 
 /// What refers directly to `subject`; `tags` are those of the source that are made of digests.
-pub(super) async fn find(source: &RepositoryClient, subject: &Digest, tags: &HashSet<Tag>) -> Result<Found, Error> {
+pub(super) async fn find(source: &RepositoryClient, subject: &Digest, tags: &SourceTags) -> Result<Found, Error> {
     let by_api = source.referrers(subject).await?.unwrap_or_default();
     let own_tag = Tag::of_digest(subject);
-    let by_tag = match tags.contains(&own_tag) {
-        true => source.tagged_referrers(subject).await?.unwrap_or_default(),
-        false => Vec::new(),
+    let by_tag = match tags {
+        SourceTags::Listed(tags) if !tags.contains(&own_tag) => Vec::new(),
+        _ => source.tagged_referrers(subject).await?.unwrap_or_default(),
     };
     let is_under_tag = by_api.iter().all(|one| by_tag.iter().any(|other| other.digest == one.digest));
     let mut seen = HashSet::new();
     let all = by_api.into_iter().chain(by_tag);
     let referrers = all.filter(|referrer| referrer.digest != *subject && seen.insert(referrer.digest.clone()));
-    let cosign = COSIGN.iter().filter_map(|suffix| format!("{own_tag}.{suffix}").parse().ok());
-    let tags = cosign.filter(|tag| tags.contains(tag)).collect();
-    Ok(Found { referrers: referrers.collect(), is_under_tag, tags })
+    let referrers = referrers.collect();
+    let mut cosign = Vec::new();
+    for tag in COSIGN.iter().filter_map(|suffix| format!("{own_tag}.{suffix}").parse().ok()) {
+        if tags.have(source, &tag).await? {
+            cosign.push(tag);
+        }
+    }
+    Ok(Found { referrers, is_under_tag, tags: cosign })
 }
 
 /// A tag beside that of the image, on its way between the same repositories.
@@ -260,63 +292,6 @@ pub(super) fn may_list(task: &Task, subject: &Digest, under: UnderTag<'_>, no_cl
         _ => return Ok(()),
     };
     Err(Failure::for_good(Category::Refused, Some(task.destination.repository.registry()), reason))
-}
-
-/// Tags that are made of digests: those of signatures and of lists of referrers.
-#[derive(Default)]
-pub(super) struct DigestTags {
-    /// Those that sources have.
-    listed: Keyed<Repository, Arc<HashSet<Tag>>, Error>,
-    /// How much refers to a manifest of a source that was converted, and so is left.
-    left: Keyed<(Repository, Digest), usize, Error>,
-    /// Those that the rules want at destinations.
-    planned: Mutex<HashSet<Reference>>,
-}
-
-impl DigestTags {
-    /// Notes what a round brings by itself.
-    pub fn plan(&self, tasks: &[Task]) {
-        let destinations = tasks.iter().map(|task| &task.destination);
-        lock(&self.planned).extend(destinations.filter(|place| place.identifier.is_about_digest()).cloned());
-    }
-
-    pub fn is_planned(&self, tag: &Reference) -> bool {
-        lock(&self.planned).contains(tag)
-    }
-
-    /// Listed once in a run, which is less than asking for each; of a repository that is there.
-    pub async fn of(&self, source: &RepositoryClient) -> Result<Arc<HashSet<Tag>>, Error> {
-        let list = async || {
-            let tags = match source.tags().await {
-                // Where images have digests alone, distribution knows no repository when it is asked for tags.
-                Err(error) if error.is_not_found() && error.has_code("NAME_UNKNOWN") => Vec::new(),
-                tags => tags?,
-            };
-            Ok(Arc::new(tags.into_iter().filter(Tag::is_about_digest).collect()))
-        };
-        self.listed.get(source.repository().clone(), list).await
-    }
-
-    /// The manifests that were converted and have referrers, and how many. Each is asked for once in a run; `tags` are
-    /// those of the source.
-    pub async fn left_behind(
-        &self,
-        source: &RepositoryClient,
-        changes: &[Change],
-        tags: &HashSet<Tag>,
-    ) -> Result<Vec<(Digest, usize)>, Failure> {
-        let mut left = Vec::new();
-        for subject in changes.iter().map(|change| &change.from) {
-            let count = async || {
-                let Found { referrers, tags, .. } = find(source, subject, tags).await?;
-                Ok(referrers.len() + tags.len())
-            };
-            let counted = self.left.get((source.repository().clone(), subject.clone()), count).await?;
-            left.push((subject.clone(), counted));
-        }
-        left.retain(|(_, referrers)| *referrers > 0);
-        Ok(left)
-    }
 }
 
 /// What refers to one manifest.

@@ -105,7 +105,12 @@ impl Tree {
         self.announce(&blobs);
         let blobs = blobs.into_iter().map(|blob| self.blob(blob));
         let wrong: Vec<_> = stream::iter(blobs).buffered(PARTS).try_collect().await?;
-        Ok(below.iter().flat_map(|defects| defects.iter().cloned()).chain(wrong.into_iter().flatten()).collect())
+        let mut all: Vec<_> = below.iter().flat_map(|defects| defects.iter().cloned()).collect();
+        all.extend(wrong.into_iter().flatten());
+        // Indexes may name the same ones in more than one way.
+        let mut seen = HashSet::new();
+        all.retain(|defect| seen.insert(defect.clone()));
+        Ok(all)
     }
 
     /// Tells of the blobs that will be looked at and were not known of before.

@@ -8,7 +8,7 @@ mod portions;
 
 use std::time::Duration;
 
-use scriptable_registry::{Action, Answer, Image, Index, Kind, Mounts, Registry, Tags, profiles};
+use scriptable_registry::{Action, Answer, Gate, Image, Index, Kind, Mounts, Registry, Tags, profiles};
 
 use crate::support::{Migration, assert_same, large, small, two_registries};
 
@@ -271,4 +271,22 @@ async fn an_upload_that_is_led_elsewhere_is_not_sent_there_and_says_so() {
         assert!(!outcome.everything().contains("s3cret"), "{outcome}");
         assert_eq!(elsewhere.count_all(), 0);
     }
+}
+
+/// As `1.0-amd64` beside `1.0`: with each PUT distribution writes a manifest's link anew, and an index that is put meanwhile
+/// is told that what it names is missing.
+#[tokio::test]
+async fn a_tag_of_its_own_is_not_put_while_an_index_that_names_the_image_is() {
+    let (source, destination) = two_registries().await;
+    source.put("team/app", "1.0", &Index::new().image(&small(1)));
+    source.put("team/app", "1.0-amd64", &small(1));
+    let gate = Gate::closed();
+    source.on(Kind::ManifestGet.of("1.0-amd64"), gate.clone());
+    destination.on(Kind::ManifestPut.of("1.0"), Action::Delay(Duration::from_millis(500)));
+    destination.on_each(Kind::ManifestPut.of("1.0"), move |_| {
+        gate.open();
+        None
+    });
+    Migration::new().app(&source, &destination).run().await.assert_success(2);
+    assert_eq!((destination.count(Kind::ManifestPut), destination.peak(Kind::ManifestPut)), (3, 1));
 }

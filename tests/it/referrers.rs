@@ -1,5 +1,6 @@
 //! What refers to an image travels with it, if that is wanted: signatures, SBOMs, attestations.
 
+mod added;
 mod answers;
 mod plan;
 mod planned;
@@ -258,6 +259,7 @@ async fn what_was_converted_and_what_was_left_is_told_once_however_often_it_is_t
 
 #[tokio::test]
 async fn what_refers_to_an_image_without_a_tag_travels_where_no_repository_is_known_without_tags() {
+    // The other says nothing of tags: there may be signatures under some, which are asked for one by one.
     for (code, is_known) in [("NAME_UNKNOWN", true), ("UNSUPPORTED", false)] {
         let (source, destination) = (registry(true).await, registry(true).await);
         let subject = source.put("app", "1", &small(1));
@@ -266,15 +268,40 @@ async fn what_refers_to_an_image_without_a_tag_travels_where_no_repository_is_kn
         let from = format!("{}/app@{subject}", source.host());
         let migration = Migration::new().rule(&from, destination.reference("app", "1")).args(["--referrers"]);
         let outcome = migration.run().await;
-        if is_known {
-            outcome.assert_success(1);
-            assert_eq!(destination.missing("app", &sbom), Vec::<String>::new());
-        } else {
-            // Where nothing is said of tags there may be signatures under some.
-            outcome.assert_failures(1, 1, 0);
-            outcome.assert_line("FAILED ", &[&from, "no list of tags"]);
-        }
+        outcome.assert_success(1);
+        assert_eq!(destination.missing("app", &sbom), Vec::<String>::new());
+        let asked = source.requests_of(Kind::ManifestHead.of(&format!("{}.sig", tag(&subject))));
+        assert_eq!(asked.len(), usize::from(!is_known), "{code}");
     }
+}
+
+#[tokio::test]
+async fn without_a_list_of_tags_signatures_are_asked_for_one_by_one() {
+    for answer in [403, 404, 405] {
+        let (source, destination) = (registry(false).await, registry(false).await);
+        let subject = source.put("app", "1", &small(1));
+        let (sbom, entry) = attach(&source, "text/sbom", &subject, "sbom");
+        list(&source, &subject, &[entry]);
+        let signature = format!("{}.sig", tag(&subject));
+        source.put("app", &signature, &small(3));
+        source.on(Kind::TagList, Answer::error(answer, "DENIED", "no lists for you"));
+        for flags in [&["--dry-run"][..], &[]] {
+            let outcome = migration(&source, &destination).args(flags.iter().copied()).run().await;
+            assert_eq!(outcome.code, Some(0), "{outcome}");
+        }
+        assert_eq!(destination.missing("app", &signature), Vec::<String>::new());
+        assert_eq!(listed(&destination, &subject), [sbom]);
+    }
+}
+
+#[tokio::test]
+async fn that_an_image_is_there_is_said_where_what_refers_to_it_cannot_be_looked_for() {
+    let (source, destination) = (registry(false).await, registry(false).await);
+    source.put("app", "1", &small(1));
+    source.on(Kind::TagList, Answer::error(400, "UNKNOWN", "not now"));
+    let outcome = migration(&source, &destination).run().await;
+    outcome.assert_failures(1, 1, 0);
+    outcome.assert_line("FAILED ", &["the image is there", "list of tags", "not now"]);
 }
 
 #[tokio::test]

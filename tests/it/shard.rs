@@ -48,6 +48,28 @@ async fn shards_together_do_everything_once() {
     }
 }
 
+/// The one shard brings a signature with its whole repository, the other has one of the same image.
+#[tokio::test]
+async fn a_signature_that_another_shards_rule_brings_is_left_to_it() {
+    let (source, destination) = two_registries().await;
+    let subject = source.put("a", "1", &small(1));
+    source.put("b", "1", &small(1));
+    let signature = format!("{}.sig", subject.replace(':', "-"));
+    let signed = source.put("a", &signature, &small(2));
+    source.put("b", &signature, &small(3));
+    for index in 0..2 {
+        Migration::new()
+            .rule(format!("{}/a", source.host()), format!("{}/x", destination.host()))
+            .rule(source.reference("b", "1"), destination.reference("x", "of-b"))
+            .args(["--referrers", "--shard", &format!("{index}/2")])
+            .run()
+            .await
+            .assert_success(2 - index);
+    }
+    assert_eq!(destination.digest("x", &signature), Some(signed));
+    assert_eq!(destination.requests_of(Kind::ManifestPut.of(&signature)).len(), 1);
+}
+
 #[tokio::test]
 async fn a_retry_is_announced_by_the_shard_whose_rule_failed_alone() {
     let (source, destination) = two_registries().await;

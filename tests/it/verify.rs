@@ -78,6 +78,22 @@ async fn a_missing_and_a_moved_tag_are_found() {
 
 /// Each kind of damage below a tag that is right, found at the depth that shows it, and at no other.
 #[tokio::test]
+async fn what_is_missing_is_named_once_however_many_indexes_name_it() {
+    let (source, destination) = two_registries().await;
+    let child = small(1);
+    let index = Index::new()
+        .index(&Index::new().image(&child).image(&small(2)))
+        .index(&Index::new().image(&child).image(&small(3)))
+        .image(&child);
+    for registry in [&source, &destination] {
+        registry.put("app", "1", &index);
+    }
+    destination.remove_manifest("app", &child.digest());
+    let outcome = verify(&source, &destination, &["--depth", "tree"]).run().await;
+    assert_eq!(outcome.stdout.matches(&child.digest()).count(), 1, "{outcome}");
+}
+
+#[tokio::test]
 async fn damage_below_a_tag_is_named() {
     let (source, destination) = two_registries().await;
     let index = Index::new().image(&small(1)).image(&large(2));

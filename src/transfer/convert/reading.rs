@@ -7,9 +7,11 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
 use super::Refusal;
+use crate::digest::Digest;
 use crate::platform::Platform;
 use crate::reference::Identifier;
 use crate::registry::{Descriptor, Error, Manifest, RepositoryClient};
+use crate::shared::Keyed;
 
 /// Most bytes of an image's configuration that are read to learn its platform.
 const LARGEST_CONFIG: u64 = 4 << 20;
@@ -37,26 +39,30 @@ impl Source for RepositoryClient {
     }
 }
 
-/// What is read below one root.
+/// What is read below one root: each manifest once, however often it is named.
 pub(super) struct Reading<'a> {
     source: &'a dyn Source,
     spent: AtomicU64,
+    manifests: Keyed<Digest, Manifest, Refusal>,
+    /// By the manifest.
+    platforms: Keyed<Digest, Option<Platform>, Refusal>,
 }
 
 impl<'a> Reading<'a> {
     pub fn of(source: &'a dyn Source) -> Self {
-        Self { source, spent: AtomicU64::new(0) }
+        Self { source, spent: AtomicU64::new(0), manifests: Keyed::default(), platforms: Keyed::default() }
     }
 
     pub async fn manifest(&self, child: &Descriptor) -> Result<Manifest, Refusal> {
         let Descriptor { digest, size, .. } = child;
-        let cost = LEAST.max(*size);
+        let cost = if self.manifests.announce(digest.clone()) { LEAST.max(*size) } else { LEAST };
         if self.spent.fetch_add(cost.min(BUDGET), Relaxed) > BUDGET - cost.min(BUDGET) {
             let reason =
                 format!("with it the image has more than the {BUDGET} bytes of manifests that can be converted");
             return Err(Refusal::malformed(digest, reason));
         }
-        let manifest = self.source.manifest(child).await?;
+        let read = async || Ok(self.source.manifest(child).await?);
+        let manifest = self.manifests.get(digest.clone(), read).await?;
         if manifest.bytes.len() as u64 != *size {
             let reason = format!("it has {} bytes, but the index that names it says {size}", manifest.bytes.len());
             return Err(Refusal::malformed(digest, reason));
@@ -74,7 +80,10 @@ impl<'a> Reading<'a> {
             );
             return Err(Refusal::malformed(&image.digest, reason));
         }
-        let bytes = self.source.config(config).await?;
-        Ok(serde_json::from_slice(&bytes).ok().filter(|platform: &Platform| !platform.is_unknown()))
+        let read = async || {
+            let bytes = self.source.config(config).await?;
+            Ok(serde_json::from_slice(&bytes).ok().filter(|platform: &Platform| !platform.is_unknown()))
+        };
+        self.platforms.get(image.digest.clone(), read).await
     }
 }

@@ -7,7 +7,7 @@ use crate::reference::Registry;
 use crate::registry::{Error, Format};
 
 /// Why an image cannot be placed as `--platform` and `--format` want it.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum Refusal {
     /// The source did not give what had to be known.
     #[error(transparent)]

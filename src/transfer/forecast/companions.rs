@@ -7,11 +7,13 @@ use super::Look;
 use super::nodes::Blob;
 use crate::digest::Digest;
 use crate::event::Failure;
+use crate::plan::Task;
 use crate::reference::{Identifier, Tag};
 use crate::registry::Referrer;
 use crate::transfer::expected::{ExpectedImage, named};
 use crate::transfer::image::MAX_DEPTH;
-use crate::transfer::referrers::{Circles, UnderTag, find, may_list, of_tag};
+use crate::transfer::referrers::{Circles, SourceTags, UnderTag, find, may_list, of_tag};
+use crate::transfer::replaced::tell_loss;
 
 /// Something that refers to an image, or to a manifest of it, and is not at the destination.
 #[derive(Clone)]
@@ -75,7 +77,7 @@ impl Look {
         Ok(digests)
     }
 
-    async fn circle(&self, subject: &Digest, tags: &HashSet<Tag>) -> Result<Circle, Failure> {
+    async fn circle(&self, subject: &Digest, tags: &SourceTags) -> Result<Circle, Failure> {
         // What the image itself lacks is no part of what its referrers lack.
         let look = Self { walked: Arc::default(), ..self.clone() };
         let found = find(&self.source, subject, tags).await?;
@@ -112,12 +114,35 @@ impl Look {
         let task = of_tag(&self.task, tag);
         let there = self.ground.digest(&identifier);
         let (root, there) = tokio::try_join!(named(&self.source, &identifier), there)?;
+        if let Some(there) = there.as_ref().filter(|there| **there != root) {
+            let wanted = self.source.manifest(&Identifier::from(root.clone())).await?;
+            let (clients, destination) = (&self.forecast.clients, self.ground.client());
+            if self.forecast.digest_tags.is_left(clients, &task, destination, there, &wanted).await {
+                return Ok(None);
+            }
+        }
         if self.forecast.policy.is_done(&task, Some(&root), there.as_ref(), &root)? {
             return Ok(None);
         }
+        let wanted = ExpectedImage::unchanged(root.clone());
+        self.tell_loss(&task, there.as_ref(), &wanted).await?;
         let look = Self { task, ..self.clone() };
-        let blobs = look.lacking(&ExpectedImage::unchanged(root.clone()), root, None, 0).await?;
+        let blobs = look.lacking(&wanted, root, None, 0).await?;
         Ok(Some(Companion { identifier, artifact_type: "cosign".to_owned(), blobs }))
+    }
+
+    /// Tells what goes when the destination of `task` is to have `wanted`.
+    pub(super) async fn tell_loss(
+        &self,
+        task: &Task,
+        there: Option<&Digest>,
+        wanted: &ExpectedImage,
+    ) -> Result<(), Failure> {
+        if let Some(there) = there.filter(|there| self.forecast.policy.tells_loss(task, there, &wanted.root)) {
+            let manifest = wanted.manifest(&self.source, &wanted.root).await?;
+            tell_loss(self.ground.client(), &task.destination, there, &manifest).await;
+        }
+        Ok(())
     }
 
     /// Whether the rules bring this tag.

@@ -35,6 +35,10 @@ impl Ground {
         }
     }
 
+    pub fn client(&self) -> &RepositoryClient {
+        &self.destination.client
+    }
+
     /// What is named there.
     pub async fn digest(&self, identifier: &Identifier) -> Result<Option<Digest>, Error> {
         let digest = match identifier {

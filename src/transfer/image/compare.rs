@@ -101,6 +101,11 @@ impl Policy {
             there => Ok(there == Some(wanted) && !self.force),
         }
     }
+
+    /// Whether it is told what goes when the destination is to name `wanted` in place of `there`.
+    pub(in crate::transfer) fn tells_loss(&self, task: &Task, there: &Digest, wanted: &Digest) -> bool {
+        self.referrers && !self.no_clobber && there != wanted && task.destination.identifier.is_about_digest()
+    }
 }
 
 /// The destination names something else, and is to be left so.

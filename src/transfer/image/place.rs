@@ -40,7 +40,7 @@ impl Image {
         self.ledger.size(bytes);
         if !placed {
             self.check_clobber(&manifest.digest).await?;
-            match self.destination.client.put_manifest(place, manifest).await {
+            match self.put(place, manifest).await {
                 Ok(()) => {}
                 // The manifest is there, but not all that it names any more.
                 Err(error) if error.parts_are_missing() => {
@@ -107,7 +107,7 @@ impl Image {
                 let checked = self.check_clobber(&manifest.digest).await;
                 checked.map_err(|failure| Unsettled { of_tag: failure.retry != Retry::AfterPause, failure })?;
             }
-            let error = match self.destination.client.put_manifest(identifier, manifest).await {
+            let error = match self.put(identifier, manifest).await {
                 Ok(()) => {
                     self.note_sealed(manifest);
                     self.destination.skip_layers(manifest);
@@ -134,6 +134,12 @@ impl Image {
             }
             tokio::time::sleep(Duration::from_millis(500 * u64::from(repairs))).await;
         }
+    }
+
+    /// One PUT, when its turn has come.
+    async fn put(&self, identifier: &Identifier, manifest: &Manifest) -> Result<(), Error> {
+        let _turn = self.destination.puts.turn(manifest).await;
+        self.destination.client.put_manifest(identifier, manifest).await
     }
 
     /// Notes that the manifest is there, so that its blobs can be mounted even where that needs one.

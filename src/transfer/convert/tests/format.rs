@@ -158,3 +158,18 @@ async fn a_child_that_is_not_there_is_the_sources_failure() {
     let cut = Conversion { format: Some(Format::Docker), ..platforms(&["linux/amd64"]) };
     assert_eq!(placed(&cut, &root, &shelf).await.changes.len(), 2);
 }
+
+#[tokio::test]
+async fn what_is_named_more_than_once_is_read_and_told_once() {
+    let mut shelf = Shelf::default();
+    let amd = shelf.image(Format::Oci, "linux", "amd64");
+    let twice = |manifest: &Manifest| index(OCI_INDEX, &[descriptor(manifest, ""), descriptor(manifest, "")]);
+    let inner = shelf.put(OCI_INDEX, &twice(&amd));
+    let root = manifest(OCI_INDEX, &twice(&inner));
+    let tree = placed(&format(Format::Docker), &root, &shelf).await;
+    assert_whole(&tree, &shelf);
+    let changed: Vec<_> = tree.changes.iter().map(|change| &change.from).collect();
+    assert_eq!(changed, [&amd.digest, &inner.digest, &root.digest]);
+    let reads = shelf.reads();
+    assert_eq!(reads.len(), 3, "two manifests and a configuration, {reads:?}");
+}

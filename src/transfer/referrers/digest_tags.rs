@@ -1,0 +1,174 @@
+//! What is known of tags that are made of digests, at sources and at destinations.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+
+use super::{Found, find};
+use crate::digest::Digest;
+use crate::event::{Change, Failure};
+use crate::plan::Task;
+use crate::reference::{Identifier, Reference, Repository, Tag};
+use crate::registry::{Clients, Error, Manifest, RepositoryClient};
+use crate::shared::{Keyed, lock};
+use crate::transfer::replaced::difference;
+
+/// Tags that are made of digests: those of signatures and of lists of referrers.
+#[derive(Default)]
+pub(in crate::transfer) struct DigestTags {
+    /// Those that sources have.
+    listed: Keyed<Repository, Arc<SourceTags>, Error>,
+    /// How much refers to a manifest of a source that was converted, and so is left.
+    left: Keyed<(Repository, Digest), usize, Error>,
+    /// Those that the rules want at destinations, here or on another machine.
+    planned: Mutex<HashSet<Reference>>,
+    /// The destinations of more than one source, with all of those.
+    shared: Mutex<HashMap<Repository, HashSet<Repository>>>,
+    /// What was written there under tags of cosign.
+    written: Mutex<HashMap<Reference, Digest>>,
+}
+
+/// Those tags of one source.
+pub(in crate::transfer) enum SourceTags {
+    Listed(HashSet<Tag>),
+    /// There is no list: each is asked for.
+    Unlisted,
+}
+
+impl SourceTags {
+    pub(super) async fn have(&self, source: &RepositoryClient, tag: &Tag) -> Result<bool, Error> {
+        match self {
+            Self::Listed(tags) => Ok(tags.contains(tag)),
+            Self::Unlisted => Ok(source.digest(&Identifier::Tag(tag.clone())).await?.is_some()),
+        }
+    }
+}
+
+impl DigestTags {
+    /// Notes what a round brings by itself.
+    pub fn plan(&self, tasks: &[Task]) {
+        let destinations = tasks.iter().map(|task| &task.destination);
+        lock(&self.planned).extend(destinations.filter(|place| place.identifier.is_about_digest()).cloned());
+        let mut firsts = HashMap::new();
+        for Task { source, destination } in tasks {
+            let (source, destination) = (&source.repository, &destination.repository);
+            match firsts.entry(destination) {
+                Entry::Vacant(first) => _ = first.insert(source),
+                Entry::Occupied(first) if *first.get() == source => {}
+                Entry::Occupied(first) => {
+                    let mut shared = lock(&self.shared);
+                    let sources = shared.entry(destination.clone()).or_default();
+                    for source in [*first.get(), source] {
+                        if !sources.contains(source) {
+                            sources.insert(source.clone());
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Notes what others bring.
+    pub fn leave_to_others(&self, tags: &[Task]) {
+        lock(&self.planned).extend(tags.iter().map(|task| task.destination.clone()));
+    }
+
+    pub fn is_planned(&self, tag: &Reference) -> bool {
+        lock(&self.planned).contains(tag)
+    }
+
+    /// Listed once in a run, which is less than asking for each; of a repository that is there.
+    pub async fn of(&self, source: &RepositoryClient) -> Result<Arc<SourceTags>, Failure> {
+        let list = async || {
+            let tags = match source.tags().await {
+                // Where images have digests alone, distribution knows no repository when it is asked for tags.
+                Err(error) if error.is_not_found() && error.has_code("NAME_UNKNOWN") => Vec::new(),
+                // Not every account that may pull may list, and not every proxy lets a list through.
+                Err(error) if matches!(error.status().map(|status| status.as_u16()), Some(403 | 404 | 405 | 501)) => {
+                    tracing::info!("{error}; tags of signatures are asked for one by one");
+                    return Ok(Arc::new(SourceTags::Unlisted));
+                }
+                tags => tags?,
+            };
+            Ok(Arc::new(SourceTags::Listed(tags.into_iter().filter(Tag::is_about_digest).collect())))
+        };
+        self.listed.get(source.repository().clone(), list).await.map_err(|error| {
+            let failure = error.to_failure();
+            let reason = format!("what refers to it is looked for in the list of tags: {}", failure.reason);
+            Failure { reason: reason.into(), ..failure }
+        })
+    }
+
+    /// Whether a tag of cosign stays as the destination of `task` has it: because all that the source has is there, beside
+    /// what others have added; or because another source of this run has it so, which would have it moved back.
+    pub async fn is_left(
+        &self,
+        clients: &Clients,
+        task: &Task,
+        destination: &RepositoryClient,
+        there: &Digest,
+        wanted: &Manifest,
+    ) -> bool {
+        match difference(destination, there, wanted).await {
+            Some(difference) if difference.is_addition() => return true,
+            Some(difference) if difference.lost > 0 => {}
+            _ => return false,
+        }
+        let Some(other) = self.other_source(clients, task, there).await else { return false };
+        tracing::warn!(
+            tag = %task.destination, source = %task.source, %there, wanted = %wanted.digest,
+            "this tag stays as {other} has it, which comes to the same repository and was first"
+        );
+        true
+    }
+
+    /// Another source of the same destination that has `digest` under this tag.
+    async fn other_source(&self, clients: &Clients, task: &Task, digest: &Digest) -> Option<Repository> {
+        let Identifier::Tag(tag) = &task.source.identifier else { return None };
+        let mut sources: Vec<_> = lock(&self.shared).get(&task.destination.repository)?.iter().cloned().collect();
+        sources.retain(|source| *source != task.source.repository);
+        for source in sources {
+            let client = clients.reader(&source);
+            // Who cannot be asked now has it at another time.
+            if let Ok(tags) = self.of(&client).await
+                && tags.have(&client, tag).await.unwrap_or(false)
+                && client.digest(&task.source.identifier).await.ok().flatten().as_ref() == Some(digest)
+            {
+                return Some(source);
+            }
+        }
+        None
+    }
+
+    /// What this run wrote under a tag, where more than one source may.
+    pub fn written(&self, tag: &Reference) -> Option<Digest> {
+        lock(&self.written).get(tag).cloned()
+    }
+
+    pub fn note_written(&self, tag: &Reference, digest: Option<Digest>) {
+        if let Some(digest) = digest.filter(|_| lock(&self.shared).contains_key(&tag.repository)) {
+            lock(&self.written).insert(tag.clone(), digest);
+        }
+    }
+
+    /// The manifests that were converted and have referrers, and how many. Each is asked for once in a run; `tags` are
+    /// those of the source.
+    pub async fn left_behind(
+        &self,
+        source: &RepositoryClient,
+        changes: &[Change],
+        tags: &SourceTags,
+    ) -> Result<Vec<(Digest, usize)>, Failure> {
+        let mut left = Vec::new();
+        for subject in changes.iter().map(|change| &change.from) {
+            let count = async || {
+                let Found { referrers, tags, .. } = find(source, subject, tags).await?;
+                Ok(referrers.len() + tags.len())
+            };
+            let counted = self.left.get((source.repository().clone(), subject.clone()), count).await?;
+            left.push((subject.clone(), counted));
+        }
+        left.retain(|(_, referrers)| *referrers > 0);
+        Ok(left)
+    }
+}
