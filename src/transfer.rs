@@ -19,13 +19,14 @@
 //! | `stream` | the bytes of a blob, verified and resumed |
 //! | `pulls` | manifests that a registry counts |
 //! | `belief` | what can be believed of a registry's answers to mounts |
+//! | `doubts` | refused manifests of which parts may be missing |
 //! | `expected` | what a source becomes on its way |
 //! | `forecast` | the dry run: what would be done, found out by reading alone |
 //!
 //! # Why it cannot stop
 //!
-//! Resources are taken in one order: a place among the images, a list of referrers, a manifest (by digest), a blob's
-//! flight, a place in a lane, a permit for one request. Whoever holds one waits only for what stands to its right, and what stands rightmost is
+//! Resources are taken in one order: a place among the images, a list of referrers, a manifest (by digest), a look at what
+//! a refused one lacks, a blob's flight, a place in a lane, a permit for one request. Whoever holds one waits only for what stands to its right, and what stands rightmost is
 //! one exchange with a time limit. Who waits for a blob that another image is moving waits as an entry of the board, with
 //! no place and no permit; and so does a blob whose registry wants to be left alone for longer than a moment.
 
@@ -33,6 +34,7 @@ mod belief;
 mod board;
 mod convert;
 mod destination;
+mod doubts;
 mod expected;
 mod flight;
 mod forecast;
@@ -64,6 +66,7 @@ use self::belief::Beliefs;
 use self::board::{Board, Job};
 pub use self::convert::{Conversion, Refusal, Source, Target, Tree};
 use self::destination::Destination;
+use self::doubts::Doubts;
 use self::image::Image;
 use self::ledger::Ledger;
 use self::pulls::Pulls;
@@ -142,6 +145,7 @@ pub struct Engine {
     policy: Policy,
     board: Board,
     beliefs: Beliefs,
+    doubts: Doubts,
     pulls: Pulls,
     /// The repositories that are being written to in this round.
     destinations: Mutex<HashMap<Repository, Arc<Destination>>>,
@@ -182,6 +186,7 @@ impl Engine {
             policy,
             board: Board::new(&limits),
             beliefs: Beliefs::default(),
+            doubts: Doubts::default(),
             pulls: Pulls::default(),
             destinations: Mutex::default(),
             open: Mutex::default(),

@@ -6,9 +6,11 @@
 //! | file | holds |
 //! | --- | --- |
 //! | `compare` | what both sides name, and whether anything is to be done |
+//! | `lack` | why the destination refused a manifest |
 //! | `place` | what a manifest names brought before it, and itself put in its place |
 
 mod compare;
+mod lack;
 mod place;
 
 use std::collections::HashMap;
