@@ -93,8 +93,11 @@ impl Image {
         if self.destination.seems_empty() || self.engine.policy.force {
             return Ok(false);
         }
-        let there = self.destination.client.digest(by_digest).await?;
-        Ok(there.is_some())
+        match self.destination.client.digest(by_digest).await {
+            // It does not understand the name, as one by an algorithm that it does not know.
+            Err(error) if error.status().is_some_and(|status| status == 400) => Ok(false),
+            there => Ok(there?.is_some()),
+        }
     }
 
     /// Writes the manifest after everything it names. Answers the bytes of all that.
