@@ -6,6 +6,7 @@ mod behind_nginx;
 mod missing;
 mod portions;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use scriptable_registry::{Action, Answer, Image, Index, Kind, Mounts, Registry, Tags, profiles};
@@ -270,5 +271,24 @@ async fn an_upload_that_is_led_elsewhere_is_not_sent_there_and_says_so() {
         outcome.assert_failed(&source.reference("app", "1"), &destination.reference("app", "1"), &words);
         assert!(!outcome.everything().contains("s3cret"), "{outcome}");
         assert_eq!(elsewhere.count_all(), 0);
+    }
+}
+
+#[tokio::test]
+async fn an_answer_to_a_mount_that_leads_to_the_blob_is_no_upload_whatever_its_number() {
+    for status in [200, 202] {
+        let registry = Arc::new(Registry::open().await);
+        registry.put("team/app", "1.0", &large(1));
+        let weak = Arc::downgrade(&registry);
+        registry.on_each(Kind::Mount, move |mount| {
+            let registry = weak.upgrade()?;
+            let (to, digest) = (mount.repository.as_deref()?, mount.reference.as_deref()?);
+            registry.put_blob(to, registry.blob(mount.from.as_deref()?, digest)?);
+            let own = format!("/v2/{to}/blobs/{digest}");
+            Some(Answer::status(status).header("Location", &own).into())
+        });
+        Migration::new().app_tags(&registry, "1.0", &registry).run().await.assert_success(1);
+        assert_same((&registry, "team/app", "1.0"), (&registry, "moved/app", "1.0"));
+        assert_eq!([Kind::BlobGet, Kind::UploadFinish].map(|kind| registry.count(kind)), [0, 0], "{status}");
     }
 }
