@@ -10,6 +10,7 @@
 //! | `streams` | the connections by which blobs come |
 //! | `exchange` | a small request: permit, token, time limit, tries |
 //! | `pace` | how fast a registry is asked |
+//! | `turns` | whether blobs may be moved now |
 //! | `credentials`, `helper` | who we are, and where that is kept |
 //! | `auth`, `session` | who we are to one registry, as far as it has been found out |
 //! | `challenge`, `realm`, `token` | how the registry wants it said |
@@ -51,6 +52,7 @@ mod streams;
 mod tags;
 pub mod tls;
 mod token;
+mod turns;
 mod upload;
 
 use std::collections::{HashMap, HashSet};

@@ -21,21 +21,23 @@
 //! | `pulls` | manifests that a registry counts |
 //! | `puts` | manifests that are put one after the other |
 //! | `belief` | what can be believed of a registry's answers to mounts |
+//! | `doubts` | refused manifests of which parts may be missing |
 //! | `expected` | what a source becomes on its way |
 //! | `forecast` | the dry run: what would be done, found out by reading alone |
 //!
 //! # Why it cannot stop
 //!
-//! Resources are taken in one order: a place among the images, a list of referrers, a manifest (by digest), a blob's
-//! flight, a place in a lane, a manifest's turn to be put, a permit for one request. A task that holds one waits only for
-//! those further right, and the rightmost is one exchange with a time limit. An image that waits for a blob which another
-//! image is moving is an entry of the board, and holds no place and no permit. So is a blob whose registry wants to be left
-//! alone for longer than a moment.
+//! Resources are taken in one order: a place among the images, a list of referrers, a manifest (by digest), a look at what
+//! a refused one lacks, a blob's flight, a place in a lane, a manifest's turn to be put, a permit for one request. A task
+//! that holds one waits only for those further right, and the rightmost is one exchange with a time limit. An image that
+//! waits for a blob which another image is moving is an entry of the board, and holds no place and no permit. So is a blob
+//! whose registry wants to be left alone for longer than a moment.
 
 mod belief;
 mod board;
 mod convert;
 mod destination;
+mod doubts;
 mod expected;
 mod flight;
 mod forecast;
@@ -71,6 +73,7 @@ use self::belief::Beliefs;
 use self::board::{Board, Job};
 pub use self::convert::{Conversion, Refusal, Source, Target, Tree};
 use self::destination::{Destination, Known};
+use self::doubts::Doubts;
 use self::image::Image;
 use self::ledger::Ledger;
 use self::pulls::Pulls;
@@ -149,6 +152,7 @@ pub struct Engine {
     policy: Policy,
     board: Board,
     beliefs: Beliefs,
+    doubts: Doubts,
     pulls: Pulls,
     /// The repositories that are being written to in this round.
     destinations: Mutex<HashMap<Repository, Arc<Destination>>>,
@@ -199,6 +203,7 @@ impl Engine {
             policy,
             board: Board::new(&limits),
             beliefs: Beliefs::default(),
+            doubts: Doubts::default(),
             pulls: Pulls::default(),
             destinations: Mutex::default(),
             open: Mutex::default(),

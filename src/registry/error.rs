@@ -233,6 +233,21 @@ impl Error {
         matches!(&self.kind, ErrorKind::Status { codes, .. } if name_missing_parts(codes))
     }
 
+    /// Whether a manifest was refused in words that may mean that parts of it are missing: Quay calls it invalid then, and
+    /// others say that a manifest is unknown.
+    pub fn may_be_of_missing_parts(&self) -> bool {
+        let ErrorKind::Status { status, codes, message, .. } = &self.kind else { return false };
+        let is_of_name = |code: &String| code.starts_with("TAG_") || code.starts_with("NAME_");
+        self.is_of_manifest_put()
+            && matches!(status.as_u16(), 400 | 404)
+            && !codes.iter().any(is_of_name)
+            && !lacks_room(*status, message)
+    }
+
+    fn is_of_manifest_put(&self) -> bool {
+        self.is_of(&[Method::PUT]) && self.path().contains("/manifests/")
+    }
+
     /// Whether the registry says that there is no such thing.
     pub fn is_not_found(&self) -> bool {
         self.status() == Some(StatusCode::NOT_FOUND)
@@ -257,7 +272,7 @@ impl Error {
     /// SWR cannot parse it, Aliyun ACR knows no class for it, ECR finds it unsupported, zot answers 415.
     pub fn may_be_of_media_type(&self) -> bool {
         let ErrorKind::Status { status, codes, message, .. } = &self.kind else { return false };
-        if !self.is_of(&[Method::PUT]) || !self.path().contains("/manifests/") || is_transient(*status) {
+        if !self.is_of_manifest_put() || is_transient(*status) {
             return false;
         }
         let is_code = |code: &String| matches!(code.as_str(), "MANIFEST_INVALID" | "UNSUPPORTED");

@@ -24,6 +24,8 @@ use crate::reference::Repository;
 
 /// Longest until an answer's head.
 pub(super) const TIME_LIMIT: Duration = Duration::from_secs(60);
+/// Longest until that of the answer to a manifest's PUT: a registry may look at, sign or replicate all that it names.
+pub(super) const LONGEST_WRITE: Duration = Duration::from_secs(180);
 /// Longest until its end, while bytes come: a list of tags may be long, and the way narrow.
 const LONGEST_BODY: Duration = Duration::from_secs(600);
 /// How often a token is renewed for one request. One may expire while its request queues.
@@ -64,6 +66,17 @@ impl Call {
     pub fn header(mut self, name: reqwest::header::HeaderName, value: HeaderValue) -> Self {
         self.headers.insert(name, value);
         self
+    }
+
+    /// Until the head of the answer.
+    fn time_limit(&self) -> Duration {
+        if self.kind == Kind::ManifestWrite { LONGEST_WRITE } else { TIME_LIMIT }
+    }
+
+    /// A manifest whose answer does not come may still be written: it is looked for before it is put again.
+    fn is_repeated_after(&self, error: &ErrorKind) -> bool {
+        let may_be_under_way = self.kind == Kind::ManifestWrite && matches!(error, ErrorKind::TimedOut { .. });
+        self.repeat && !may_be_under_way
     }
 }
 
@@ -123,7 +136,9 @@ impl RepositoryClient {
             } else {
                 pauses.next()
             };
-            match pause.filter(|_| call.repeat && error.is_worth_repeating() && self.patience.spend()) {
+            match pause
+                .filter(|_| call.is_repeated_after(&error.kind) && error.is_worth_repeating() && self.patience.spend())
+            {
                 // There is a hold on all requests of this kind, which has been told.
                 Some(_) if error.is_overload() => {}
                 Some(pause) => {
@@ -203,7 +218,7 @@ impl RepositoryClient {
         base: &Url,
         authorization: Option<&HeaderValue>,
     ) -> Result<Answer, ErrorKind> {
-        let response = within(TIME_LIMIT, Box::pin(self.ask(call, base, authorization))).await?;
+        let response = within(call.time_limit(), Box::pin(self.ask(call, base, authorization))).await?;
         // Nobody repeats it in this round: that would take as long.
         let late = |_| Err(ErrorKind::Verdict(Arc::new(ErrorKind::Late { after: LONGEST_BODY })));
         tokio::time::timeout(LONGEST_BODY, Answer::read(response, call.limit)).await.unwrap_or_else(late)

@@ -12,6 +12,8 @@ use super::media::{self, Defect, Manifest};
 use crate::digest::Digest;
 use crate::reference::Identifier;
 
+/// How often a manifest is put whose answer does not come in time.
+const PUTS: u32 = 2;
 /// How often a manifest is read again whose bytes are not what the registry says they are.
 const READS: usize = 3;
 
@@ -100,7 +102,22 @@ impl RepositoryClient {
     /// Writes a manifest under a tag or its digest, byte for byte. That it is there already is a success, whatever the
     /// registry says to its being put again.
     pub async fn put_manifest(&self, identifier: &Identifier, manifest: &Manifest) -> Result<(), Error> {
-        let Err(error) = self.try_put_manifest(identifier, manifest).await else { return Ok(()) };
+        let mut puts = 0;
+        loop {
+            puts += 1;
+            let Err(error) = self.try_put_manifest(identifier, manifest).await else { return Ok(()) };
+            let is_late = matches!(error.kind, ErrorKind::TimedOut { .. });
+            match self.unless_put(identifier, manifest, error).await {
+                Err(error) if is_late && puts < PUTS => {
+                    tracing::warn!("{error}; it is not there yet, and is put again");
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// The failure of a PUT, unless the manifest is there all the same.
+    async fn unless_put(&self, identifier: &Identifier, manifest: &Manifest, error: Error) -> Result<(), Error> {
         let may_be_there = match &error.kind {
             // An answer was lost, and perhaps those to the tries after it say that the tag is taken.
             ErrorKind::Broken { .. } | ErrorKind::TimedOut { .. } => true,
@@ -171,4 +188,65 @@ fn read(method: Method, url: Url) -> Call {
 fn is_manifest(answer: &Answer) -> bool {
     let content_type = answer.header("content-type").unwrap_or_default();
     media::is_manifest(content_type.split(';').next().unwrap_or_default().trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+
+    use bytes::Bytes;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::registry::exchange::LONGEST_WRITE;
+    use crate::registry::{Clients, Keyring};
+
+    /// Writes a manifest when it is put for the `taken`th time, and never says so.
+    async fn serve(mut stream: TcpStream, puts: Arc<AtomicU32>, taken: u32, digest: Digest) {
+        let mut asked = [0; 4096];
+        let length = stream.read(&mut asked).await.unwrap_or_default();
+        if asked.starts_with(b"PUT ") {
+            puts.fetch_add(1, SeqCst);
+            // The clock goes forward until nobody waits for the answer any more.
+            tokio::time::pause();
+            let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+            tokio::time::resume();
+            return;
+        }
+        let status = match asked[..length].starts_with(b"HEAD ") && puts.load(SeqCst) < taken {
+            true => "404 Not Found",
+            false => "200 OK",
+        };
+        let head = format!("HTTP/1.1 {status}\r\ndocker-content-digest: {digest}\r\ncontent-length: 0\r\n");
+        let _ = stream.write_all(format!("{head}connection: close\r\n\r\n").as_bytes()).await;
+    }
+
+    #[tokio::test]
+    async fn a_manifest_whose_answer_does_not_come_is_looked_for_before_it_is_put_again() {
+        for (taken, expected) in [(1, Some(1)), (2, Some(2)), (3, None)] {
+            let bytes = Bytes::from_static(br#"{"schemaVersion": 2, "manifests": []}"#);
+            let manifest = Manifest::parse(bytes.clone(), Digest::of(&bytes), media::OCI_INDEX).unwrap();
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let (puts, digest) = (Arc::new(AtomicU32::new(0)), manifest.digest.clone());
+            let counted = puts.clone();
+            tokio::spawn(async move {
+                while let Ok((stream, _)) = listener.accept().await {
+                    tokio::spawn(serve(stream, counted.clone(), taken, digest.clone()));
+                }
+            });
+            let clients = Clients::new(Arc::new(Keyring::default()), 1).unwrap();
+            let client = clients.writer(&format!("{address}/a").parse().unwrap());
+            let put = client.put_manifest(&Identifier::Tag("1".parse().unwrap()), &manifest).await;
+            match expected {
+                Some(times) => assert_eq!((put, puts.load(SeqCst)), (Ok(()), times)),
+                None => {
+                    let kind = ErrorKind::TimedOut { after: LONGEST_WRITE };
+                    assert_eq!((put.unwrap_err().kind, puts.load(SeqCst)), (kind, PUTS));
+                }
+            }
+        }
+    }
 }

@@ -86,6 +86,7 @@ impl RepositoryClient {
         let answer = self.call_within(&Call::new(Kind::BlobWrite, Method::POST, url.clone()), &mut scope).await?;
         match answer.status {
             StatusCode::CREATED => Ok(Started::Mounted),
+            status if status.is_success() && leads_to_blob(&answer, digest) => Ok(Started::Mounted),
             status if status.is_success() => Ok(Started::Upload(self.upload(&url, &answer)?)),
             _ => Err(self.error(&Method::POST, &url, answer.refusal())),
         }
@@ -109,6 +110,13 @@ impl RepositoryClient {
         let url = place.map_err(|reason| self.error(&Method::PATCH, &upload.url, ErrorKind::Malformed { reason }))?;
         Ok(Upload { url, ..upload })
     }
+}
+
+/// Whether the answer to a mount leads to the blob itself, and not to an upload: with whatever number, it is there.
+fn leads_to_blob(answer: &Answer, digest: &Digest) -> bool {
+    let Some(text) = answer.header(LOCATION.as_str()) else { return false };
+    let path = text.split(['?', '#']).next().unwrap_or_default().trim().replace("%3A", ":").replace("%3a", ":");
+    path.ends_with(&format!("/blobs/{digest}"))
 }
 
 pub(super) fn location(answer: &Answer) -> Result<Url, String> {

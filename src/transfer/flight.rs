@@ -184,6 +184,11 @@ impl Engine {
         upload: Option<Upload>,
         shown: &mut Option<Shown>,
     ) -> Result<Arrival, Fault> {
+        if (source.holds_back_blobs() || destination.holds_back_blobs())
+            && let Some(arrival) = self.wait_for_both(ticket, source, destination, upload.as_ref()).await?
+        {
+            return Ok(arrival);
+        }
         let place = &ticket.place;
         let turn = match place.turn.try_lock() {
             Ok(turn) => Some(turn),
@@ -236,6 +241,28 @@ impl Engine {
         }
         destination.check_replaced(digest, *size).await.map_err(at_destination)?;
         Ok(Arrival::Sent)
+    }
+
+    /// Waits until both want to be asked for what moves a blob, before anything is opened and read in vain; unless it need
+    /// not be moved.
+    async fn wait_for_both(
+        &self,
+        ticket: &Ticket,
+        source: &RepositoryClient,
+        destination: &RepositoryClient,
+        upload: Option<&Upload>,
+    ) -> Result<Option<Arrival>, Fault> {
+        if upload.is_none() {
+            if self.may_mount(&ticket.key, source.repository(), destination.repository()) {
+                return Ok(None);
+            }
+            if self.is_there(destination, &ticket.key).await.map_err(at_destination)? {
+                return Ok(Some(Arrival::Present));
+            }
+        }
+        source.wait_to_move_blobs().await.map_err(at_source)?;
+        destination.wait_to_move_blobs().await.map_err(at_destination)?;
+        Ok(None)
     }
 }
 

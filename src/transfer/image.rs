@@ -6,9 +6,11 @@
 //! | file | holds |
 //! | --- | --- |
 //! | `compare` | what both sides name, and whether anything is to be done |
+//! | `lack` | why the destination refused a manifest |
 //! | `place` | what a manifest names brought before it, and itself put in its place |
 
 mod compare;
+mod lack;
 mod place;
 
 use std::collections::HashMap;
@@ -122,8 +124,14 @@ impl Image {
         self.ledger.before(there.as_ref());
         if let Some(wanted) = &wanted {
             self.ledger.source(wanted);
-            if !conversion.changes_images() && self.is_up_to_date(there.as_ref(), wanted)? {
-                return Ok(Brought::up_to_date(None));
+            if !conversion.changes_images() {
+                // What a tag names some tell wrongly: it is read before that is a failure, unless reads are counted.
+                let is_certain = self.source.counts_pulls() || self.task.source.identifier.digest().is_some();
+                match self.is_up_to_date(there.as_ref(), wanted) {
+                    Ok(true) => return Ok(Brought::up_to_date(None)),
+                    Err(failure) if is_certain => return Err(failure),
+                    Ok(false) | Err(_) => {}
+                }
             }
         }
         // Its place is not known before it is converted.
@@ -152,12 +160,14 @@ impl Image {
                 there = self.or_say_why(|| self.destination.digest(&place)).await?;
                 self.ledger.before(there.as_ref());
             }
-            if self.is_up_to_date(there.as_ref(), &root.digest)? {
-                return Ok(Brought::up_to_date(Some(tree)));
-            }
-            if there.is_none() {
-                self.destination.open_for(self.will_be_mounted(), async { Ok(()) }).await?;
-            }
+        }
+        // By the algorithm by which the destination names what it has.
+        let digest = there.as_ref().map_or_else(|| root.digest.clone(), |there| there.same_algorithm_of(&root.bytes));
+        if self.is_up_to_date(there.as_ref(), &digest)? {
+            return Ok(Brought::up_to_date(Some(tree)));
+        }
+        if conversion.changes_images() && there.is_none() {
+            self.destination.open_for(self.will_be_mounted(), async { Ok(()) }).await?;
         }
         if let Some(there) = &there
             && self.engine.policy.tells_loss(&self.task, there, &root.digest)

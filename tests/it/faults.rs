@@ -1,5 +1,6 @@
 //! What registries and networks do wrong, and that it stays with the image it concerns.
 
+mod refused;
 mod untruths;
 
 use std::sync::Arc;

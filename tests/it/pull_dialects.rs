@@ -1,9 +1,10 @@
 //! How registries that people have answer those who pull, where the specification leaves it open or is not kept.
 
 use scriptable_registry::{
-    Accounts, Action, Answer, Image, Index, Kind, Matcher, Registry, Request, digest_of, profiles,
+    Accounts, Action, Answer, Image, Index, Kind, Manifest as _, Matcher, Registry, Request, digest_of, profiles,
 };
 use serde_json::json;
+use sha2::{Digest as _, Sha512};
 
 use crate::support::{LARGE, Migration, assert_same, large, small, two_registries, when};
 
@@ -317,4 +318,35 @@ async fn an_image_that_is_not_there_fails_at_once_and_alone() {
     outcome.assert_failed(&missing, &format!("{to}:missing"), &["404", "manifest"]);
     assert_eq!(source.requests_of(Kind::ManifestGet.of("missing")).len(), 1, "it was asked for again");
     assert_eq!(destination.tags("moved/app"), ["1.0"]);
+}
+
+#[tokio::test]
+async fn a_tag_that_the_source_names_wrongly_or_by_another_algorithm_is_put_once() {
+    let (wrong, image) = (format!("sha256:{}", "0".repeat(64)), small(1));
+    let digits: String = Sha512::digest(image.build().bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    for named in [wrong, format!("sha512:{digits}")] {
+        let (source, destination) = two_registries().await;
+        source.put("team/app", "1.0", &image);
+        destination.put("moved/app", "other", &small(2));
+        let reads = || Matcher::any_of([Kind::ManifestHead, Kind::ManifestGet]);
+        let of = |start: &'static str| {
+            move |request: &Request| request.reference.as_ref().is_some_and(|reference| reference.starts_with(start))
+        };
+        source.on(reads().of("1.0"), Action::header("docker-content-digest", &named));
+        destination.on(reads().filter(of("sha512:")), Answer::error(400, "DIGEST_INVALID", "unsupported algorithm"));
+        let migration =
+            |flags: &[&str]| Migration::new().args(flags.iter().copied()).app_tags(&source, "1.0", &destination);
+        for (flags, puts) in [([].as_slice(), 1), (&[], 0), (&["--no-clobber"], 0), (&["--referrers"], 0)] {
+            destination.clear_log();
+            let outcome = migration(flags).run().await;
+            outcome.assert_success(1);
+            assert_eq!(destination.count(Kind::ManifestPut), puts, "{named} {flags:?}\n{outcome}");
+            assert_same((&source, "team/app", "1.0"), (&destination, "moved/app", "1.0"));
+        }
+        // What is there in its place is left there.
+        destination.put("moved/app", "1.0", &small(3));
+        let outcome = migration(&["--no-clobber"]).run().await;
+        outcome.assert_failures(1, 1, 0);
+        outcome.assert_line("FAILED ", &["--no-clobber", &small(3).digest()]);
+    }
 }

@@ -6,6 +6,7 @@ mod behind_nginx;
 mod missing;
 mod portions;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use scriptable_registry::{Action, Answer, Gate, Image, Index, Kind, Mounts, Registry, Tags, profiles};
@@ -289,4 +290,23 @@ async fn a_tag_of_its_own_is_not_put_while_an_index_that_names_the_image_is() {
     });
     Migration::new().app(&source, &destination).run().await.assert_success(2);
     assert_eq!((destination.count(Kind::ManifestPut), destination.peak(Kind::ManifestPut)), (3, 1));
+}
+
+#[tokio::test]
+async fn an_answer_to_a_mount_that_leads_to_the_blob_is_no_upload_whatever_its_number() {
+    for status in [200, 202] {
+        let registry = Arc::new(Registry::open().await);
+        registry.put("team/app", "1.0", &large(1));
+        let weak = Arc::downgrade(&registry);
+        registry.on_each(Kind::Mount, move |mount| {
+            let registry = weak.upgrade()?;
+            let (to, digest) = (mount.repository.as_deref()?, mount.reference.as_deref()?);
+            registry.put_blob(to, registry.blob(mount.from.as_deref()?, digest)?);
+            let own = format!("/v2/{to}/blobs/{digest}");
+            Some(Answer::status(status).header("Location", &own).into())
+        });
+        Migration::new().app_tags(&registry, "1.0", &registry).run().await.assert_success(1);
+        assert_same((&registry, "team/app", "1.0"), (&registry, "moved/app", "1.0"));
+        assert_eq!([Kind::BlobGet, Kind::UploadFinish].map(|kind| registry.count(kind)), [0, 0], "{status}");
+    }
 }

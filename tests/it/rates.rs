@@ -1,5 +1,7 @@
 //! A registry is asked as fast as it bears, and one that is gone is not asked by everybody.
 
+mod held;
+
 use scriptable_registry::{Action, Answer, Gate, Image, Index, Kind, Matcher, Registry};
 
 use crate::support::{

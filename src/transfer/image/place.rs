@@ -16,6 +16,7 @@ use crate::reference::Identifier;
 use crate::registry::{Content, Descriptor, Error, Format, Manifest};
 use crate::transfer::board::{Came, Wanted};
 use crate::transfer::destination::Unsettled;
+use crate::transfer::doubts::Lack;
 
 /// How often what a manifest names is looked for again when the destination says that something is missing.
 const REPAIRS: u32 = 3;
@@ -42,12 +43,15 @@ impl Image {
             self.check_clobber(&manifest.digest).await?;
             match self.put(place, manifest).await {
                 Ok(()) => {}
-                // The manifest is there, but not all that it names any more.
-                Err(error) if error.parts_are_missing() => {
-                    self.forget_parts(manifest);
+                // The manifest is there, but perhaps not all that it names any more.
+                Err(error) => {
+                    match Box::pin(self.lack(&error, manifest)).await {
+                        Lack::Parts => self.forget_parts(manifest),
+                        Lack::NothingMore => {}
+                        Lack::Nothing => return Err(self.refused(&error, manifest, 0)),
+                    }
                     self.commit(manifest, place, 0).await.map_err(|unsettled| unsettled.failure)?;
                 }
-                Err(error) => return Err(self.refused(&error, manifest, 0)),
             }
         }
         self.tell_skipped(manifest);
@@ -89,8 +93,11 @@ impl Image {
         if self.destination.seems_empty() || self.engine.policy.force {
             return Ok(false);
         }
-        let there = self.destination.client.digest(by_digest).await?;
-        Ok(there.is_some())
+        match self.destination.client.digest(by_digest).await {
+            // It does not understand the name, as one by an algorithm that it does not know.
+            Err(error) if error.status().is_some_and(|status| status == 400) => Ok(false),
+            there => Ok(there?.is_some()),
+        }
     }
 
     /// Writes the manifest after everything it names. Answers the bytes of all that.
@@ -100,7 +107,7 @@ impl Image {
         identifier: &Identifier,
         depth: usize,
     ) -> Result<Option<u64>, Unsettled> {
-        let mut repairs = 0;
+        let (mut repairs, mut is_put_again) = (0, false);
         loop {
             let parts = self.bring_parts(manifest, depth).await?;
             if depth == 0 {
@@ -115,15 +122,28 @@ impl Image {
                 }
                 Err(error) => error,
             };
-            let are_missing = error.parts_are_missing();
+            let lack = Box::pin(self.lack(&error, manifest)).await;
+            if lack == Lack::NothingMore && !is_put_again {
+                is_put_again = true;
+                continue;
+            }
+            let are_missing = lack == Lack::Parts;
             if are_missing {
+                // Also in the next round it is asked for.
                 self.forget_parts(manifest);
             }
             // Where layers were left out on purpose, one more look tells that nothing else is missing.
             let most = if manifest.content.blobs().iter().any(|blob| blob.is_foreign) { 1 } else { REPAIRS };
             if !are_missing || repairs == most {
                 let of_tag = depth == 0 && !are_missing && !error.is_transient();
-                return Err(Unsettled { failure: self.refused(&error, manifest, depth), of_tag });
+                let failure = match are_missing && !error.parts_are_missing() {
+                    true => {
+                        self.engine.doubts.in_vain(self.destination.registry(), &manifest.media_type);
+                        error.to_failure()
+                    }
+                    false => self.refused(&error, manifest, depth),
+                };
+                return Err(Unsettled { failure, of_tag });
             }
             // Either a replica lags behind, or blobs were collected: look again, after a moment.
             repairs += 1;
@@ -147,6 +167,7 @@ impl Image {
         let blobs = manifest.content.blobs().iter();
         let repository = self.destination.client.repository();
         self.engine.board.sealed(repository, blobs.map(|blob| (&blob.digest, blob.size)));
+        self.engine.doubts.taken(repository.registry(), &manifest.media_type);
     }
 
     /// Names the layers of the image that were left where they are.
