@@ -27,7 +27,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
 pub use console::{Console, lost};
-pub use log::{ALWAYS, PRINTED};
+pub use log::{ALWAYS, PRINTED, summary as log_summary};
 pub use plan::PlanReport;
 pub use progress::{Progress, Style, Work};
 pub use recorder::Recorder;
@@ -38,8 +38,15 @@ use crate::event::{Ending, Event, FailedImage, FailedRule, Listener, Success};
 
 /// Tells of a run while it goes on, and of its end.
 pub trait Telling: Listener {
-    /// Names what failed, then gives the sums. Answers whether all is well.
-    fn finish(&self, ending: &Ending) -> bool;
+    /// Names what failed, then gives the sums, but for the last line of output and log.
+    fn finish(&self, ending: &Ending) -> Conclusion;
+}
+
+/// How a run ended.
+pub struct Conclusion {
+    /// The last line of output and log.
+    pub summary: String,
+    pub is_well: bool,
 }
 
 /// Listens to a migration and tells of it.
@@ -85,12 +92,6 @@ impl Report {
             self.console.err_logged(&line);
         }
     }
-
-    /// The last line of output and log.
-    fn end(&self, summary: &str) {
-        log::summary(summary);
-        self.console.out(summary);
-    }
 }
 
 impl Listener for Report {
@@ -104,17 +105,15 @@ impl Listener for Report {
 }
 
 impl Telling for Report {
-    /// Names what failed, once each, then what to create before the next run, then the totals, then the summary, which is
-    /// the last line of output and log.
-    fn finish(&self, ending: &Ending) -> bool {
+    /// Names what failed, once each, then what to create before the next run, then the totals.
+    fn finish(&self, ending: &Ending) -> Conclusion {
         self.failures(&ending.failed_rules, &ending.failed_images);
         let totals = self.totals.to_line(self.began.elapsed());
         for line in text::remedies(ending).into_iter().chain([totals]) {
             log::remark(&line);
             self.console.err_logged(&line);
         }
-        self.end(&text::summary(ending));
-        ending.is_well()
+        Conclusion { summary: text::summary(ending), is_well: ending.is_well() }
     }
 }
 

@@ -71,7 +71,8 @@ pub(super) fn run(flags: ReportFlags) -> Result<u8, Stopped> {
 
 fn read(file: &Path) -> anyhow::Result<Document> {
     let document = json::read(file)?;
-    if document.images.iter().any(|image| image.result == Outcome::Planned) {
+    // Earlier versions did not mark them.
+    if document.dry_run || document.images.iter().any(|image| image.result == Outcome::Planned) {
         return Err(anyhow!("{} is the report of a dry run: nothing of it was done", shown(file)));
     }
     Ok(document)

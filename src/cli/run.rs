@@ -12,10 +12,10 @@ use super::outputs::{self, Outputs};
 use super::signals::{self, Interruption};
 use super::{Show, exit};
 use crate::config::{Configuration, InvalidRule, Rule};
-use crate::event::{Ending, Listener};
+use crate::event::Listener;
 use crate::plan;
 use crate::registry::Clients;
-use crate::report::{Console, Progress, Recorder, Report, Style, Telling, Work};
+use crate::report::{Conclusion, Console, Progress, Recorder, Report, Style, Telling, Work, log_summary};
 use crate::rounds::Rounds;
 use crate::schema::Shard;
 use crate::transfer::Limits;
@@ -100,16 +100,14 @@ impl<'a> Run<'a> {
         let ending = rounds.run(work).await;
         // Nothing may move on the console any more: the failures are about to be named.
         self.progress.iter().for_each(|progress| progress.stop());
-        let all_well = report.finish(&ending);
-        self.end(&ending, all_well)
-    }
-
-    /// Writes what is left behind, and gives the exit code.
-    fn end(self, ending: &Ending, all_well: bool) -> u8 {
-        let document = self.recorder.map(|recorder| recorder.document(ending, self.settings.shard));
-        let written = self.settings.outputs.write(ending, document.as_ref(), &self.console);
-        let written = outputs::printed(&self.console) && written;
-        self.interruption.exit_code().unwrap_or(if all_well && written { 0 } else { exit::FAILED })
+        let Conclusion { summary, is_well } = report.finish(&ending);
+        let document = self.recorder.map(|recorder| recorder.document(&ending, self.settings.shard));
+        let written = self.settings.outputs.write(&ending, document.as_ref(), &self.console);
+        self.console.out(&summary);
+        let printed = outputs::printed(&self.console);
+        // Whatever went wrong at the end, this is the last line.
+        log_summary(&summary);
+        self.interruption.exit_code().unwrap_or(if is_well && written && printed { 0 } else { exit::FAILED })
     }
 }
 

@@ -162,7 +162,19 @@ pub(super) mod tests {
         summary.count(&images, &rules);
         let (version, shards, traffic) = ("0.1.0".to_owned(), vec![], Traffic::default());
         let listed = vec![RuleName { source: "s.io/a".to_owned(), destination: "d.io/a".to_owned() }];
-        Document { schema: Schema, version, started, seconds: 2.5, shards, summary, rules, listed, images, traffic }
+        Document {
+            schema: Schema,
+            version,
+            started,
+            seconds: 2.5,
+            dry_run: false,
+            shards,
+            summary,
+            rules,
+            listed,
+            images,
+            traffic,
+        }
     }
 
     pub fn text(document: &Document) -> String {
@@ -209,7 +221,7 @@ pub(super) mod tests {
                 written.replace("report/v1", "report/v2"),
                 "found a report of schema \"image-migrator/report/v2\", expected \"image-migrator/report/v1\"",
             ),
-            (written.replace("\"size\":1234", "\"size\":-1"), "r.json:14:"),
+            (written.replace("\"size\":1234", "\"size\":-1"), "r.json:15:"),
             (written.replace("sha256:e3", "sha256:"), "invalid digest"),
             (written.replace(":\"copied\"", ":\"\\u001b[2J\\u202ecopied\""), "unknown variant `[2Jcopied`, expected"),
             (written.replace("2026-03-01T", "yesterday"), "expected a time like"),

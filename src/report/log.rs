@@ -139,6 +139,7 @@ pub(super) fn remark(line: &str) {
     line!(info, target: PRINTED, "{line}");
 }
 
-pub(super) fn summary(line: &str) {
+/// The last line.
+pub fn summary(line: &str) {
     line!(info, target: ALWAYS, "{line}");
 }

@@ -86,7 +86,8 @@ pub fn merge(mut documents: Vec<Document>) -> Document {
     summary.count(&images, &rules);
     let shards = if is_complete(&covered) { Vec::new() } else { covered.into_iter().collect() };
     let version = env!("CARGO_PKG_VERSION").to_owned();
-    Document { schema: Schema, version, started, seconds, shards, summary, rules, listed, images, traffic }
+    let dry_run = false;
+    Document { schema: Schema, version, started, seconds, dry_run, shards, summary, rules, listed, images, traffic }
 }
 
 /// The missing shards of the division that is closest to complete.

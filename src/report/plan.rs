@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use bytesize::ByteSize;
 
-use super::{Report, Telling, log};
+use super::{Conclusion, Report, Telling, log};
 use crate::digest::Digest;
 use crate::event::{BlobCounts, Category, Ending, Event, Facts, Failure, Listener, Prospect};
 use crate::reference::{Reference, Registry};
@@ -48,8 +48,8 @@ impl Listener for PlanReport {
 }
 
 impl Telling for PlanReport {
-    /// Names what would fail, then the bytes for each registry, then the summary.
-    fn finish(&self, ending: &Ending) -> bool {
+    /// Names what would fail, then the bytes for each registry.
+    fn finish(&self, ending: &Ending) -> Conclusion {
         self.report.failures(&ending.failed_rules, &ending.failed_images);
         let tally = self.tally();
         for (registry, load) in &tally.loads {
@@ -61,15 +61,15 @@ impl Telling for PlanReport {
             ));
         }
         let skipped = if tally.skipped > 0 { format!(" {} skipped,", tally.skipped) } else { String::new() };
-        self.report.end(&format!(
+        let summary = format!(
             "Images({}) planned, {} to copy, {} up to date,{skipped} {} images tasks failed, {} tasks generate failed",
             ending.images,
             tally.to_copy,
             tally.up_to_date,
             ending.failed_images.len(),
             ending.not_generated()
-        ));
-        ending.is_well()
+        );
+        Conclusion { summary, is_well: ending.is_well() }
     }
 }
 

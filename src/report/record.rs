@@ -8,6 +8,7 @@
 //!   "version": "0.1.0",
 //!   "started": "2026-03-01T22:00:00.000Z",
 //!   "seconds": 123.456,
+//!   "dryRun": false,
 //!   "summary": {"images":1,"failed":0,"notGenerated":0,"copied":1,"planned":0,"upToDate":0,"skipped":0,"cancelled":0, ...},
 //!   "rules": [],
 //!   "listed": [{"source":"quay.io/a/b","destination":"swr.example.com/a/b"}],
@@ -44,6 +45,9 @@ pub struct Document {
     pub started: Moment,
     /// From the start to the end.
     pub seconds: f64,
+    /// Whether nothing was done, and all of it is what a dry run says.
+    #[serde(default)]
+    pub dry_run: bool,
     /// Which parts of the work this is, as `INDEX/COUNT`; nothing if it is all of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shards: Vec<Shard>,

@@ -27,6 +27,7 @@ pub struct Recorder {
 struct State {
     /// By destination: no two images have one.
     images: HashMap<Reference, Entry>,
+    is_dry_run: bool,
     /// The sums that are counted here, and not image by image.
     totals: Summary,
     traffic: Traffic,
@@ -92,6 +93,7 @@ impl Recorder {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started: Moment(self.started),
             seconds: record::seconds(self.began.elapsed()),
+            dry_run: state.is_dry_run,
             shards: shard.into_iter().collect(),
             summary,
             rules,
@@ -129,19 +131,24 @@ impl Listener for Recorder {
                 self.lock().ended(destination, now, facts, |image| image.succeed(outcome));
             }
             Event::ImagePlanned { source, destination, prospect, facts, .. } => {
-                let outcome = match prospect {
-                    Prospect::UpToDate => Outcome::UpToDate,
-                    Prospect::Copy => Outcome::Planned,
-                    Prospect::Skip => Outcome::Skipped,
-                    // Told as a failure.
-                    Prospect::Fails(_) => return,
-                };
+                let mut state = self.lock();
+                state.is_dry_run = true;
                 let BlobCounts { moved, bytes_moved, mounted, present } = facts.blobs;
-                self.lock().planned(source, destination, facts, |image| {
-                    (image.blobs_moved, image.bytes_moved) = (moved, bytes_moved);
-                    (image.blobs_mounted, image.blobs_present) = (mounted, present);
-                    image.succeed(outcome);
-                });
+                let would = |outcome| {
+                    move |image: &mut Image| {
+                        (image.blobs_moved, image.bytes_moved) = (moved, bytes_moved);
+                        (image.blobs_mounted, image.blobs_present) = (mounted, present);
+                        image.succeed(outcome);
+                    }
+                };
+                match prospect {
+                    Prospect::UpToDate => state.planned(source, destination, facts, would(Outcome::UpToDate)),
+                    Prospect::Copy => state.planned(source, destination, facts, would(Outcome::Planned)),
+                    Prospect::Skip => state.planned(source, destination, facts, would(Outcome::Skipped)),
+                    Prospect::Fails(failure) => {
+                        state.planned(source, destination, facts, |image| image.fail(failure));
+                    }
+                }
             }
             Event::ImageVerified { destination, verdict, facts, .. } => {
                 self.lock().ended(destination, now, facts, |image| image.judge(verdict));

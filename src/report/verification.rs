@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use super::{Report, Telling, log, text};
+use super::{Conclusion, Report, Telling, log, text};
 use crate::event::{Defect, Ending, Event, Listener, Part, Verdict, Wrong};
 use crate::reference::Reference;
 
@@ -45,8 +45,8 @@ impl Listener for VerificationReport {
 }
 
 impl Telling for VerificationReport {
-    /// Names what could not be compared, then the tally. Answers whether all is equal.
-    fn finish(&self, ending: &Ending) -> bool {
+    /// Names what could not be compared. All is well if all is equal.
+    fn finish(&self, ending: &Ending) -> Conclusion {
         let Ending { images, failed_images, failed_rules, .. } = ending;
         let (failed, not_generated) = (failed_images.len(), ending.not_generated());
         self.report.failures(failed_rules, &[]);
@@ -56,7 +56,7 @@ impl Telling for VerificationReport {
             self.report.console.out(&line.replacen("FAILED", "failed", 1));
         }
         let count = |counter: &AtomicUsize| counter.load(Relaxed);
-        self.report.end(&format!(
+        let summary = format!(
             "Images({images}) verified, {} equal,{} {} missing, {} differ, {} incomplete, {failed} images tasks failed, \
              {not_generated} tasks generate failed",
             count(&self.equal),
@@ -65,8 +65,8 @@ impl Telling for VerificationReport {
             count(&self.missing),
             count(&self.differ),
             count(&self.incomplete),
-        ));
-        count(&self.equal) + count(&self.skipped) == *images && not_generated == 0
+        );
+        Conclusion { summary, is_well: count(&self.equal) + count(&self.skipped) == *images && not_generated == 0 }
     }
 }
 

@@ -241,7 +241,7 @@ async fn a_log_that_was_asked_for_and_cannot_be_written_stops_the_run() {
 }
 
 #[tokio::test]
-async fn a_report_that_cannot_be_written_is_told_in_the_log_too() {
+async fn a_report_that_cannot_be_written_is_told_in_the_log_before_its_last_line() {
     let (source, _destination, migration) = two_images().await;
     let gate = Gate::closed();
     source.on(Kind::ManifestGet, gate.clone());
@@ -257,6 +257,10 @@ async fn a_report_that_cannot_be_written_is_told_in_the_log_too() {
     for text in [&outcome.stderr, outcome.log.as_ref().unwrap()] {
         assert_eq!(text.matches("error: reports/r.json cannot be written").count(), 1, "{text}");
     }
+    assert!(
+        outcome.log.as_ref().unwrap().lines().last().unwrap().contains("Images(2) migration finished"),
+        "{outcome}"
+    );
 }
 
 #[tokio::test]

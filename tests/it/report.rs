@@ -250,7 +250,7 @@ async fn the_log_is_not_replaced_and_does_not_grow_in_the_configuration() {
 }
 
 #[tokio::test]
-async fn a_report_that_cannot_be_written_is_a_failure_after_the_summary() {
+async fn a_report_that_cannot_be_written_is_a_failure() {
     let (source, destination) = two_registries().await;
     source.put("team/app", "1.0", &large(1));
     let gate = Gate::closed();

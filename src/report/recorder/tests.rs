@@ -107,7 +107,8 @@ fn a_look_is_begun_like_a_copy() {
 #[test]
 fn sums_are_those_of_the_images_also_of_a_dry_run() {
     let recorder = Recorder::new(0);
-    for (name, prospect) in [("a", Prospect::Copy), ("b", Prospect::Copy), ("c", Prospect::UpToDate)] {
+    let fails = Prospect::Fails(Failure::internal("test"));
+    for (name, prospect) in [("a", Prospect::Copy), ("b", Prospect::Copy), ("c", Prospect::UpToDate), ("d", fails)] {
         recorder.hear(&Event::ImagePlanned {
             source: reference(&format!("s.io/{name}")),
             destination: reference(&format!("d.io/{name}")),
@@ -116,9 +117,11 @@ fn sums_are_those_of_the_images_also_of_a_dry_run() {
             facts: facts(2, 1, 4),
         });
     }
-    let ending = Ending { images: 3, ..Ending::default() };
-    let Document { images, summary, .. } = recorder.document(&ending, None);
-    assert_eq!((summary.planned, summary.up_to_date, summary.copied), (2, 1, 0));
+    let ending = Ending { images: 4, ..Ending::default() };
+    let Document { images, summary, dry_run, .. } = recorder.document(&ending, None);
+    assert!(dry_run);
+    assert_eq!((summary.planned, summary.up_to_date, summary.copied, summary.failed), (2, 1, 0, 1));
+    assert!(images.iter().all(|image| image.attempts == 1), "each was looked at");
     let sum = |of: fn(&Image) -> u64| images.iter().map(of).sum::<u64>();
     assert_eq!((summary.bytes_moved, sum(|image| image.bytes_moved)), (60, 60));
     assert_eq!((summary.blobs_moved, sum(|image| image.blobs_moved)), (6, 6));
