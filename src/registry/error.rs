@@ -69,6 +69,8 @@ pub enum ErrorKind {
     NotTls,
     /// The server wants a certificate of us, or another one.
     CertificateNeeded { alert: String },
+    /// A host failed to which the registry led.
+    Elsewhere { host: String, kind: Arc<ErrorKind> },
     /// The connection broke within the exchange.
     Broken { reason: String },
     /// Nothing came for this long.
@@ -184,6 +186,7 @@ impl Error {
             | ErrorKind::Broken { .. }
             | ErrorKind::TimedOut { .. }
             | ErrorKind::Late { .. }
+            | ErrorKind::Elsewhere { .. }
             | ErrorKind::RefusedElsewhere { .. } => Category::Network,
             ErrorKind::WrongDigest { .. }
             | ErrorKind::WrongSize { .. }
@@ -303,7 +306,7 @@ impl ErrorKind {
         match self {
             // A manifest is checked by a registry that is well, whatever its number (distribution's is 500 then).
             Self::Status { status, codes, .. } => is_transient(*status) && !name_missing_parts(codes),
-            Self::Verdict(kind) => kind.is_transient(),
+            Self::Verdict(kind) | Self::Elsewhere { kind, .. } => kind.is_transient(),
             Self::Unreachable { .. }
             | Self::Broken { .. }
             | Self::TimedOut { .. }

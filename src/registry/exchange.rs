@@ -2,8 +2,8 @@
 //!
 //! A permit covers exactly one exchange, redirects followed and body read. Tokens, pauses between tries and hold-ups are
 //! outside of it, so that whoever has a permit waits for nothing but an answer, whose head has a time limit, as has any
-//! silence after it, and the whole. The exception is the anonymous token for the host to which a redirect leads: only the
-//! redirect shows that one is needed, so it is fetched under the permit.
+//! silence after it, and the whole. The exceptions are of the host to which a redirect leads, which only the redirect shows:
+//! its anonymous token, and what is found out where it cannot be reached.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -205,13 +205,13 @@ impl RepositoryClient {
         base: &Url,
         authorization: Option<&HeaderValue>,
     ) -> Result<Answer, ErrorKind> {
-        let response = within(TIME_LIMIT, Box::pin(self.ask(call, base, authorization))).await?;
+        let response = Box::pin(self.ask(call, base, authorization)).await?;
         // Nobody repeats it in this round: that would take as long.
         let late = |_| Err(ErrorKind::Verdict(Arc::new(ErrorKind::Late { after: LONGEST_BODY })));
         tokio::time::timeout(LONGEST_BODY, Answer::read(response, call.limit)).await.unwrap_or_else(late)
     }
 
-    /// The head of the answer to `call`.
+    /// The head of the answer to `call`, within the time limit.
     async fn ask(&self, call: &Call, base: &Url, authorization: Option<&HeaderValue>) -> Result<Response, ErrorKind> {
         let headers = with_authorization(&call.headers, authorization);
         match &call.body {
@@ -228,7 +228,7 @@ impl RepositoryClient {
                     request.headers_mut().insert(CONTENT_LENGTH, length.into());
                     *request.body_mut() = body.clone().map(Body::from);
                 }
-                self.client.transport.send(request).await
+                within(TIME_LIMIT, self.client.transport.send(request)).await
             }
         }
     }
@@ -244,17 +244,17 @@ impl RepositoryClient {
         url: &Url,
         mut headers: HeaderMap,
     ) -> Result<Response, ErrorKind> {
-        let mut response = transport.follow(method.clone(), url, headers.clone()).await?;
+        let mut response = transport.follow(base, method.clone(), url, headers.clone()).await?;
         let mut refused = None;
         for _ in 0..RENEWALS {
             if response.status() != StatusCode::UNAUTHORIZED || response.url().origin() == base.origin() {
                 break;
             }
             let guest = self.client.auth.guest(response.headers(), response.url(), refused.as_ref());
-            let Some(token) = Box::pin(guest).await else { break };
+            let Ok(Some(token)) = tokio::time::timeout(TIME_LIMIT, Box::pin(guest)).await else { break };
             headers.insert(AUTHORIZATION, token.clone());
             refused = Some(token);
-            response = Box::pin(transport.follow(method.clone(), response.url(), headers.clone())).await?;
+            response = Box::pin(transport.follow(base, method.clone(), response.url(), headers.clone())).await?;
         }
         Ok(response)
     }
@@ -276,10 +276,10 @@ impl RepositoryClient {
                 // Of a refusal also the end has to come in time.
                 match response.status().is_success() {
                     true => Ok(Opened::Stream(response)),
-                    false => Ok(Opened::Refusal(Answer::read(response, SHORT).await?)),
+                    false => Ok(Opened::Refusal(within(TIME_LIMIT, Answer::read(response, SHORT)).await?)),
                 }
             };
-            let opened = within(TIME_LIMIT, opening).await;
+            let opened = opening.await;
             trace(&Method::GET, url, begun, opened.as_ref().map(Opened::status));
             let opened = opened
                 .inspect_err(|kind| self.heed(&turn, begun, None, Err(kind)))

@@ -12,7 +12,9 @@ use url::Url;
 
 use super::Keyring;
 use super::blob::Wait;
+use super::elsewhere::Elsewhere;
 use super::error::{self, ErrorKind};
+use super::exchange::{TIME_LIMIT, within};
 use super::pace::{LONGEST_HOLD, RateLimit, until};
 use super::probe::base;
 use super::reach::{self, Reach, authority};
@@ -44,6 +46,7 @@ pub(super) struct Http {
     /// From registries that have an authority of their own to where they lead: it often vouches for their token server
     /// and storage as well.
     led: HashMap<Registry, Clients>,
+    elsewhere: Elsewhere,
     proxies: Proxies,
 }
 
@@ -78,7 +81,12 @@ impl Http {
             let authorities = Tls { identity: None, ..tls.clone() };
             led.insert(registry.clone(), clients(&authorities, Trust::Vouched)?);
         }
-        Ok(Self { strict, hosts, led, proxies: Proxies::of_system() })
+        Ok(Self { strict, hosts, led, elsewhere: Elsewhere::default(), proxies: Proxies::of_system() })
+    }
+
+    /// Lets those hosts be asked again, to which registries led, that could not be reached before.
+    pub fn forget_unreachable(&self) {
+        self.elsewhere.forget_unreachable();
     }
 
     fn clients(&self, registry: &Registry, url: &Url) -> &Clients {
@@ -165,14 +173,27 @@ impl Transport {
         if is_here(url) { None } else { self.http.proxies.of(url) }
     }
 
-    /// Sends a request without body, and again wherever a redirect points. Credentials stay with the origin they
-    /// are meant for (distribution-spec "API"; presigned URLs refuse them).
-    pub async fn follow(&self, method: Method, url: &Url, mut headers: HeaderMap) -> Result<Response, ErrorKind> {
+    /// Sends a request without body, and again wherever a redirect points. Each hop has the time limit for itself, and may
+    /// have to wait before it: for what is found out of a host other than that of `home`. Credentials stay with the origin
+    /// they are meant for (distribution-spec "API"; presigned URLs refuse them).
+    pub async fn follow(
+        &self,
+        home: &Url,
+        method: Method,
+        url: &Url,
+        mut headers: HeaderMap,
+    ) -> Result<Response, ErrorKind> {
         let mut url = url.clone();
         for _ in 0..=MAX_REDIRECTS {
-            let mut request = Request::new(method.clone(), url.clone());
-            *request.headers_mut() = headers.clone();
-            let response = self.send(request).await?;
+            let send = || {
+                let mut request = Request::new(method.clone(), url.clone());
+                *request.headers_mut() = headers.clone();
+                within(TIME_LIMIT, self.send(request))
+            };
+            let response = match url.origin() == home.origin() {
+                true => send().await?,
+                false => Box::pin(self.http.elsewhere.ask(&url, send)).await?,
+            };
             if !is_redirect(response.status()) {
                 return Ok(response);
             }
@@ -311,7 +332,6 @@ mod tests {
     use reqwest::Body;
     use reqwest::header::HeaderName;
 
-    use super::super::exchange::TIME_LIMIT;
     use super::*;
 
     /// Reads an answer of ten pieces as large as this, each of which comes half a minute after the one before.
