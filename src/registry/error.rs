@@ -69,6 +69,8 @@ pub enum ErrorKind {
     NotTls,
     /// The server wants a certificate of us, or another one.
     CertificateNeeded { alert: String },
+    /// What came is no HTTP as it is read, or its headers have no end.
+    NotHttp { reason: String },
     /// A host failed to which the registry led.
     Elsewhere { host: String, kind: Arc<ErrorKind> },
     /// The connection broke within the exchange.
@@ -191,6 +193,7 @@ impl Error {
             ErrorKind::WrongDigest { .. }
             | ErrorKind::WrongSize { .. }
             | ErrorKind::KeptDamaged { .. }
+            | ErrorKind::NotHttp { .. }
             | ErrorKind::Malformed { .. } => Category::Corrupt,
             ErrorKind::NoRepository { .. } => Category::NotFound,
             ErrorKind::Unsupported { .. } | ErrorKind::Portion { .. } | ErrorKind::ImmutableTag { .. } => {
@@ -326,6 +329,7 @@ impl ErrorKind {
             | Self::NoRepository { .. }
             | Self::ImmutableTag { .. }
             | Self::KeptDamaged { .. }
+            | Self::NotHttp { .. }
             | Self::Malformed { .. }
             | Self::Unsupported { .. } => false,
         }

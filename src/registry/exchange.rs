@@ -75,7 +75,13 @@ impl RepositoryClient {
             .map_err(|error| self.error(&Method::GET, base, ErrorKind::Malformed { reason: error.to_string() }))
     }
 
+    /// The failure of a request to the registry, which has spoken HTTP before.
     pub(super) fn error(&self, method: &Method, url: &Url, kind: ErrorKind) -> Error {
+        let kind = match kind {
+            // What comes now is the end of an answer that should have none, such as one to a HEAD.
+            ErrorKind::NotHttp { reason } => ErrorKind::Broken { reason: format!("what came is no HTTP: {reason}") },
+            kind => kind,
+        };
         Error::new(&self.client.registry, method, url, kind)
     }
 
@@ -412,6 +418,40 @@ mod tests {
             }
             tokio::time::resume();
         }
+    }
+
+    #[tokio::test]
+    async fn what_follows_an_answer_that_should_have_no_body_spoils_no_other_request() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let clients = Clients::new(Arc::new(Keyring::default()), 1).unwrap();
+        let client = clients.reader(&format!("{address}/a").parse().unwrap());
+        let url: Url = format!("http://{address}/v2/a/blobs/x").parse().unwrap();
+        let asking = tokio::spawn(async move {
+            let call = |method| Call::new(Kind::BlobRead, method, url.clone());
+            let head = client.call(&call(Method::HEAD)).await.map(|answer| answer.status);
+            (head, client.call(&call(Method::GET)).await.map(|answer| answer.status))
+        });
+        // TLS is not spoken, and `/v2/` is there.
+        let mut asked = [0; 1024];
+        let mut stream = loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let length = stream.read(&mut asked).await.unwrap();
+            if asked[..length].starts_with(b"HEAD ") {
+                break stream;
+            }
+            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+            stream.write_all(answer).await.unwrap();
+        };
+        stream.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 9\r\n\r\n").await.unwrap();
+        // The body comes when the next request is there.
+        let length = stream.read(&mut asked).await.unwrap();
+        assert!(asked[..length].starts_with(b"GET "));
+        stream.write_all(b"not found").await.unwrap();
+        let again = serve(listener, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+        let (head, get) = asking.await.unwrap();
+        assert_eq!((head.unwrap(), get.unwrap()), (StatusCode::NOT_FOUND, StatusCode::OK));
+        drop(again);
     }
 
     #[tokio::test]
