@@ -15,7 +15,7 @@ use super::blob::Wait;
 use super::elsewhere::Elsewhere;
 use super::error::{self, ErrorKind};
 use super::exchange::{TIME_LIMIT, within};
-use super::pace::{LONGEST_HOLD, RateLimit, until};
+use super::pace::{LONGEST_HOLD, RateLimit, clock, until};
 use super::probe::base;
 use super::reach::{self, Reach, authority};
 use super::streams::{Proxies, Streams};
@@ -309,12 +309,13 @@ impl Answer {
     }
 }
 
-/// `Retry-After` in seconds or as a date (RFC 9110, section 10.2.3), which some write in seconds too.
+/// `Retry-After` in seconds or as a date (RFC 9110, section 10.2.3), which some write in seconds too. A date is read by the
+/// clock of whoever says it.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let pause = match text.parse() {
-        Ok(seconds) => until(seconds),
-        Err(_) => httpdate::parse_http_date(text).ok()?.duration_since(std::time::SystemTime::now()).ok()?,
+        Ok(seconds) => until(seconds, clock(headers)),
+        Err(_) => httpdate::parse_http_date(text).ok()?.duration_since(clock(headers)).ok()?,
     };
     Some(pause.min(LONGEST_HOLD))
 }
@@ -410,5 +411,30 @@ mod tests {
         assert_eq!(read("Fri, 31 Dec 2100 23:59:59 GMT"), Some(LONGEST_HOLD));
         assert_eq!(read("Fri, 31 Dec 1999 23:59:59 GMT"), None);
         assert_eq!(read("soon"), None);
+    }
+
+    #[test]
+    fn a_date_is_read_by_the_clock_of_whoever_says_it() {
+        for wrong_by in [-600, 0, 600_i64] {
+            let now = std::time::SystemTime::now();
+            let theirs = match u64::try_from(wrong_by) {
+                Ok(ahead) => now + Duration::from_secs(ahead),
+                Err(_) => now - Duration::from_secs(wrong_by.unsigned_abs()),
+            };
+            let seconds = |date: std::time::SystemTime| date.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+            let date = httpdate::fmt_http_date(theirs);
+            let later = theirs + Duration::from_secs(7);
+            for said in [httpdate::fmt_http_date(later), seconds(later).to_string()] {
+                let headers = [(reqwest::header::DATE, &date), (RETRY_AFTER, &said)];
+                let headers = headers.map(|(name, value)| (name, HeaderValue::from_str(value).unwrap()));
+                assert_eq!(retry_after(&headers.into_iter().collect()), Some(Duration::from_secs(7)), "{said}");
+            }
+            let reset = seconds(later).to_string();
+            let headers = [("date", &*date), ("ratelimit-remaining", "0"), ("ratelimit-reset", &reset)];
+            let headers =
+                headers.map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap()));
+            let limit = RateLimit::read(&headers.into_iter().collect()).unwrap();
+            assert_eq!(limit.reset, Some(Duration::from_secs(7)));
+        }
     }
 }
