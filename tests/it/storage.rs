@@ -1,8 +1,10 @@
-//! Bytes that a registry has elsewhere: redirects to its storage.
+//! Bytes that a registry has elsewhere: redirects to its storage, parts of blobs.
 
-use scriptable_registry::{Answer, Kind, Port};
+use scriptable_registry::{Action, Answer, Hook, Kind, Port, Registry, Request};
 
-use crate::support::{GENERATE, HANDLE, Migration, RETRY_HANDLE, assert_same, large, small, summary, two_registries};
+use crate::support::{
+    GENERATE, HANDLE, LARGE, Migration, RETRY_HANDLE, assert_same, large, small, summary, two_registries,
+};
 
 #[tokio::test]
 async fn a_storage_that_cannot_be_reached_is_named_and_not_asked_for_by_everybody() {
@@ -35,4 +37,75 @@ async fn a_storage_that_is_reached_in_the_next_round_is_asked_again() {
     hook.remove();
     running.finish().await.assert(0, &[GENERATE, HANDLE, RETRY_HANDLE, &summary(1, 0, 0)]);
     assert_same((&source, "team/app", "1.0"), (&destination, "moved/app", "1.0"));
+}
+
+/// The byte from which a request asks for a blob.
+fn first_byte(request: &Request) -> usize {
+    let range = request.header("range").expect("it asks for a part");
+    range.trim_start_matches("bytes=").trim_end_matches('-').parse().unwrap()
+}
+
+/// A copy in which the source breaks off a blob once, and has this to say to the question for the rest.
+async fn with_rest(rest: impl Fn(&Registry, &str) -> Hook) -> Vec<Request> {
+    let (source, destination) = two_registries().await;
+    source.put("team/app", "1.0", &large(1));
+    let layer = large(1).layers().remove(0);
+    source.on(Kind::BlobGet.of(&layer).once(), Action::CutResponseAfter(100_000));
+    let hook = rest(&source, &layer);
+    Migration::new().app_tags(&source, "1.0", &destination).run().await.assert_success(1);
+    assert_eq!(hook.hits(), 1);
+    assert_same((&source, "team/app", "1.0"), (&destination, "moved/app", "1.0"));
+    source.requests_of(Kind::BlobGet.of(&layer))
+}
+
+#[tokio::test]
+async fn a_part_whose_unit_is_written_in_another_way_is_used() {
+    for unit in ["Bytes ", "bytes=", "BYTES "] {
+        let odd = move |request: &Request| {
+            let range = format!("{unit}{}-{}/{LARGE}", first_byte(request), LARGE - 1);
+            Some(Action::header("Content-Range", &range))
+        };
+        let reads = with_rest(|source, layer| source.on_each(Kind::BlobGet.of(layer).nth(2), odd)).await;
+        assert_eq!(reads.len(), 2, "{unit}");
+    }
+}
+
+#[tokio::test]
+async fn where_an_answer_is_no_part_that_can_be_used_the_whole_is_asked_for_once() {
+    let answers = [
+        Action::remove_header("Content-Range"),
+        Action::header("Content-Range", "bytes 5-299999/300000"),
+        Answer::status(416).into(),
+    ];
+    for answer in answers {
+        let reads = with_rest(|source, layer| source.on(Kind::BlobGet.of(layer).nth(2), answer.clone())).await;
+        assert_eq!(reads.len(), 3, "{answer:?}");
+        assert!(reads[1].header("range").is_some() && reads[2].header("range").is_none(), "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_part_that_is_shorter_than_asked_for_is_not_used() {
+    let short = |source: &Registry, layer: &str| {
+        let whole = source.blob("team/app", layer).unwrap();
+        source.on_each(Kind::BlobGet.of(layer).nth(2), move |request| {
+            let (from, to) = (first_byte(request), first_byte(request) + 10_000);
+            let range = format!("bytes {from}-{}/{LARGE}", to - 1);
+            Some(Answer::status(206).header("Content-Range", &range).body(whole.slice(from..to)).into())
+        })
+    };
+    let reads = with_rest(short).await;
+    assert_eq!(reads.len(), 3);
+    assert_eq!(reads[2].header("range"), None);
+}
+
+#[tokio::test]
+async fn a_part_that_is_all_of_the_blob_is_used_as_such() {
+    let all = |source: &Registry, layer: &str| {
+        let whole = source.blob("team/app", layer).unwrap();
+        let range = format!("bytes 0-{}/{LARGE}", LARGE - 1);
+        let answer = Answer::status(206).header("Content-Range", &range).body(whole);
+        source.on(Kind::BlobGet.of(layer).nth(2), answer)
+    };
+    assert_eq!(with_rest(all).await.len(), 2);
 }
