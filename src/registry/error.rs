@@ -234,6 +234,14 @@ impl Error {
         self.is_of(&[Method::PUT, Method::PATCH]) && (matches!(status, Some(404 | 416)) || of_session())
     }
 
+    /// Whether the address of an upload may have expired: elsewhere than at the registry itself it may be signed for a short
+    /// time. If a new one is refused as well, it is not that.
+    pub fn may_be_of_expired_address(&self) -> bool {
+        matches!(&self.kind, ErrorKind::Status { status, message, .. }
+            if matches!(status.as_u16(), 400 | 401 | 403) && !lacks_room(*status, message))
+            && self.is_of_upload_elsewhere()
+    }
+
     /// Whether a manifest was refused since the registry lacks what it names.
     pub fn parts_are_missing(&self) -> bool {
         matches!(&self.kind, ErrorKind::Status { codes, .. } if name_missing_parts(codes))

@@ -1,6 +1,6 @@
-//! Bytes that a registry has elsewhere: redirects to its storage, parts of blobs.
+//! Bytes that a registry has elsewhere: redirects to its storage, parts of blobs, uploads to other addresses.
 
-use scriptable_registry::{Action, Answer, Hook, Kind, Port, Registry, Request};
+use scriptable_registry::{Action, Answer, Hook, Kind, Matcher, Port, Registry, Request};
 
 use crate::support::{
     GENERATE, HANDLE, LARGE, Migration, RETRY_HANDLE, assert_same, large, small, summary, two_registries,
@@ -108,4 +108,43 @@ async fn a_part_that_is_all_of_the_blob_is_used_as_such() {
         source.on(Kind::BlobGet.of(layer).nth(2), answer)
     };
     assert_eq!(with_rest(all).await.len(), 2);
+}
+
+/// A destination whose uploads go elsewhere, to where nothing is kept of them.
+async fn with_uploads_elsewhere() -> (Registry, Registry, Registry, Migration) {
+    let destination = Registry::builder().takes_incomplete_manifests().start().await;
+    let (source, elsewhere) = two_registries().await;
+    source.put("team/app", "1.0", &large(1));
+    let place = Answer::status(202).header("Location", &format!("{}/v2/x/blobs/uploads/1", elsewhere.url()));
+    destination.on(Matcher::any_of([Kind::UploadStart, Kind::Mount]), place);
+    let migration = Migration::new().app_tags(&source, "1.0", &destination);
+    (source, destination, elsewhere, migration)
+}
+
+#[tokio::test]
+async fn an_upload_s_address_that_has_expired_elsewhere_is_replaced_by_a_new_one() {
+    for status in [400, 401, 403] {
+        let (_source, destination, elsewhere, migration) = with_uploads_elsewhere().await;
+        let layer = large(1).layers().remove(0);
+        let expired = Answer::status(status).body("<Error><Message>Request has expired</Message></Error>");
+        elsewhere.on(Kind::UploadFinish.of(&layer).once(), expired);
+        // Once all of it has come.
+        elsewhere.on(Kind::UploadFinish, Answer::status(201).and(Action::StallRequestAfter(u64::MAX)));
+        migration.run().await.assert_success(1);
+        assert_eq!(elsewhere.requests_of(Kind::UploadFinish.of(&layer)).len(), 2, "{status}");
+        assert_eq!(destination.tags("moved/app"), ["1.0"]);
+    }
+}
+
+#[tokio::test]
+async fn where_a_new_address_is_refused_as_well_it_is_said_what_may_be_wrong() {
+    let (source, destination, elsewhere, migration) = with_uploads_elsewhere().await;
+    elsewhere.on(Kind::UploadFinish, Answer::status(401));
+    let outcome = migration.run().await;
+    outcome.assert_failures(1, 1, 0);
+    let to = format!("{}/moved/app:1.0", destination.host());
+    outcome.assert_failed(&source.reference("team/app", "1.0"), &to, &["401", "Host header"]);
+    for blob in large(1).layers() {
+        assert!(elsewhere.requests_of(Kind::UploadFinish.of(&blob)).len() <= 2);
+    }
 }

@@ -20,7 +20,7 @@ impl Error {
     }
 
     /// Whether this came to the bytes of an upload that the registry has sent to another origin than its own.
-    fn is_of_upload_elsewhere(&self) -> bool {
+    pub(super) fn is_of_upload_elsewhere(&self) -> bool {
         let Some(asked) = &self.asked else { return false };
         let own = base(&self.registry, asked.url.scheme());
         self.is_of(&[Method::PUT, Method::PATCH]) && own.is_some_and(|own| own.origin() != asked.url.origin())
