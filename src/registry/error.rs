@@ -227,11 +227,12 @@ impl Error {
     }
 
     /// Whether an upload is gone: the registry forgot it, or its state and the bytes do not fit (distribution answers both
-    /// with 404, or 416). A new one may do.
+    /// with 404, or 416); or it is in the way of another one that is just being ended (409, 423, 425). A new one may do.
     pub fn is_lost_upload(&self) -> bool {
         let of_session = || ["BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID"].iter().any(|code| self.has_code(code));
         let status = self.status().map(|status| status.as_u16());
-        self.is_of(&[Method::PUT, Method::PATCH]) && (matches!(status, Some(404 | 416)) || of_session())
+        self.is_of(&[Method::PUT, Method::PATCH])
+            && (matches!(status, Some(404 | 409 | 416 | 423 | 425)) || of_session())
     }
 
     /// Whether the address of an upload may have expired: elsewhere than at the registry itself it may be signed for a short

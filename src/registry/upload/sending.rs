@@ -380,7 +380,7 @@ impl RepositoryClient {
 }
 
 fn may_follow_a_commit(status: StatusCode) -> bool {
-    status == StatusCode::NOT_FOUND || status.is_server_error()
+    matches!(status.as_u16(), 404 | 409 | 423 | 425) || status.is_server_error()
 }
 
 /// Bytes in memory as a body, and how far it has come.
