@@ -27,8 +27,16 @@ use crate::registry::pace::Turn;
 use crate::registry::token::Need;
 use crate::registry::{RepositoryClient, TRIES, backoff, warn_again};
 
-/// When it is looked for a blob whose answer was lost: GHCR commits a large one in the seconds after.
-const LOOKS: [Duration; 3] = [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(3)];
+/// The pauses before it is looked for a blob whose answer was lost: GHCR commits a large one in the seconds after. With
+/// those that are only worth it for a very large one, from so many bytes on.
+const LOOKS: [(Duration, u64); 6] = [
+    (Duration::ZERO, 0),
+    (Duration::from_secs(1), 0),
+    (Duration::from_secs(3), 0),
+    (Duration::from_secs(6), 256 << 20),
+    (Duration::from_secs(12), 1 << 30),
+    (Duration::from_secs(24), 4 << 30),
+];
 
 const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
@@ -54,7 +62,7 @@ impl RepositoryClient {
                 }
             }
         };
-        self.unless_committed(digest, size, &LOOKS[..1], result).await
+        self.unless_committed(digest, size, 1, result).await
     }
 
     /// Sends the `size` bytes of `content` as they come. If `content` fails, so does the upload, uncommitted.
@@ -85,13 +93,13 @@ impl RepositoryClient {
         let sent = self.part(Method::PUT, &url, &headers, Some(Body::wrap_stream(content)), &progress).await;
         let result = sent.and_then(|answer| self.judge_whole(&url, digest, size, &answer));
         let (looks, result) = match result {
-            result if progress.has_ended() => (&LOOKS[..], result),
+            result if progress.has_ended() => (LOOKS.len(), result),
             // It may say so if it has the blob already.
             Ok(()) => {
                 let reason = "it said that it has the blob before it was sent all of it".to_owned();
-                (&LOOKS[..], Err(self.error(&Method::PUT, &url, ErrorKind::Broken { reason })))
+                (LOOKS.len(), Err(self.error(&Method::PUT, &url, ErrorKind::Broken { reason })))
             }
-            result => (&[][..], result),
+            result => (0, result),
         };
         self.unless_committed(digest, size, looks, result).await
     }
@@ -259,7 +267,7 @@ impl RepositoryClient {
                 result => break result,
             }
         };
-        self.unless_committed(digest, size, &LOOKS, result).await
+        self.unless_committed(digest, size, LOOKS.len(), result).await
     }
 
     /// Waits before a part is sent again, for as long as the registry asks for; or says that it is not worth it.
@@ -336,12 +344,12 @@ impl RepositoryClient {
     }
 
     /// The failure of an upload's end, unless the blob is there all the same: the answer may have been lost, or another
-    /// try's commit may have come late.
+    /// try's commit may have come late. It is looked for at most `looks` times.
     async fn unless_committed(
         &self,
         digest: &Digest,
         size: u64,
-        looks: &[Duration],
+        looks: usize,
         result: Result<(), Error>,
     ) -> Result<(), Error> {
         let Err(error) = result.map_err(|error| self.judged(&(Kind::BlobWrite, Method::PUT), error)) else {
@@ -349,12 +357,14 @@ impl RepositoryClient {
         };
         let looks = match &error.kind {
             ErrorKind::Broken { .. } | ErrorKind::TimedOut { .. } => looks,
+            // A proxy did not wait for the registry, which is still at it.
+            ErrorKind::Status { status, .. } if is_of_proxy(*status) => looks,
             // It has answered: what it says at once it says for good.
-            ErrorKind::Status { status, .. } if may_follow_a_commit(*status) => &looks[..looks.len().min(1)],
+            ErrorKind::Status { status, .. } if may_follow_a_commit(*status) => looks.min(1),
             _ => return Err(error),
         };
-        for pause in looks {
-            tokio::time::sleep(*pause).await;
+        for (pause, _) in LOOKS.into_iter().take(looks).filter(|(_, from)| size >= *from) {
+            tokio::time::sleep(pause).await;
             if let Ok(true) = Box::pin(self.has_blob(digest, size)).await {
                 tracing::info!(%error, %digest, "the blob is there all the same");
                 return Ok(());
@@ -381,6 +391,11 @@ impl RepositoryClient {
 
 fn may_follow_a_commit(status: StatusCode) -> bool {
     matches!(status.as_u16(), 404 | 409 | 423 | 425) || status.is_server_error()
+}
+
+/// Whether it is said by whoever stands before a registry and waits no longer for it.
+fn is_of_proxy(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 502 | 504 | 524)
 }
 
 /// Bytes in memory as a body, and how far it has come.
