@@ -28,13 +28,16 @@ pub enum Stored {
     Sized(u64),
     /// It is there, of whatever size.
     Unsized,
+    /// It does not say.
+    Untold,
 }
 
 impl RepositoryClient {
     /// Whether the repository holds the blob, and not something of another size in its place.
     pub async fn has_blob(&self, digest: &Digest, size: u64) -> Result<bool, Error> {
         let found = match self.stored(digest).await? {
-            Stored::Absent => return Ok(false),
+            // What is not known to be there is sent.
+            Stored::Absent | Stored::Untold => return Ok(false),
             Stored::Unsized => return Ok(true),
             Stored::Sized(found) => found,
         };
@@ -70,8 +73,8 @@ impl RepositoryClient {
         let answer = self.call(&Call::new(Kind::BlobRead, Method::HEAD, url.clone())).await?;
         Ok(match answer.status {
             StatusCode::NOT_FOUND => Stored::Absent,
-            // Not known, which means that it is sent.
-            StatusCode::METHOD_NOT_ALLOWED | StatusCode::FORBIDDEN if self.push => Stored::Absent,
+            StatusCode::FORBIDDEN if self.push => Stored::Untold,
+            status if is_no_head(status) => Stored::Untold,
             StatusCode::OK if !answer.headers.contains_key(CONTENT_ENCODING) => {
                 let length = answer.header(CONTENT_LENGTH.as_str()).and_then(|text| text.parse().ok());
                 length.map_or(Stored::Unsized, Stored::Sized)
@@ -91,8 +94,7 @@ impl RepositoryClient {
         let look = || Box::pin(self.leads_to_blob(url));
         match self.client.redirects_to_blobs.get_or_try_init(look).await {
             Ok(true) => Stored::Unsized,
-            // Not known, which means that it is sent.
-            Ok(false) => Stored::Absent,
+            Ok(false) => Stored::Untold,
             Err(of_this_one) => of_this_one,
         }
     }
@@ -215,6 +217,11 @@ fn asks_for_a_login(response: &Response) -> bool {
         StatusCode::PARTIAL_CONTENT => false,
         status => status.is_success() && media_type.starts_with("text/"),
     }
+}
+
+/// Whether an answer to a HEAD may say that there are none here: what is asked for is seen by other means.
+pub(super) fn is_no_head(status: StatusCode) -> bool {
+    matches!(status, StatusCode::BAD_REQUEST | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED)
 }
 
 /// At which byte of a blob an answer begins.
