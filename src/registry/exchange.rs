@@ -448,7 +448,8 @@ mod tests {
         let length = stream.read(&mut asked).await.unwrap();
         assert!(asked[..length].starts_with(b"GET "));
         stream.write_all(b"not found").await.unwrap();
-        let again = serve(listener, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+        let again = serve(listener, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+        let again = tokio::time::timeout(TIME_LIMIT * 2, again).await.expect("it is asked again");
         let (head, get) = asking.await.unwrap();
         assert_eq!((head.unwrap(), get.unwrap()), (StatusCode::NOT_FOUND, StatusCode::OK));
         drop(again);
