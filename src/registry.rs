@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | `http` | one hop of HTTP, redirects, bounded answers |
 //! | `streams` | the connections by which blobs come |
+//! | `elsewhere` | hosts to which registries lead, where they cannot be reached |
 //! | `exchange` | a small request: permit, token, time limit, tries |
 //! | `pace` | how fast a registry is asked |
 //! | `turns` | whether blobs may be moved now |
@@ -29,6 +30,7 @@ mod auth;
 mod blob;
 mod challenge;
 mod credentials;
+mod elsewhere;
 mod error;
 mod exchange;
 #[cfg(any(test, fuzzing))]
@@ -118,8 +120,9 @@ impl Clients {
         RepositoryClient { push: true, ..self.reader(repository) }
     }
 
-    /// Asks again those registries, and their token servers, that could not be reached before.
+    /// Asks again those registries, their token servers and storages, that could not be reached before.
     pub fn forget_unreachable(&self) {
+        self.http.forget_unreachable();
         self.issuers.forget_unreachable();
         for client in lock(&self.clients).values() {
             client.forget_unreachable();

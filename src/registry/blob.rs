@@ -28,13 +28,16 @@ pub enum Stored {
     Sized(u64),
     /// It is there, of whatever size.
     Unsized,
+    /// It does not say.
+    Untold,
 }
 
 impl RepositoryClient {
     /// Whether the repository holds the blob, and not something of another size in its place.
     pub async fn has_blob(&self, digest: &Digest, size: u64) -> Result<bool, Error> {
         let found = match self.stored(digest).await? {
-            Stored::Absent => return Ok(false),
+            // What is not known to be there is sent.
+            Stored::Absent | Stored::Untold => return Ok(false),
             Stored::Unsized => return Ok(true),
             Stored::Sized(found) => found,
         };
@@ -70,8 +73,8 @@ impl RepositoryClient {
         let answer = self.call(&Call::new(Kind::BlobRead, Method::HEAD, url.clone())).await?;
         Ok(match answer.status {
             StatusCode::NOT_FOUND => Stored::Absent,
-            // Not known, which means that it is sent.
-            StatusCode::METHOD_NOT_ALLOWED | StatusCode::FORBIDDEN if self.push => Stored::Absent,
+            StatusCode::FORBIDDEN if self.push => Stored::Untold,
+            status if is_no_head(status) => Stored::Untold,
             StatusCode::OK if !answer.headers.contains_key(CONTENT_ENCODING) => {
                 let length = answer.header(CONTENT_LENGTH.as_str()).and_then(|text| text.parse().ok());
                 length.map_or(Stored::Unsized, Stored::Sized)
@@ -92,8 +95,7 @@ impl RepositoryClient {
         let look = || Box::pin(self.leads_to_blob(url));
         match self.client.redirects_to_blobs.get_or_try_init(look).await {
             Ok(true) => Stored::Unsized,
-            // Not known, which means that it is sent.
-            Ok(false) => Stored::Absent,
+            Ok(false) => Stored::Untold,
             Err(of_this_one) => of_this_one,
         }
     }
@@ -159,20 +161,16 @@ impl RepositoryClient {
     /// over. If it says at once that it has more or fewer bytes, nothing is read.
     pub async fn read_blob(&self, digest: &Digest, size: u64, offset: u64) -> Result<BlobReader, Error> {
         let url = self.blob_url(digest).await?;
-        let mut headers = HeaderMap::new();
-        if offset > 0 {
-            headers.insert(RANGE, HeaderValue::try_from(format!("bytes={offset}-")).map_err(|_| self.no_range(&url))?);
-        }
-        let response = self.open(&url, &headers).await?;
-        let skip = match response.status() {
-            StatusCode::PARTIAL_CONTENT if starts_at(response.headers(), offset) => 0,
-            StatusCode::OK => offset,
-            _ => return Err(self.no_range(&url)),
+        let response = match offset {
+            0 => self.open(&url, &HeaderMap::new()).await?,
+            _ => self.open_rest(&url, size, offset).await?,
         };
-        let start = offset - skip;
-        match response.content_length() {
-            Some(length) if start.saturating_add(length) != size => {
-                let kind = ErrorKind::WrongSize { expected: size, found: start.saturating_add(length) };
+        let start = start_of(&response).filter(|start| *start == offset || *start == 0);
+        let Some(start) = start else { return Err(self.no_range(&url)) };
+        let skip = offset - start;
+        match response.content_length().map(|length| start.saturating_add(length)) {
+            Some(found) if found != size => {
+                let kind = ErrorKind::WrongSize { expected: size, found };
                 Err(self.error(&Method::GET, &url, unless_encoded(response.headers(), kind)))
             }
             _ => Ok(BlobReader {
@@ -185,6 +183,22 @@ impl RepositoryClient {
                 skip,
                 wait: Wait::default(),
             }),
+        }
+    }
+
+    /// Opens the rest of a blob; or all of it, where the answer to that is of no use.
+    async fn open_rest(&self, url: &Url, size: u64, offset: u64) -> Result<Response, Error> {
+        let range = HeaderValue::try_from(format!("bytes={offset}-")).map_err(|_| self.no_range(url))?;
+        let is_rest =
+            |response: &Response| response.content_length().is_none_or(|length| length == size.saturating_sub(offset));
+        let is_of_use = |response: &Response| match start_of(response) {
+            Some(0) => true,
+            start => start == Some(offset) && is_rest(response),
+        };
+        match self.open(url, &HeaderMap::from_iter([(RANGE, range)])).await {
+            Ok(response) if is_of_use(&response) => Ok(response),
+            Err(error) if error.status() != Some(StatusCode::RANGE_NOT_SATISFIABLE) => Err(error),
+            _ => self.open(url, &HeaderMap::new()).await,
         }
     }
 
@@ -208,9 +222,26 @@ fn asks_for_a_login(response: &Response) -> bool {
     }
 }
 
-pub(super) fn starts_at(headers: &HeaderMap, offset: u64) -> bool {
-    let range = headers.get(CONTENT_RANGE).and_then(|value| value.to_str().ok());
-    range.is_some_and(|range| range.trim().starts_with(&format!("bytes {offset}-")))
+/// Whether an answer to a HEAD may say that there are none here: what is asked for is seen by other means.
+pub(super) fn is_no_head(status: StatusCode) -> bool {
+    matches!(status, StatusCode::BAD_REQUEST | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED)
+}
+
+/// At which byte of a blob an answer begins.
+fn start_of(response: &Response) -> Option<u64> {
+    match response.status() {
+        StatusCode::OK => Some(0),
+        StatusCode::PARTIAL_CONTENT => start_of_part(response.headers()),
+        _ => None,
+    }
+}
+
+/// At which byte a part begins, by `Content-Range: bytes 7-9/10`; some write the unit in their own way.
+pub(super) fn start_of_part(headers: &HeaderMap) -> Option<u64> {
+    let range = headers.get(CONTENT_RANGE)?.to_str().ok()?.trim();
+    let (unit, range) = range.split_once([' ', '='])?;
+    let (start, _) = range.split_once('-')?;
+    unit.eq_ignore_ascii_case("bytes").then(|| start.trim().parse().ok())?
 }
 
 /// The bytes of a blob as they arrive. Neither counted nor verified here.
@@ -322,12 +353,17 @@ mod tests {
 
     #[test]
     fn a_part_begins_where_it_says_so() {
-        let begins = |range: &'static str, offset| {
-            starts_at(&HeaderMap::from_iter([(CONTENT_RANGE, HeaderValue::from_static(range))]), offset)
+        let start = |range: &'static str| {
+            start_of_part(&HeaderMap::from_iter([(CONTENT_RANGE, HeaderValue::from_static(range))]))
         };
-        assert!(begins("bytes 7-9/10", 7) && begins(" bytes 7-9/*", 7));
-        assert!(!begins("bytes 70-99/100", 7) && !begins("bytes 0-9/10", 7) && !begins("7-9", 7));
-        assert!(!starts_at(&HeaderMap::new(), 7), "what does not say so may be anything");
+        for range in ["bytes 7-9/10", " bytes 7-9/*", "Bytes 7-9/10", "bytes=7-9/10"] {
+            assert_eq!(start(range), Some(7), "{range}");
+        }
+        assert_eq!((start("bytes 70-99/100"), start("bytes 0-9/10")), (Some(70), Some(0)));
+        for range in ["7-9", "lines 7-9/10", "bytes */10", "bytes -7/10"] {
+            assert_eq!(start(range), None, "{range}");
+        }
+        assert_eq!(start_of_part(&HeaderMap::new()), None, "what does not say so may be anything");
     }
 
     #[test]

@@ -69,6 +69,10 @@ pub enum ErrorKind {
     NotTls,
     /// The server wants a certificate of us, or another one.
     CertificateNeeded { alert: String },
+    /// What came is no HTTP as it is read, or its headers have no end.
+    NotHttp { reason: String },
+    /// A host failed to which the registry led.
+    Elsewhere { host: String, kind: Arc<ErrorKind> },
     /// The connection broke within the exchange.
     Broken { reason: String },
     /// Nothing came for this long.
@@ -184,10 +188,12 @@ impl Error {
             | ErrorKind::Broken { .. }
             | ErrorKind::TimedOut { .. }
             | ErrorKind::Late { .. }
+            | ErrorKind::Elsewhere { .. }
             | ErrorKind::RefusedElsewhere { .. } => Category::Network,
             ErrorKind::WrongDigest { .. }
             | ErrorKind::WrongSize { .. }
             | ErrorKind::KeptDamaged { .. }
+            | ErrorKind::NotHttp { .. }
             | ErrorKind::Malformed { .. } => Category::Corrupt,
             ErrorKind::NoRepository { .. } => Category::NotFound,
             ErrorKind::Unsupported { .. } | ErrorKind::Portion { .. } | ErrorKind::ImmutableTag { .. } => {
@@ -221,11 +227,20 @@ impl Error {
     }
 
     /// Whether an upload is gone: the registry forgot it, or its state and the bytes do not fit (distribution answers both
-    /// with 404, or 416). A new one may do.
+    /// with 404, or 416); or it is in the way of another one that is just being ended (409, 423, 425). A new one may do.
     pub fn is_lost_upload(&self) -> bool {
         let of_session = || ["BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID"].iter().any(|code| self.has_code(code));
         let status = self.status().map(|status| status.as_u16());
-        self.is_of(&[Method::PUT, Method::PATCH]) && (matches!(status, Some(404 | 416)) || of_session())
+        self.is_of(&[Method::PUT, Method::PATCH])
+            && (matches!(status, Some(404 | 409 | 416 | 423 | 425)) || of_session())
+    }
+
+    /// Whether the address of an upload may have expired: elsewhere than at the registry itself it may be signed for a short
+    /// time. If a new one is refused as well, it is not that.
+    pub fn may_be_of_expired_address(&self) -> bool {
+        matches!(&self.kind, ErrorKind::Status { status, message, .. }
+            if matches!(status.as_u16(), 400 | 401 | 403) && !lacks_room(*status, message))
+            && self.is_of_upload_elsewhere()
     }
 
     /// Whether a manifest was refused since the registry lacks what it names.
@@ -318,7 +333,7 @@ impl ErrorKind {
         match self {
             // A manifest is checked by a registry that is well, whatever its number (distribution's is 500 then).
             Self::Status { status, codes, .. } => is_transient(*status) && !name_missing_parts(codes),
-            Self::Verdict(kind) => kind.is_transient(),
+            Self::Verdict(kind) | Self::Elsewhere { kind, .. } => kind.is_transient(),
             Self::Unreachable { .. }
             | Self::Broken { .. }
             | Self::TimedOut { .. }
@@ -338,6 +353,7 @@ impl ErrorKind {
             | Self::NoRepository { .. }
             | Self::ImmutableTag { .. }
             | Self::KeptDamaged { .. }
+            | Self::NotHttp { .. }
             | Self::Malformed { .. }
             | Self::Unsupported { .. } => false,
         }

@@ -2,8 +2,8 @@
 //!
 //! A permit covers exactly one exchange, redirects followed and body read. Tokens, pauses between tries and hold-ups are
 //! outside of it, so that a task with a permit waits for nothing but an answer. There is a time limit for the head of the
-//! answer, for any silence after it, and for the whole. The exception is the anonymous token for the host to which a
-//! redirect leads: only the redirect shows that one is needed, so it is fetched under the permit.
+//! answer, for any silence after it, and for the whole. Two things of the host to which a redirect leads are found out
+//! under the permit, since only the redirect shows them: its anonymous token, and that it cannot be reached.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -88,7 +88,13 @@ impl RepositoryClient {
             .map_err(|error| self.error(&Method::GET, base, ErrorKind::Malformed { reason: error.to_string() }))
     }
 
+    /// The failure of a request to the registry, which has spoken HTTP before.
     pub(super) fn error(&self, method: &Method, url: &Url, kind: ErrorKind) -> Error {
+        let kind = match kind {
+            // What comes now is the end of an answer that should have none, such as one to a HEAD.
+            ErrorKind::NotHttp { reason } => ErrorKind::Broken { reason: format!("what came is no HTTP: {reason}") },
+            kind => kind,
+        };
         Error::new(&self.client.registry, method, url, kind)
     }
 
@@ -218,13 +224,13 @@ impl RepositoryClient {
         base: &Url,
         authorization: Option<&HeaderValue>,
     ) -> Result<Answer, ErrorKind> {
-        let response = within(call.time_limit(), Box::pin(self.ask(call, base, authorization))).await?;
+        let response = Box::pin(self.ask(call, base, authorization)).await?;
         // Nobody repeats it in this round: that would take as long.
         let late = |_| Err(ErrorKind::Verdict(Arc::new(ErrorKind::Late { after: LONGEST_BODY })));
         tokio::time::timeout(LONGEST_BODY, Answer::read(response, call.limit)).await.unwrap_or_else(late)
     }
 
-    /// The head of the answer to `call`.
+    /// The head of the answer to `call`, within the time limit.
     async fn ask(&self, call: &Call, base: &Url, authorization: Option<&HeaderValue>) -> Result<Response, ErrorKind> {
         let headers = with_authorization(&call.headers, authorization);
         match &call.body {
@@ -241,7 +247,7 @@ impl RepositoryClient {
                     request.headers_mut().insert(CONTENT_LENGTH, length.into());
                     *request.body_mut() = body.clone().map(Body::from);
                 }
-                self.client.transport.send(request).await
+                within(call.time_limit(), self.client.transport.send(request)).await
             }
         }
     }
@@ -257,17 +263,17 @@ impl RepositoryClient {
         url: &Url,
         mut headers: HeaderMap,
     ) -> Result<Response, ErrorKind> {
-        let mut response = transport.follow(method.clone(), url, headers.clone()).await?;
+        let mut response = transport.follow(base, method.clone(), url, headers.clone()).await?;
         let mut refused = None;
         for _ in 0..RENEWALS {
             if response.status() != StatusCode::UNAUTHORIZED || response.url().origin() == base.origin() {
                 break;
             }
             let guest = self.client.auth.guest(response.headers(), response.url(), refused.as_ref());
-            let Some(token) = Box::pin(guest).await else { break };
+            let Ok(Some(token)) = tokio::time::timeout(TIME_LIMIT, Box::pin(guest)).await else { break };
             headers.insert(AUTHORIZATION, token.clone());
             refused = Some(token);
-            response = Box::pin(transport.follow(method.clone(), response.url(), headers.clone())).await?;
+            response = Box::pin(transport.follow(base, method.clone(), response.url(), headers.clone())).await?;
         }
         Ok(response)
     }
@@ -289,10 +295,10 @@ impl RepositoryClient {
                 // Of a refusal also the end has to come in time.
                 match response.status().is_success() {
                     true => Ok(Opened::Stream(response)),
-                    false => Ok(Opened::Refusal(Answer::read(response, SHORT).await?)),
+                    false => Ok(Opened::Refusal(within(TIME_LIMIT, Answer::read(response, SHORT)).await?)),
                 }
             };
-            let opened = within(TIME_LIMIT, opening).await;
+            let opened = opening.await;
             trace(&Method::GET, url, begun, opened.as_ref().map(Opened::status));
             let opened = opened
                 .inspect_err(|kind| self.heed(&turn, begun, None, Err(kind)))
@@ -425,6 +431,41 @@ mod tests {
             }
             tokio::time::resume();
         }
+    }
+
+    #[tokio::test]
+    async fn what_follows_an_answer_that_should_have_no_body_spoils_no_other_request() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let clients = Clients::new(Arc::new(Keyring::default()), 1).unwrap();
+        let client = clients.reader(&format!("{address}/a").parse().unwrap());
+        let url: Url = format!("http://{address}/v2/a/blobs/x").parse().unwrap();
+        let asking = tokio::spawn(async move {
+            let call = |method| Call::new(Kind::BlobRead, method, url.clone());
+            let head = client.call(&call(Method::HEAD)).await.map(|answer| answer.status);
+            (head, client.call(&call(Method::GET)).await.map(|answer| answer.status))
+        });
+        // TLS is not spoken, and `/v2/` is there.
+        let mut asked = [0; 1024];
+        let mut stream = loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let length = stream.read(&mut asked).await.unwrap();
+            if asked[..length].starts_with(b"HEAD ") {
+                break stream;
+            }
+            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+            stream.write_all(answer).await.unwrap();
+        };
+        stream.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 9\r\n\r\n").await.unwrap();
+        // The body comes when the next request is there.
+        let length = stream.read(&mut asked).await.unwrap();
+        assert!(asked[..length].starts_with(b"GET "));
+        stream.write_all(b"not found").await.unwrap();
+        let again = serve(listener, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+        let again = tokio::time::timeout(TIME_LIMIT * 2, again).await.expect("it is asked again");
+        let (head, get) = asking.await.unwrap();
+        assert_eq!((head.unwrap(), get.unwrap()), (StatusCode::NOT_FOUND, StatusCode::OK));
+        drop(again);
     }
 
     #[tokio::test]

@@ -12,8 +12,10 @@ use url::Url;
 
 use super::Keyring;
 use super::blob::Wait;
+use super::elsewhere::Elsewhere;
 use super::error::{self, ErrorKind};
-use super::pace::{LONGEST_HOLD, RateLimit, until};
+use super::exchange::{TIME_LIMIT, within};
+use super::pace::{LONGEST_HOLD, RateLimit, clock, until};
 use super::probe::base;
 use super::reach::{self, Reach, authority};
 use super::streams::{Proxies, Proxy, Streams};
@@ -44,6 +46,7 @@ pub(super) struct Http {
     /// From registries that have an authority of their own to where they lead: it often vouches for their token server
     /// and storage as well.
     led: HashMap<Registry, Clients>,
+    elsewhere: Elsewhere,
     proxies: Proxies,
 }
 
@@ -78,7 +81,12 @@ impl Http {
             let authorities = Tls { identity: None, ..tls.clone() };
             led.insert(registry.clone(), clients(&authorities, Trust::Vouched)?);
         }
-        Ok(Self { strict, hosts, led, proxies: Proxies::of_system() })
+        Ok(Self { strict, hosts, led, elsewhere: Elsewhere::default(), proxies: Proxies::of_system() })
+    }
+
+    /// Lets those hosts be asked again, to which registries led, that could not be reached before.
+    pub fn forget_unreachable(&self) {
+        self.elsewhere.forget_unreachable();
     }
 
     fn clients(&self, registry: &Registry, url: &Url) -> &Clients {
@@ -165,14 +173,27 @@ impl Transport {
         if is_here(url) { None } else { self.http.proxies.of(url) }
     }
 
-    /// Sends a request without body, and again wherever a redirect points. Credentials stay with the origin they
-    /// are meant for (distribution-spec "API"; presigned URLs refuse them).
-    pub async fn follow(&self, method: Method, url: &Url, mut headers: HeaderMap) -> Result<Response, ErrorKind> {
+    /// Sends a request without body, and again wherever a redirect points. Each hop has the time limit for itself, and may
+    /// have to wait before it: for what is found out of a host other than that of `home`. Credentials stay with the origin
+    /// they are meant for (distribution-spec "API"; presigned URLs refuse them).
+    pub async fn follow(
+        &self,
+        home: &Url,
+        method: Method,
+        url: &Url,
+        mut headers: HeaderMap,
+    ) -> Result<Response, ErrorKind> {
         let mut url = url.clone();
         for _ in 0..=MAX_REDIRECTS {
-            let mut request = Request::new(method.clone(), url.clone());
-            *request.headers_mut() = headers.clone();
-            let response = self.send(request).await?;
+            let send = || {
+                let mut request = Request::new(method.clone(), url.clone());
+                *request.headers_mut() = headers.clone();
+                within(TIME_LIMIT, self.send(request))
+            };
+            let response = match url.origin() == home.origin() {
+                true => send().await?,
+                false => Box::pin(self.http.elsewhere.ask(&url, send)).await?,
+            };
             if !is_redirect(response.status()) {
                 return Ok(response);
             }
@@ -288,12 +309,13 @@ impl Answer {
     }
 }
 
-/// `Retry-After` in seconds or as a date (RFC 9110, section 10.2.3), which some write in seconds too.
+/// `Retry-After` in seconds or as a date (RFC 9110, section 10.2.3), which some write in seconds too. A date is read by the
+/// clock of whoever says it.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let pause = match text.parse() {
-        Ok(seconds) => until(seconds),
-        Err(_) => httpdate::parse_http_date(text).ok()?.duration_since(std::time::SystemTime::now()).ok()?,
+        Ok(seconds) => until(seconds, clock(headers)),
+        Err(_) => httpdate::parse_http_date(text).ok()?.duration_since(clock(headers)).ok()?,
     };
     Some(pause.min(LONGEST_HOLD))
 }
@@ -311,7 +333,6 @@ mod tests {
     use reqwest::Body;
     use reqwest::header::HeaderName;
 
-    use super::super::exchange::TIME_LIMIT;
     use super::*;
 
     /// Reads an answer of ten pieces as large as this, each of which comes half a minute after the one before.
@@ -390,5 +411,30 @@ mod tests {
         assert_eq!(read("Fri, 31 Dec 2100 23:59:59 GMT"), Some(LONGEST_HOLD));
         assert_eq!(read("Fri, 31 Dec 1999 23:59:59 GMT"), None);
         assert_eq!(read("soon"), None);
+    }
+
+    #[test]
+    fn a_date_is_read_by_the_clock_of_whoever_says_it() {
+        for wrong_by in [-600, 0, 600_i64] {
+            let now = std::time::SystemTime::now();
+            let theirs = match u64::try_from(wrong_by) {
+                Ok(ahead) => now + Duration::from_secs(ahead),
+                Err(_) => now - Duration::from_secs(wrong_by.unsigned_abs()),
+            };
+            let seconds = |date: std::time::SystemTime| date.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+            let date = httpdate::fmt_http_date(theirs);
+            let later = theirs + Duration::from_secs(7);
+            for said in [httpdate::fmt_http_date(later), seconds(later).to_string()] {
+                let headers = [(reqwest::header::DATE, &date), (RETRY_AFTER, &said)];
+                let headers = headers.map(|(name, value)| (name, HeaderValue::from_str(value).unwrap()));
+                assert_eq!(retry_after(&headers.into_iter().collect()), Some(Duration::from_secs(7)), "{said}");
+            }
+            let reset = seconds(later).to_string();
+            let headers = [("date", &*date), ("ratelimit-remaining", "0"), ("ratelimit-reset", &reset)];
+            let headers =
+                headers.map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap()));
+            let limit = RateLimit::read(&headers.into_iter().collect()).unwrap();
+            assert_eq!(limit.reset, Some(Duration::from_secs(7)));
+        }
     }
 }

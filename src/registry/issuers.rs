@@ -131,7 +131,7 @@ async fn exchange(
 ) -> Result<Answer, ErrorKind> {
     let headers = authorization.map(|value| (AUTHORIZATION, value.clone()));
     let response = match form {
-        None => transport.follow(Method::GET, url, headers.into_iter().collect()).await?,
+        None => transport.follow(url, Method::GET, url, headers.into_iter().collect()).await?,
         // What is posted is secret: it goes nowhere else.
         Some(form) => {
             let mut request = Request::new(Method::POST, url.clone());

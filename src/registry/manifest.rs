@@ -5,6 +5,7 @@ use reqwest::{Method, StatusCode};
 use url::Url;
 
 use super::RepositoryClient;
+use super::blob::is_no_head;
 use super::error::{Error, ErrorKind, unless_encoded};
 use super::exchange::{Call, Kind};
 use super::http::Answer;
@@ -34,7 +35,7 @@ impl RepositoryClient {
             // JFrog says so of what is absent; whether it may be written will be seen.
             StatusCode::FORBIDDEN if self.push => return Ok(None),
             // Some registries and proxies do not know HEAD, and no HEAD says why something is forbidden.
-            StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED | StatusCode::FORBIDDEN => {}
+            status if is_no_head(status) || status == StatusCode::FORBIDDEN => {}
             _ => return Err(self.error(&Method::HEAD, &url, answer.refusal())),
         }
         match self.manifest(identifier).await {

@@ -24,7 +24,7 @@ use reqwest::header::HeaderMap;
 use reqwest::{Method, StatusCode};
 use tokio::time::Instant;
 
-pub(super) use headers::{RateLimit, until};
+pub(super) use headers::{RateLimit, clock, until};
 pub(super) use holds::{Hold, LONGEST_HOLD};
 pub use patience::Budget;
 pub(super) use patience::Patience;

@@ -21,6 +21,8 @@ use crate::registry::{BlobReader, Budget, Error, ErrorKind, RepositoryClient, St
 const TRIES: usize = 4;
 /// Tries of a blob whose bytes were wrong: another read may be right, many will not be.
 const TRIES_IF_CORRUPT: usize = 2;
+/// Tries of one whose upload was refused where its address leads: that may have expired, a new one has not.
+const TRIES_IF_EXPIRED: usize = 2;
 /// How often one blob may be refused because a registry is asked too much. Others may be served in the meantime.
 const REFUSALS: usize = 8;
 /// How often it may be put off, since a registry wants to be left alone for longer.
@@ -68,6 +70,10 @@ impl Ticket {
 impl Fault {
     fn is_lost_upload(&self) -> bool {
         self.side == Side::Destination && self.error.is_lost_upload()
+    }
+
+    fn may_have_expired(&self) -> bool {
+        self.side == Side::Destination && self.error.may_be_of_expired_address()
     }
 }
 
@@ -160,8 +166,13 @@ impl Engine {
                 self.beliefs.was_wrong(&key.registry);
             }
             tries += 1;
-            let allowed = if fault.error.category() == Category::Corrupt { TRIES_IF_CORRUPT } else { TRIES };
-            let again = tries < allowed && (fault.error.is_worth_repeating() || fault.is_lost_upload());
+            let allowed = match () {
+                () if fault.may_have_expired() => TRIES_IF_EXPIRED,
+                () if fault.error.category() == Category::Corrupt => TRIES_IF_CORRUPT,
+                () => TRIES,
+            };
+            let is_lost = fault.is_lost_upload() || fault.may_have_expired();
+            let again = tries < allowed && (fault.error.is_worth_repeating() || is_lost);
             let Some(pause) = pauses.next().filter(|_| again && budget.spend()) else { return Err(fault) };
             let pause = fault.error.retry_after().map_or(pause, |asked| asked.min(LONGEST_PAUSE));
             self.tell(Event::BlobRetried {

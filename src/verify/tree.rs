@@ -141,6 +141,7 @@ impl Tree {
     async fn measure(&self, digest: &Digest, size: u64) -> Result<Option<Wrong>, Error> {
         match self.client.stored(digest).await? {
             Stored::Absent => return Ok(Some(Wrong::Missing)),
+            Stored::Untold => {}
             Stored::Sized(found) if found != size => {}
             Stored::Sized(_) | Stored::Unsized => return Ok(None),
         }

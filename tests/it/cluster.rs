@@ -194,7 +194,7 @@ async fn standard_output_has_the_rules_and_nothing_else() {
     assert_eq!(auth["q.io"], json!({ "username": "${Q_IO_USERNAME}", "password": "${Q_IO_PASSWORD}" }));
     assert_eq!(auth["registry.k8s.io"], json!({}));
     assert_eq!(auth["t.io/n"]["password"], "${T_IO_N_PASSWORD}");
-    for line in ["Read 1 workload in 1 namespace: 1 pods", "  q.io (1 image)", "  t.io/n (the target)"] {
+    for line in ["Read 1 workload in 1 namespace: 1 pod", "  q.io (1 image)", "  t.io/n (the target)"] {
         assert!(outcome.stderr.contains(line), "{line}\n{outcome}");
     }
 }

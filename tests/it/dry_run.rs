@@ -273,7 +273,7 @@ async fn what_is_mounted_is_planned_so_also_for_an_image_that_is_asked_again() {
     for name in ["a", "b"] {
         destination.put(name, "old", &small(3));
     }
-    destination.on(Kind::BlobHead.of(&other.layers()[1]).once(), Answer::status(400));
+    destination.on(Kind::BlobHead.of(&other.layers()[1]).once(), Answer::status(409));
     let migration = rule(Migration::with_default_retries(), &source, "a", &destination, "a");
     let outcome = rule(migration, &source, "b", &destination, "b").args(["--dry-run"]).run().await;
     assert_eq!(outcome.code, Some(0), "{outcome}");

@@ -271,10 +271,13 @@ async fn a_destination_that_drops_an_upload_gets_it_again() {
 
 #[tokio::test]
 async fn an_upload_that_the_destination_forgot_is_begun_anew() {
-    let (source, destination, migration) = two_images().await;
     let unknown = Answer::error(404, "BLOB_UPLOAD_UNKNOWN", "blob upload unknown to registry");
-    destination.on(Kind::UploadFinish.of(&layer(1)).once(), unknown);
-    assert_overcome(&source, &destination, &migration).await;
+    // Or it is in the way of another one of the same blob.
+    for answer in [unknown, Answer::status(409), Answer::status(423), Answer::status(425)] {
+        let (source, destination, migration) = two_images().await;
+        destination.on(Kind::UploadFinish.of(&layer(1)).times(2), answer);
+        assert_overcome(&source, &destination, &migration).await;
+    }
 }
 
 #[tokio::test]

@@ -38,6 +38,7 @@ mod schedules;
 mod scopes;
 mod shard;
 mod soak;
+mod storage;
 mod stores;
 mod support;
 mod trust;

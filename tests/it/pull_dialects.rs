@@ -190,10 +190,11 @@ async fn moved_on() -> (Registry, Registry, Migration) {
 async fn what_a_head_does_not_tell_a_get_does() {
     let page = || Answer::status(200).header("Content-Type", "text/html").body("<html>sign in</html>");
     let wrong = Action::header("docker-content-digest", &digest_of(b"something else"));
-    let heads: [Action; 7] = [
+    let heads: [Action; 8] = [
         Action::remove_header("docker-content-digest"),
         Action::header("docker-content-digest", "nonsense"),
         wrong,
+        Answer::status(400).into(),
         Answer::status(403).into(),
         Answer::status(405).into(),
         Answer::status(501).into(),

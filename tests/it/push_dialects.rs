@@ -138,6 +138,26 @@ async fn a_blob_whose_answer_was_lost_is_looked_for_before_it_is_sent_again() {
 }
 
 #[tokio::test]
+async fn what_another_upload_brought_meanwhile_is_not_sent_again() {
+    // A registry that ends two uploads of one blob at a time; and one that a proxy does not wait for.
+    for (status, lag) in [(409, 0), (504, 2), (502, 2), (524, 2)] {
+        let destination = std::sync::Arc::new(Registry::open().await);
+        let (source, migration) = image_of(300_000, &destination).await;
+        let layer = large(1).layers().remove(0);
+        let (whole, weak) = (source.blob("team/app", &layer).unwrap(), std::sync::Arc::downgrade(&destination));
+        let refused = destination.on_each(Kind::UploadFinish.of(&layer).once(), move |_| {
+            weak.upgrade()?.put_blob("moved/app", whole.clone());
+            Some(Answer::status(status).and(Action::StallRequestAfter(u64::MAX)))
+        });
+        destination.on(Kind::BlobHead.of(&layer).times(lag), Answer::status(404));
+        migration.run().await.assert_success(1);
+        assert_eq!(refused.hits(), 1);
+        assert_eq!(destination.requests_of(Kind::UploadFinish.of(&layer)).len(), 1, "{status}: it was sent again");
+        assert_same((&source, "team/app", "1.0"), (&destination, "moved/app", "1.0"));
+    }
+}
+
+#[tokio::test]
 async fn a_success_before_all_was_sent_is_not_believed() {
     let destination = Registry::builder().takes_incomplete_manifests().start().await;
     let (source, migration) = image_of(24 * MIB, &destination).await;

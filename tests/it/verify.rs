@@ -206,6 +206,19 @@ async fn a_head_with_the_length_of_nothing_is_not_believed() {
 }
 
 #[tokio::test]
+async fn where_no_head_is_answered_blobs_are_asked_for() {
+    for status in [405, 501] {
+        let (source, destination) = migrated(&[("1", &large(1)), ("2", &large(2))]).await;
+        destination.remove_blob("app", &large(2).layers()[0]);
+        destination.on(Kind::BlobHead, Answer::status(status));
+        let outcome = verify(&source, &destination, &["--depth", "tree"]).run().await;
+        assert_eq!(outcome.code, Some(1), "{outcome}");
+        assert!(outcome.stdout.contains("is missing"), "{outcome}");
+        assert_eq!(outcome.stdout.lines().filter(|line| line.starts_with("error")).count(), 0, "{outcome}");
+    }
+}
+
+#[tokio::test]
 async fn bytes_that_go_wrong_on_the_way_are_no_damage() {
     let image = large(1);
     let (source, destination) = migrated(&[("1", &image)]).await;
@@ -218,7 +231,7 @@ async fn bytes_that_go_wrong_on_the_way_are_no_damage() {
 #[tokio::test]
 async fn what_cannot_be_compared_has_failed() {
     let (source, destination) = migrated(&[("1", &small(1)), ("2", &small(2))]).await;
-    destination.on(Kind::ManifestHead.of("2"), Answer::status(400));
+    destination.on(Kind::ManifestHead.of("2"), Answer::status(409));
     // A tag that is named and that the source has lost, though the destination has it.
     destination.put("app", "lost", &small(3));
     let outcome = verify(&source, &destination, &[])
@@ -228,7 +241,7 @@ async fn what_cannot_be_compared_has_failed() {
     assert_eq!(outcome.code, Some(1), "{outcome}");
     let lines: Vec<&str> = outcome.stdout.lines().collect();
     assert_eq!(lines.len(), 3, "{outcome}");
-    for (tag, words) in [("2", "400"), ("lost", "404")] {
+    for (tag, words) in [("2", "409"), ("lost", "404")] {
         let start = line("failed", &source, &destination, tag);
         assert!(lines.iter().any(|line| line.starts_with(&start) && line.contains(words)), "{tag}: {outcome}");
     }
@@ -238,7 +251,7 @@ async fn what_cannot_be_compared_has_failed() {
 #[tokio::test]
 async fn what_fails_for_a_moment_is_asked_again_in_a_round() {
     let (source, destination) = migrated(&[("1", &small(1))]).await;
-    destination.on(Kind::ManifestHead.once(), Answer::status(400));
+    destination.on(Kind::ManifestHead.once(), Answer::status(409));
     let migration = Migration::with_default_retries()
         .rule(format!("{}/app", source.host()), format!("{}/app", destination.host()))
         .args(["verify"]);

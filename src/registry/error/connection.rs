@@ -33,10 +33,7 @@ impl ErrorKind {
                 | Alert::CertificateExpired
                 | Alert::UnsupportedCertificate),
             )) => Self::CertificateNeeded { alert: format!("{alert:?}") },
-            // Headers without end, or no HTTP at all: asking again would bring the same.
-            _ if is_no_http(error) => {
-                Self::Malformed { reason: format!("no HTTP as it is read: {}", innermost(error)) }
-            }
+            _ if is_no_http(error) => Self::NotHttp { reason: innermost(error) },
             _ if is_connect => Self::Unreachable { reason: innermost(error) },
             _ => Self::Broken { reason: innermost(error) },
         }

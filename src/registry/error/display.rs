@@ -43,6 +43,8 @@ impl fmt::Display for ErrorKind {
             Self::CertificateNeeded { alert } => {
                 write!(f, "cannot connect: the server wants a client certificate ({alert})")
             }
+            Self::NotHttp { reason } => write!(f, "the answer cannot be used: no HTTP as it is read: {reason}"),
+            Self::Elsewhere { host, kind } => write!(f, "{host}, where it leads: {kind}"),
             Self::Broken { reason } => write!(f, "the connection broke: {reason}"),
             Self::TimedOut { after } => write!(f, "nothing came for {}", humantime::format_duration(*after)),
             Self::Late { after } => {

@@ -20,7 +20,7 @@ impl Error {
     }
 
     /// Whether this came to the bytes of an upload that the registry has sent to another origin than its own.
-    fn is_of_upload_elsewhere(&self) -> bool {
+    pub(super) fn is_of_upload_elsewhere(&self) -> bool {
         let Some(asked) = &self.asked else { return false };
         let own = base(&self.registry, asked.url.scheme());
         self.is_of(&[Method::PUT, Method::PATCH]) && own.is_some_and(|own| own.origin() != asked.url.origin())
@@ -71,7 +71,9 @@ impl Error {
             ErrorKind::Status { status: StatusCode::NOT_FOUND, .. } if self.path().ends_with("/tags/list") => {
                 "check the repository's name, and that the account may see it".to_owned()
             }
-            ErrorKind::Status { status: StatusCode::NOT_FOUND, .. } if self.is_of(&[Method::GET]) => {
+            ErrorKind::Status { status: StatusCode::NOT_FOUND, .. }
+                if self.is_of(&[Method::GET]) && self.path().contains("/manifests/") =>
+            {
                 "check the name of the repository and its tag, and that the account may see it".to_owned()
             }
             ErrorKind::Status { status: StatusCode::METHOD_NOT_ALLOWED, .. } if self.is_of_push() => {

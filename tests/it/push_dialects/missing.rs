@@ -143,7 +143,7 @@ async fn an_account_that_may_not_push_is_told_so_after_one_question() {
         migration.auth(&json!({ destination.host(): { "username": "mover", "password": "s3cret" } })).run().await;
     outcome.assert_failures(6, 6, 0);
     let to = format!("{}/moved/a:v0", destination.host());
-    outcome.assert_failed(&source.reference("team/a", "v0"), &to, &["403", "may use this repository"]);
+    outcome.assert_failed(&source.reference("team/a", "v0"), &to, &["403", "may push to this repository"]);
     assert_eq!(destination.count(Kind::UploadStart), 2);
     assert_eq!([Kind::ManifestGet, Kind::BlobGet].map(|kind| source.count(kind)), [2, 0]);
     assert_eq!(remedies(&outcome), [""; 0]);
