@@ -414,39 +414,4 @@ pub(super) fn is_transient(status: StatusCode) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn messages_show_no_query_and_no_password() {
-        let url = "https://user:secret@r.example.com:1/v2/x?_state=secret".parse().unwrap();
-        let registry = "r.example.com:1".parse().unwrap();
-        let error = Error::new(&registry, &Method::GET, &url, ErrorKind::NotTls);
-        assert!(error.to_string().starts_with("GET https://r.example.com:1/v2/x: "), "{error}");
-        assert!(!format!("{error:?}").contains("secret"));
-    }
-
-    #[test]
-    fn what_names_missing_parts_is_no_outage_and_a_missing_blob_is_not_found() {
-        let error = |status: u16, code: &str| {
-            let (status, codes) = (StatusCode::from_u16(status).unwrap(), vec![code.to_owned()]);
-            let kind = ErrorKind::Status { status, codes, message: String::new(), retry_after: None };
-            Error { registry: "r.example.com".parse().unwrap(), asked: None, kind }
-        };
-        let of_manifest = error(500, "MANIFEST_BLOB_UNKNOWN");
-        assert!(!of_manifest.is_transient());
-        assert_eq!(of_manifest.category(), Category::Refused);
-        assert_eq!(error(404, "BLOB_UNKNOWN").category(), Category::NotFound);
-        assert_eq!(error(500, "UNKNOWN").category(), Category::Network);
-    }
-
-    #[test]
-    fn what_passes_by_itself_is_known_by_its_number() {
-        for (status, passes) in [(408, true), (499, true), (501, false), (505, false), (519, false), (525, false)]
-            .into_iter()
-            .chain([429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 530].map(|status| (status, true)))
-        {
-            assert_eq!(is_transient(StatusCode::from_u16(status).unwrap()), passes, "{status}");
-        }
-    }
-}
+mod tests;
