@@ -44,9 +44,18 @@ pub fn end_of_login(text: &str) -> Option<usize> {
         |(at, _): &(usize, &str)| !["sha256:", "sha512:"].iter().any(|algorithm| text[at + 1..].starts_with(algorithm));
     let (end, _) = text.rmatch_indices('@').find(ends)?;
     let (before, rest) = text.split_at(end);
-    // Without a scheme: only a login stands before all of a name, and `nginx@1.25` has none.
-    let is_name = rest.contains('/') || rest.contains('.') && before.contains(':');
-    (before.contains("://") || is_name && !before.contains('/')).then_some(end)
+    let is_login = match before.split_once('/') {
+        _ if before.contains("://") => true,
+        // No host has such a port: it is the beginning of a password.
+        Some((first, _)) => first.split_once(':').is_some_and(|(_, port)| !is_port(port)),
+        // A whole name follows. `nginx@1.25` has no login.
+        None => rest.contains('/') || before.contains(':') && (rest.contains('.') || rest.starts_with("@localhost")),
+    };
+    is_login.then_some(end)
+}
+
+fn is_port(text: &str) -> bool {
+    (1..=5).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit())
 }
 
 /// Whether a terminal does something else with a character than show it.
@@ -89,6 +98,9 @@ mod tests {
             ("user:s3cr3t@quay.io/a/b:1", "***@quay.io/a/b:1"),
             ("s3cr3t@quay.io/a@sha256:12", "***@quay.io/a@sha256:12"),
             ("user:s3cr3t@quay.io", "***@quay.io"),
+            ("user:s3cr3t@localhost:5000", "***@localhost:5000"),
+            ("AWS:eyJ/abc@1.dkr.ecr.eu-1.amazonaws.com/a:1", "***@1.dkr.ecr.eu-1.amazonaws.com/a:1"),
+            ("quay.io:443/a:1@b", "quay.io:443/a:1@b"),
             ("nginx@1.25", "nginx@1.25"),
             ("nginx:1@sha255:12", "nginx:1@sha255:12"),
             ("quay.io/a@b", "quay.io/a@b"),

@@ -19,7 +19,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer, registry};
 
 use crate::file::shown;
-use crate::report::{ALWAYS, Console, PRINTED};
+use crate::report::{ALWAYS, Console, PRINTED, TOLD};
 
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,7 +113,7 @@ pub fn to_file(file: LogFile, format: Format, levels: Levels, console: Console) 
 /// Sends log lines to stderr, but for those that are printed there anyway. Beside JSON nothing is printed.
 pub fn to_stderr(format: Format, levels: Levels, console: Console) {
     let wanted = match format {
-        Format::Text => |metadata: &Metadata<'_>| metadata.target() != PRINTED,
+        Format::Text => |metadata: &Metadata<'_>| !is_printed(metadata),
         Format::Json => |_: &Metadata<'_>| true,
     };
     registry().with(lines(move || console.clone(), format, levels.log, wanted)).init();
@@ -152,10 +152,15 @@ where
 
 fn short<S: Subscriber + for<'a> LookupSpan<'a>>(console: Console, level: Level) -> impl Layer<S> {
     let wanted: FilterFn<_> = filter_fn(move |metadata: &Metadata<'_>| {
-        is_ours(metadata) && *metadata.level() <= level && metadata.target() != PRINTED
+        is_ours(metadata) && *metadata.level() <= level && !is_printed(metadata)
     });
     let base = layer().with_writer(move || console.clone()).with_ansi(false).with_target(false);
     base.without_time().with_filter(wanted)
+}
+
+/// Whether it is on stderr in a form of its own.
+fn is_printed(metadata: &Metadata<'_>) -> bool {
+    [PRINTED, TOLD].contains(&metadata.target())
 }
 
 /// Libraries may log what they send: only our own lines are known to hold no secrets.

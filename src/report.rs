@@ -27,7 +27,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
 pub use console::{Console, lost};
-pub use log::{ALWAYS, PRINTED, summary as log_summary};
+pub use log::{ALWAYS, PRINTED, TOLD, summary as log_summary};
 pub use plan::PlanReport;
 pub use progress::{Progress, Style, Work};
 pub use recorder::Recorder;

@@ -26,6 +26,7 @@ async fn migrate(cli: &Cli, configuration: Configuration, console: Console, outp
         limit_rate: cli.limit_rate,
         progress: cli.progress,
         work: Work::Migration,
+        dry_run: cli.dry_run,
         log: &cli.log,
         outputs,
     };

@@ -15,6 +15,7 @@ use crate::config::{Configuration, InvalidRule, Rule};
 use crate::event::Listener;
 use crate::plan;
 use crate::registry::Clients;
+use crate::report::record::Document;
 use crate::report::{Conclusion, Console, Progress, Recorder, Report, Style, Telling, Work, log_summary};
 use crate::rounds::Rounds;
 use crate::schema::Shard;
@@ -29,6 +30,8 @@ pub(super) struct Settings<'a> {
     /// How progress is shown, and of what.
     pub progress: Show,
     pub work: Work,
+    /// Whether nothing is done, but found out what would be.
+    pub dry_run: bool,
     pub log: &'a LogFlags,
     pub outputs: &'a Outputs,
 }
@@ -101,9 +104,13 @@ impl<'a> Run<'a> {
         // Nothing may move on the console any more: the failures are about to be named.
         self.progress.iter().for_each(|progress| progress.stop());
         let Conclusion { summary, is_well } = report.finish(&ending);
-        let document = self.recorder.map(|recorder| recorder.document(&ending, self.settings.shard));
-        let written = self.settings.outputs.write(&ending, document.as_ref(), &self.console);
+        // Whatever happens to the files.
         self.console.out(&summary);
+        let document = self.recorder.map(|recorder| {
+            let document = recorder.document(&ending, self.settings.shard);
+            Document { dry_run: self.settings.dry_run, ..document }
+        });
+        let written = self.settings.outputs.write(&ending, document.as_ref(), &self.console);
         let printed = outputs::printed(&self.console);
         // Whatever went wrong at the end, this is the last line.
         log_summary(&summary);

@@ -120,6 +120,7 @@ async fn verify(
         limit_rate: None,
         progress: flags.progress,
         work: Work::Verification { of_content: depth == Depth::Content },
+        dry_run: false,
         log: &flags.log,
         outputs,
     };

@@ -1,8 +1,8 @@
 //! Rules of which one brings what another copies: which of two images that is depends on what comes first, and nothing
 //! says what does.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 
 use super::rule::{Filter, Rule, Which};
 use crate::reference::{Identifier, Repository};
@@ -14,7 +14,7 @@ struct Readers<'a> {
     listed: Vec<(&'a Filter, usize)>,
 }
 
-/// A warning for each rule that brings what another rule copies, by the first such.
+/// A warning for each rule that copies what others bring, with the first of these.
 pub(super) fn warnings(rules: &[Rule]) -> Vec<String> {
     let mut readers: HashMap<Repository, Readers> = HashMap::new();
     for (index, rule) in rules.iter().enumerate() {
@@ -30,14 +30,22 @@ pub(super) fn warnings(rules: &[Rule]) -> Vec<String> {
             }
         }
     }
-    let writes = rules.iter().enumerate().filter_map(|(index, rule)| {
-        let reader = &rules[readers.get(&rule.images.destination.without_usual_port())?.of(index, rule)?];
-        Some(format!(
-            "{rule}: it writes what another rule copies, {reader}; which image that one finds depends on what comes first: \
-             run them one after the other, from files of their own"
-        ))
-    });
-    writes.collect()
+    let mut writers: BTreeMap<usize, (usize, usize)> = BTreeMap::new();
+    for (index, rule) in rules.iter().enumerate() {
+        let readers = readers.get(&rule.images.destination.without_usual_port());
+        if let Some(reader) = readers.and_then(|readers| readers.of(index, rule)) {
+            writers.entry(reader).or_insert((index, 0)).1 += 1;
+        }
+    }
+    let warning = |(reader, (writer, all)): (usize, (usize, usize))| {
+        let more = if all > 1 { format!(", as do {} more", all - 1) } else { String::new() };
+        format!(
+            "{}: another rule writes what it copies, {}{more}; what it finds depends on which comes first: run them one \
+             after the other, from files of their own",
+            rules[reader], rules[writer]
+        )
+    };
+    writers.into_iter().map(warning).collect()
 }
 
 impl Readers<'_> {

@@ -48,7 +48,9 @@ pub enum InvalidName {
     Empty,
     #[error("it begins with {0}: expected the registry's host first")]
     Scheme(String),
-    #[error("it begins with a login, which belongs into a field of auth.json: expected the registry's host first")]
+    #[error(
+        "it begins with a login, which belongs into username and password of auth.json: expected the registry's host first"
+    )]
     Login,
     #[error("it ends with a slash")]
     TrailingSlash,
@@ -287,7 +289,7 @@ mod tests {
             ("oci-archive://quay.io/a", "it begins with oci-archive://: expected the registry's host first"),
             (
                 "user:s3cr3t@quay.io/a/b:1",
-                "it begins with a login, which belongs into a field of auth.json: expected the registry's host first",
+                "it begins with a login, which belongs into username and password of auth.json: expected the registry's host first",
             ),
             ("quay.io/a/b/", "it ends with a slash"),
             ("quay.io/a/b//", "it ends with a slash"),

@@ -19,7 +19,7 @@ use super::images::Written;
 use super::name::{self, Expression, Name, Selection};
 use super::place::Place;
 use crate::digest::Digest;
-use crate::foreign::without_login;
+use crate::foreign::{end_of_login, without_login};
 use crate::reference::{Identifier, Reference, Registry, Repository, Tag};
 
 pub use reason::{InvalidReason, MissingDefault};
@@ -145,10 +145,12 @@ impl fmt::Display for InvalidRule {
 impl InvalidRule {
     /// What of it is shown: there may be a password in its texts, which are no names of images.
     pub fn shown(&self) -> Shown {
+        let has_login = [&self.source, &self.destination].iter().any(|text| end_of_login(text).is_some());
+        let reason = self.reason.to_string();
         Shown {
             source: without_login(&self.source),
             destination: without_login(&self.destination),
-            reason: without_login(&self.reason.to_string()),
+            reason: if has_login { without_login(&reason) } else { reason },
         }
     }
 }

@@ -93,16 +93,18 @@ where
     }
 }
 
+/// Whether nobody is there. That one answer does not come in time says nothing of others.
 fn is_silence(kind: &ErrorKind) -> bool {
-    matches!(kind, ErrorKind::Unreachable { .. } | ErrorKind::TimedOut { .. })
+    matches!(kind, ErrorKind::Unreachable { .. })
 }
 
 /// Says whose failure it is. Nothing follows from it for the registry, whose request it was.
 fn named(host: &str, kind: ErrorKind) -> ErrorKind {
     match kind {
-        ErrorKind::Unreachable { .. } | ErrorKind::TimedOut { .. } | ErrorKind::Broken { .. } => {
-            ErrorKind::Elsewhere { host: host.to_owned(), kind: Arc::new(kind) }
-        }
+        ErrorKind::Unreachable { .. }
+        | ErrorKind::TimedOut { .. }
+        | ErrorKind::Broken { .. }
+        | ErrorKind::NotHttp { .. } => ErrorKind::Elsewhere { host: host.to_owned(), kind: Arc::new(kind) },
         kind => kind,
     }
 }
@@ -159,6 +161,16 @@ mod tests {
             assert!(asked.load(Relaxed) > before, "it is asked again in the next round");
             elsewhere.forget_unreachable();
         }
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_late_says_nothing_of_the_host() {
+        let elsewhere = Elsewhere::default();
+        let url = "https://storage.example.com:9000/x".parse().unwrap();
+        let late = || async { Err::<(), _>(ErrorKind::TimedOut { after: Duration::from_secs(60) }) };
+        let kind = elsewhere.ask(&url, late).await.unwrap_err();
+        assert!(matches!(&kind, ErrorKind::Elsewhere { .. }) && kind.is_transient(), "{kind}");
+        assert!(elsewhere.doubted("storage.example.com:9000").is_none());
     }
 
     #[tokio::test(start_paused = true)]

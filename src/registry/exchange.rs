@@ -1,8 +1,8 @@
 //! Small requests: sent under a permit, with the right token, within a time limit, and again where that may help.
 //!
 //! A permit covers exactly one exchange, redirects followed and body read. Tokens, pauses between tries and hold-ups are
-//! outside of it, so that a task with a permit waits for nothing but an answer. There is a time limit for the head of the
-//! answer, for any silence after it, and for the whole. Two things of the host to which a redirect leads are found out
+//! outside of it, so that a task with a permit waits for nothing but an answer. There is a time limit for the head of each
+//! answer, redirects included, for any silence after it, and for the whole. Two things of the host to which a redirect leads are found out
 //! under the permit, since only the redirect shows them: its anonymous token, and that it cannot be reached.
 
 use std::sync::Arc;
@@ -24,6 +24,8 @@ use crate::reference::Repository;
 
 /// Longest until an answer's head.
 pub(super) const TIME_LIMIT: Duration = Duration::from_secs(60);
+/// For all redirects of one request, and what has to be found out of the hosts to which they lead.
+const LONGEST_CHAIN: Duration = TIME_LIMIT.saturating_mul(5);
 /// Longest until that of the answer to a manifest's PUT: a registry may look at, sign or replicate all that it names.
 pub(super) const LONGEST_WRITE: Duration = Duration::from_secs(180);
 /// Longest until its end, while bytes come: a list of tags may be long, and the way narrow.
@@ -236,7 +238,8 @@ impl RepositoryClient {
         match &call.body {
             // The HEAD of a blob is judged by the registry's own answer: a redirect says that the blob is there.
             None if call.method == Method::GET || call.kind == Kind::ManifestRead => {
-                self.follow(&self.client.transport, base, call.method.clone(), &call.url, headers).await
+                let followed = self.follow(&self.client.transport, base, call.method.clone(), &call.url, headers);
+                within(LONGEST_CHAIN, followed).await
             }
             body => {
                 let mut request = Request::new(call.method.clone(), call.url.clone());
@@ -291,7 +294,8 @@ impl RepositoryClient {
             let headers = with_authorization(headers, authorization.as_ref());
             let begun = Instant::now();
             let opening = async {
-                let response = self.follow(&transport, base, Method::GET, url, headers).await?;
+                let followed = self.follow(&transport, base, Method::GET, url, headers);
+                let response = within(LONGEST_CHAIN, followed).await?;
                 // Of a refusal also the end has to come in time.
                 match response.status().is_success() {
                     true => Ok(Opened::Stream(response)),

@@ -155,15 +155,19 @@ impl RepositoryClient {
         }
     }
 
-    /// Writes the index that lists the referrers of `subject` under its tag.
-    pub async fn put_tagged_referrers(&self, subject: &Digest, referrers: &[Referrer]) -> Result<(), Error> {
+    /// The index that lists the referrers of `subject`, and the tag under which it is to be put.
+    pub async fn list_of_referrers(
+        &self,
+        subject: &Digest,
+        referrers: &[Referrer],
+    ) -> Result<(Identifier, Manifest), Error> {
         let manifests: Vec<&Map<String, Value>> = referrers.iter().map(|referrer| &referrer.entry).collect();
         let index = json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests });
         let bytes = Bytes::from(index.to_string());
         let digest = Digest::of(&bytes);
         let place = Identifier::Tag(Tag::of_digest(subject));
         match Manifest::parse(bytes, digest, OCI_INDEX) {
-            Ok(manifest) => self.put_manifest(&place, &manifest).await,
+            Ok(manifest) => Ok((place, manifest)),
             Err(_) => {
                 let url = self.url(&format!("manifests/{place}")).await?;
                 let reason = "its list of referrers cannot be written down".to_owned();

@@ -13,18 +13,21 @@ const OF_WRITER: &[(Kind, Method)] =
     &[(Kind::BlobWrite, Method::POST), (Kind::BlobWrite, Method::PATCH), (Kind::BlobWrite, Method::PUT)];
 
 impl RepositoryClient {
-    fn turns(&self) -> &'static [(Kind, Method)] {
-        if self.push { OF_WRITER } else { OF_READER }
+    /// Those by which a blob of `size` bytes is read; or sent, by whoever writes.
+    fn turns(&self, size: u64) -> impl Iterator<Item = &'static (Kind, Method)> {
+        let is_whole = self.client.modes.sends_whole(size);
+        let turns = if self.push { OF_WRITER } else { OF_READER };
+        turns.iter().filter(move |(_, method)| !is_whole || *method != Method::PATCH)
     }
 
-    /// Whether blobs are not to be read here now; or not to be sent, by whoever writes.
-    pub fn holds_back_blobs(&self) -> bool {
-        self.turns().iter().any(|turn| self.client.pace.is_held(turn))
+    /// Whether a blob of `size` bytes is not to be read here now; or not to be sent, by whoever writes.
+    pub fn holds_back(&self, size: u64) -> bool {
+        self.turns(size).any(|turn| self.client.pace.is_held(turn))
     }
 
-    /// Waits until they may be, or says for how long they may not.
-    pub async fn wait_to_move_blobs(&self) -> Result<(), Error> {
-        for turn in self.turns() {
+    /// Waits until it may be, or says for how long it may not.
+    pub async fn wait_to_move(&self, size: u64) -> Result<(), Error> {
+        for turn in self.turns(size) {
             self.wait_turn(turn, &self.url("blobs/").await?).await?;
         }
         Ok(())

@@ -14,6 +14,8 @@ macro_rules! line {
 
 /// What is also printed on stderr in its own form: its log line is not shown there as well.
 pub const PRINTED: &str = "printed";
+/// What is printed on stderr later: its log line is not shown there as well.
+pub const TOLD: &str = concat!(env!("CARGO_CRATE_NAME"), "::told");
 /// What is in the log at every level: the last line, and what is named nowhere else.
 pub const ALWAYS: &str = "always";
 
@@ -25,7 +27,7 @@ pub(super) fn event(event: &Event) {
             line!(warn, category = %failure.category, "{rule}: {failure}; it will be tried again");
         }
         Event::RuleFailed { rule, failure, again: false } => {
-            line!(info, target: PRINTED, category = %failure.category, "{rule}: {failure}");
+            line!(info, target: TOLD, category = %failure.category, "{rule}: {failure}");
         }
         Event::Clash { rule, source, destination, taken_by } => {
             line!(info, target: ALWAYS, %source, %destination, %taken_by, "{rule}: the destination is taken");
@@ -88,7 +90,7 @@ pub(super) fn event(event: &Event) {
             line!(warn, category = %failure.category, "{source} -> {destination}: {failure}; it will be tried again");
         }
         Event::ImageFailed { source, destination, failure, again: false, .. } => {
-            line!(info, target: PRINTED, category = %failure.category, "{source} -> {destination}: {failure}");
+            line!(info, target: TOLD, category = %failure.category, "{source} -> {destination}: {failure}");
         }
         Event::ImagePlanned { source, destination, prospect, facts, .. } => {
             planned(source, destination, prospect, facts)

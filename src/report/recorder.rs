@@ -27,7 +27,6 @@ pub struct Recorder {
 struct State {
     /// By destination: no two images have one.
     images: HashMap<Reference, Entry>,
-    is_dry_run: bool,
     /// The sums that are counted here, and not image by image.
     totals: Summary,
     traffic: Traffic,
@@ -93,7 +92,7 @@ impl Recorder {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started: Moment(self.started),
             seconds: record::seconds(self.began.elapsed()),
-            dry_run: state.is_dry_run,
+            dry_run: false,
             shards: shard.into_iter().collect(),
             summary,
             rules,
@@ -132,7 +131,6 @@ impl Listener for Recorder {
             }
             Event::ImagePlanned { source, destination, prospect, facts, .. } => {
                 let mut state = self.lock();
-                state.is_dry_run = true;
                 let BlobCounts { moved, bytes_moved, mounted, present } = facts.blobs;
                 let would = |outcome| {
                     move |image: &mut Image| {

@@ -26,8 +26,9 @@ fn is_usage(text: &str) -> bool {
     let source = || text.trim_start().strip_prefix('{')?.trim_start().strip_prefix('"')?.split_once('"');
     let entry = source().and_then(|(_, rest)| rest.trim_start().strip_prefix(':'));
     let destinations = entry.and_then(|entry| first_value(entry, "destinations"));
-    destinations.and_then(|list| list.split_once(']')).is_some_and(|(list, rest)| {
-        list.starts_with('[') && rest.trim_start_matches([',', ' ', '\r', '\n', '\t']).starts_with("\"usedBy\"")
+    // A destination may hold brackets itself.
+    destinations.and_then(|list| list.split_once("\"usedBy\"")).is_some_and(|(list, _)| {
+        list.starts_with('[') && list.trim_end_matches([',', ' ', '\r', '\n', '\t']).ends_with(']')
     })
 }
 
@@ -69,7 +70,7 @@ mod tests {
         let mut findings = Findings::default();
         let pod = r#"{"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "nginx:1"}]}}"#;
         findings.take(Kind::Pod, &serde_json::from_str(pod).unwrap(), &[]);
-        for target in [None, Some("d.io/m".parse().unwrap())] {
+        for target in [None, Some("d.io/m".parse().unwrap()), Some("[fd00::1]:5000/m".parse().unwrap())] {
             let usage = Inventory::of(&findings, target.as_ref(), &Existing::default()).usage();
             assert!(is_record(&usage), "{usage}");
         }

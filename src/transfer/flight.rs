@@ -143,7 +143,7 @@ impl Engine {
         let source = &self.clients.reader(source).within(&budget, LONGEST_PAUSE);
         let destination = &self.clients.writer(&ticket.destination).within(&budget, LONGEST_PAUSE);
         let mut pauses = pauses();
-        let (mut tries, mut ways, mut refusals) = (0, 0, 0);
+        let (mut tries, mut ways, mut refusals, mut expiries) = (0, 0, 0, 0);
         loop {
             let fault = match self.attempt(ticket, source, destination, &budget, upload.take(), shown).await {
                 Ok(arrival) => return Ok(arrival),
@@ -166,12 +166,9 @@ impl Engine {
                 self.beliefs.was_wrong(&key.registry);
             }
             tries += 1;
-            let allowed = match () {
-                () if fault.may_have_expired() => TRIES_IF_EXPIRED,
-                () if fault.error.category() == Category::Corrupt => TRIES_IF_CORRUPT,
-                () => TRIES,
-            };
-            let is_lost = fault.is_lost_upload() || fault.may_have_expired();
+            expiries += usize::from(fault.may_have_expired());
+            let allowed = if fault.error.category() == Category::Corrupt { TRIES_IF_CORRUPT } else { TRIES };
+            let is_lost = fault.is_lost_upload() || fault.may_have_expired() && expiries < TRIES_IF_EXPIRED;
             let again = tries < allowed && (fault.error.is_worth_repeating() || is_lost);
             let Some(pause) = pauses.next().filter(|_| again && budget.spend()) else { return Err(fault) };
             let pause = fault.error.retry_after().map_or(pause, |asked| asked.min(LONGEST_PAUSE));
@@ -195,7 +192,7 @@ impl Engine {
         upload: Option<Upload>,
         shown: &mut Option<Shown>,
     ) -> Result<Arrival, Fault> {
-        if (source.holds_back_blobs() || destination.holds_back_blobs())
+        if (source.holds_back(ticket.key.size) || destination.holds_back(ticket.key.size))
             && let Some(arrival) = self.wait_for_both(ticket, source, destination, upload.as_ref()).await?
         {
             return Ok(arrival);
@@ -271,8 +268,8 @@ impl Engine {
                 return Ok(Some(Arrival::Present));
             }
         }
-        source.wait_to_move_blobs().await.map_err(at_source)?;
-        destination.wait_to_move_blobs().await.map_err(at_destination)?;
+        source.wait_to_move(ticket.key.size).await.map_err(at_source)?;
+        destination.wait_to_move(ticket.key.size).await.map_err(at_destination)?;
         Ok(None)
     }
 }

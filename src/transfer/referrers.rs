@@ -158,7 +158,8 @@ impl Image {
             let there = self.named_there(&Identifier::Tag(tag)).await?;
             may_list(&self.task, subject, UnderTag::of(there.as_ref(), found.is_some()), no_clobber)?;
         }
-        destination.put_tagged_referrers(subject, &all).await.map_err(Failure::from)
+        let (place, list) = destination.list_of_referrers(subject, &all).await?;
+        Ok(self.put(&place, &list).await?)
     }
 
     /// Writes a referrer with all that it names, also where it is already: a registry with a list of referrers adds those

@@ -355,11 +355,11 @@ async fn who_closes_the_pipe_has_read_what_he_wanted() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn what_is_left_behind_on_standard_output_comes_before_the_summary() {
+async fn a_report_on_standard_output_follows_what_stands_there() {
     let migration = Migration::new().images("{}").args(["--failed", "/dev/stdout"]).stdout_to("out.txt");
     let outcome = migration.run().await;
     assert_eq!(outcome.code, Some(0), "{outcome}");
-    assert_eq!(read(&migration, "out.txt"), format!("{GENERATE}\n{HANDLE}\n{{}}\n{}\n", summary(0, 0, 0)));
+    assert_eq!(read(&migration, "out.txt"), format!("{GENERATE}\n{HANDLE}\n{}\n{{}}\n", summary(0, 0, 0)));
 }
 
 #[tokio::test]

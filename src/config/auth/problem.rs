@@ -20,7 +20,9 @@ pub enum AuthError {
 pub enum AuthProblem {
     #[error("the key {key:?} is not registry or registry/namespace: {reason}")]
     InvalidKey { key: String, reason: InvalidName },
-    #[error("this looks like Docker's config.json, which is read by itself: no auth.json is needed for its logins")]
+    #[error(
+        "this looks like Docker's config.json, whose logins are used without being named, from $DOCKER_CONFIG or ~/.docker"
+    )]
     OfDocker,
     #[error("the key {key:?} stands twice: {first:?} at {first_place} is the same")]
     RepeatedKey { key: String, first: String, first_place: Place },

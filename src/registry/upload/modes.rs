@@ -55,6 +55,11 @@ impl Default for Known {
 }
 
 impl Modes {
+    /// Whether a blob of `size` bytes goes in one request.
+    pub(in crate::registry) fn sends_whole(&self, size: u64) -> bool {
+        self.mode(size) == Some(Mode::Whole)
+    }
+
     /// How to send a blob of `size` bytes. After a refusal, only blobs no larger than the largest accepted, or than 64 KiB,
     /// are sent whole: every refusal costs another read of the source. `None` if no way is left.
     pub(super) fn mode(&self, size: u64) -> Option<Mode> {

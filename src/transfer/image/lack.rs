@@ -1,7 +1,7 @@
 //! Why a manifest was refused: whether for what it is, or since not all that it names is there.
 
 use super::Image;
-use crate::registry::{Error, Manifest};
+use crate::registry::{Error, Manifest, Stored};
 use crate::transfer::doubts::Lack;
 
 impl Image {
@@ -21,8 +21,11 @@ impl Image {
     async fn are_missing(&self, manifest: &Manifest) -> bool {
         let client = self.engine.clients.reader(self.destination.client.repository());
         for blob in manifest.content.blobs().iter().filter(|blob| !blob.is_foreign) {
-            if let Ok(false) = client.has_blob(&blob.digest, blob.size).await {
-                return true;
+            match client.stored(&blob.digest).await {
+                Ok(Stored::Absent) => return true,
+                Ok(Stored::Sized(found)) if found != blob.size => return true,
+                // It is there, or whether it is was not said.
+                _ => {}
             }
         }
         for child in manifest.content.children() {

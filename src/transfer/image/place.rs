@@ -132,8 +132,10 @@ impl Image {
                 // Also in the next round it is asked for.
                 self.forget_parts(manifest);
             }
-            // Where layers were left out on purpose, one more look tells that nothing else is missing.
-            let most = if manifest.content.blobs().iter().any(|blob| blob.is_foreign) { 1 } else { REPAIRS };
+            // Where layers were left out on purpose, or the registry's words may mean something else, one more look tells
+            // that nothing is missing.
+            let is_unsure = !error.parts_are_missing() || manifest.content.blobs().iter().any(|blob| blob.is_foreign);
+            let most = if is_unsure { 1 } else { REPAIRS };
             if !are_missing || repairs == most {
                 let of_tag = depth == 0 && !are_missing && !error.is_transient();
                 let failure = match are_missing && !error.parts_are_missing() {
@@ -157,7 +159,7 @@ impl Image {
     }
 
     /// One PUT, when its turn has come.
-    async fn put(&self, identifier: &Identifier, manifest: &Manifest) -> Result<(), Error> {
+    pub(in crate::transfer) async fn put(&self, identifier: &Identifier, manifest: &Manifest) -> Result<(), Error> {
         let _turn = self.destination.puts.turn(manifest).await;
         self.destination.client.put_manifest(identifier, manifest).await
     }

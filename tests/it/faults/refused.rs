@@ -92,16 +92,28 @@ async fn a_child_that_vanishes_is_put_again_though_it_is_called_unknown() {
 async fn what_vanishes_again_and_again_is_sent_by_the_next_round_and_no_format_is_advised() {
     let (source, destination) = (Registry::open().await, Arc::new(Registry::open().await));
     source.put("team/app", "1.0", &large(1));
-    let lost = when(&destination, Kind::ManifestPut.times(4), |registry| {
+    let lost = when(&destination, Kind::ManifestPut.times(3), |registry| {
         assert!(registry.remove_blob("moved/app", &layer(1)), "it was not sent again");
     });
     refuse_without(&destination, layer(1), invalid());
     let migration = Migration::with_default_retries().args(["--retries", "1"]).app_tags(&source, "1.0", &destination);
     let outcome = migration.run().await;
     outcome.assert(0, &[GENERATE, HANDLE, RETRY_HANDLE, &summary(1, 0, 0)]);
-    assert_eq!(lost.hits(), 4);
+    assert_eq!(lost.hits(), 3);
     assert!(!outcome.log.as_ref().unwrap().contains("--format"), "{outcome}");
     assert_same((&source, "team/app", "1.0"), (&destination, "moved/app", "1.0"));
+}
+
+#[tokio::test]
+async fn where_no_head_is_answered_nothing_is_taken_for_missing() {
+    let (source, destination) = (Registry::open().await, Registry::open().await);
+    source.put("team/app", "1.0", &large(1).oci());
+    destination.on(Kind::BlobHead, Answer::status(405));
+    destination.on(Kind::ManifestPut, invalid());
+    let outcome = Migration::new().app_tags(&source, "1.0", &destination).run().await;
+    outcome.assert_failures(1, 1, 0);
+    assert!(outcome.stderr.contains("--format docker"), "{outcome}");
+    assert_eq!(destination.requests_of(Kind::UploadFinish.of(&layer(1))).len(), 1);
 }
 
 #[tokio::test]
