@@ -132,10 +132,13 @@ impl Image {
                 // Also in the next round it is asked for.
                 self.forget_parts(manifest);
             }
-            // Where layers were left out on purpose, or the registry's words may mean something else, one more look tells
-            // that nothing is missing.
-            let is_unsure = !error.parts_are_missing() || manifest.content.blobs().iter().any(|blob| blob.is_foreign);
-            let most = if is_unsure { 1 } else { REPAIRS };
+            let most = match () {
+                // Where layers were left out on purpose, one more look tells that nothing else is missing.
+                () if manifest.content.blobs().iter().any(|blob| blob.is_foreign) => 1,
+                () if error.parts_are_missing() => REPAIRS,
+                // Its words may mean something else: it is looked once more when mounts are not believed.
+                () => 2,
+            };
             if !are_missing || repairs == most {
                 let of_tag = depth == 0 && !are_missing && !error.is_transient();
                 let failure = match are_missing && !error.parts_are_missing() {

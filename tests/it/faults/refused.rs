@@ -92,14 +92,14 @@ async fn a_child_that_vanishes_is_put_again_though_it_is_called_unknown() {
 async fn what_vanishes_again_and_again_is_sent_by_the_next_round_and_no_format_is_advised() {
     let (source, destination) = (Registry::open().await, Arc::new(Registry::open().await));
     source.put("team/app", "1.0", &large(1));
-    let lost = when(&destination, Kind::ManifestPut.times(3), |registry| {
+    let lost = when(&destination, Kind::ManifestPut.times(4), |registry| {
         assert!(registry.remove_blob("moved/app", &layer(1)), "it was not sent again");
     });
     refuse_without(&destination, layer(1), invalid());
     let migration = Migration::with_default_retries().args(["--retries", "1"]).app_tags(&source, "1.0", &destination);
     let outcome = migration.run().await;
     outcome.assert(0, &[GENERATE, HANDLE, RETRY_HANDLE, &summary(1, 0, 0)]);
-    assert_eq!(lost.hits(), 3);
+    assert_eq!(lost.hits(), 4);
     assert!(!outcome.log.as_ref().unwrap().contains("--format"), "{outcome}");
     assert_same((&source, "team/app", "1.0"), (&destination, "moved/app", "1.0"));
 }
