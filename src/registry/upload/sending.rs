@@ -3,40 +3,31 @@
 //! Whichever way it is, the content fails before its last byte if it is not what its digest says, so that nothing wrong
 //! is ever committed.
 
+mod committed;
+
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue};
-use reqwest::{Body, Method, Request, StatusCode};
+use reqwest::{Body, Method, Request};
 use tokio::time::Instant;
 use url::Url;
 
+use self::committed::ALL_LOOKS;
 use super::body::{Content, Progress, pieces, watch};
 use super::modes::{LARGEST_CHUNK, Mode, Modes};
 use super::refusals::{Complaint, complaint, is_of_way};
 use super::{Upload, received};
 use crate::digest::Digest;
 use crate::registry::auth::Verdict;
-use crate::registry::blob::Stored;
 use crate::registry::error::{Error, ErrorKind, tells_of_room};
 use crate::registry::exchange::{Call, Kind, RENEWALS, trace, with_authorization};
 use crate::registry::http::{Answer, SHORT};
 use crate::registry::pace::Turn;
 use crate::registry::token::Need;
 use crate::registry::{RepositoryClient, TRIES, backoff, warn_again};
-
-/// The pauses before each look for a blob whose answer was lost: GHCR commits a large one in the seconds after. Each with
-/// the size in bytes from which it is worth it.
-const LOOKS: [(Duration, u64); 6] = [
-    (Duration::ZERO, 0),
-    (Duration::from_secs(1), 0),
-    (Duration::from_secs(3), 0),
-    (Duration::from_secs(6), 256 << 20),
-    (Duration::from_secs(12), 1 << 30),
-    (Duration::from_secs(24), 4 << 30),
-];
 
 const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
@@ -216,11 +207,11 @@ impl Sending<'_> {
         let sent = self.to.part(Method::PUT, &url, &headers, Some(Body::wrap_stream(content)), &progress).await;
         let result = sent.and_then(|answer| self.judge_whole(&url, &answer));
         let (looks, result) = match result {
-            result if progress.has_ended() => (LOOKS.len(), result),
+            result if progress.has_ended() => (ALL_LOOKS, result),
             // It may say so if it has the blob already.
             Ok(()) => {
                 let reason = "it said that it has the blob before it was sent all of it".to_owned();
-                (LOOKS.len(), Err(self.to.error(&Method::PUT, &url, ErrorKind::Broken { reason })))
+                (ALL_LOOKS, Err(self.to.error(&Method::PUT, &url, ErrorKind::Broken { reason })))
             }
             result => (0, result),
         };
@@ -340,7 +331,7 @@ impl Sending<'_> {
                 result => break result,
             }
         };
-        self.unless_committed(LOOKS.len(), result).await
+        self.unless_committed(ALL_LOOKS, result).await
     }
 
     fn check_committed(&self, url: &Url, answer: &Answer) -> Result<(), Error> {
@@ -354,54 +345,6 @@ impl Sending<'_> {
         };
         Err(self.to.error(&Method::PUT, url, kind))
     }
-
-    /// The failure of an upload's end, unless the blob is there all the same: the answer may have been lost, or another
-    /// try's commit may have come late. It is looked for at most `looks` times.
-    async fn unless_committed(&self, looks: usize, result: Result<(), Error>) -> Result<(), Error> {
-        let Err(error) = result.map_err(|error| self.to.judged(&(Kind::BlobWrite, Method::PUT), error)) else {
-            return Ok(());
-        };
-        let looks = match &error.kind {
-            ErrorKind::Broken { .. } | ErrorKind::TimedOut { .. } => looks,
-            // A proxy did not wait for the registry, which is still at it.
-            ErrorKind::Status { status, .. } if is_of_proxy(*status) => looks,
-            // It has answered: what it says at once it says for good.
-            ErrorKind::Status { status, .. } if may_follow_a_commit(*status) => looks.min(1),
-            _ => return Err(error),
-        };
-        for (pause, _) in LOOKS.into_iter().take(looks).filter(|(_, from)| self.size >= *from) {
-            tokio::time::sleep(pause).await;
-            if let Ok(true) = Box::pin(self.to.has_blob(self.digest, self.size)).await {
-                tracing::info!(%error, digest = %self.digest, "the blob is there all the same");
-                return Ok(());
-            }
-        }
-        Err(error)
-    }
-
-    /// Registries were seen to keep nothing but the last chunk, under the whole blob's digest. Then that is no way here.
-    async fn check_stored(&self, no_way: impl Fn(&Modes)) -> Result<(), Error> {
-        match self.to.stored(self.digest).await {
-            // Some say 0 of whatever is answered without a body.
-            Ok(Stored::Sized(found)) if found != self.size && found > 0 => {
-                no_way(&self.to.client.modes);
-                let url = self.to.blob_url(self.digest).await?;
-                let kind = ErrorKind::WrongSize { expected: self.size, found };
-                Err(self.to.error(&Method::HEAD, &url, kind))
-            }
-            // A registry that cannot tell the size may be right. If there is nothing, it refuses the manifest.
-            _ => Ok(()),
-        }
-    }
-}
-
-fn may_follow_a_commit(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 404 | 409 | 423 | 425) || status.is_server_error()
-}
-
-/// Whether it is what a proxy says that does not wait for the registry any longer.
-fn is_of_proxy(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 502 | 504 | 524)
 }
 
 /// Bytes in memory as a body, and how far it has come.
