@@ -189,6 +189,11 @@ impl Authenticator {
         if session.doubt() { Verdict::Again } else { Verdict::Final }
     }
 
+    /// Whether there are no credentials for the repository of a scope.
+    pub fn is_nobody(&self, scope: &Scope) -> bool {
+        self.party(scope).is_nobody()
+    }
+
     fn party(&self, scope: &Scope) -> Arc<Party> {
         self.parties.of(scope.repository.path(), || self.keyring.account(&scope.repository))
     }

@@ -108,7 +108,7 @@ impl RepositoryClient {
             // The registry's word stands.
             Stored::Unsized
         };
-        let base = self.client.base().await.map_err(unknown)?;
+        let base = self.base().await.map_err(unknown)?;
         let authorization =
             self.authorize(url, &self.scope(&Method::GET, None), Need::Request).await.map_err(unknown)?;
         let headers = HeaderMap::from_iter([(RANGE, HeaderValue::from_static("bytes=0-0"))]);

@@ -102,7 +102,7 @@ pub enum Holds {
 
 /// Where accounts are found of which auth.json says nothing.
 pub trait Store: fmt::Debug + Send + Sync {
-    /// The account for `repository`; `None` is anonymous. Asked for no repository whose registry wants no credentials.
+    /// The account for `repository`; `None` is anonymous.
     fn account(&self, repository: &Repository) -> Option<Account>;
 }
 

@@ -85,7 +85,7 @@ impl Call {
 impl RepositoryClient {
     /// The URL of something in this repository: `/v2/<path>/<rest>`.
     pub(super) async fn url(&self, rest: &str) -> Result<Url, Error> {
-        let base = self.client.base().await?;
+        let base = self.base().await?;
         base.join(&format!("{}/{rest}", self.repository.path()))
             .map_err(|error| self.error(&Method::GET, base, ErrorKind::Malformed { reason: error.to_string() }))
     }
@@ -117,7 +117,7 @@ impl RepositoryClient {
         let turn = (call.kind, call.method.clone());
         let (mut pauses, mut refusals, mut renewals) = (backoff(TRIES), 0, 0);
         loop {
-            let base = self.client.base().await?;
+            let base = self.base().await?;
             // The wait comes first: a token that was fetched before a long hold would end in it.
             self.wait_turn(&turn, &call.url).await?;
             let authorization = self.authorize(&call.url, scope, Need::Request).await?;
@@ -213,7 +213,7 @@ impl RepositoryClient {
 
     /// The credentials for a request: none if it goes to another origin, where an upload may lead.
     pub(super) async fn authorize(&self, url: &Url, scope: &Scope, need: Need) -> Result<Option<HeaderValue>, Error> {
-        let base = self.client.base().await?;
+        let base = self.base().await?;
         if url.origin() != base.origin() {
             return Ok(None);
         }
@@ -227,9 +227,7 @@ impl RepositoryClient {
         authorization: Option<&HeaderValue>,
     ) -> Result<Answer, ErrorKind> {
         let response = Box::pin(self.ask(call, base, authorization)).await?;
-        // Nobody repeats it in this round: that would take as long.
-        let late = |_| Err(ErrorKind::Verdict(Arc::new(ErrorKind::Late { after: LONGEST_BODY })));
-        tokio::time::timeout(LONGEST_BODY, Answer::read(response, call.limit)).await.unwrap_or_else(late)
+        read_answer(call, response).await
     }
 
     /// The head of the answer to `call`, within the time limit.
@@ -283,7 +281,7 @@ impl RepositoryClient {
 
     /// Opens an answer that is read as a stream. Not under a permit: it lasts as long as the transfer.
     pub(super) async fn open(&self, url: &Url, headers: &HeaderMap) -> Result<Response, Error> {
-        let base = self.client.base().await?;
+        let base = self.base().await?;
         let scope = self.scope(&Method::GET, None);
         let mut renewals = 0;
         let turn = (Kind::BlobRead, Method::GET);
@@ -347,6 +345,13 @@ impl Opened {
             Self::Refusal(answer) => answer.status,
         }
     }
+}
+
+/// The whole answer to `call`.
+pub(super) async fn read_answer(call: &Call, response: Response) -> Result<Answer, ErrorKind> {
+    // Nobody repeats it in this round: that would take as long.
+    let late = |_| Err(ErrorKind::Verdict(Arc::new(ErrorKind::Late { after: LONGEST_BODY })));
+    tokio::time::timeout(LONGEST_BODY, Answer::read(response, call.limit)).await.unwrap_or_else(late)
 }
 
 /// Tells of an exchange in the most verbose log, as messages show requests: without query, and without user and password.

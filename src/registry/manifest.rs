@@ -21,8 +21,8 @@ const READS: usize = 3;
 impl RepositoryClient {
     /// The digest of a manifest, if there is one: by HEAD where the registry answers that in full, else by reading it.
     pub async fn digest(&self, identifier: &Identifier) -> Result<Option<Digest>, Error> {
-        let url = self.manifest_url(identifier).await?;
-        let answer = self.call(&read(Method::HEAD, url.clone())).await?;
+        let mut scope = self.scope(&Method::HEAD, None);
+        let (call, answer) = self.read(&path(identifier), |url| read(Method::HEAD, url), &mut scope).await?;
         match answer.status {
             StatusCode::NOT_FOUND => return Ok(None),
             StatusCode::OK => match (answer.digest(), identifier) {
@@ -36,7 +36,7 @@ impl RepositoryClient {
             StatusCode::FORBIDDEN if self.push => return Ok(None),
             // Some registries and proxies do not know HEAD, and no HEAD says why something is forbidden.
             status if is_no_head(status) || status == StatusCode::FORBIDDEN => {}
-            _ => return Err(self.error(&Method::HEAD, &url, answer.refusal())),
+            _ => return Err(self.error(&Method::HEAD, &call.url, answer.refusal())),
         }
         match self.manifest(identifier).await {
             Ok(manifest) => Ok(Some(manifest.digest)),
@@ -52,13 +52,14 @@ impl RepositoryClient {
     /// Reads a manifest. Its digest is that of its bytes: by digest it is what was asked for, by tag it is what the
     /// registry says it is, or what the registry also has under that digest.
     pub async fn manifest(&self, identifier: &Identifier) -> Result<Manifest, Error> {
-        let url = self.manifest_url(identifier).await?;
+        let mut scope = self.scope(&Method::GET, None);
+        let (call, mut answer) = self.read(&path(identifier), |url| read(Method::GET, url), &mut scope).await?;
+        let url = &call.url;
         let mut tries = 0;
         loop {
             tries += 1;
-            let answer = self.call(&read(Method::GET, url.clone())).await?;
             if answer.status != StatusCode::OK {
-                return Err(self.error(&Method::GET, &url, answer.refusal()));
+                return Err(self.error(&Method::GET, url, answer.refusal()));
             }
             let expected = identifier.digest().cloned().or_else(|| answer.digest());
             let found = match &expected {
@@ -71,20 +72,21 @@ impl RepositoryClient {
                 Some(_) => identifier.digest().is_none() && self.has_manifest(&found).await?,
             };
             if believed {
-                return self.parse(&url, &answer, found);
+                return self.parse(url, &answer, found);
             }
             if let Some(expected) = wrong.filter(|_| tries == READS) {
                 let kind = ErrorKind::WrongDigest { expected, found };
-                return Err(self.error(&Method::GET, &url, unless_encoded(&answer.headers, kind)));
+                return Err(self.error(&Method::GET, url, unless_encoded(&answer.headers, kind)));
             }
             tracing::warn!(%url, "the manifest's bytes are not what its digest says; it is read again");
+            answer = self.call(&call).await?;
         }
     }
 
     /// Some registries name a wrong digest for a tag. If they know the manifest by the digest of its bytes, the header
     /// was wrong and not the bytes.
     async fn has_manifest(&self, digest: &Digest) -> Result<bool, Error> {
-        let url = self.manifest_url(&Identifier::from(digest.clone())).await?;
+        let url = self.url(&path(&Identifier::from(digest.clone()))).await?;
         let answer = self.call(&read(Method::HEAD, url)).await?;
         Ok(answer.status == StatusCode::OK && is_manifest(&answer))
     }
@@ -147,7 +149,7 @@ impl RepositoryClient {
     }
 
     async fn try_put_manifest(&self, identifier: &Identifier, manifest: &Manifest) -> Result<(), Error> {
-        let url = self.manifest_url(identifier).await?;
+        let url = self.url(&path(identifier)).await?;
         let malformed = |reason: String| self.error(&Method::PUT, &url, ErrorKind::Malformed { reason });
         let media_type = HeaderValue::from_str(&manifest.media_type)
             .map_err(|_| malformed(format!("media type {:?} fits no header", manifest.media_type)))?;
@@ -167,10 +169,11 @@ impl RepositoryClient {
             _ => Ok(()),
         }
     }
+}
 
-    async fn manifest_url(&self, identifier: &Identifier) -> Result<Url, Error> {
-        self.url(&format!("manifests/{identifier}")).await
-    }
+/// Where a manifest is within its repository.
+fn path(identifier: &Identifier) -> String {
+    format!("manifests/{identifier}")
 }
 
 /// Whether a manifest was refused because its tag may not be moved: each registry says it in its own way (ECR 400

@@ -1,19 +1,26 @@
 //! The first contact with a registry: whether it speaks https or plain http, and how it wants to be addressed.
 //!
-//! It is made once a run. If it fails, all that need the registry get that failure without another try. The same holds
-//! for a registry that was reached before and is not any more: one task asks, and the others wait for its verdict.
+//! It is made once a run, by asking for `/v2/`. If it fails, all that need the registry get that failure without another
+//! try. The same holds for a registry that was reached before and is not any more: one task asks, and the others wait for
+//! its verdict.
+//!
+//! Who has no credentials to prove there need not ask for `/v2/`: the first request that reads something is the first
+//! contact, if it is answered. If it is not, `/v2/` tells whether that is about the registry or about what was read.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use reqwest::header::LOCATION;
-use reqwest::{Method, Request, StatusCode};
+use reqwest::header::{HeaderMap, LOCATION};
+use reqwest::{Method, Request, Response, StatusCode};
+use tokio::time::Instant;
 use url::Url;
 
+use super::challenge;
 use super::error::{Error, ErrorKind, is_refused_or_not_tls, is_transient};
+use super::exchange::{Call, read_answer, trace, with_authorization};
 use super::http::{Answer, SHORT};
-use super::token::Need;
+use super::token::{Need, Scope};
 use super::{Client, RepositoryClient, patiently, patiently_for};
 use crate::reference::Registry;
 
@@ -22,12 +29,16 @@ const TIME_LIMIT: Duration = Duration::from_secs(30);
 pub(super) const TRIES_IF_KNOWN: usize = 6;
 /// No try begins so long after the first one: one that does not answer takes its time with each.
 const LONGEST_SEARCH: Duration = Duration::from_secs(30);
+/// For the head of the answer to a request that is the first contact. It may take long for reasons of its own.
+const FIRST_ANSWER: Duration = Duration::from_secs(10);
 
 /// What is known of the way to a registry.
 #[derive(Default)]
 pub(super) struct Probe {
-    /// `https://host/v2/`, once it has answered.
+    /// `https://host/v2/`, once anything there has answered.
     base: OnceLock<Url>,
+    /// Whether `/v2/` itself has answered.
+    is_asked: AtomicBool,
     /// Whether a request did not reach it since it has answered the last time.
     is_doubted: AtomicBool,
     /// Held during the probe: one asks, the others wait for its verdict.
@@ -35,24 +46,29 @@ pub(super) struct Probe {
 }
 
 impl Client {
-    /// `https://host/v2/`, or http where that is allowed and https is not spoken.
-    pub(super) async fn base(&self) -> Result<&Url, Error> {
-        if let Some(base) = self.undoubted() {
+    /// `https://host/v2/`, or http where that is allowed and https is not spoken. It has itself been asked if it
+    /// `has_to_be`: what is open to nobody in particular does not tell how the registry wants to hear of credentials.
+    async fn base(&self, has_to_be: impl Fn() -> bool) -> Result<&Url, Error> {
+        let is_enough = || self.probe.is_asked.load(Relaxed) || !has_to_be();
+        if let Some(base) = self.undoubted().filter(|_| is_enough()) {
             return Ok(base);
         }
         let mut failed = self.probe.failed.lock().await;
-        if let Some(base) = self.undoubted() {
+        if let Some(base) = self.undoubted().filter(|_| is_enough()) {
             return Ok(base);
         }
         if let Some(error) = &*failed {
             return Err(error.clone());
         }
         let found = match self.probe.base.get() {
-            None => Box::pin(patiently(|| self.find())).await.map(|base| self.probe.base.get_or_init(|| base)),
-            Some(base) => {
+            Some(base) if is_enough() => {
                 let find = || self.find_again(base);
                 Box::pin(patiently_for(TRIES_IF_KNOWN, LONGEST_SEARCH, find)).await.map(|()| base)
             }
+            _ => Box::pin(patiently(|| self.find())).await.map(|base| {
+                self.probe.is_asked.store(true, Relaxed);
+                self.probe.base.get_or_init(|| base)
+            }),
         };
         match found {
             Ok(base) => {
@@ -104,7 +120,10 @@ impl Client {
             let http = base(&self.registry, "http").ok_or_else(unusable)?;
             match self.ping(&http).await {
                 // 400 is how an https server answers those who speak http to it; some lead them to where they should be.
-                Ok(answer) if answer.status != StatusCode::BAD_REQUEST && !leads_to_https(&answer) => {
+                Ok(answer)
+                    if answer.status != StatusCode::BAD_REQUEST
+                        && !leads_to_https(answer.status, &answer.headers, &answer.url) =>
+                {
                     return self.accept(http, answer);
                 }
                 _ => {}
@@ -135,13 +154,84 @@ impl Client {
         let late = |_| Unanswered { not_tls: false, kind: ErrorKind::TimedOut { after: TIME_LIMIT } };
         tokio::time::timeout(TIME_LIMIT, exchange).await.map_err(late)?
     }
+
+    /// The first contact by the call that `make` makes of the address of `path` below `/v2/`, and the answer to it. `None` if
+    /// the contact has been made, or if no registry has answered so as to leave no question.
+    async fn meet_by(&self, path: &str, make: impl Fn(Url) -> Call) -> Option<(Call, Response)> {
+        let failed = self.probe.failed.lock().await;
+        if self.probe.base.get().is_some() || failed.is_some() {
+            return None;
+        }
+        let schemes = if self.plain_http_allowed { ["https", "http"].as_slice() } else { &["https"] };
+        for scheme in schemes {
+            let base = base(&self.registry, scheme)?;
+            let call = make(base.join(path).ok()?);
+            let mut request = Request::new(call.method.clone(), call.url.clone());
+            *request.headers_mut() = with_authorization(&call.headers, None);
+            match tokio::time::timeout(FIRST_ANSWER, self.transport.execute(request)).await.ok()? {
+                Ok(response) => {
+                    let (status, headers, url) = (response.status(), response.headers(), response.url());
+                    let is_final = status.is_success() || status == StatusCode::NOT_FOUND;
+                    let is_challenge = status == StatusCode::UNAUTHORIZED && challenge::read(headers, url).is_some();
+                    if is_final || is_challenge || status.is_redirection() && !leads_to_https(status, headers, url) {
+                        self.auth.learn(headers, url);
+                        tracing::debug!(registry = %self.registry, %base, %status, "registry found");
+                        self.probe.base.get_or_init(|| base);
+                    }
+                    return is_final.then_some((call, response));
+                }
+                Err(error) if is_refused_or_not_tls(&error, self.transport.proxy(&base).as_ref()) => {}
+                Err(_) => return None,
+            }
+        }
+        None
+    }
 }
 
 impl RepositoryClient {
+    /// The registry's `https://host/v2/`, once it is known, and how the registry wants to be addressed if we have
+    /// credentials for this repository.
+    pub(super) async fn base(&self) -> Result<&Url, Error> {
+        self.client.base(|| !self.is_nobody()).await
+    }
+
+    /// Sends the call that `make` makes of the address of `rest` in this repository: one that reads, and has no body. It
+    /// may come to be the first contact with the registry.
+    pub(super) async fn read(
+        &self,
+        rest: &str,
+        make: impl Fn(Url) -> Call,
+        scope: &mut Scope,
+    ) -> Result<(Call, Answer), Error> {
+        if self.client.probe.base.get().is_none() && self.is_nobody() {
+            let begun = Instant::now();
+            let path = format!("{}/{rest}", self.repository.path());
+            if let Some((call, response)) = Box::pin(self.client.meet_by(&path, &make)).await {
+                let result = Box::pin(read_answer(&call, response)).await;
+                trace(&call.method, &call.url, begun, result.as_ref().map(|answer| answer.status));
+                self.heed(&(call.kind, call.method.clone()), begun, None, result.as_ref());
+                if let Ok(answer) = result {
+                    return Ok((call, answer));
+                }
+            }
+        }
+        let call = make(self.url(rest).await?);
+        let answer = self.call_within(&call, scope).await?;
+        Ok((call, answer))
+    }
+
+    /// Whether there are no credentials for it.
+    fn is_nobody(&self) -> bool {
+        self.client.auth.is_nobody(&self.scope(&Method::GET, None))
+    }
+
     /// Makes the first contact ahead of the first request, which then knows how the registry is reached and has its
-    /// credentials. A credential helper, or a token server, may take its time.
+    /// credentials. A credential helper, or a token server, may take its time. Without credentials the first request will
+    /// be the first contact.
     pub async fn meet(&self) {
-        if let Ok(base) = self.client.base().await {
+        if !self.is_nobody()
+            && let Ok(base) = self.base().await
+        {
             let _ = self.authorize(base, &self.scope(&Method::GET, None), Need::Request).await;
         }
     }
@@ -154,10 +244,9 @@ struct Unanswered {
 }
 
 /// Whether it is a redirect to the same host over https.
-fn leads_to_https(answer: &Answer) -> bool {
-    let place = answer.header(LOCATION.as_str()).and_then(|place| answer.url.join(place).ok());
-    answer.status.is_redirection()
-        && place.is_some_and(|place| place.scheme() == "https" && place.host() == answer.url.host())
+fn leads_to_https(status: StatusCode, headers: &HeaderMap, url: &Url) -> bool {
+    let place = headers.get(LOCATION).and_then(|place| url.join(place.to_str().ok()?).ok());
+    status.is_redirection() && place.is_some_and(|place| place.scheme() == "https" && place.host() == url.host())
 }
 
 /// The `/v2/` of `registry`.

@@ -156,6 +156,11 @@ impl Party {
         Self { account, ..Self::default() }
     }
 
+    /// Whether it has no credentials, and no place to look for some.
+    pub fn is_nobody(&self) -> bool {
+        self.account.as_ref().is_none_or(|account| account.sources.is_empty())
+    }
+
     /// The credentials to be used now. `error` tells of a request to `registry` that cannot be made.
     pub async fn session(
         &self,

@@ -34,28 +34,28 @@ impl RepositoryClient {
 
     /// As `tags`, or `None` if they fill more than `pages` pages.
     pub async fn tags_within(&self, mut pages: usize) -> Result<Option<Vec<Tag>>, Error> {
-        let bare = self.url("tags/list").await?;
-        let mut url = bare.clone();
-        url.query_pairs_mut().append_pair("n", PAGE);
+        let read = |url| Call { limit: MAX_BYTES, ..Call::new(Kind::Tags, Method::GET, url) };
+        let mut scope = self.scope(&Method::GET, None);
+        let (mut call, mut answer) = self.read(&format!("tags/list?n={PAGE}"), read, &mut scope).await?;
+        let mut bare = call.url.clone();
+        bare.set_query(None);
         let mut list = List::default();
         // Addresses may be long, and pages many.
         let hashes = RandomState::new();
-        let mut asked = HashSet::from([hashes.hash_one(&url)]);
+        let mut asked = HashSet::from([hashes.hash_one(&call.url)]);
         let mut barren = 0;
-        let mut scope = self.scope(&Method::GET, None);
         loop {
-            let call = Call { limit: MAX_BYTES, ..Call::new(Kind::Tags, Method::GET, url.clone()) };
-            let answer = self.call_within(&call, &mut scope).await?;
             let refused_size = matches!(answer.status, StatusCode::BAD_REQUEST | StatusCode::METHOD_NOT_ALLOWED);
             match answer.status {
                 StatusCode::OK => {}
-                _ if refused_size && url != bare && list.tags.is_empty() => {
-                    url = bare.clone();
+                _ if refused_size && call.url != bare && list.tags.is_empty() => {
+                    call = read(bare.clone());
+                    answer = self.call_within(&call, &mut scope).await?;
                     continue;
                 }
-                _ => return Err(self.error(&Method::GET, &url, answer.refusal_of(&bare))),
+                _ => return Err(self.error(&Method::GET, &call.url, answer.refusal_of(&bare))),
             }
-            let malformed = |reason: String| self.error(&Method::GET, &url, ErrorKind::Malformed { reason });
+            let malformed = |reason: String| self.error(&Method::GET, &call.url, ErrorKind::Malformed { reason });
             let (before, mut told) = (list.tags.len(), list.odd);
             let mut tell = |error: &str| {
                 told += 1;
@@ -86,7 +86,8 @@ impl RepositoryClient {
                 Some(_) if pages <= 1 => return Ok(None),
                 Some(next) => {
                     pages -= 1;
-                    url = next;
+                    call = read(next);
+                    answer = self.call_within(&call, &mut scope).await?;
                 }
             }
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use scriptable_registry::{Action, Answer, Gate, Image, Index, Kind, Manifest, Mounts, Registry};
+use serde_json::json;
 
 use crate::support::{LARGE, Migration, large, requests, small, two_registries};
 
@@ -286,32 +287,79 @@ async fn no_more_blobs_are_in_flight_than_workers() {
 }
 
 #[tokio::test]
-async fn destinations_are_met_while_sources_list_their_tags() {
-    let (source, destination) = two_registries().await;
+async fn destinations_with_credentials_are_met_while_sources_list_their_tags() {
+    let (source, destination) = (Registry::open().await, Registry::builder().basic(("mover", "s3cret")).start().await);
     source.put("team/app", "v1", &small(1));
     let gate = Gate::closed();
     source.on(Kind::TagList, gate.clone());
-    let migration =
-        Migration::new().rule(format!("{}/team/app", source.host()), format!("{}/moved/app", destination.host()));
+    let migration = Migration::new().app(&source, &destination).auth(&mover_at(&destination));
     let mut running = migration.start().await;
     running.until(&destination, Kind::Ping, 1).await;
     gate.open();
     running.finish().await.assert_success(1);
-    assert_eq!(destination.count(Kind::Ping), 1);
+    assert_eq!(destination.count(Kind::Ping), 2, "once for the challenge, and once with the answer to it");
 }
 
 #[tokio::test]
-async fn sources_are_met_while_destinations_are_asked_what_they_have() {
-    let (source, destination) = two_registries().await;
+async fn sources_with_credentials_are_met_while_destinations_are_asked_what_they_have() {
+    let (source, destination) = (Registry::builder().basic(("mover", "s3cret")).start().await, Registry::open().await);
     source.put("team/app", "v1", &small(1));
     let gate = Gate::closed();
     destination.on(Kind::ManifestHead, gate.clone());
-    let migration = Migration::new().app_tags(&source, "v1", &destination);
+    let migration = Migration::new().app_tags(&source, "v1", &destination).auth(&mover_at(&source));
     let mut running = migration.start().await;
     running.until(&source, Kind::Ping, 1).await;
     gate.open();
     running.finish().await.assert_success(1);
-    assert_eq!(source.count(Kind::Ping), 1);
+    assert_eq!(source.count(Kind::Ping), 2, "once for the challenge, and once with the answer to it");
+}
+
+fn mover_at(registry: &Registry) -> serde_json::Value {
+    json!({ registry.host(): { "username": "mover", "password": "s3cret" } })
+}
+
+#[tokio::test]
+async fn without_credentials_the_first_request_is_the_first_contact() {
+    let (source, destination) = two_registries().await;
+    source.put("team/app", "v1", &small(1));
+    Migration::new().app_tags(&source, "v1", &destination).run().await.assert_success(1);
+    assert_eq!((source.count(Kind::Ping), destination.count(Kind::Ping)), (0, 0));
+    let asked = |kind: Kind| (source.count(kind), destination.count(kind));
+    assert_eq!((asked(Kind::ManifestGet), asked(Kind::ManifestHead)), ((1, 0), (0, 1)));
+    Migration::new().app(&source, &destination).run().await.assert_success(1);
+    assert_eq!((asked(Kind::Ping), asked(Kind::TagList)), ((0, 0), (1, 1)));
+}
+
+#[tokio::test]
+async fn a_first_request_that_is_refused_tells_nothing_of_the_registry() {
+    for refusal in [Answer::status(500), Answer::status(403), Answer::status(429), Answer::status(302)] {
+        let (source, destination) = two_registries().await;
+        source.put("team/app", "v1", &small(1));
+        source.on(Kind::TagList.nth(1), refusal);
+        Migration::new().app(&source, &destination).run().await.assert_success(1);
+        assert_eq!(source.count(Kind::TagList), 2);
+    }
+}
+
+/// A registry may hide from nobody in particular what it shows to whom it knows, without a word of credentials.
+#[tokio::test]
+async fn what_is_open_to_nobody_does_not_keep_credentials_from_being_shown() {
+    let (source, destination) = two_registries().await;
+    let unknown = |kind: Kind| kind.filter(|request| request.header("authorization").is_none());
+    source.on(unknown(Kind::Ping), Answer::status(401).header("WWW-Authenticate", "Basic realm=\"r\""));
+    for kind in [Kind::TagList, Kind::ManifestHead, Kind::ManifestGet, Kind::BlobGet] {
+        source.on(unknown(kind).within("team/private"), Answer::error(404, "NAME_UNKNOWN", "there is none"));
+    }
+    source.put("team/private", "v1", &small(1));
+    source.put("team/public", "v1", &small(1));
+    let migration = Migration::new()
+        .rule(format!("{}/team/public:/none/", source.host()), format!("{}/moved/public", destination.host()))
+        .rule(format!("{}/team/private", source.host()), format!("{}/moved/private", destination.host()))
+        .auth(&json!({
+            format!("{}/team/private", source.host()): { "username": "mover", "password": "s3cret" },
+        }));
+    migration.run().await.assert_success(1);
+    assert_eq!(destination.tags("moved/private"), ["v1"]);
 }
 
 /// Copies two images with two workers. `hold` has the destination keep its answers to uploads behind a gate, which is opened

@@ -162,7 +162,7 @@ impl RepositoryClient {
     ) -> Result<Answer, Error> {
         let scope = self.scope(&method, None);
         let turn = (Kind::BlobWrite, method.clone());
-        let base = self.client.base().await?;
+        let base = self.base().await?;
         self.wait_turn(&turn, url).await?;
         let authorization = self.authorize(url, &scope, Need::Upload).await?;
         let mut request = Request::new(method.clone(), url.clone());
