@@ -204,12 +204,14 @@ impl RepositoryClient {
         scope: &mut Scope,
     ) -> Result<(Call, Answer), Error> {
         if self.client.probe.base.get().is_none() && self.is_nobody() {
-            let begun = Instant::now();
             let path = format!("{}/{rest}", self.repository.path());
+            // Those who wait for the contact with a permit keep nobody from making it: `/v2/` is asked for without.
+            let permit = self.client.pace.permit().await;
+            let begun = Instant::now();
             if let Some((call, response)) = Box::pin(self.client.meet_by(&path, &make)).await {
                 let result = Box::pin(read_answer(&call, response)).await;
                 trace(&call.method, &call.url, begun, result.as_ref().map(|answer| answer.status));
-                self.heed(&(call.kind, call.method.clone()), begun, None, result.as_ref());
+                self.heed(&(call.kind, call.method.clone()), begun, Some(&permit), result.as_ref());
                 if let Ok(answer) = result {
                     return Ok((call, answer));
                 }
