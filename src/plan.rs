@@ -101,8 +101,7 @@ impl<'a> Planner<'a> {
     /// For each destination registry, and for each source registry that is asked what its tags name: its first repository
     /// in the file.
     pub fn first_contacts(&self) -> [HashMap<&'a Registry, &'a Repository>; 2] {
-        let own =
-            || self.rules.iter().enumerate().filter(|(index, _)| self.is_own(*index)).map(|(_, rule)| &rule.images);
+        let own = || self.own_images();
         let has_tags = |images: &&Images| match &images.which {
             Which::Listed(_) => true,
             Which::Fixed(pairs) => pairs.iter().any(|pair| pair.source.digest().is_none()),
@@ -110,6 +109,21 @@ impl<'a> Planner<'a> {
         // A map keeps the last of several: in reverse order that is the first in the file.
         let (to, from) = (own().rev().map(|to| &to.destination), own().rev().filter(has_tags).map(|from| &from.source));
         [to.map(|to| (to.registry(), to)).collect(), from.map(|from| (from.registry(), from)).collect()]
+    }
+
+    /// The registries that are asked for something as soon as the run begins: sources for their tags, or, where none has to
+    /// list any, destinations for what they have.
+    pub fn asked_at_once(&self) -> HashSet<&'a Registry> {
+        let is_listed = |images: &&Images| matches!(images.which, Which::Listed(_));
+        let listed: HashSet<_> = self.own_images().filter(is_listed).map(|images| images.source.registry()).collect();
+        match listed.is_empty() {
+            true => self.own_images().map(|images| images.destination.registry()).collect(),
+            false => listed,
+        }
+    }
+
+    fn own_images(&self) -> impl DoubleEndedIterator<Item = &'a Images> {
+        self.rules.iter().enumerate().filter(|(index, _)| self.is_own(*index)).map(|(_, rule)| &rule.images)
     }
 
     fn is_own(&self, index: usize) -> bool {

@@ -43,9 +43,13 @@ impl Rounds<'_> {
 
         // All are met at once: destinations while sources list their tags, sources while destinations are asked what they have.
         let [destinations, sources] = planner.first_contacts();
-        for (_, repository) in destinations.into_iter().chain(sources.into_iter().filter(|_| work.asks_sources())) {
+        let asked_at_once = planner.asked_at_once();
+        for (registry, repository) in
+            destinations.into_iter().chain(sources.into_iter().filter(|_| work.asks_sources()))
+        {
             let client = clients.reader(repository);
-            tokio::spawn(async move { client.meet().await });
+            let is_asked_at_once = asked_at_once.contains(registry);
+            tokio::spawn(async move { client.meet(is_asked_at_once).await });
         }
         tell(Phase::Generate);
         let tasks = planner.generate(retries == 0).await;

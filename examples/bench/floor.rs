@@ -32,14 +32,14 @@ pub struct Least {
 }
 
 impl Least {
-    /// One tag list a repository is part of it; a challenge is not, since these registries want no credentials.
+    /// One challenge a registry and one tag list a repository are part of it.
     pub fn of(workload: &Workload) -> Self {
         let (repositories, blobs) = (workload.repositories.len(), workload.blobs.len());
         let links: usize = workload.repositories.iter().map(|repository| repository.blobs.len()).sum();
         Self {
-            source: repositories + workload.manifests() + blobs,
-            destination: repositories + 2 * blobs + (links - blobs) + workload.manifests(),
-            again: (repositories + workload.tags(), workload.tags()),
+            source: 1 + repositories + workload.manifests() + blobs,
+            destination: 1 + repositories + 2 * blobs + (links - blobs) + workload.manifests(),
+            again: (1 + repositories + workload.tags(), 1 + workload.tags()),
         }
     }
 }
@@ -74,9 +74,9 @@ pub fn run(workload: &Path, source: &str, destination: &str, hashing: bool) -> a
 async fn copy(floor: Arc<Floor>, workload: Workload) -> anyhow::Result<()> {
     let Limits { workers, requests, tiny: at_once, streamed_from, .. } = limits();
     let blobs = blobs(&workload);
-    let lists: Vec<_> =
-        workload.repositories.iter().map(|repository| format!("{}/tags/list", repository.name)).collect();
-    each(lists.into_iter(), requests, |list| floor.clone().list(list)).await?;
+    let names = workload.repositories.iter().map(|repository| repository.name.clone());
+    let lists = [String::new()].into_iter().chain(names.map(|name| format!("{name}/tags/list")));
+    each(lists, requests, |list| floor.clone().list(list)).await?;
 
     let manifests = workload.repositories.iter().flat_map(|repository| {
         repository.manifests.iter().map(|manifest| {
@@ -136,8 +136,9 @@ struct Read {
 impl Floor {
     async fn list(self: Arc<Self>, path: String) -> anyhow::Result<()> {
         let read = async |url: String| anyhow::Ok(self.http.get(url).send().await?.bytes().await?);
+        let mirrored = if path.is_empty() { String::new() } else { format!("{PREFIX}/{path}") };
         let there = read(format!("{}{path}", self.source));
-        let here = read(format!("{}{PREFIX}/{path}", self.destination));
+        let here = read(format!("{}{mirrored}", self.destination));
         tokio::try_join!(there, here).map(drop)
     }
 

@@ -262,8 +262,8 @@ mod tests {
         assert_eq!(serde_json::to_value(&one).unwrap(), serde_json::to_value(&other).unwrap());
         let least = Least::of(&one);
         // 200 tags; a base, 20 further layers and 200 configurations.
-        assert_eq!(least.source, 1 + 200 + 221);
-        assert_eq!(least.destination, 1 + 2 * 221 + 200);
-        assert_eq!(least.again, (1 + 200, 200));
+        assert_eq!(least.source, 1 + 1 + 200 + 221);
+        assert_eq!(least.destination, 1 + 1 + 2 * 221 + 200);
+        assert_eq!(least.again, (1 + 1 + 200, 1 + 200));
     }
 }

@@ -4,8 +4,10 @@
 //! try. The same holds for a registry that was reached before and is not any more: one task asks, and the others wait for
 //! its verdict.
 //!
-//! Who has no credentials to prove there need not ask for `/v2/`: the first request that reads something is the first
+//! Who has no credentials to prove there need not ask for `/v2/`: a request that reads something may be the first
 //! contact, if it is answered. If it is not, `/v2/` tells whether that is about the registry or about what was read.
+//! Only registries that are asked for something as soon as the run begins are met so. The others are met meanwhile, by
+//! `/v2/`, which costs a request and saves the time of the first contact.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -228,12 +230,13 @@ impl RepositoryClient {
     }
 
     /// Makes the first contact ahead of the first request, which then knows how the registry is reached and has its
-    /// credentials. A credential helper, or a token server, may take its time. Without credentials the first request will
-    /// be the first contact.
-    pub async fn meet(&self) {
-        if !self.is_nobody()
-            && let Ok(base) = self.base().await
-        {
+    /// credentials. A credential helper, or a token server, may take its time. Without credentials nothing is gained where
+    /// the first request `follows_at_once`: it is the first contact itself.
+    pub async fn meet(&self, follows_at_once: bool) {
+        if follows_at_once && self.is_nobody() {
+            return;
+        }
+        if let Ok(base) = self.base().await {
             let _ = self.authorize(base, &self.scope(&Method::GET, None), Need::Request).await;
         }
     }
