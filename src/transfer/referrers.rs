@@ -15,7 +15,7 @@ use crate::digest::Digest;
 use crate::event::{Category, Change, Event, Failure, Success};
 use crate::plan::Task;
 use crate::reference::{Identifier, Tag};
-use crate::registry::{Error, Manifest, Referrer, RepositoryClient};
+use crate::registry::{Error, Manifest, Referrer, ReferrersList, RepositoryClient};
 
 /// What cosign adds to the tag of a subject.
 const COSIGN: [&str; 3] = ["sig", "att", "sbom"];
@@ -113,7 +113,7 @@ impl Image {
     async fn bring_listed(
         &self,
         subject: &Digest,
-        Found { referrers, is_under_tag, .. }: &Found,
+        Found { referrers, under_tag, is_under_tag, .. }: &Found,
     ) -> Result<(), Failure> {
         let destination = &self.destination.client;
         // What several sources have is added by one after the other.
@@ -122,7 +122,7 @@ impl Image {
         let has_api = by_api.is_some();
         let found = match by_api {
             Some(listed) => Some(listed),
-            None => destination.tagged_referrers(subject).await?,
+            None => destination.tagged_referrers(subject).await?.map(|list| list.referrers),
         };
         let listed = found.as_deref().unwrap_or_default();
         let mut all = listed.to_vec();
@@ -158,8 +158,10 @@ impl Image {
             let there = self.named_there(&Identifier::Tag(tag)).await?;
             may_list(&self.task, subject, UnderTag::of(there.as_ref(), found.is_some()), no_clobber)?;
         }
-        let (place, list) = destination.list_of_referrers(subject, &all).await?;
-        Ok(self.put(&place, &list).await?)
+        let (place, joined) = destination.list_of_referrers(subject, &all).await?;
+        // Where there is nothing to join it is the source's own, with its digest and all that it says beside the entries.
+        let own = under_tag.as_ref().filter(|own| own.serves_for(&joined, listed));
+        Ok(self.put(&place, own.map_or(&joined, |own| &own.manifest)).await?)
     }
 
     /// Writes a referrer with all that it names, also where it is already: a registry with a list of referrers adds those
@@ -235,22 +237,24 @@ impl Circles {
 pub(super) async fn find(source: &RepositoryClient, subject: &Digest, tags: &SourceTags) -> Result<Found, Error> {
     let by_api = source.referrers(subject).await?.unwrap_or_default();
     let own_tag = Tag::of_digest(subject);
-    let by_tag = match tags {
-        SourceTags::Listed(tags) if !tags.contains(&own_tag) => Vec::new(),
-        _ => source.tagged_referrers(subject).await?.unwrap_or_default(),
+    let under_tag = match tags {
+        SourceTags::Listed(tags) if !tags.contains(&own_tag) => None,
+        _ => source.tagged_referrers(subject).await?,
     };
-    let is_under_tag = by_api.iter().all(|one| by_tag.iter().any(|other| other.digest == one.digest));
+    let by_tag = under_tag.as_ref().map(|list| list.referrers.as_slice()).unwrap_or_default();
+    let tagged: HashSet<&Digest> = by_tag.iter().map(|referrer| &referrer.digest).collect();
+    let is_under_tag = by_api.iter().all(|referrer| tagged.contains(&referrer.digest));
     let mut seen = HashSet::new();
-    let all = by_api.into_iter().chain(by_tag);
+    let all = by_api.into_iter().chain(by_tag.iter().cloned());
     let referrers = all.filter(|referrer| referrer.digest != *subject && seen.insert(referrer.digest.clone()));
-    let referrers = referrers.collect();
+    let referrers: Vec<Referrer> = referrers.collect();
     let mut cosign = Vec::new();
     for tag in COSIGN.iter().filter_map(|suffix| format!("{own_tag}.{suffix}").parse().ok()) {
         if tags.have(source, &tag).await? {
             cosign.push(tag);
         }
     }
-    Ok(Found { referrers, is_under_tag, tags: cosign })
+    Ok(Found { referrers, under_tag, is_under_tag, tags: cosign })
 }
 
 /// A tag beside that of the image, on its way between the same repositories.
@@ -299,7 +303,9 @@ pub(super) fn may_list(task: &Task, subject: &Digest, under: UnderTag<'_>, no_cl
 pub(super) struct Found {
     /// By digest, from a list.
     pub referrers: Vec<Referrer>,
-    /// Whether the list under the tag for that has them all.
+    /// The list under the tag for that.
+    pub under_tag: Option<ReferrersList>,
+    /// Whether it has them all.
     pub is_under_tag: bool,
     /// Under tags of cosign.
     pub tags: Vec<Tag>,
