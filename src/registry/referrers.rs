@@ -19,7 +19,7 @@ use super::error::{Error, ErrorKind};
 use super::exchange::{Call, Kind};
 use super::http::Answer;
 use super::links::next_page;
-use super::media::{MAX_BYTES, Manifest, OCI_INDEX};
+use super::media::{MAX_BYTES, Manifest, OCI_INDEX, is_index};
 use crate::digest::Digest;
 use crate::foreign::one_line;
 use crate::reference::{Identifier, Repository, Tag};
@@ -222,6 +222,11 @@ pub(super) fn entries(index: &[u8]) -> Option<Vec<Referrer>> {
 }
 
 impl Referrer {
+    /// Whether the list says that it is an index.
+    pub fn is_index(&self) -> bool {
+        self.entry.get("mediaType").and_then(Value::as_str).is_some_and(is_index)
+    }
+
     /// The entry as it is to be by the manifest itself. Some registries list wrong sizes, or the type of the configuration
     /// for that of the artifact, or leave the annotations out.
     pub fn told_by(mut self, manifest: &Manifest) -> Self {

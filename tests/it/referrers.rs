@@ -2,6 +2,7 @@
 
 mod added;
 mod answers;
+mod deep;
 mod list;
 mod plan;
 mod planned;
