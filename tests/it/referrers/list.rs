@@ -80,3 +80,18 @@ async fn a_list_that_says_wrong_sizes_is_written_with_the_right_ones() {
     let entry = &destination.manifest("app", &tag(&subject)).unwrap().json()["manifests"][0];
     assert_eq!(entry["size"], destination.manifest("app", &sbom).unwrap().bytes.len());
 }
+
+/// A list under a tag is believed, like all that a destination names.
+#[tokio::test]
+async fn force_brings_back_a_referrer_that_was_deleted_while_its_list_names_it() {
+    let (source, destination) = (registry(false).await, registry(false).await);
+    let subject = source.put("app", "1", &small(1));
+    let (sbom, entry) = attach(&source, "text/sbom", &subject, "sbom");
+    let there = list(&source, &subject, &[entry]);
+    for flags in [&[][..], &["--force"]] {
+        migration(&source, &destination).args(flags.iter().copied()).run().await.assert_success(1);
+        assert_eq!(destination.missing("app", &sbom), Vec::<String>::new(), "{flags:?}");
+        assert!(destination.remove_manifest("app", &sbom));
+    }
+    assert_eq!(destination.digest("app", &tag(&subject)), Some(there));
+}
