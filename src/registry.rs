@@ -71,7 +71,7 @@ pub use helper::Helper;
 pub use http::SetupError;
 pub use media::{Content, Defect, Descriptor, Format, Manifest};
 pub use pace::{Budget, Window};
-pub use referrers::Referrer;
+pub use referrers::{Referrer, ReferrersList};
 pub use upload::{Started, Upload};
 
 use self::pace::LONGEST_WAIT;

@@ -209,6 +209,11 @@ impl Error {
         }
     }
 
+    /// Whether the registry failed over this one request, as far as can be seen: it is neither asked too much nor away.
+    pub fn is_of_server(&self) -> bool {
+        self.status().is_some_and(|status| status.is_server_error()) && !self.is_overload()
+    }
+
     /// Whether the registry refused the credentials themselves.
     pub fn is_rejection(&self) -> bool {
         matches!(self.kind, ErrorKind::Rejected { .. })

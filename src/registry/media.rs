@@ -265,7 +265,7 @@ pub(super) fn is_manifest(media_type: &str) -> bool {
     matches!(media_type, OCI_INDEX | OCI_MANIFEST | OCI_ARTIFACT | DOCKER_LIST | DOCKER_MANIFEST)
 }
 
-fn is_index(media_type: &str) -> bool {
+pub(super) fn is_index(media_type: &str) -> bool {
     matches!(media_type, OCI_INDEX | DOCKER_LIST)
 }
 

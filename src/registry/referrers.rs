@@ -4,7 +4,7 @@
 //! A registry with the API keeps the list itself. Elsewhere the list is an index under a tag that is made of the subject's
 //! digest, and each client that pushes a referrer has to keep it up to date.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use super::error::{Error, ErrorKind};
 use super::exchange::{Call, Kind};
 use super::http::Answer;
 use super::links::next_page;
-use super::media::{MAX_BYTES, Manifest, OCI_INDEX};
+use super::media::{MAX_BYTES, Manifest, OCI_INDEX, is_index};
 use crate::digest::Digest;
 use crate::foreign::one_line;
 use crate::reference::{Identifier, Repository, Tag};
@@ -60,6 +60,24 @@ pub struct Referrer {
     pub artifact_type: String,
     /// The whole entry: media type, size, annotations.
     entry: Map<String, Value>,
+}
+
+/// The list that stands under the tag for that.
+pub struct ReferrersList {
+    pub manifest: Manifest,
+    pub referrers: Vec<Referrer>,
+}
+
+impl ReferrersList {
+    /// Whether it can be put as it is in place of `joined`: it names the same manifests, and says of those that are `listed`
+    /// already what is said there.
+    pub fn serves_for(&self, joined: &Manifest, listed: &[Referrer]) -> bool {
+        let [own, joined] = [&self.manifest, joined].map(|list| {
+            let named = list.content.children().iter();
+            named.map(|child| (&child.digest, child.size, child.media_type.as_str())).collect::<HashSet<_>>()
+        });
+        own == joined && listed.iter().all(|entry| self.referrers.contains(entry))
+    }
 }
 
 impl RepositoryClient {
@@ -144,11 +162,11 @@ impl RepositoryClient {
     }
 
     /// The referrers of `subject` as the index under its tag has them, with the index; `None` if there is no such index.
-    pub async fn tagged_referrers(&self, subject: &Digest) -> Result<Option<Vec<Referrer>>, Error> {
+    pub async fn tagged_referrers(&self, subject: &Digest) -> Result<Option<ReferrersList>, Error> {
         match self.manifest(&Identifier::Tag(Tag::of_digest(subject))).await {
             // GitLab has the image itself there.
             Ok(manifest) if manifest.digest == *subject || manifest.media_type != OCI_INDEX => Ok(None),
-            Ok(manifest) => Ok(entries(&manifest.bytes)),
+            Ok(manifest) => Ok(entries(&manifest.bytes).map(|referrers| ReferrersList { manifest, referrers })),
             Err(error) if error.is_not_found() => Ok(None),
             Err(Error { kind: ErrorKind::Malformed { .. } | ErrorKind::Unsupported { .. }, .. }) => Ok(None),
             Err(error) => Err(error),
@@ -204,6 +222,11 @@ pub(super) fn entries(index: &[u8]) -> Option<Vec<Referrer>> {
 }
 
 impl Referrer {
+    /// Whether the list says that it is an index.
+    pub fn is_index(&self) -> bool {
+        self.entry.get("mediaType").and_then(Value::as_str).is_some_and(is_index)
+    }
+
     /// The entry as it is to be by the manifest itself. Some registries list wrong sizes, or the type of the configuration
     /// for that of the artifact, or leave the annotations out.
     pub fn told_by(mut self, manifest: &Manifest) -> Self {

@@ -131,10 +131,24 @@ impl Destination {
 
     /// What is named here, if it is there.
     ///
+    /// Of a tag that a full disk left half written distribution never tells: it answers 500. A PUT mends it, and is what
+    /// `--force` leads to in any case.
+    pub async fn digest(&self, identifier: &Identifier) -> Result<Option<Digest>, Error> {
+        match self.named(identifier).await {
+            Err(error) if self.force && error.is_of_server() => {
+                tracing::warn!(%error, "it is not known what the destination names, which --force writes anyway");
+                Ok(None)
+            }
+            named => named,
+        }
+    }
+
+    /// What is named here, and whether it can be told.
+    ///
     /// The first tag is asked for by itself. If it is there, this is probably a repeated run, in which a list would save
     /// nothing. If it is not, the list tells at once which others are not either, and whether there is anything. Beside
     /// new repositories the list comes first: it is what this would lead to.
-    pub async fn digest(&self, identifier: &Identifier) -> Result<Option<Digest>, Error> {
+    async fn named(&self, identifier: &Identifier) -> Result<Option<Digest>, Error> {
         let Identifier::Tag(tag) = identifier else { return self.client.digest(identifier).await };
         let mut asked = None;
         // Boxed, as what one image in many does.

@@ -48,7 +48,7 @@ pub(super) struct Image {
     pub source: RepositoryClient,
     pub destination: Arc<Destination>,
     pub ledger: Arc<Ledger>,
-    /// Manifests below the root that were made, or read already. The source has the others.
+    /// Manifests that were made, or read already. The source has the others.
     pub parts: Arc<HashMap<Digest, Manifest>>,
     /// What is to become of it.
     pub conversion: Arc<Conversion>,
@@ -80,11 +80,13 @@ impl Image {
 
     /// Brings what refers to the image.
     async fn bring_companions(&self, tree: Option<Tree>) -> Result<(), Failure> {
-        let (root, parts, changes) = match tree {
+        let (root, mut parts, changes) = match tree {
             Some(Tree { root, parts, changes }) => (root, parts, changes),
             None => (self.read_root().await?, HashMap::new(), Vec::new()),
         };
-        Self { parts: Arc::new(parts), ..self.clone() }.bring_referrers(&root, &changes).await
+        let digest = root.digest.clone();
+        parts.insert(digest.clone(), root);
+        Self { parts: Arc::new(parts), ..self.clone() }.bring_referrers(&digest, &changes).await
     }
 
     /// Brings a tag of signatures as it is at the source, unless it stays. `written` is what it names since this run wrote

@@ -3,11 +3,13 @@
 //! Found in three ways: by the registry's own list, by the index under a tag made of the subject's digest, and by the tags
 //! that cosign makes of it. Each subject once in a round for a destination repository, however many images name it.
 
+mod circles;
 mod digest_tags;
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 use std::sync::Arc;
 
+pub(super) use self::circles::{Circles, all_below, check_number};
 pub(super) use self::digest_tags::{DigestTags, SourceTags};
 use super::Engine;
 use super::image::{Image, MAX_DEPTH};
@@ -15,21 +17,21 @@ use crate::digest::Digest;
 use crate::event::{Category, Change, Event, Failure, Success};
 use crate::plan::Task;
 use crate::reference::{Identifier, Tag};
-use crate::registry::{Error, Manifest, Referrer, RepositoryClient};
+use crate::registry::{Error, Manifest, Referrer, ReferrersList, RepositoryClient};
 
 /// What cosign adds to the tag of a subject.
 const COSIGN: [&str; 3] = ["sig", "att", "sbom"];
 
 impl Image {
     /// Brings what refers to the image that is in its place, or to a manifest of it, and to what refers to it in turn.
-    pub(super) async fn bring_referrers(&self, root: &Manifest, changes: &[Change]) -> Result<(), Failure> {
+    pub(super) async fn bring_referrers(&self, root: &Digest, changes: &[Change]) -> Result<(), Failure> {
         let tags = self.engine.digest_tags.of(&self.source).await.map_err(|failure| {
             let reason = format!("the image is there; {}", failure.reason);
             Failure { reason: reason.into(), ..failure }
         })?;
         let mut circles = Circles::around(self.manifests_of(root).await?, changes);
         while let Some(subject) = circles.next() {
-            circles.add(&self.bring_referrers_of(&subject, &tags).await?);
+            circles.add(&self.bring_referrers_of(&subject, &tags).await?, self.source.repository())?;
         }
         if circles.are_cut {
             tracing::warn!(source = %self.task.source, "referrers of referrers, more than {MAX_DEPTH} deep, are left");
@@ -42,64 +44,62 @@ impl Image {
     }
 
     /// The digests of a manifest and of all below it.
-    async fn manifests_of(&self, root: &Manifest) -> Result<Vec<Digest>, Failure> {
-        let mut digests = vec![root.digest.clone()];
-        let mut seen = HashSet::from([root.digest.clone()]);
-        let mut open = vec![(root.clone(), 0)];
-        while let Some((manifest, depth)) = open.pop() {
-            for child in manifest.content.children() {
-                if !seen.insert(child.digest.clone()) {
-                    continue;
-                }
-                digests.push(child.digest.clone());
-                if child.is_index() && depth < MAX_DEPTH {
-                    open.push((self.manifest_of(child).await?, depth + 1));
-                }
-            }
-        }
-        Ok(digests)
+    async fn manifests_of(&self, root: &Digest) -> Result<Vec<Digest>, Failure> {
+        let children_of = |digest: Digest| async move {
+            let manifest = self.manifest_of(&digest, None).await?;
+            Ok(manifest.content.children().iter().map(|child| (child.digest.clone(), child.is_index())).collect())
+        };
+        all_below(root, children_of).await
     }
 
-    /// Brings what refers directly to `subject`, and answers what that is.
+    /// Brings what refers directly to `subject`, and answers what that is: what may be referred to in turn.
     async fn bring_referrers_of(&self, subject: &Digest, tags: &SourceTags) -> Result<Arc<[Digest]>, Failure> {
         let bring = async || {
             let found = find(&self.source, subject, tags).await?;
-            self.bring_tags(subject, &found.tags).await?;
-            if found.referrers.is_empty() {
-                return Ok(Arc::default());
+            check_number(found.referrers.len(), self.source.repository())?;
+            let mut brought = self.bring_tags(subject, &found.tags).await?;
+            if !found.referrers.is_empty() {
+                self.bring_listed(subject, &found).await?;
             }
-            self.bring_listed(subject, &found).await?;
-            Ok(found.referrers.into_iter().map(|referrer| referrer.digest).collect())
+            for referrer in found.referrers {
+                match referrer.is_index() {
+                    true => brought.extend(self.manifests_of(&referrer.digest).await?),
+                    false => brought.push(referrer.digest),
+                }
+            }
+            Ok(brought.into())
         };
         self.destination.referrers.get((subject.clone(), self.source.repository().clone()), bring).await
     }
 
-    /// Brings the tags of cosign that are not the rules'.
-    async fn bring_tags(&self, subject: &Digest, tags: &[Tag]) -> Result<(), Failure> {
+    /// Brings the tags of cosign that are not the rules', and answers what they name.
+    async fn bring_tags(&self, subject: &Digest, tags: &[Tag]) -> Result<Vec<Digest>, Failure> {
         let tags: Vec<&Tag> = tags.iter().filter(|tag| !self.is_planned(tag)).collect();
+        let mut named = Vec::new();
         if tags.is_empty() {
-            return Ok(());
+            return Ok(named);
         }
         // What several sources have is brought by one after the other.
         let _list = self.destination.list_of(subject).await;
         for tag in tags {
-            self.bring_tag(tag).await.map_err(|failure| of_referrer(tag, subject, failure))?;
+            named.extend(self.bring_tag(tag).await.map_err(|failure| of_referrer(tag, subject, failure))?);
         }
-        Ok(())
+        Ok(named)
     }
 
-    /// Brings a tag of the same repository, as it is.
-    async fn bring_tag(&self, tag: &Tag) -> Result<(), Failure> {
+    /// Brings a tag of the same repository, as it is. Answers what it names, unless the destination's own stays there.
+    async fn bring_tag(&self, tag: &Tag) -> Result<Option<Digest>, Failure> {
         let (task, digest_tags) = (of_tag(&self.task, tag), &self.engine.digest_tags);
         let written = digest_tags.written(&task.destination);
         let image = Self { task, ledger: Arc::default(), parts: Arc::default(), ..self.clone() };
         let copied = image.copy_as_it_is(written).await;
         self.ledger.add(&image.ledger);
+        let named = image.ledger.source_digest();
         if copied? == Success::Copied {
-            digest_tags.note_written(&image.task.destination, image.ledger.source_digest());
+            digest_tags.note_written(&image.task.destination, named.clone());
             self.tell_referrer(&Identifier::Tag(tag.clone()), "cosign");
         }
-        Ok(())
+        Ok(named)
     }
 
     /// Whether a tag of cosign stays as it is at the destination.
@@ -113,7 +113,7 @@ impl Image {
     async fn bring_listed(
         &self,
         subject: &Digest,
-        Found { referrers, is_under_tag, .. }: &Found,
+        Found { referrers, under_tag, is_under_tag, .. }: &Found,
     ) -> Result<(), Failure> {
         let destination = &self.destination.client;
         // What several sources have is added by one after the other.
@@ -122,7 +122,7 @@ impl Image {
         let has_api = by_api.is_some();
         let found = match by_api {
             Some(listed) => Some(listed),
-            None => destination.tagged_referrers(subject).await?,
+            None => destination.tagged_referrers(subject).await?.map(|list| list.referrers),
         };
         let listed = found.as_deref().unwrap_or_default();
         let mut all = listed.to_vec();
@@ -158,8 +158,10 @@ impl Image {
             let there = self.named_there(&Identifier::Tag(tag)).await?;
             may_list(&self.task, subject, UnderTag::of(there.as_ref(), found.is_some()), no_clobber)?;
         }
-        let (place, list) = destination.list_of_referrers(subject, &all).await?;
-        Ok(self.put(&place, &list).await?)
+        let (place, joined) = destination.list_of_referrers(subject, &all).await?;
+        // Where there is nothing to join it is the source's own, with its digest and all that it says beside the entries.
+        let own = under_tag.as_ref().filter(|own| own.serves_for(&joined, listed));
+        Ok(self.put(&place, own.map_or(&joined, |own| &own.manifest)).await?)
     }
 
     /// Writes a referrer with all that it names, also where it is already: a registry with a list of referrers adds those
@@ -191,66 +193,28 @@ impl Image {
     }
 }
 
-/// The manifests whose referrers are looked for: those of the image, then what refers to them, circle by circle.
-pub(super) struct Circles {
-    seen: HashSet<Digest>,
-    open: VecDeque<(Digest, usize)>,
-    /// Of the manifest that was looked at last.
-    depth: usize,
-    /// Whether there was more than is looked for.
-    pub are_cut: bool,
-}
-
-impl Circles {
-    /// Around these manifests, but for those that were made on the way: nobody can have referred to them.
-    pub fn around(mut subjects: Vec<Digest>, changes: &[Change]) -> Self {
-        subjects.retain(|subject| !changes.iter().any(|change| change.to == *subject));
-        let seen = subjects.iter().cloned().collect();
-        let open = subjects.into_iter().map(|subject| (subject, 0)).collect();
-        Self { seen, open, depth: 0, are_cut: false }
-    }
-
-    pub fn next(&mut self) -> Option<Digest> {
-        let (subject, depth) = self.open.pop_front()?;
-        self.depth = depth;
-        Some(subject)
-    }
-
-    /// What refers to the last one.
-    pub fn add(&mut self, referrers: &[Digest]) {
-        for referrer in referrers {
-            if !self.seen.insert(referrer.clone()) {
-                continue;
-            }
-            if self.depth + 1 == MAX_DEPTH {
-                self.are_cut = true;
-            } else {
-                self.open.push_back((referrer.clone(), self.depth + 1));
-            }
-        }
-    }
-}
-
 /// What refers directly to `subject`; `tags` are those of the source that are made of digests.
 pub(super) async fn find(source: &RepositoryClient, subject: &Digest, tags: &SourceTags) -> Result<Found, Error> {
     let by_api = source.referrers(subject).await?.unwrap_or_default();
     let own_tag = Tag::of_digest(subject);
-    let by_tag = match tags {
-        SourceTags::Listed(tags) if !tags.contains(&own_tag) => Vec::new(),
-        _ => source.tagged_referrers(subject).await?.unwrap_or_default(),
+    let under_tag = match tags {
+        SourceTags::Listed(tags) if !tags.contains(&own_tag) => None,
+        _ => source.tagged_referrers(subject).await?,
     };
-    let is_under_tag = by_api.iter().all(|one| by_tag.iter().any(|other| other.digest == one.digest));
+    let by_tag = under_tag.as_ref().map(|list| list.referrers.as_slice()).unwrap_or_default();
+    let tagged: HashSet<&Digest> = by_tag.iter().map(|referrer| &referrer.digest).collect();
+    let is_under_tag = by_api.iter().all(|referrer| tagged.contains(&referrer.digest));
     let mut seen = HashSet::new();
-    let all = by_api.into_iter().chain(by_tag);
+    let all = by_api.into_iter().chain(by_tag.iter().cloned());
     let referrers = all.filter(|referrer| referrer.digest != *subject && seen.insert(referrer.digest.clone()));
-    let referrers = referrers.collect();
+    let referrers: Vec<Referrer> = referrers.collect();
     let mut cosign = Vec::new();
     for tag in COSIGN.iter().filter_map(|suffix| format!("{own_tag}.{suffix}").parse().ok()) {
         if tags.have(source, &tag).await? {
             cosign.push(tag);
         }
     }
-    Ok(Found { referrers, is_under_tag, tags: cosign })
+    Ok(Found { referrers, under_tag, is_under_tag, tags: cosign })
 }
 
 /// A tag beside that of the image, on its way between the same repositories.
@@ -299,7 +263,9 @@ pub(super) fn may_list(task: &Task, subject: &Digest, under: UnderTag<'_>, no_cl
 pub(super) struct Found {
     /// By digest, from a list.
     pub referrers: Vec<Referrer>,
-    /// Whether the list under the tag for that has them all.
+    /// The list under the tag for that.
+    pub under_tag: Option<ReferrersList>,
+    /// Whether it has them all.
     pub is_under_tag: bool,
     /// Under tags of cosign.
     pub tags: Vec<Tag>,

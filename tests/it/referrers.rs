@@ -2,6 +2,8 @@
 
 mod added;
 mod answers;
+mod deep;
+mod list;
 mod plan;
 mod planned;
 
@@ -82,21 +84,6 @@ async fn referrers_of_image_child_and_referrer_travel_along() {
         assert_eq!(destination.missing("app", digest), Vec::<String>::new(), "{outcome}");
     }
     assert_eq!(destination.tags("app"), ["1"], "a registry that lists them needs no tag");
-}
-
-/// As the registry of go-containerregistry lists them: with the type of the configuration, without annotations.
-#[tokio::test]
-async fn a_list_that_is_written_tells_of_a_referrer_what_its_manifest_says() {
-    let (source, destination) = (registry(false).await, registry(false).await);
-    let subject = source.put("app", "1", &small(1));
-    let (sbom, mut entry) = attach(&source, "text/sbom", &subject, "sbom");
-    entry["artifactType"] = json!("application/vnd.oci.empty.v1+json");
-    list(&source, &subject, &[entry]);
-    migration(&source, &destination).run().await.assert_success(1);
-    assert_eq!(listed(&destination, &subject), [sbom]);
-    let entry = &destination.manifest("app", &tag(&subject)).unwrap().json()["manifests"][0];
-    assert_eq!(entry["artifactType"], "text/sbom");
-    assert_eq!(entry["annotations"], json!({ "of": "sbom" }));
 }
 
 /// As distribution answers, which knows of no repository that has no tag, whatever else it holds.

@@ -1,6 +1,5 @@
 //! What refers to an image and would travel with it, found as the engine finds it.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::Look;
@@ -11,8 +10,7 @@ use crate::plan::Task;
 use crate::reference::{Identifier, Tag};
 use crate::registry::Referrer;
 use crate::transfer::expected::{ExpectedImage, named};
-use crate::transfer::image::MAX_DEPTH;
-use crate::transfer::referrers::{Circles, SourceTags, UnderTag, find, may_list, of_tag};
+use crate::transfer::referrers::{Circles, SourceTags, UnderTag, all_below, check_number, find, may_list, of_tag};
 use crate::transfer::replaced::tell_loss;
 
 /// Something that refers to an image, or to a manifest of it, and is not at the destination.
@@ -30,7 +28,7 @@ pub(super) struct Circle {
     /// Those of it that would travel.
     coming: Vec<Companion>,
     /// All that may be referred to in turn.
-    referrers: Vec<Digest>,
+    subjects: Vec<Digest>,
 }
 
 /// What refers to an image.
@@ -51,7 +49,7 @@ impl Look {
             let key = (subject.clone(), self.source.repository().clone());
             let look = async || self.circle(&subject, &tags).await.map(Arc::new);
             let circle = self.ground.circles.get(key, look).await?;
-            circles.add(&circle.referrers);
+            circles.add(&circle.subjects, self.source.repository())?;
             companions.coming.extend(circle.coming.iter().cloned());
         }
         Ok(companions)
@@ -59,34 +57,27 @@ impl Look {
 
     /// The digests of the image's manifests.
     async fn manifests_of(&self, wanted: &ExpectedImage) -> Result<Vec<Digest>, Failure> {
-        let mut digests = vec![wanted.root.clone()];
-        let mut seen = HashSet::from([wanted.root.clone()]);
-        let mut open = vec![(wanted.root.clone(), 0)];
-        while let Some((digest, depth)) = open.pop() {
-            let node = self.forecast.nodes.get(&self.source, wanted, &digest).await;
-            for child in node?.children.iter() {
-                if !seen.insert(child.digest.clone()) {
-                    continue;
-                }
-                digests.push(child.digest.clone());
-                if child.is_index && depth < MAX_DEPTH {
-                    open.push((child.digest.clone(), depth + 1));
-                }
-            }
-        }
-        Ok(digests)
+        let children_of = |digest: Digest| async move {
+            let node = self.forecast.nodes.get(&self.source, wanted, &digest).await?;
+            Ok(node.children.iter().map(|child| (child.digest.clone(), child.is_index)).collect())
+        };
+        all_below(&wanted.root, children_of).await
     }
 
     async fn circle(&self, subject: &Digest, tags: &SourceTags) -> Result<Circle, Failure> {
         // What the image itself lacks is no part of what its referrers lack.
         let look = Self { walked: Arc::default(), ..self.clone() };
         let found = find(&self.source, subject, tags).await?;
-        let mut coming = Vec::new();
+        check_number(found.referrers.len(), self.source.repository())?;
+        let mut circle = Circle::default();
         for tag in found.tags.iter().filter(|tag| !self.is_planned(tag)) {
-            coming.extend(look.tagged(tag).await?);
+            if let Some((named, companion)) = look.tagged(tag).await? {
+                circle.subjects.push(named);
+                circle.coming.extend(companion);
+            }
         }
         if found.referrers.is_empty() {
-            return Ok(Circle { coming, referrers: Vec::new() });
+            return Ok(circle);
         }
         let (force, no_clobber) = (self.forecast.policy.force, self.forecast.policy.no_clobber);
         let (listed, by_api) = self.ground.listed(subject).await?;
@@ -98,18 +89,23 @@ impl Look {
             may_list(&self.task, subject, UnderTag::of(there.as_ref(), listed.is_some()), no_clobber)?;
         }
         for referrer in &found.referrers {
-            if is_listed(referrer) && !force {
-                continue;
+            let digest = referrer.digest.clone();
+            let wanted = ExpectedImage::unchanged(digest.clone());
+            if !is_listed(referrer) || force {
+                let blobs = look.lacking(&wanted, digest.clone(), None, 1).await?;
+                let (identifier, artifact_type) = (digest.clone().into(), referrer.artifact_type.clone());
+                circle.coming.push(Companion { identifier, artifact_type, blobs });
             }
-            let (digest, artifact_type) = (referrer.digest.clone(), referrer.artifact_type.clone());
-            let blobs = look.lacking(&ExpectedImage::unchanged(digest.clone()), digest.clone(), None, 1).await?;
-            coming.push(Companion { identifier: digest.into(), artifact_type, blobs });
+            match referrer.is_index() {
+                true => circle.subjects.extend(self.manifests_of(&wanted).await?),
+                false => circle.subjects.push(digest),
+            }
         }
-        Ok(Circle { coming, referrers: found.referrers.into_iter().map(|referrer| referrer.digest).collect() })
+        Ok(circle)
     }
 
-    /// A tag of cosign, if it would travel.
-    async fn tagged(&self, tag: &Tag) -> Result<Option<Companion>, Failure> {
+    /// What a tag of cosign names, unless the destination's own stays there; and the tag, if it would travel.
+    async fn tagged(&self, tag: &Tag) -> Result<Option<(Digest, Option<Companion>)>, Failure> {
         let identifier = Identifier::Tag(tag.clone());
         let task = of_tag(&self.task, tag);
         let there = self.ground.digest(&identifier);
@@ -122,13 +118,13 @@ impl Look {
             }
         }
         if self.forecast.policy.is_done(&task, Some(&root), there.as_ref(), &root)? {
-            return Ok(None);
+            return Ok(Some((root, None)));
         }
         let wanted = ExpectedImage::unchanged(root.clone());
         self.tell_loss(&task, there.as_ref(), &wanted).await?;
         let look = Self { task, ..self.clone() };
-        let blobs = look.lacking(&wanted, root, None, 0).await?;
-        Ok(Some(Companion { identifier, artifact_type: "cosign".to_owned(), blobs }))
+        let blobs = look.lacking(&wanted, root.clone(), None, 0).await?;
+        Ok(Some((root, Some(Companion { identifier, artifact_type: "cosign".to_owned(), blobs }))))
     }
 
     /// Tells what goes when the destination of `task` is to have `wanted`.

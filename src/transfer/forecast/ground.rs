@@ -78,7 +78,7 @@ impl Ground {
                 Err(error) if error.is_not_found() => (None, true),
                 listed => match listed? {
                     Some(listed) => (Some(listed), true),
-                    None => (client.tagged_referrers(subject).await?, false),
+                    None => (client.tagged_referrers(subject).await?.map(|list| list.referrers), false),
                 },
             })
         };

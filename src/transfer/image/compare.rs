@@ -104,7 +104,7 @@ impl Policy {
 
     /// Whether it is told what goes when the destination is to name `wanted` in place of `there`.
     pub(in crate::transfer) fn tells_loss(&self, task: &Task, there: &Digest, wanted: &Digest) -> bool {
-        self.referrers && !self.no_clobber && there != wanted && task.destination.identifier.is_about_digest()
+        !self.no_clobber && there != wanted && task.destination.identifier.is_about_digest()
     }
 }
 

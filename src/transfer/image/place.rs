@@ -65,7 +65,7 @@ impl Image {
             if self.is_there(&by_digest).await? {
                 return Ok(None);
             }
-            let manifest = self.manifest_of(child).await?;
+            let manifest = self.manifest_of(&child.digest, child.platform.as_ref()).await?;
             let bytes = manifest.bytes.len() as u64;
             if bytes != child.size {
                 return Err(of_another_size(&self.task, &child.digest, bytes, child.size).into());
@@ -75,14 +75,17 @@ impl Image {
         self.destination.settled(&child.digest, self.source.repository(), settle).await
     }
 
-    /// A manifest below the root.
-    pub(in crate::transfer) async fn manifest_of(&self, child: &Descriptor) -> Result<Manifest, Failure> {
-        match self.parts.get(&child.digest) {
+    /// A manifest below the root, which may be for one platform.
+    pub(in crate::transfer) async fn manifest_of(
+        &self,
+        digest: &Digest,
+        platform: Option<&Platform>,
+    ) -> Result<Manifest, Failure> {
+        match self.parts.get(digest) {
             Some(manifest) => Ok(manifest.clone()),
             None => {
-                let read = self.engine.pulls.read(&self.source, &child.digest).await;
-                read.map(Arc::unwrap_or_clone)
-                    .map_err(|error| absent_child(&child.digest, child.platform.as_ref(), &error))
+                let read = self.engine.pulls.read(&self.source, digest).await;
+                read.map(Arc::unwrap_or_clone).map_err(|error| absent_child(digest, platform, &error))
             }
         }
     }

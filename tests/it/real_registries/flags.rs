@@ -133,6 +133,26 @@ async fn force_brings_back_what_a_registry_lost_and_puts_every_manifest_again() 
     assert_eq!((put("/blobs/uploads/"), put("/manifests/")), (1, 3), "{requests:#?}");
 }
 
+/// As a disk that was full leaves it: the registry answers 500 whenever it is asked for the tag.
+#[tokio::test]
+async fn force_writes_a_tag_that_the_registry_cannot_tell() {
+    if !is_installed(&["docker-registry", "skopeo"]) {
+        return;
+    }
+    let source = filled(|seed| drop(seed.put("app", "1", &small(1)))).await;
+    let destination = filled(|seed| drop(seed.put("app", "1", &small(1)))).await;
+    fs::write(destination.links("team/app").join("_manifests/tags/1/current/link"), "").unwrap();
+    migration(&source, &destination).run().await.assert_failures(1, 1, 0);
+    let force = || migration(&source, &destination).args(["--force"]);
+    let plan = force().args(["--dry-run"]).run().await;
+    assert!(plan.code == Some(0) && plan.stdout.contains("1 to copy"), "{plan}");
+    let outcome = force().run().await;
+    outcome.assert_success(1);
+    outcome.assert_line(" WARN it is not known", &["--force", "500"]);
+    assert_eq!(destination.tag("team/app", "1"), Some(small(1).digest()));
+    skopeo::assert_complete(&destination, "team/app:1").await;
+}
+
 #[tokio::test]
 async fn a_platform_is_cut_out_once_and_is_what_verify_then_expects() {
     if !is_installed(&["docker-registry", "skopeo"]) {

@@ -102,24 +102,26 @@ async fn of_two_sources_with_signatures_of_one_image_the_first_keeps_the_tag() {
 
 #[tokio::test]
 async fn an_entry_of_a_list_that_goes_as_the_rules_say_is_told() {
-    let (source, destination) = (registry(false).await, registry(false).await);
-    let subject = source.put("app", "1", &small(1));
-    let (_, theirs) = attach(&source, "text/sbom", &subject, "theirs");
-    let listed_there = list(&source, &subject, std::slice::from_ref(&theirs));
-    let whole = || {
-        Migration::new()
-            .rule(format!("{}/app", source.host()), format!("{}/app", destination.host()))
-            .args(["--referrers"])
-    };
-    whole().run().await.assert_success(2);
-    let (_, ours) = attach(&destination, "text/signature", &subject, "ours");
-    let joined = list(&destination, &subject, &[theirs, ours]);
-    for outcome in plan_and_run(whole).await {
-        assert_eq!(outcome.code, Some(0), "{outcome}");
-        let [warning] = warnings(&outcome)[..] else { panic!("{outcome}") };
-        for word in [&joined, &listed_there, &tag(&subject), "takes away 1"] {
-            assert!(warning.contains(word), "{word}\n{outcome}");
+    for flags in [&["--referrers"][..], &[]] {
+        let (source, destination) = (registry(false).await, registry(false).await);
+        let subject = source.put("app", "1", &small(1));
+        let (_, theirs) = attach(&source, "text/sbom", &subject, "theirs");
+        let listed_there = list(&source, &subject, std::slice::from_ref(&theirs));
+        let whole = || {
+            Migration::new()
+                .rule(format!("{}/app", source.host()), format!("{}/app", destination.host()))
+                .args(flags.iter().copied())
+        };
+        whole().run().await.assert_success(2);
+        let (_, ours) = attach(&destination, "text/signature", &subject, "ours");
+        let joined = list(&destination, &subject, &[theirs, ours]);
+        for outcome in plan_and_run(whole).await {
+            assert_eq!(outcome.code, Some(0), "{outcome}");
+            let [warning] = warnings(&outcome)[..] else { panic!("{outcome}") };
+            for word in [&joined, &listed_there, &tag(&subject), "takes away 1"] {
+                assert!(warning.contains(word), "{word}\n{outcome}");
+            }
         }
+        assert_eq!(destination.digest("app", &tag(&subject)), Some(listed_there));
     }
-    assert_eq!(destination.digest("app", &tag(&subject)), Some(listed_there));
 }
