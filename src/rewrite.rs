@@ -29,7 +29,7 @@ mod variable;
 mod written;
 mod yaml;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -38,6 +38,7 @@ use crate::file::{self, Access, shown};
 use crate::foreign::harmless;
 use crate::reference::Repository;
 use content::Content;
+use kustomize::Kustomizations;
 use scan::{Findings, Scan};
 
 pub use files::{Found as FoundFiles, collect};
@@ -120,12 +121,12 @@ impl Format {
 /// Finds what is to be changed in `files`. Changes nothing.
 pub fn plan(files: &[PathBuf], mapping: &Mapping) -> Rewrite {
     let mut rewrite = Rewrite::default();
-    let ours: HashSet<PathBuf> = files.iter().filter_map(|file| file.canonicalize().ok()).collect();
+    let mut kustomizations = Kustomizations::new(files, mapping);
     for path in files {
         match content::read(path) {
             Ok(Content::Text { text, .. }) if records::is_record(&text) => {}
             Ok(Content::Text { bytes, start, text }) => {
-                let findings = scan(path, &text, mapping, &ours);
+                let findings = scan(path, &text, mapping, &mut kustomizations);
                 rewrite.add(path, bytes, start, &text, findings);
             }
             Ok(Content::Skipped(Some(why))) => rewrite.skipped.push((path.clone(), why)),
@@ -136,14 +137,9 @@ pub fn plan(files: &[PathBuf], mapping: &Mapping) -> Rewrite {
     rewrite
 }
 
-/// What there is in a file. `ours` are the files that are rewritten.
-fn scan(path: &Path, text: &str, mapping: &Mapping, ours: &HashSet<PathBuf>) -> Findings {
-    let names = |path: &Path, text: &str, bases: Option<&kustomize::Bases>| {
-        let is_ours = path.canonicalize().is_ok_and(|path| ours.contains(&path));
-        let names = scan_file(path, text, mapping, bases).names;
-        names.into_iter().map(|(now, then)| if is_ours { then } else { now }).collect()
-    };
-    let bases = kustomize::is_kustomization(path).then(|| kustomize::Bases::of(path, text, &names));
+/// What there is in a file.
+fn scan(path: &Path, text: &str, mapping: &Mapping, kustomizations: &mut Kustomizations) -> Findings {
+    let bases = kustomize::is_kustomization(path).then(|| kustomizations.bases(path, text));
     scan_file(path, text, mapping, bases.as_ref())
 }
 

@@ -4,11 +4,12 @@
 //! the image itself goes is said by `newName`, which is added where it is missing. If only some of what it names is
 //! called differently, an entry for those is added.
 
-use std::collections::{BTreeSet, HashSet};
-use std::fs;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
-use super::mapping::{Destination, Image, Reason, Version};
+use super::content::{self, Content};
+use super::mapping::{self, Destination, Image, Reason, Version};
 use super::scan::Scan;
 use super::tree::{Document, Mapping, Node, Scalar, Style, as_value};
 use super::written::Written;
@@ -18,8 +19,8 @@ const FILES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomizat
 /// Where it names what it is made of.
 const PARTS: [&str; 7] =
     ["resources", "bases", "components", "patches", "patchesStrategicMerge", "patchesJson6902", "helmCharts"];
-/// More than this is a circle of names.
-const MAX_DEPTH: usize = 32;
+/// So many are read, each a part of the one before: more would need as much stack.
+const MAX_DEPTH: usize = 64;
 
 /// The images in what a kustomization is made of.
 #[derive(Debug, Default)]
@@ -35,9 +36,6 @@ struct Parts {
     here: Vec<PathBuf>,
     is_partial: bool,
 }
-
-/// Tells the names in a file as they will be, by its path and text; of a kustomization also by its bases.
-pub type Names<'n> = dyn Fn(&Path, &str, Option<&Bases>) -> BTreeSet<String> + 'n;
 
 /// Whether `path` is a kustomization.
 pub fn is_kustomization(path: &Path) -> bool {
@@ -81,34 +79,69 @@ fn file_of(folder: &Path) -> Option<PathBuf> {
     FILES.iter().map(|name| folder.join(name)).find(|file| file.is_file())
 }
 
-impl Bases {
-    /// Those of the kustomization `path`.
-    pub fn of(path: &Path, text: &str, names: &Names) -> Self {
-        let mut seen = HashSet::new();
-        Self::below(path, text, names, &mut seen, 0)
+/// What kustomizations are made of. A part is read once, however many are made of it.
+pub struct Kustomizations<'m> {
+    mapping: &'m mapping::Mapping,
+    /// The files that are rewritten.
+    ours: HashSet<PathBuf>,
+    /// The images in each part, with those of its own parts. `None` if they are not known, as while it is being read:
+    /// then it is a part of itself.
+    known: HashMap<PathBuf, Option<Rc<Bases>>>,
+    /// How many are being read.
+    depth: usize,
+}
+
+impl<'m> Kustomizations<'m> {
+    /// `files` are those that are rewritten.
+    pub fn new(files: &[PathBuf], mapping: &'m mapping::Mapping) -> Self {
+        let ours = files.iter().filter_map(|file| file.canonicalize().ok()).collect();
+        Self { mapping, ours, known: HashMap::new(), depth: 0 }
     }
 
-    fn below(path: &Path, text: &str, names: &Names, seen: &mut HashSet<PathBuf>, depth: usize) -> Self {
+    /// What the kustomization `path`, whose text is `text`, is made of.
+    pub fn bases(&mut self, path: &Path, text: &str) -> Bases {
         let Parts { here, is_partial } = parts(path, text);
-        let mut found = Self { names: BTreeSet::new(), is_partial };
+        let mut bases = Bases { names: BTreeSet::new(), is_partial };
         for part in here {
-            let Ok(text) = fs::read_to_string(&part) else {
-                found.is_partial = true;
-                continue;
-            };
-            if depth >= MAX_DEPTH || !seen.insert(part.clone()) {
-                continue;
-            }
-            if is_kustomization(&part) {
-                let below = Self::below(&part, &text, names, seen, depth + 1);
-                found.names.extend(names(&part, &text, Some(&below)));
-                found.names.extend(below.names);
-                found.is_partial |= below.is_partial;
-            } else {
-                found.names.extend(names(&part, &text, None));
+            match self.part(&part) {
+                Some(part) => {
+                    bases.names.extend(part.names.iter().cloned());
+                    bases.is_partial |= part.is_partial;
+                }
+                None => bases.is_partial = true,
             }
         }
-        found
+        bases
+    }
+
+    fn part(&mut self, path: &Path) -> Option<Rc<Bases>> {
+        let place = path.canonicalize().ok()?;
+        if let Some(known) = self.known.get(&place) {
+            return known.clone();
+        }
+        self.known.insert(place.clone(), None);
+        let part = self.read(path, self.ours.contains(&place)).map(Rc::new);
+        self.known.insert(place, part.clone());
+        part
+    }
+
+    fn read(&mut self, path: &Path, is_ours: bool) -> Option<Bases> {
+        let Ok(Content::Text { text, .. }) = content::read(path) else { return None };
+        let bases = if is_kustomization(path) {
+            if self.depth == MAX_DEPTH {
+                return None;
+            }
+            self.depth += 1;
+            let bases = self.bases(path, &text);
+            self.depth -= 1;
+            Some(bases)
+        } else {
+            None
+        };
+        let names = super::scan_file(path, &text, self.mapping, bases.as_ref()).names;
+        let mut all = bases.unwrap_or_default();
+        all.names.extend(names.into_iter().map(|(now, then)| if is_ours { then } else { now }));
+        Some(all)
     }
 }
 

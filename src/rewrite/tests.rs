@@ -1,11 +1,12 @@
 //! Whole files: what is found in each format, and that nothing else changes.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
+use super::kustomize::Kustomizations;
 use super::mapping::{Choice, Mapping};
 use super::{Content, content};
 use crate::config::{self, AuthFile, Files, Sources};
@@ -31,7 +32,7 @@ pub fn mapping(images: &str, choice: Choice) -> Mapping {
 }
 
 pub fn rewrite(name: &str, text: &str, mapping: &Mapping) -> Rewritten {
-    let findings = super::scan(Path::new(name), text, mapping, &HashSet::new());
+    let findings = super::scan(Path::new(name), text, mapping, &mut Kustomizations::new(&[], mapping));
     let after = content::apply(text.as_bytes(), 0, &findings.edits);
     Rewritten {
         text: String::from_utf8(after).unwrap(),
@@ -267,6 +268,6 @@ fn any_file_survives_and_a_second_time_changes_nothing() {
 #[test]
 fn an_empty_mapping_finds_nothing_to_say() {
     let none = mapping("{}", Choice::default());
-    let found = super::scan(Path::new("a.yaml"), "image: nginx:1\n", &none, &HashSet::new());
+    let found = super::scan(Path::new("a.yaml"), "image: nginx:1\n", &none, &mut Kustomizations::new(&[], &none));
     assert_eq!((found.edits, found.stays, found.several), (BTreeMap::new(), BTreeMap::new(), BTreeMap::new()));
 }

@@ -1,5 +1,7 @@
 //! Files that are rewritten, and references in them.
 
+use std::collections::HashSet;
+
 use super::mapping::Choice;
 use super::tree::{Document, Node, Scalar, Style};
 use super::written::Written;
@@ -145,7 +147,7 @@ fn node_differs(before: &Node, after: &Node) -> Option<String> {
 
 fn rewrite(name: &str, text: &str, mapping: &Mapping) -> String {
     let path = Path::new(name);
-    let Findings { edits, stays, several, .. } = scan(path, text, mapping, &HashSet::new());
+    let Findings { edits, stays, several, .. } = scan(path, text, mapping, &mut Kustomizations::new(&[], mapping));
     let mut end = 0;
     for (from, to) in edits.keys() {
         assert!(end <= *from && from <= to && *to <= text.len(), "edits overlap");
