@@ -195,11 +195,11 @@ impl Changed {
         if std::fs::read(&path)? != self.before {
             return Err(io::Error::other("it was changed by somebody else meanwhile"));
         }
-        let permissions = std::fs::metadata(&path)?.permissions();
-        if permissions.readonly() {
+        let old = std::fs::metadata(&path)?;
+        if old.permissions().readonly() {
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, "it is read-only"));
         }
-        file::replace(&path, Access::As(permissions), |writer| writer.write_all(&self.after))
+        file::replace(&path, Access::As(old), |writer| writer.write_all(&self.after))
     }
 }
 

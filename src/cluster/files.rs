@@ -9,7 +9,7 @@ use crate::file::{self, Access, beside};
 /// Writes `text` to `path`. Returns where the file that was there is kept now, if there was one.
 pub fn replace(path: &Path, text: &str) -> io::Result<Option<PathBuf>> {
     let (kept, access) = if file::is_replaced(path) {
-        (Some(keep(path)?), Access::As(fs::metadata(path)?.permissions()))
+        (Some(keep(path)?), Access::As(fs::metadata(path)?))
     } else {
         (None, Access::Usual)
     };
@@ -24,8 +24,14 @@ fn keep(path: &Path) -> io::Result<PathBuf> {
         let backup = beside(path, &if number == 0 { ".bak".to_owned() } else { format!(".bak.{number}") });
         match File::create_new(&backup) {
             Ok(_) => {
-                fs::copy(path, &backup)?;
-                return Ok(backup);
+                // Half a copy looks like a whole one.
+                return match fs::copy(path, &backup) {
+                    Ok(_) => Ok(backup),
+                    Err(error) => {
+                        let _ = fs::remove_file(&backup);
+                        Err(error)
+                    }
+                };
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
             Err(error) => return Err(error),
@@ -77,6 +83,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         assert!(replace(&folder.path().join("no/such/images.json"), "x").is_err());
         assert!(replace(folder.path(), "x").is_err());
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        let sub = folder.path().join("sub");
+        fs::create_dir(&sub).unwrap();
+        assert!(keep(&sub).is_err(), "a folder cannot be copied");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 }
