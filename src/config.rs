@@ -32,7 +32,7 @@ pub use file::FileError;
 pub use json::{Found, Hint, JsonError, Kind, Mismatch};
 pub use name::InvalidName;
 pub use place::{At, Place};
-pub use recorded::{NotOneImage, Recorded, RecordedError};
+pub use recorded::{Recorded, RecordedError};
 pub use rule::{Filter, Images, InvalidReason, InvalidRule, MissingDefault, Pair, Rule, Shown, Which};
 pub use target::{InvalidTarget, Target};
 
@@ -158,7 +158,7 @@ pub fn load_recorded(
         Files::Combined(path) => read_combined(path, &of_auth)?.0,
     };
     let document = Document::parse(&shown(report), file::read(report, "--against names the report")?)?;
-    let Recorded { rules, digests, not_generated, shards } = recorded::read(document.root(), &auth.hosts)?;
+    let Recorded { rules, digests, not_generated, shards } = recorded::read(document.root())?;
     let part = (!shards.is_empty()).then(|| {
         format!("{} is of shard {} alone: no image of the others is looked at", shown(report), shards.join(", "))
     });

@@ -4,14 +4,13 @@
 //! "destination"}], "images": [{"source", "destination", "destinationDigest", "result"}]}`; whatever else stands there is
 //! passed over.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use super::json::{JsonError, Kind, Member, Value};
-use super::name::{InvalidName, Name, Selection};
 use super::place::At;
 use super::rule::{Images, InvalidReason, InvalidRule, Pair, Rule, Which};
 use crate::digest::{Digest, InvalidDigest};
-use crate::reference::{Identifier, Reference, Registry};
+use crate::reference::{InvalidReference, Reference};
 use crate::schema::{self, OtherSchema, Outcome};
 
 /// What a report says of its images.
@@ -34,22 +33,15 @@ pub enum RecordedError {
     #[error(transparent)]
     Json(#[from] JsonError),
     #[error(transparent)]
-    Name(#[from] At<InvalidName>),
-    #[error(transparent)]
     Digest(#[from] At<InvalidDigest>),
     #[error(transparent)]
-    Reference(#[from] At<NotOneImage>),
+    Reference(#[from] At<InvalidReference>),
     #[error(transparent)]
     Schema(#[from] At<OtherSchema>),
 }
 
-/// A reference that leaves open which image is meant.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} names no single image: expected registry/repository:tag or registry/repository@sha256:...")]
-pub struct NotOneImage(String);
-
-/// Reads the report that `root` is. `hosts` are known to be registries.
-pub fn read(root: Value, hosts: &HashSet<Registry>) -> Result<Recorded, RecordedError> {
+/// Reads the report that `root` is.
+pub fn read(root: Value) -> Result<Recorded, RecordedError> {
     let members = root.members("a report of image-migrator, which is an object")?;
     let required = |name| {
         let expected = "a report of image-migrator, with \"schema\" and \"images\"";
@@ -85,7 +77,7 @@ pub fn read(root: Value, hosts: &HashSet<Registry>) -> Result<Recorded, Recorded
         let reference = |name, expected| -> Result<(String, Reference), RecordedError> {
             let value = field(&members, name).ok_or_else(|| image.mismatch(expected, None))?;
             let text = value.string("a reference, which is a string")?;
-            let reference = one_image(&value, &text, hosts)?;
+            let reference = text.parse().map_err(|error| value.place().at(error))?;
             Ok((text, reference))
         };
         let (written_source, source) = reference("source", "an image with a \"source\"")?;
@@ -122,19 +114,6 @@ fn field<'a>(members: &[Member<'a>], name: &str) -> Option<Value<'a>> {
     members.iter().find(|member| member.name == name).map(|member| member.value)
 }
 
-fn one_image(value: &Value, text: &str, hosts: &HashSet<Registry>) -> Result<Reference, RecordedError> {
-    let Name { repository, selection } = Name::parse(text, hosts).map_err(|error| value.place().at(error))?;
-    let identifier = match selection {
-        Selection::Tags(tags) => match <[_; 1]>::try_from(tags) {
-            Ok([tag]) => Identifier::Tag(tag),
-            Err(_) => return Err(value.place().at(NotOneImage(text.to_owned())).into()),
-        },
-        Selection::Digest { tag: None, digest } => digest.into(),
-        _ => return Err(value.place().at(NotOneImage(text.to_owned())).into()),
-    };
-    Ok(Reference { repository, identifier })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -145,7 +124,7 @@ mod tests {
 
     fn recorded(text: &str) -> Result<Recorded, String> {
         let document = Document::parse("report.json", text.into()).map_err(|error| error.to_string())?;
-        read(document.root(), &HashSet::new()).map_err(|error| error.to_string())
+        read(document.root()).map_err(|error| error.to_string())
     }
 
     fn report(images: &str) -> Result<Recorded, String> {
@@ -174,6 +153,14 @@ mod tests {
         let expected = [("d.io/a:1".to_owned(), EMPTY.to_owned()), ("d.io/a:5".to_owned(), String::new())];
         assert_eq!(digests, expected, "what failed may have had any other");
         assert!(recorded.not_generated.is_empty() && recorded.shards.is_empty());
+    }
+
+    #[test]
+    fn a_host_needs_no_dot_since_a_report_always_has_one() {
+        let text = r#"{"source": "registry/a/b:1", "destination": "mirror/b:1", "result": "failed"}"#;
+        let rules = report(text).unwrap().rules;
+        let images = &rules[0].images;
+        assert_eq!([&images.source, &images.destination].map(ToString::to_string), ["registry/a/b", "mirror/b"]);
     }
 
     #[test]
@@ -208,7 +195,7 @@ mod tests {
             (r#"{"source": "s.io/a:1"}"#, "2:1: found an object, expected an image with a \"destination\""),
             (r#"{"source": 1}"#, "2:12: found a number, expected a reference, which is a string"),
             (r#"{"source": "s.io/a"}"#, "2:12: \"s.io/a\" names no single image: "),
-            (r#"{"source": "a:1"}"#, "2:12: "),
+            (r#"{"source": "a:1"}"#, "2:12: \"a\" names no repository: "),
             (
                 r#"{"source": "s.io/a:1", "destination": "d.io/a:1", "destinationDigest": "sha256:1", "result": "copied"}"#,
                 "2:72: invalid digest",

@@ -215,7 +215,7 @@ pub fn recorded(data: &[u8]) {
         Ok(document) => document,
         Err(error) => return assert_one_line(&error.to_string()),
     };
-    match recorded::read(document.root(), &HashSet::new()) {
+    match recorded::read(document.root()) {
         Ok(recorded) => {
             for rule in &recorded.rules {
                 assert!(rule.images.fixed().count() == 1);
