@@ -35,6 +35,32 @@ fn an_earlier_rule_keeps_its_destination() {
 }
 
 #[test]
+fn of_two_rules_that_keep_a_destination_the_first_is_named() {
+    let rules = mapping(
+        r#"{"s.io/a": "d.io/x", "s.io/b:1": "d.io/x", "s.io/c:1": "d.io/x", "s.io/d:1": "d.io/y", "s.io/e": "d.io/y",
+            "s.io/f:1": "d.io/y"}"#,
+        Choice::default(),
+    );
+    assert_eq!(
+        assert_changes("a.txt", &rules, "s.io/c:1 s.io/f:1"),
+        [
+            "s.io/c:1: d.io/x:1 may hold an image of s.io/a, whose rule comes first; --report tells which",
+            "s.io/f:1: d.io/y:1 is taken by s.io/d:1",
+        ]
+    );
+}
+
+#[test]
+fn rules_for_many_images_of_a_repository_are_not_gone_through_for_each_of_these() {
+    // Who does that does not come to an end here.
+    let numbers = 0..20_000;
+    let rules: Vec<String> = numbers.clone().map(|tag| format!("\"s.io/a:{tag}\": \"d.io/a:v{tag}\"")).collect();
+    let rules = mapping(&format!("{{{}}}", rules.join(",")), Choice::default());
+    let text: String = numbers.map(|tag| format!("⟦s.io/a:{tag}→d.io/a:v{tag}⟧\n")).collect();
+    assert_eq!(assert_changes("a.txt", &rules, &text), [""; 0]);
+}
+
+#[test]
 fn what_was_rewritten_stays_although_it_is_a_source_too() {
     let rules = mapping(r#"{"a.io/x": "b.io/x", "b.io/x": "c.io/x", "a.io/y:1": "a.io/y:2"}"#, Choice::default());
     assert_changes("a.txt", &rules, "⟦a.io/x:1→b.io/x:1⟧ b.io/x:1 c.io/x:1 ⟦a.io/y:1→a.io/y:2⟧");
