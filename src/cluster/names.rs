@@ -89,7 +89,10 @@ pub fn plan(images: &BTreeSet<Image>, target: Option<&Target>, existing: &Existi
             plan.notes.push(format!("{image} and {taken} went to one destination; {image} gets another one"));
             newcomers.push(image);
         } else {
-            let elsewhere = |text: &String| target.is_some_and(|target| !text.starts_with(&format!("{target}/")));
+            let is_at = |target: &Target, text: &str| {
+                Parts::split(text).name.parse().is_ok_and(|destination| is_below(target, &destination))
+            };
+            let elsewhere = |text: &String| target.is_some_and(|target| !is_at(target, text));
             plan.kept += 1;
             plan.kept_elsewhere += usize::from(destinations.iter().all(elsewhere));
             plan.rules.insert(image.to_string(), destinations);
