@@ -68,8 +68,7 @@ fn host(repository: &Repository) -> String {
 }
 
 fn hash(text: &str) -> String {
-    let digest = Digest::of(text.as_bytes()).to_string();
-    digest["sha256:".len()..].chars().take(8).collect()
+    Digest::of(text.as_bytes()).hex().chars().take(8).collect()
 }
 
 /// Decides where the images go. Without a target they have no destination but that of the earlier file.
@@ -217,7 +216,7 @@ fn tell_apart(
 /// A tag for an image whose own tag is taken at its destination.
 fn distinct_tag(image: &Image) -> String {
     let suffix: String = match &image.digest {
-        Some(digest) => digest.to_string().rsplit(':').next().unwrap_or_default().chars().take(12).collect(),
+        Some(digest) => digest.hex().chars().take(12).collect(),
         None => hash(&image.to_string()),
     };
     match &image.tag {
