@@ -1,6 +1,6 @@
 //! Anchors of a document: where they stand, and where aliases repeat what stands there.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::tree::{Document, Mapping, Node, Scalar};
 use super::yaml::{expects_image, lists_images};
@@ -96,9 +96,21 @@ impl<'t> Anchors<'t> {
         })
     }
 
-    /// The mappings of which `mapping` is a part.
-    pub fn merging(&self, mapping: &Mapping) -> &[&'t Mapping] {
-        self.merging.get(&mapping.anchor).map(Vec::as_slice).unwrap_or_default()
+    /// The mappings that include `mapping` by `<<`, themselves or through others, but for those that `is_apart` from it
+    /// and what includes it only through these.
+    pub fn merging(&self, mapping: &Mapping, is_apart: impl Fn(&Mapping) -> bool) -> impl Iterator<Item = &'t Mapping> {
+        let including = |mapping: &Mapping| self.merging.get(&mapping.anchor).into_iter().flatten().copied();
+        let mut next: Vec<&Mapping> = including(mapping).collect();
+        let mut seen = HashSet::new();
+        std::iter::from_fn(move || {
+            loop {
+                let one = next.pop()?;
+                if !is_apart(one) && seen.insert(std::ptr::from_ref(one)) {
+                    next.extend(including(one));
+                    return Some(one);
+                }
+            }
+        })
     }
 }
 

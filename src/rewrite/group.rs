@@ -67,13 +67,13 @@ pub fn scan<'t>(
 ) -> Vec<&'t str> {
     let hosts = scan.mapping.hosts();
     let (groups, prefixed) = (surroundings.groups(parent, mapping, hosts), surroundings.prefixed(mapping));
-    let merging = surroundings.anchors.merging(mapping);
+    let merged = (mapping, &surroundings.anchors);
     // A field that holds a whole image is read alone if it makes no image together with the fields around it.
     let likeliest = groups.first().filter(|group| !group.holds_image(hosts));
-    let found = groups.iter().find(|group| group.rewrite(scan, merging)).or(likeliest);
+    let found = groups.iter().find(|group| group.rewrite(scan, merged)).or(likeliest);
     let mut keys = found.map(Group::keys).unwrap_or_default();
     for group in prefixed {
-        if group.rewrite(scan, merging) {
+        if group.rewrite(scan, merged) {
             keys.extend(group.keys());
         }
     }

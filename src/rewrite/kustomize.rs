@@ -145,7 +145,7 @@ impl<'m> Kustomizations<'m> {
     }
 }
 
-/// Whether `mapping`, one of `images`, is an entry of kustomize's.
+/// Whether `mapping`, one of `images`, is an entry of kustomize's: one that gives what it names another name, tag or digest.
 pub fn is_entry(mapping: &Mapping) -> bool {
     mapping.scalar("name").is_some()
         && ["newName", "newTag", "digest", "tagSuffix"].iter().any(|key| mapping.get(key).is_some())

@@ -15,7 +15,8 @@ pub fn scan(scan: &mut Scan, range: Range<usize>) {
     let mut start = range.start;
     for line in lines.split_inclusive('\n') {
         let is_comment = line.trim_start().starts_with('#');
-        match value(line) {
+        let found = value(line);
+        match found.clone() {
             Some((key, value)) if is_image(key, &line[value.clone()]) => {
                 scan.image(start + value.start..start + value.end);
             }
@@ -29,6 +30,9 @@ pub fn scan(scan: &mut Scan, range: Range<usize>) {
                 scan.unclear(start + line.find(whole).unwrap_or_default(), whole);
                 scan.prose(start..start + line.len());
             }
+        }
+        if let Some((_, value)) = found.filter(|(_, value)| !line[..value.start].ends_with(['"', '\''])) {
+            scan.quote(start + value.start..start + value.end);
         }
         start += line.len();
     }

@@ -60,8 +60,28 @@ impl<'a> Scan<'a> {
         }
     }
 
+    /// Puts quotes around `range`, which has none, if YAML would take what was put into it for a list: a host in brackets.
+    pub fn quote(&mut self, range: Range<usize>) {
+        let Some(text) = self.text.get(range.clone()) else { return };
+        let inside = self.found.edits.range((range.start, 0)..(range.end, 0)).filter(|((_, end), _)| *end <= range.end);
+        let edits: Vec<(usize, usize)> = inside.map(|(place, _)| *place).collect();
+        if !edits.iter().any(|place| self.found.edits.get(place).is_some_and(|text| text.starts_with('['))) {
+            return;
+        }
+        let quote = ["\"", "'"].into_iter().find(|quote| !text.contains(quote) && !text.contains(['\\', '\n']));
+        let Some(quote) = quote else { return };
+        let (mut quoted, mut done) = (quote.to_owned(), range.start);
+        for (from, to) in edits {
+            quoted.push_str(&self.text[done..from]);
+            quoted.extend(self.found.edits.remove(&(from, to)));
+            done = to;
+        }
+        quoted.extend([&self.text[done..range.end], quote]);
+        self.found.edits.insert((range.start, range.end), quoted);
+    }
+
     fn touches(&self, range: &Range<usize>) -> bool {
-        // What does not overlap ends in the order in which it begins.
+        // Since they do not overlap, the last that begins before its end is the last that ends behind its begin.
         let before = self.found.edits.range(..(range.end, 0)).next_back();
         self.found.edits.contains_key(&(range.start, range.end))
             || before.is_some_and(|((_, end), _)| *end > range.start)

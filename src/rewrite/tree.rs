@@ -88,6 +88,21 @@ impl Document {
         }
         Some(document)
     }
+
+    /// Where its values without quotes stand.
+    pub fn plain(&self) -> impl Iterator<Item = Range<usize>> {
+        let mut next: Vec<&Node> = self.roots.iter().collect();
+        std::iter::from_fn(move || {
+            loop {
+                match next.pop()? {
+                    Node::Scalar(scalar) if scalar.style == Style::Plain => return Some(scalar.raw.clone()),
+                    Node::Scalar(_) | Node::Alias(_) => {}
+                    Node::Sequence(items) => next.extend(items),
+                    Node::Mapping(mapping) => next.extend(mapping.entries().map(|(_, value)| value)),
+                }
+            }
+        })
+    }
 }
 
 impl Mapping {

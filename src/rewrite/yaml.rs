@@ -98,6 +98,7 @@ impl<'s, 'a, 't> Walk<'s, 'a, 't> {
         let surroundings = Surroundings { anchors: Anchors::of(document), scope: Scope::default() };
         let mut walk = Walk { scan, setting, surroundings, depth };
         document.roots.iter().for_each(|root| walk.node(None, root));
+        document.plain().for_each(|range| walk.scan.quote(range));
     }
 
     fn node(&mut self, key: Option<&str>, node: &'t Node) {

@@ -71,6 +71,21 @@ fn fields_that_others_merge_change_only_as_suits_those() {
 }
 
 #[test]
+fn what_others_include_through_others_suits_them_too() {
+    let text =
+        "a: &a {repository: postgres, tag: \"15\"}\nb: &b {<<: *a, policy: Always}\nimage: {<<: *b, tag: \"17\"}\n";
+    let stays = assert_changes("values.yaml", &rules(), text);
+    assert_eq!(
+        stays,
+        ["postgres:15: what it is made of is used elsewhere, too, or comes from there; d.io/db/pg is where it is now"]
+    );
+    // What names an image of its own on the way there takes nothing from the first.
+    let text = "a: &a {repository: ⟦quay.io/a/b→d.io/m/b⟧, tag: \"1\"}\nb: &b {<<: *a, repository: x.io/c}\n\
+                image: {<<: *b, registry: y.io}\n";
+    assert_changes("values.yaml", &rules(), text);
+}
+
+#[test]
 fn an_image_with_a_prefix_has_the_tag_with_that_prefix() {
     let text = "sidecarImage: ⟦postgres→d.io/db/pg⟧\nsidecarImageTag: \"⟦15→1.15⟧\"\nwebImage: ⟦quay.io/a/b→d.io/m/b⟧\nwebTag: \"1\"\n\
                 lastImage: busybox\nlastImageTag: \"1\"\nownImage: ⟦quay.io/a/b:1→d.io/m/b:1⟧\nownImageTag: \"1\"\n\
