@@ -3,7 +3,8 @@
 //! | destination | for a source of | means |
 //! | --- | --- | --- |
 //! | `registry/ns/repo` | anything | the same tags; a digest alone stays without a tag |
-//! | `registry/ns/repo:t1,t2` | as many tags, or one digest | those tags, in order |
+//! | `registry/ns/repo:t1,t2` | as many tags | those tags, in order |
+//! | `registry/ns/repo:t` | one tag, or one digest | that tag |
 //! | `registry/ns/repo@sha256:…`, `:tag@sha256:…` | that digest | that digest, under that tag |
 //! | `""` | anything | the default registry and namespace, then as the first line |
 
@@ -291,7 +292,7 @@ fn fixed_digest(source: Repository, tag: Option<Tag>, digest: Digest, to: Name) 
         Selection::Whole => tag,
         Selection::Tags(names) => match <[Tag; 1]>::try_from(names) {
             Ok([name]) => Some(name),
-            Err(names) => return Err(InvalidReason::UnequalLists { at_source: 1, at_destination: names.len() }),
+            Err(names) => return Err(InvalidReason::TagsForOne { tags: names.len() }),
         },
         Selection::Digest { tag, digest: same } if same == digest => tag,
         Selection::Digest { digest: other, .. } => {
