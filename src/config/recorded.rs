@@ -51,8 +51,6 @@ pub fn read(root: Value) -> Result<Recorded, RecordedError> {
     let name = schema.string("the \"schema\" of a report, which is a string")?;
     schema::check(&name).map_err(|error| schema.place().at(error))?;
     let images = required("images")?;
-    let text =
-        |members: &[Member], name, expected| field(members, name).map(|value| value.string(expected)).transpose();
     let mut recorded =
         Recorded { rules: Vec::new(), digests: HashMap::new(), not_generated: Vec::new(), shards: Vec::new() };
     if let Some(shards) = field(&members, "shards") {
@@ -61,18 +59,29 @@ pub fn read(root: Value) -> Result<Recorded, RecordedError> {
             shards.iter().map(|shard| shard.string("a shard, which is a string")).collect::<Result<_, _>>()?;
     }
     if let Some(rules) = field(&members, "rules") {
-        for rule in rules.elements("an array of rules")? {
-            let members = rule.members("a rule, which is an object")?;
-            let side = |name| text(&members, name, "a source or destination, which is a string");
-            recorded.not_generated.push(InvalidRule {
-                place: rule.place(),
-                source: side("source")?.unwrap_or_default(),
-                destination: side("destination")?.unwrap_or_default(),
-                reason: InvalidReason::NotRecorded,
-            });
-        }
+        let rules = rules.elements("an array of rules")?;
+        recorded.not_generated = rules.into_iter().map(not_generated).collect::<Result<_, _>>()?;
     }
     for image in images.elements("an array of images")? {
+        recorded.add(image)?;
+    }
+    Ok(recorded)
+}
+
+/// A rule of which the report says that its images are not all there.
+fn not_generated(rule: Value) -> Result<InvalidRule, JsonError> {
+    let members = rule.members("a rule, which is an object")?;
+    let side = |name| text(&members, name, "a source or destination, which is a string");
+    Ok(InvalidRule {
+        place: rule.place(),
+        source: side("source")?.unwrap_or_default(),
+        destination: side("destination")?.unwrap_or_default(),
+        reason: InvalidReason::NotRecorded,
+    })
+}
+
+impl Recorded {
+    fn add(&mut self, image: Value) -> Result<(), RecordedError> {
         let members = image.members("an image, which is an object")?;
         let reference = |name, expected| -> Result<(String, Reference), RecordedError> {
             let value = field(&members, name).ok_or_else(|| image.mismatch(expected, None))?;
@@ -86,17 +95,17 @@ pub fn read(root: Value) -> Result<Recorded, RecordedError> {
         let digest = field(&members, "destinationDigest").filter(|value| value.kind() != Kind::Null);
         match (result.as_deref().and_then(Outcome::named), digest) {
             (Some(Outcome::Skipped), _) => {
-                recorded.digests.insert(destination.clone(), None);
+                self.digests.insert(destination.clone(), None);
             }
             (Some(outcome), Some(value)) if outcome.is_there() => {
                 let digest = value.string("a digest or null")?;
                 let digest = digest.parse().map_err(|error| value.place().at(error))?;
-                recorded.digests.insert(destination.clone(), Some(digest));
+                self.digests.insert(destination.clone(), Some(digest));
             }
             // Of what failed it is what happened to be there.
             _ => {}
         }
-        recorded.rules.push(Rule {
+        self.rules.push(Rule {
             place: image.place(),
             source: written_source,
             destination: written_destination,
@@ -106,8 +115,12 @@ pub fn read(root: Value) -> Result<Recorded, RecordedError> {
                 which: Which::Fixed(vec![Pair { source: source.identifier, destination: destination.identifier }]),
             },
         });
+        Ok(())
     }
-    Ok(recorded)
+}
+
+fn text(members: &[Member], name: &str, expected: &'static str) -> Result<Option<String>, JsonError> {
+    field(members, name).map(|value| value.string(expected)).transpose()
 }
 
 fn field<'a>(members: &[Member<'a>], name: &str) -> Option<Value<'a>> {

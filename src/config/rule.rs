@@ -180,15 +180,11 @@ struct DefaultNamespace {
 }
 
 impl<'a> Checker<'a> {
-    /// `hosts` are hosts although they may look like namespaces; `registry` and `namespace` are the defaults.
-    pub fn new(hosts: &'a HashSet<Registry>, registry: Option<&str>, namespace: Option<&str>) -> Self {
+    /// `hosts` are hosts although they may look like namespaces; `registry` and `namespace` are the defaults. If the run
+    /// `converts` manifests, these have other digests then.
+    pub fn new(hosts: &'a HashSet<Registry>, registry: Option<&str>, namespace: Option<&str>, converts: bool) -> Self {
         let default = DefaultNamespace::parse(hosts, registry, namespace);
-        Self { hosts, default, converts: false, expressions: HashMap::new() }
-    }
-
-    /// The same where manifests are converted on their way, if they are.
-    pub fn converting(self, converts: bool) -> Self {
-        Self { converts, ..self }
+        Self { hosts, default, converts, expressions: HashMap::new() }
     }
 
     pub fn check(&mut self, written: Written) -> Result<Rule, Box<InvalidRule>> {

@@ -7,7 +7,7 @@ fn check_with(defaults: [Option<&str>; 2], source: &str, destination: Option<&st
     let hosts = HashSet::from(["registry".parse().unwrap()]);
     let place = Place { file: "images.json".into(), line: 12, column: 5 };
     let written = Written { place, source: source.into(), destination: destination.map(str::to_owned) };
-    Checker::new(&hosts, defaults[0], defaults[1]).check(written)
+    Checker::new(&hosts, defaults[0], defaults[1], false).check(written)
 }
 
 fn check(source: &str, destination: &str) -> Result<Rule, Box<InvalidRule>> {
