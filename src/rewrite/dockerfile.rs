@@ -11,7 +11,7 @@ use arguments::{Arguments, Use};
 use syntax::Instruction;
 
 /// Rewrites a Dockerfile. Comments stay, but for the parser's directives.
-pub fn scan(scan: &mut Scan) {
+pub fn read(scan: &mut Scan) {
     let text = scan.text;
     if let Some(image) = syntax::directive(text, "syntax") {
         scan.image(image);

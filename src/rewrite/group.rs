@@ -59,13 +59,13 @@ impl<'t> Scope<'t> {
 
 /// Rewrites the images in the fields of `mapping`, which is the value of `parent`, if there is one. Returns the keys
 /// of their fields.
-pub fn scan<'t>(
+pub fn read<'t>(
     scan: &mut Scan,
     parent: Option<&str>,
     mapping: &'t Mapping,
     surroundings: &Surroundings<'t>,
 ) -> Vec<&'t str> {
-    let hosts = scan.mapping.hosts();
+    let hosts = scan.moves.hosts();
     let (groups, prefixed) = (surroundings.groups(parent, mapping, hosts), surroundings.prefixed(mapping));
     let merged = (mapping, &surroundings.anchors);
     // A field that holds a whole image is read alone if it makes no image together with the fields around it.

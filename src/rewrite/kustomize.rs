@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::content::{self, Content};
-use super::mapping::{self, Destination, Image, Reason, Version};
+use super::moves::{Destination, Image, Moves, Reason, Version};
 use super::scan::Scan;
-use super::tree::{Document, Mapping, Node, Scalar, Style, as_value};
+use super::tree::{Mapping, Node, Scalar, Style, Tree, as_value};
 use super::written::Written;
 
 /// The names of a kustomization's file.
@@ -46,8 +46,8 @@ pub fn is_kustomization(path: &Path) -> bool {
 fn parts(path: &Path, text: &str) -> Parts {
     let mut parts = Parts { here: Vec::new(), is_partial: false };
     let folder = path.parent().unwrap_or(Path::new(""));
-    let Some(document) = Document::parse(text, text) else { return parts };
-    let mappings = document.roots.iter().filter_map(|root| match root {
+    let Some(tree) = Tree::parse(text, text) else { return parts };
+    let mappings = tree.roots.iter().filter_map(|root| match root {
         Node::Mapping(mapping) => Some(mapping),
         _ => None,
     });
@@ -81,7 +81,7 @@ fn file_of(folder: &Path) -> Option<PathBuf> {
 
 /// What kustomizations are made of. A part is read once, however many are made of it.
 pub struct Kustomizations<'m> {
-    mapping: &'m mapping::Mapping,
+    moves: &'m Moves,
     /// The files that are rewritten.
     ours: HashSet<PathBuf>,
     /// The images in each part, with those of its own parts. `None` if they are not known, as while it is being read:
@@ -93,9 +93,9 @@ pub struct Kustomizations<'m> {
 
 impl<'m> Kustomizations<'m> {
     /// `files` are those that are rewritten.
-    pub fn new(files: &[PathBuf], mapping: &'m mapping::Mapping) -> Self {
+    pub fn new(files: &[PathBuf], moves: &'m Moves) -> Self {
         let ours = files.iter().filter_map(|file| file.canonicalize().ok()).collect();
-        Self { mapping, ours, known: HashMap::new(), depth: 0 }
+        Self { moves, ours, known: HashMap::new(), depth: 0 }
     }
 
     /// What the kustomization `path`, whose text is `text`, is made of.
@@ -138,7 +138,7 @@ impl<'m> Kustomizations<'m> {
         } else {
             None
         };
-        let names = super::scan_file(path, &text, self.mapping, bases.as_ref()).names;
+        let names = super::scan_file(path, &text, self.moves, bases.as_ref()).names;
         let mut all = bases.unwrap_or_default();
         all.names.extend(names.into_iter().map(|(now, then)| if is_ours { then } else { now }));
         Some(all)
@@ -162,7 +162,7 @@ struct Called {
 
 /// Rewrites the entries among the mappings of a list. What else is in the file was read before: it may hold patches. What
 /// `is_apart` from what it changes, such as a component, finds that called either way.
-pub fn scan(scan: &mut Scan, list: &[&Mapping], bases: Option<&Bases>, is_apart: bool) {
+pub fn read(scan: &mut Scan, list: &[&Mapping], bases: Option<&Bases>, is_apart: bool) {
     let own = scan.found.names.iter().map(|(_, then)| then);
     let known = bases.iter().flat_map(|bases| bases.names.iter().chain(own.clone())).cloned().collect();
     let may_be_old = is_apart || bases.is_some_and(|bases| bases.is_partial);
@@ -225,8 +225,8 @@ fn scan_entry(scan: &mut Scan, entry: &Mapping, list: &[&Mapping], names: &Calle
 
 /// The new name of the images that `name` selects in the resources, if some of them have a new one.
 fn moved(scan: &Scan, name: &Scalar, names: &Called) -> Option<String> {
-    let written = Written::parse(&name.value, scan.mapping.hosts())?;
-    let mut places = scan.mapping.places_of(&written.repository).map(|place| place.to_string());
+    let written = Written::parse(&name.value, scan.moves.hosts())?;
+    let mut places = scan.moves.places_of(&written.repository).map(|place| place.to_string());
     places.find(|place| *place != name.value && (names.may_be_new || names.known.contains(place)))
 }
 
@@ -239,7 +239,7 @@ fn destination(scan: &mut Scan, name: &Scalar, tag: Option<&Scalar>, digest: Opt
     if let Some(digest) = digest {
         text.push_str(&format!("@{}", digest.value));
     }
-    let written = Written::parse(&text, scan.mapping.hosts())?;
+    let written = Written::parse(&text, scan.moves.hosts())?;
     let image = match (tag, digest) {
         (None, None) => Image { repository: written.repository.clone(), version: Version::Unknown },
         _ => written.image(),

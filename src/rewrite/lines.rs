@@ -9,7 +9,7 @@ use super::yaml::is_image_key;
 /// Rewrites what stands behind `image:` in `range`, and in other lines what needs no context. Comments stay. A
 /// migrated repository without a tag that is all of a line is named, as it is where it is all of a value. What
 /// other fields belong to a `repository` cannot be told, so it stays too.
-pub fn scan(scan: &mut Scan, range: Range<usize>) {
+pub fn read(scan: &mut Scan, range: Range<usize>) {
     let text = scan.text;
     let Some(lines) = text.get(range.clone()) else { return };
     let mut start = range.start;

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
-use crate::rewrite::mapping::{Destination, Reason};
+use crate::rewrite::moves::{Destination, Reason};
 use crate::rewrite::scan::Scan;
 use crate::rewrite::variable::variable;
 use crate::rewrite::written::Written;
@@ -143,7 +143,7 @@ pub fn apply(scan: &mut Scan, uses: Vec<Use>, arguments: &Arguments) {
     };
     for one in &uses {
         let text: String = one.pieces.iter().map(|piece| piece.text.as_str()).collect();
-        let Some(written) = Written::parse(&text, scan.mapping.hosts()) else {
+        let Some(written) = Written::parse(&text, scan.moves.hosts()) else {
             wanted.push((text, None));
             continue;
         };

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use super::{Anchors, DIGEST, IMAGE, REGISTRY, REPOSITORY, TAG};
 use crate::digest::Digest;
 use crate::reference::{Registry, Repository};
-use crate::rewrite::mapping::{Destination, Found, Image, Reason, Version};
+use crate::rewrite::moves::{Destination, Found, Image, Reason, Version};
 use crate::rewrite::scan::Scan;
 use crate::rewrite::tree::{Mapping, Scalar, Style, as_value};
 use crate::rewrite::written::Written;
@@ -75,7 +75,7 @@ impl<'t> Group<'t> {
     /// Rewrites the group, which is in `merged`: others may include that by `<<`. Returns whether the rules know the image.
     pub fn rewrite(&self, scan: &mut Scan, merged: (&Mapping, &Anchors)) -> bool {
         let Some(text) = self.text() else { return false };
-        let Some(written) = Written::parse(&text, scan.mapping.hosts()) else { return false };
+        let Some(written) = Written::parse(&text, scan.moves.hosts()) else { return false };
         let image = match &written {
             Written { tag: None, digest: None, .. } => {
                 Image { repository: written.repository.clone(), version: Version::Unknown }
@@ -83,7 +83,7 @@ impl<'t> Group<'t> {
             _ => written.image(),
         };
         let offset = self.offset();
-        if !scan.mapping.knows(&image.repository) {
+        if !scan.moves.knows(&image.repository) {
             return false;
         }
         if let Some(destination) = scan.find(offset, &text, written.name, &image) {
@@ -176,7 +176,7 @@ impl<'t> Group<'t> {
             }
         }
         let has_room = self.digest.is_some() || written.digest.is_some();
-        if scan.mapping.pins() && to.digest.is_some() && !has_room {
+        if scan.moves.pins() && to.digest.is_some() && !has_room {
             scan.stays(offset, text, Reason::NotPinned);
         }
     }
@@ -197,8 +197,8 @@ impl<'t> Group<'t> {
         let tag = tag.filter(|tag| !tag.is_empty() && !tag.value.contains('@'));
         let (Some(tag), None, None) = (tag, digest, &written.digest) else { return false };
         let text = format!("{}:{}", written.name, tag.value);
-        let image = Written::parse(&text, scan.mapping.hosts()).map(|written| written.image());
-        let found = image.map(|image| scan.mapping.find(&image));
+        let image = Written::parse(&text, scan.moves.hosts()).map(|written| written.image());
+        let found = image.map(|image| scan.moves.find(&image));
         let Some(Found::Moved(found)) = found.filter(|_| keeps_version && !has_name) else { return false };
         let is_same_tag = found.tag.is_some_and(|found| found.as_str() == tag.value);
         found.repository == to.repository && is_same_tag && found.digest.is_none()

@@ -1,7 +1,7 @@
 use std::fs;
 
-use crate::rewrite::mapping::Choice;
-use crate::rewrite::tests::{assert_changes, mapping, rules};
+use crate::rewrite::moves::Choice;
+use crate::rewrite::tests::{assert_changes, moves, rules};
 use crate::rewrite::{collect, plan};
 
 #[test]
@@ -234,7 +234,7 @@ fn json_stays_json() {
 #[test]
 fn of_several_places_the_chosen_one_gives_the_new_name() {
     let choice = Choice { to: Some("e.io/west".parse().unwrap()), ..Choice::default() };
-    let rules = mapping(r#"{"quay.io/a/b": ["d.io/east/b", "e.io/west/b"]}"#, choice);
+    let rules = moves(r#"{"quay.io/a/b": ["d.io/east/b", "e.io/west/b"]}"#, choice);
     let text = "kind: Component\nimages:\n- ⟦→name: e.io/west/b\n  newTag: v2\n- ⟧name: quay.io/a/b⟦→\n  newName: e.io/west/b⟧\n  newTag: v2\n";
     assert_eq!(assert_changes("kustomization.yaml", &rules, text), [""; 0]);
 }

@@ -10,7 +10,7 @@ use crate::reference::{Identifier, Reference, Registry, Repository, Tag};
 
 /// The rules, by what they bring where. Where there are several, they are in the order of the file.
 #[derive(Debug)]
-pub struct Mapping {
+pub struct Moves {
     rules: Vec<Rule>,
     by_source: HashMap<Repository, Vec<usize>>,
     by_destination: HashMap<Repository, Vec<usize>>,
@@ -117,7 +117,7 @@ pub enum Reason {
     Escaped(String),
 }
 
-impl Mapping {
+impl Moves {
     /// `Err` if a target was chosen to which no rule brings anything: with the places there are.
     pub fn new(rules: Vec<Rule>, choice: Choice) -> Result<Self, UnknownTarget> {
         let (mut by_source, mut by_destination) = (HashMap::<_, Vec<_>>::new(), HashMap::<_, Vec<_>>::new());
@@ -266,20 +266,23 @@ impl Mapping {
         source: &Reference,
         places: Vec<Reference>,
         digest: Option<&Digest>,
-    ) -> Result<Vec<Place>, Reason> {
+    ) -> Result<Vec<Confirmed>, Reason> {
         let Some(outcomes) = &self.choice.outcomes else {
             // What the tag named when the file was written may never have been copied.
             if digest.is_some() && matches!(source.identifier, Identifier::Tag(_)) {
                 return Err(Reason::Unconfirmed);
             }
-            return Ok(places.into_iter().map(|place| Place { reference: place, digest: digest.cloned() }).collect());
+            return Ok(places
+                .into_iter()
+                .map(|place| Confirmed { reference: place, digest: digest.cloned() })
+                .collect());
         };
         let mut confirmed = Vec::new();
         let mut reason = Reason::NotReported;
         for place in places {
             let Some(outcome) = outcomes.of(source, &place) else { continue };
             match self.digest(outcome, digest) {
-                Ok(digest) => confirmed.push(Place { reference: place, digest }),
+                Ok(digest) => confirmed.push(Confirmed { reference: place, digest }),
                 Err(why) => reason = why,
             }
         }
@@ -305,16 +308,16 @@ impl Mapping {
     }
 
     /// Where the report says that `digest` went under some tag; without one it cannot be said.
-    fn reported(&self, repository: &Repository, digest: &Digest) -> Result<Vec<Place>, Reason> {
+    fn reported(&self, repository: &Repository, digest: &Digest) -> Result<Vec<Confirmed>, Reason> {
         let outcomes = self.choice.outcomes.iter().flat_map(|outcomes| outcomes.from(repository));
         let same = outcomes.filter(|outcome| outcome.source_digest.as_ref() == Some(digest));
         let meant = same
             .filter(|outcome| self.places(&outcome.source).is_ok_and(|places| places.contains(&outcome.destination)));
-        let mut places: Vec<Place> = Vec::new();
+        let mut places: Vec<Confirmed> = Vec::new();
         for outcome in meant {
             let Ok(Some(digest)) = self.digest(outcome, Some(digest)) else { continue };
             let reference = outcome.destination.repository.at_digest(digest.clone());
-            places.push(Place { reference, digest: Some(digest) });
+            places.push(Confirmed { reference, digest: Some(digest) });
         }
         match places.is_empty() {
             false => Ok(places),
@@ -370,7 +373,7 @@ impl Mapping {
         earlier.any(|&earlier| self.rules[earlier].images.source != *source).then_some(Reason::UnknownTag)
     }
 
-    fn choose(&self, places: Vec<Place>, tag: Option<&Tag>) -> Found {
+    fn choose(&self, places: Vec<Confirmed>, tag: Option<&Tag>) -> Found {
         let repositories: BTreeSet<Repository> =
             places.iter().map(|place| place.reference.repository.clone()).collect();
         let chosen: Vec<&Repository> = match repositories.len() {
@@ -406,7 +409,7 @@ impl Mapping {
 
 /// A destination, and the digest to write there.
 #[derive(Debug, PartialEq, Eq)]
-struct Place {
+struct Confirmed {
     reference: Reference,
     digest: Option<Digest>,
 }
