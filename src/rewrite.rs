@@ -1,8 +1,8 @@
 //! Replaces references to migrated images in manifests, charts, compose files, Dockerfiles, CI files and text.
 //!
 //! ```text
-//! rules, report ──> moves ───┐
-//! files ──> tree ──> yaml, group, kustomize ─┬──> scan ──> edits ──> diff, or the files
+//! rules, report ──> moves ───────────────────┐
+//! files ──> tree ──> yaml, group, kustomize ─┼──> scan ──> edits ──> diff, or the files
 //!      └──> dockerfile, lines, prose ────────┘
 //! ```
 //!
@@ -10,6 +10,7 @@
 //! asked, so only what the rules say for certain is rewritten; the rest is named.
 
 mod anchors;
+mod arguments;
 mod content;
 mod dockerfile;
 mod files;

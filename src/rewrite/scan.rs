@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::moves::{Destination, Found, Image, Moves, Reason, Version};
 use super::written::Written;
-use super::{dockerfile, variable};
+use super::{arguments, variable};
 use crate::foreign::harmless;
 use crate::reference::Repository;
 
@@ -184,7 +184,7 @@ impl<'a> Scan<'a> {
             Meaning::Moved(text) => self.replace(range, text),
             Meaning::Same => {}
             Meaning::Other => {
-                dockerfile::spread(self, range.clone());
+                arguments::spread(self, range.clone());
                 self.prose(range);
             }
         }

@@ -23,7 +23,7 @@ use super::moves::{Found, Reason};
 use super::scan::{Meaning, Scan};
 use super::tree::{Mapping, Node, Scalar, Style, Tree, as_value};
 use super::written::Written;
-use super::{dockerfile, group, kustomize, lines, template};
+use super::{arguments, dockerfile, group, kustomize, lines, template};
 
 /// So many files within files are read, one within the other.
 const MAX_DEPTH: usize = 4;
@@ -276,7 +276,7 @@ impl<'s, 'a, 't> Walk<'s, 'a, 't> {
                 Meaning::Moved(text) => scalar.write(self.scan, &text),
                 Meaning::Same => {}
                 Meaning::Other => {
-                    dockerfile::spread(self.scan, range);
+                    arguments::spread(self.scan, range);
                     self.prose(scalar);
                 }
             },

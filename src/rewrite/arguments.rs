@@ -3,10 +3,10 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
-use crate::rewrite::moves::{Destination, Reason};
-use crate::rewrite::scan::Scan;
-use crate::rewrite::variable::variable;
-use crate::rewrite::written::Written;
+use super::moves::{Destination, Reason};
+use super::scan::Scan;
+use super::variable::variable;
+use super::written::Written;
 
 /// Deeper references of variables to variables are a circle.
 const MAX_DEPTH: usize = 8;
@@ -133,6 +133,13 @@ pub fn unquoted(text: &str, range: Range<usize>) -> Range<usize> {
     let is_quoted =
         word.len() > 1 && ['"', '\''].iter().any(|quote| word.starts_with(*quote) && word.ends_with(*quote));
     if is_quoted { range.start + 1..range.end - 1 } else { range }
+}
+
+/// Rewrites the image in `range`, parts of which are the defaults of variables that are set elsewhere.
+pub fn spread(scan: &mut Scan, range: Range<usize>) {
+    let arguments = Arguments::default();
+    let image = arguments.expand(scan.text, range);
+    apply(scan, vec![image], &arguments);
 }
 
 /// Rewrites the images. What several use is changed only as all of them want it.
