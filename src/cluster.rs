@@ -30,14 +30,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use access::{Access, AccessError, Patience, Wanted};
 pub use existing::Existing;
-pub use files::replace;
+pub use files::write_keeping;
 pub use findings::{Denied, Findings, Use};
 pub use images::{Image, Unusable};
 pub use kinds::Kind;
 pub use names::Plan;
 pub use reading::{ReadError, read};
 pub use registries::{Login, login};
-pub use target::{InvalidTarget, read as read_target};
+pub use target::{NoTarget, read as read_target};
 
 use crate::config::Target;
 use crate::foreign::harmless;

@@ -32,14 +32,14 @@ pub use file::FileError;
 pub use json::{Found, Hint, JsonError, Kind, Mismatch};
 pub use name::InvalidName;
 pub use place::{At, Place};
-pub use recorded::{NotOneImage, Recorded, RecordedError};
+pub use recorded::{Recorded, RecordedError};
 pub use rule::{Filter, Images, InvalidReason, InvalidRule, MissingDefault, Pair, Rule, Shown, Which};
 pub use target::{InvalidTarget, Target};
 
 use crate::digest::Digest;
-use crate::file::shown;
+use crate::file::{folder, shown};
 use crate::foreign::without_login;
-use crate::reference::{Reference, Registry};
+use crate::reference::{Reference, Registry, Repository};
 use crate::registry::Keyring;
 use auth::Auth;
 use images::Written;
@@ -102,7 +102,7 @@ pub enum ConfigError {
     #[error(transparent)]
     Recorded(#[from] RecordedError),
     /// At least one variable, which the credentials of some rule need.
-    #[error("{}", lines(.0))]
+    #[error("{}", .0.iter().map(UnsetVariable::to_string).collect::<Vec<_>>().join("\n"))]
     Unset(Vec<UnsetVariable>),
 }
 
@@ -117,32 +117,16 @@ pub enum CombinedProblem {
     NoImages,
 }
 
-fn lines(variables: &[UnsetVariable]) -> String {
-    variables.iter().map(UnsetVariable::to_string).collect::<Vec<_>>().join("\n")
-}
-
-/// Where the images come from that are looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Origin {
-    Rules,
-    /// The report of an earlier migration: their sources are not asked.
-    Report,
-}
-
 /// Reads and checks the configuration.
 pub fn load(sources: &Sources, environment: Variables) -> Result<Configuration, ConfigError> {
     let (auth, written) = read(sources, &|root, folder| auth::read(root, folder, environment))?;
     let (rules, invalid) = check(written, &auth.hosts, sources);
     let remarks = rules.iter().filter_map(Rule::warning).chain(misspelt::warnings(&rules, &auth.hosts));
     let remarks: Vec<String> = remarks.chain(chained::warnings(&rules)).collect();
-    let (keyring, mut warnings) = credentials(auth, &sources.files, &rules, Origin::Rules, environment)?;
+    let asked = rules.iter().flat_map(|rule| [&rule.images.source, &rule.images.destination]);
+    let (keyring, mut warnings) = credentials(auth, &sources.files, asked, "no rule", environment)?;
     warnings.extend(remarks);
     Ok(Configuration { keyring, rules, invalid, warnings })
-}
-
-/// The folder that paths in the file at `path` are relative to.
-fn folder(path: &Path) -> &Path {
-    path.parent().unwrap_or(path)
 }
 
 /// As [`load`], with the images of the report of an earlier migration in place of rules; and what it left at each
@@ -158,34 +142,30 @@ pub fn load_recorded(
         Files::Combined(path) => read_combined(path, &of_auth)?.0,
     };
     let document = Document::parse(&shown(report), file::read(report, "--against names the report")?)?;
-    let Recorded { rules, digests, not_generated, shards } = recorded::read(document.root(), &auth.hosts)?;
+    let Recorded { rules, digests, not_generated, shards } = recorded::read(document.root())?;
     let part = (!shards.is_empty()).then(|| {
         format!("{} is of shard {} alone: no image of the others is looked at", shown(report), shards.join(", "))
     });
-    let (keyring, mut warnings) = credentials(auth, files, &rules, Origin::Report, environment)?;
+    let asked = rules.iter().map(|rule| &rule.images.destination);
+    let (keyring, mut warnings) = credentials(auth, files, asked, "no image of the report", environment)?;
     warnings.extend(part);
     Ok((Configuration { keyring, rules, invalid: not_generated, warnings }, digests))
 }
 
-/// The credentials, and the warnings about them. Fails if `rules` need a variable that is not set.
-fn credentials(
+/// The credentials, and the warnings about them. Fails if one of the repositories that are `asked` needs a variable that is
+/// not set; `nobody` are those that do not need an entry.
+fn credentials<'a>(
     auth: Auth,
     files: &Files,
-    rules: &[Rule],
-    origin: Origin,
+    asked: impl Iterator<Item = &'a Repository>,
+    nobody: &str,
     environment: Variables,
 ) -> Result<(Keyring, Vec<String>), ConfigError> {
     let exposed = exposed(&auth, files);
-    let sources = rules.iter().filter(|_| origin == Origin::Rules).map(|rule| &rule.images.source);
-    let destinations = rules.iter().map(|rule| &rule.images.destination);
-    let (used, unused) = auth.unset.split_by_use(sources.chain(destinations));
+    let (used, unused) = auth.unset.split_by_use(asked);
     if !used.is_empty() {
         return Err(ConfigError::Unset(used));
     }
-    let nobody = match origin {
-        Origin::Rules => "no rule",
-        Origin::Report => "no image of the report",
-    };
     let unused = unused.iter().map(|variable| format!("{variable}; {nobody} uses this entry"));
     let mut keyring = auth.keyring;
     keyring.set_store(Box::new(docker::UserStore::new(environment)));
@@ -266,8 +246,8 @@ fn read_combined<A: Default>(path: &Path, of_auth: OfAuth<A>) -> Result<(A, Vec<
 }
 
 fn check(written: Vec<Written>, hosts: &HashSet<Registry>, sources: &Sources) -> (Vec<Rule>, Vec<InvalidRule>) {
-    let checker = rule::Checker::new(hosts, sources.registry.as_deref(), sources.namespace.as_deref());
-    let mut checker = checker.converting(sources.converts);
+    let (registry, namespace) = (sources.registry.as_deref(), sources.namespace.as_deref());
+    let mut checker = rule::Checker::new(hosts, registry, namespace, sources.converts);
     let (mut rules, mut invalid) = (Vec::with_capacity(written.len()), Vec::new());
     for rule in written {
         match checker.check(rule) {

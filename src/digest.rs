@@ -60,6 +60,11 @@ impl Digest {
         self.parts().0 == other.parts().0
     }
 
+    /// Its digits, without the algorithm.
+    pub fn hex(&self) -> String {
+        hex::encode(self.parts().1)
+    }
+
     /// The name of the algorithm, and what it gave.
     pub fn parts(&self) -> (&'static str, &[u8]) {
         match &self.0 {
@@ -103,8 +108,7 @@ fn is_algorithm(text: &str) -> bool {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (algorithm, bytes) = self.parts();
-        write!(f, "{algorithm}:{}", hex::encode(bytes))
+        write!(f, "{}:{}", self.parts().0, self.hex())
     }
 }
 

@@ -1,7 +1,9 @@
 //! Replacing a file whole: whoever reads it meanwhile, or after a crash, has the old one or the new one. Only what cannot be
 //! replaced is written over.
 
-use std::fs::{self, File, OpenOptions, Permissions};
+#[cfg(unix)]
+use std::fs::Permissions;
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, BufWriter, Seek as _, Write};
 use std::path::{Path, PathBuf};
 
@@ -15,8 +17,8 @@ pub enum Access {
     Owner,
     /// Whoever may use what its owner makes.
     Usual,
-    /// Those who had the old one.
-    As(Permissions),
+    /// Those who had the old one, which this is of.
+    As(Metadata),
 }
 
 /// A file to be written, found to be possible before there is anything to write.
@@ -146,8 +148,9 @@ pub fn replace(path: &Path, access: Access, fill: impl FnOnce(&mut dyn Write) ->
         builder.permissions(Permissions::from_mode(0o666));
     }
     let mut temporary = builder.tempfile_in(folder(path)).map_err(plain)?;
-    if let Access::As(permissions) = access {
-        temporary.as_file().set_permissions(permissions)?;
+    if let Access::As(old) = access {
+        keep_owner(temporary.as_file(), &old);
+        temporary.as_file().set_permissions(old.permissions())?;
     }
     let mut writer = BufWriter::with_capacity(1 << 16, temporary.as_file_mut());
     fill(&mut writer)?;
@@ -160,6 +163,18 @@ pub fn replace(path: &Path, access: Access, fill: impl FnOnce(&mut dyn Write) ->
     }
     Ok(())
 }
+
+/// Leaves a file to those whose the old one was, as far as this user may: root rewrites what others go on reading.
+#[cfg(unix)]
+fn keep_owner(file: &File, old: &Metadata) {
+    use std::os::unix::fs::{MetadataExt as _, fchown};
+    // The group by itself, since who is no root may give that alone.
+    let _ = fchown(file, None, Some(old.gid()));
+    let _ = fchown(file, Some(old.uid()), None);
+}
+
+#[cfg(not(unix))]
+fn keep_owner(_: &File, _: &Metadata) {}
 
 /// Writes `content` into the file at `path`, of which `error` says why it cannot be replaced: something is mounted there,
 /// or it is somebody else's in a folder for all. If that fails on the way, `content` stays beside it.
@@ -307,13 +322,31 @@ mod tests {
         let path = folder.path().join("file");
         // As any other file of this user.
         let usual = File::create(folder.path().join("usual")).unwrap().metadata().unwrap().permissions().mode();
-        for (access, mode) in
-            [(Access::Usual, usual & 0o777), (Access::Owner, 0o600), (Access::As(Permissions::from_mode(0o640)), 0o640)]
-        {
+        let old = File::create(folder.path().join("old")).unwrap();
+        old.set_permissions(Permissions::from_mode(0o640)).unwrap();
+        let as_old = Access::As(old.metadata().unwrap());
+        for (access, mode) in [(Access::Usual, usual & 0o777), (Access::Owner, 0o600), (as_old, 0o640)] {
             replace(&path, access, |writer| writer.write_all(b"new")).unwrap();
             assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, mode);
         }
         assert_eq!(fs::read(&path).unwrap(), b"new");
+    }
+
+    #[test]
+    fn a_file_stays_its_owners_whoever_replaces_it() {
+        use std::os::unix::fs::{MetadataExt as _, chown};
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        fs::write(&path, "old").unwrap();
+        // Only root can give it away; else it stays that of whoever runs this.
+        let _ = chown(&path, Some(65534), Some(65533));
+        fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
+        let old = fs::metadata(&path).unwrap();
+        let who = |of: &Metadata| (of.uid(), of.gid(), of.mode());
+        let expected = who(&old);
+        replace(&path, Access::As(old), text("new")).unwrap();
+        assert_eq!(who(&fs::metadata(&path).unwrap()), expected);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "new");
     }
 
     #[test]

@@ -36,6 +36,8 @@ pub enum InvalidReference {
     Path(String),
     #[error("invalid tag {0:?}: expected at most 128 letters, digits, '_', '.', '-', the first a letter, digit or '_'")]
     Tag(String),
+    #[error("{0:?} names no single image: expected registry/repository:tag or registry/repository@sha256:...")]
+    NoImage(String),
     #[error(transparent)]
     Digest(#[from] InvalidDigest),
 }
@@ -322,6 +324,22 @@ impl<'a> Parts<'a> {
 pub struct Reference {
     pub repository: Repository,
     pub identifier: Identifier,
+}
+
+impl FromStr for Reference {
+    type Err = InvalidReference;
+
+    /// Reads what [`Display`](fmt::Display) writes, so the first component is always the registry.
+    fn from_str(text: &str) -> Result<Self, InvalidReference> {
+        let Parts { name, tag, digest } = Parts::split(text);
+        let repository: Repository = name.parse()?;
+        let identifier = match (tag, digest) {
+            (Some(tag), None) => Identifier::Tag(tag.parse()?),
+            (None, Some(digest)) => digest.parse::<Digest>()?.into(),
+            _ => return Err(InvalidReference::NoImage(text.to_owned())),
+        };
+        Ok(Self { repository, identifier })
+    }
 }
 
 impl fmt::Display for Reference {

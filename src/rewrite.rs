@@ -1,8 +1,8 @@
 //! Replaces references to migrated images in manifests, charts, compose files, Dockerfiles, CI files and text.
 //!
 //! ```text
-//! rules, report ──> mapping ─┐
-//! files ──> tree ──> yaml, group, kustomize ─┬──> scan ──> edits ──> diff, or the files
+//! rules, report ──> moves ───────────────────┐
+//! files ──> tree ──> yaml, group, kustomize ─┼──> scan ──> edits ──> diff, or the files
 //!      └──> dockerfile, lines, prose ────────┘
 //! ```
 //!
@@ -10,6 +10,7 @@
 //! asked, so only what the rules say for certain is rewritten; the rest is named.
 
 mod anchors;
+mod arguments;
 mod content;
 mod dockerfile;
 mod files;
@@ -19,7 +20,7 @@ pub(crate) mod fuzz;
 mod group;
 mod kustomize;
 mod lines;
-mod mapping;
+mod moves;
 mod outcomes;
 mod records;
 mod scan;
@@ -29,7 +30,7 @@ mod variable;
 mod written;
 mod yaml;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -38,10 +39,11 @@ use crate::file::{self, Access, shown};
 use crate::foreign::harmless;
 use crate::reference::Repository;
 use content::Content;
+use kustomize::Kustomizations;
 use scan::{Findings, Scan};
 
 pub use files::{Found as FoundFiles, collect};
-pub use mapping::{Choice, Mapping, Reason, UnknownTarget, listed};
+pub use moves::{Choice, Moves, Reason, UnknownTarget, listed};
 pub use outcomes::{InvalidReport, Outcomes};
 
 /// What is to be changed in files, and what is not.
@@ -118,14 +120,14 @@ impl Format {
 }
 
 /// Finds what is to be changed in `files`. Changes nothing.
-pub fn plan(files: &[PathBuf], mapping: &Mapping) -> Rewrite {
+pub fn plan(files: &[PathBuf], moves: &Moves) -> Rewrite {
     let mut rewrite = Rewrite::default();
-    let ours: HashSet<PathBuf> = files.iter().filter_map(|file| file.canonicalize().ok()).collect();
+    let mut kustomizations = Kustomizations::new(files, moves);
     for path in files {
         match content::read(path) {
             Ok(Content::Text { text, .. }) if records::is_record(&text) => {}
             Ok(Content::Text { bytes, start, text }) => {
-                let findings = scan(path, &text, mapping, &ours);
+                let findings = findings(path, &text, moves, &mut kustomizations);
                 rewrite.add(path, bytes, start, &text, findings);
             }
             Ok(Content::Skipped(Some(why))) => rewrite.skipped.push((path.clone(), why)),
@@ -136,24 +138,19 @@ pub fn plan(files: &[PathBuf], mapping: &Mapping) -> Rewrite {
     rewrite
 }
 
-/// What there is in a file. `ours` are the files that are rewritten.
-fn scan(path: &Path, text: &str, mapping: &Mapping, ours: &HashSet<PathBuf>) -> Findings {
-    let names = |path: &Path, text: &str, bases: Option<&kustomize::Bases>| {
-        let is_ours = path.canonicalize().is_ok_and(|path| ours.contains(&path));
-        let names = scan_file(path, text, mapping, bases).names;
-        names.into_iter().map(|(now, then)| if is_ours { then } else { now }).collect()
-    };
-    let bases = kustomize::is_kustomization(path).then(|| kustomize::Bases::of(path, text, &names));
-    scan_file(path, text, mapping, bases.as_ref())
+/// What there is in a file.
+fn findings(path: &Path, text: &str, moves: &Moves, kustomizations: &mut Kustomizations) -> Findings {
+    let bases = kustomize::is_kustomization(path).then(|| kustomizations.bases(path, text));
+    scan_file(path, text, moves, bases.as_ref())
 }
 
-fn scan_file(path: &Path, text: &str, mapping: &Mapping, bases: Option<&kustomize::Bases>) -> Findings {
-    let mut scan = Scan::new(mapping, text);
+fn scan_file(path: &Path, text: &str, moves: &Moves, bases: Option<&kustomize::Bases>) -> Findings {
+    let mut scan = Scan::new(moves, text);
     match Format::of(path) {
         Format::Yaml => {
-            yaml::scan(&mut scan, &yaml::Setting { services: yaml::Services::of(path), bases });
+            yaml::read(&mut scan, &yaml::Setting { services: yaml::Services::of(path), bases });
         }
-        Format::Dockerfile => dockerfile::scan(&mut scan),
+        Format::Dockerfile => dockerfile::read(&mut scan),
         Format::Prose => scan.prose(0..text.len()),
     }
     scan.found
@@ -164,10 +161,10 @@ impl Rewrite {
         for (name, places) in findings.several {
             self.several.entry(name).or_default().extend(places);
         }
-        let mut place = Place { text, offset: 0, line: 1, column: 1 };
+        let mut cursor = Cursor { text, offset: 0, line: 1, column: 1 };
         for (offset, (name, reason)) in findings.stays {
-            place.move_to(offset);
-            let Place { line, column, .. } = place;
+            cursor.move_to(offset);
+            let Cursor { line, column, .. } = cursor;
             self.stays.push(Stays { path: path.to_owned(), line, column, name, reason });
         }
         if !findings.edits.is_empty() {
@@ -199,23 +196,23 @@ impl Changed {
         if std::fs::read(&path)? != self.before {
             return Err(io::Error::other("it was changed by somebody else meanwhile"));
         }
-        let permissions = std::fs::metadata(&path)?.permissions();
-        if permissions.readonly() {
+        let old = std::fs::metadata(&path)?;
+        if old.permissions().readonly() {
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, "it is read-only"));
         }
-        file::replace(&path, Access::As(permissions), |writer| writer.write_all(&self.after))
+        file::replace(&path, Access::As(old), |writer| writer.write_all(&self.after))
     }
 }
 
 /// Line and column of an offset, from one offset to the next: a file is read once, however much of it stays.
-struct Place<'a> {
+struct Cursor<'a> {
     text: &'a str,
     offset: usize,
     line: usize,
     column: usize,
 }
 
-impl Place<'_> {
+impl Cursor<'_> {
     /// Moves on to `offset`, which is not before this.
     fn move_to(&mut self, offset: usize) {
         let passed = self.text.get(self.offset..offset).unwrap_or_default();

@@ -60,7 +60,7 @@ impl Storage {
 
     pub fn tag(&self, repository: &str, tag: &str, digest: &Digest) -> anyhow::Result<()> {
         let index = self.repository(repository).join("_manifests/tags").join(tag).join("index");
-        self.write_link(index.join(hexadecimal(digest)).join("link"), digest)?;
+        self.write_link(index.join(digest.hex()).join("link"), digest)?;
         self.write_link(self.tag_link(repository, tag), digest)
     }
 
@@ -110,7 +110,7 @@ impl Storage {
     }
 
     fn data(&self, digest: &Digest) -> PathBuf {
-        let hex = hexadecimal(digest);
+        let hex = digest.hex();
         self.v2().join("blobs/sha256").join(&hex[..2]).join(hex).join("data")
     }
 
@@ -119,11 +119,11 @@ impl Storage {
     }
 
     fn blob_link(&self, repository: &str, digest: &Digest) -> PathBuf {
-        self.repository(repository).join("_layers/sha256").join(hexadecimal(digest)).join("link")
+        self.repository(repository).join("_layers/sha256").join(digest.hex()).join("link")
     }
 
     fn manifest_link(&self, repository: &str, digest: &Digest) -> PathBuf {
-        self.repository(repository).join("_manifests/revisions/sha256").join(hexadecimal(digest)).join("link")
+        self.repository(repository).join("_manifests/revisions/sha256").join(digest.hex()).join("link")
     }
 
     fn tag_link(&self, repository: &str, tag: &str) -> PathBuf {
@@ -134,11 +134,6 @@ impl Storage {
         create_parent(&link)?;
         fs::write(&link, digest.to_string()).with_context(|| format!("cannot write {}", link.display()))
     }
-}
-
-/// A digest without its algorithm, which is always SHA-256 here.
-fn hexadecimal(digest: &Digest) -> String {
-    digest.to_string().split(':').nth(1).unwrap_or_default().to_owned()
 }
 
 fn create_parent(path: &Path) -> anyhow::Result<()> {

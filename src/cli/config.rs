@@ -153,7 +153,7 @@ fn is_stdout(path: &Path) -> bool {
 }
 
 fn save(path: &Path, text: &str) -> anyhow::Result<()> {
-    let kept = cluster::replace(path, text).with_context(|| format!("{} cannot be written", shown(path)))?;
+    let kept = cluster::write_keeping(path, text).with_context(|| format!("{} cannot be written", shown(path)))?;
     if let Some(kept) = kept {
         say(&format!("{} is kept as {}", shown(path), shown(&kept)));
     }

@@ -10,7 +10,7 @@ use super::log::DEFAULT_LOG;
 use super::{Stopped, count, exit, print, say};
 use crate::config::{self, Target};
 use crate::file::shown;
-use crate::rewrite::{self, Changed, Choice, Mapping, Outcomes, Rewrite};
+use crate::rewrite::{self, Changed, Choice, Moves, Outcomes, Rewrite};
 
 /// Replaces references to migrated images in manifests, charts, compose files, Dockerfiles, CI files and text.
 ///
@@ -51,7 +51,7 @@ pub(super) struct RewriteFlags {
 }
 
 pub(super) fn run(flags: RewriteFlags) -> Result<u8, Stopped> {
-    let (mapping, invalid) = mapping(&flags).map_err(Stopped::usage)?;
+    let (moves, invalid) = moves(&flags).map_err(Stopped::usage)?;
     let except: Vec<PathBuf> = [Some(&flags.rules.images), flags.rules.config.as_ref(), flags.report.as_ref()]
         .into_iter()
         .flatten()
@@ -60,7 +60,7 @@ pub(super) fn run(flags: RewriteFlags) -> Result<u8, Stopped> {
         .collect();
     let found = rewrite::collect(&flags.paths, &except)
         .map_err(|(path, error)| Stopped::usage(anyhow!("{} cannot be read: {error}", shown(&path))))?;
-    let mut rewrite = rewrite::plan(&found.files, &mapping);
+    let mut rewrite = rewrite::plan(&found.files, &moves);
     rewrite.unreadable.extend(found.unreadable);
     several(&rewrite).map_err(Stopped::usage)?;
     for rule in &invalid {
@@ -88,13 +88,13 @@ pub(super) fn run(flags: RewriteFlags) -> Result<u8, Stopped> {
     Ok(if is_well { 0 } else { exit::FAILED })
 }
 
-fn mapping(flags: &RewriteFlags) -> anyhow::Result<(Mapping, Vec<config::InvalidRule>)> {
+fn moves(flags: &RewriteFlags) -> anyhow::Result<(Moves, Vec<config::InvalidRule>)> {
     // The hosts of auth.json are hosts in the rules; what it says of logging in is not looked at.
     let (rules, invalid) = config::load_rules(&flags.rules.sources(None)?)?;
     let to = flags.to.as_deref().map(|to| to.parse::<Target>().context("--to")).transpose()?;
     let outcomes = flags.report.as_deref().map(|path| read_report(path).context("--report")).transpose()?;
-    let mapping = Mapping::new(rules, Choice { to, outcomes, pin: flags.pin }).context("--to")?;
-    Ok((mapping, invalid))
+    let moves = Moves::new(rules, Choice { to, outcomes, pin: flags.pin }).context("--to")?;
+    Ok((moves, invalid))
 }
 
 fn read_report(path: &Path) -> anyhow::Result<Outcomes> {

@@ -68,8 +68,7 @@ fn host(repository: &Repository) -> String {
 }
 
 fn hash(text: &str) -> String {
-    let digest = Digest::of(text.as_bytes()).to_string();
-    digest["sha256:".len()..].chars().take(8).collect()
+    Digest::of(text.as_bytes()).hex().chars().take(8).collect()
 }
 
 /// Decides where the images go. Without a target they have no destination but that of the earlier file.
@@ -89,7 +88,10 @@ pub fn plan(images: &BTreeSet<Image>, target: Option<&Target>, existing: &Existi
             plan.notes.push(format!("{image} and {taken} went to one destination; {image} gets another one"));
             newcomers.push(image);
         } else {
-            let elsewhere = |text: &String| target.is_some_and(|target| !text.starts_with(&format!("{target}/")));
+            let is_at = |target: &Target, text: &str| {
+                Parts::split(text).name.parse().is_ok_and(|destination| is_below(target, &destination))
+            };
+            let elsewhere = |text: &String| target.is_some_and(|target| !is_at(target, text));
             plan.kept += 1;
             plan.kept_elsewhere += usize::from(destinations.iter().all(elsewhere));
             plan.rules.insert(image.to_string(), destinations);
@@ -214,7 +216,7 @@ fn tell_apart(
 /// A tag for an image whose own tag is taken at its destination.
 fn distinct_tag(image: &Image) -> String {
     let suffix: String = match &image.digest {
-        Some(digest) => digest.to_string().rsplit(':').next().unwrap_or_default().chars().take(12).collect(),
+        Some(digest) => digest.hex().chars().take(12).collect(),
         None => hash(&image.to_string()),
     };
     match &image.tag {

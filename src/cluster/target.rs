@@ -5,7 +5,7 @@ use crate::reference::{InvalidReference, looks_like_host};
 
 /// Why a text names no target.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidTarget {
+pub enum NoTarget {
     #[error("{0:?} does not begin with a registry: expected registry/namespace, such as swr.example.com/team")]
     NoRegistry(String),
     #[error("Docker Hub needs a namespace: docker.io/NAME")]
@@ -17,13 +17,13 @@ pub enum InvalidTarget {
 }
 
 /// Reads what `-t` names: a target that is written out, with room for a name in it.
-pub fn read(text: &str) -> Result<Target, InvalidTarget> {
+pub fn read(text: &str) -> Result<Target, NoTarget> {
     let target: Target = text.parse()?;
     if !looks_like_host(target.registry.as_str()) {
-        return Err(InvalidTarget::NoRegistry(text.to_owned()));
+        return Err(NoTarget::NoRegistry(text.to_owned()));
     }
     if target.namespace.is_empty() && target.registry.is_docker_hub() {
-        return Err(InvalidTarget::NoNamespace);
+        return Err(NoTarget::NoNamespace);
     }
     target.repository("name")?;
     Ok(target)

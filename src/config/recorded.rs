@@ -4,14 +4,13 @@
 //! "destination"}], "images": [{"source", "destination", "destinationDigest", "result"}]}`; whatever else stands there is
 //! passed over.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use super::json::{JsonError, Kind, Member, Value};
-use super::name::{InvalidName, Name, Selection};
 use super::place::At;
 use super::rule::{Images, InvalidReason, InvalidRule, Pair, Rule, Which};
 use crate::digest::{Digest, InvalidDigest};
-use crate::reference::{Identifier, Reference, Registry};
+use crate::reference::{InvalidReference, Reference};
 use crate::schema::{self, OtherSchema, Outcome};
 
 /// What a report says of its images.
@@ -34,22 +33,15 @@ pub enum RecordedError {
     #[error(transparent)]
     Json(#[from] JsonError),
     #[error(transparent)]
-    Name(#[from] At<InvalidName>),
-    #[error(transparent)]
     Digest(#[from] At<InvalidDigest>),
     #[error(transparent)]
-    Reference(#[from] At<NotOneImage>),
+    Reference(#[from] At<InvalidReference>),
     #[error(transparent)]
     Schema(#[from] At<OtherSchema>),
 }
 
-/// A reference that leaves open which image is meant.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} names no single image: expected registry/repository:tag or registry/repository@sha256:...")]
-pub struct NotOneImage(String);
-
-/// Reads the report that `root` is. `hosts` are known to be registries.
-pub fn read(root: Value, hosts: &HashSet<Registry>) -> Result<Recorded, RecordedError> {
+/// Reads the report that `root` is.
+pub fn read(root: Value) -> Result<Recorded, RecordedError> {
     let members = root.members("a report of image-migrator, which is an object")?;
     let required = |name| {
         let expected = "a report of image-migrator, with \"schema\" and \"images\"";
@@ -59,8 +51,6 @@ pub fn read(root: Value, hosts: &HashSet<Registry>) -> Result<Recorded, Recorded
     let name = schema.string("the \"schema\" of a report, which is a string")?;
     schema::check(&name).map_err(|error| schema.place().at(error))?;
     let images = required("images")?;
-    let text =
-        |members: &[Member], name, expected| field(members, name).map(|value| value.string(expected)).transpose();
     let mut recorded =
         Recorded { rules: Vec::new(), digests: HashMap::new(), not_generated: Vec::new(), shards: Vec::new() };
     if let Some(shards) = field(&members, "shards") {
@@ -69,23 +59,34 @@ pub fn read(root: Value, hosts: &HashSet<Registry>) -> Result<Recorded, Recorded
             shards.iter().map(|shard| shard.string("a shard, which is a string")).collect::<Result<_, _>>()?;
     }
     if let Some(rules) = field(&members, "rules") {
-        for rule in rules.elements("an array of rules")? {
-            let members = rule.members("a rule, which is an object")?;
-            let side = |name| text(&members, name, "a source or destination, which is a string");
-            recorded.not_generated.push(InvalidRule {
-                place: rule.place(),
-                source: side("source")?.unwrap_or_default(),
-                destination: side("destination")?.unwrap_or_default(),
-                reason: InvalidReason::NotRecorded,
-            });
-        }
+        let rules = rules.elements("an array of rules")?;
+        recorded.not_generated = rules.into_iter().map(not_generated).collect::<Result<_, _>>()?;
     }
     for image in images.elements("an array of images")? {
+        recorded.add(image)?;
+    }
+    Ok(recorded)
+}
+
+/// A rule of which the report says that its images are not all there.
+fn not_generated(rule: Value) -> Result<InvalidRule, JsonError> {
+    let members = rule.members("a rule, which is an object")?;
+    let side = |name| text(&members, name, "a source or destination, which is a string");
+    Ok(InvalidRule {
+        place: rule.place(),
+        source: side("source")?.unwrap_or_default(),
+        destination: side("destination")?.unwrap_or_default(),
+        reason: InvalidReason::NotRecorded,
+    })
+}
+
+impl Recorded {
+    fn add(&mut self, image: Value) -> Result<(), RecordedError> {
         let members = image.members("an image, which is an object")?;
         let reference = |name, expected| -> Result<(String, Reference), RecordedError> {
             let value = field(&members, name).ok_or_else(|| image.mismatch(expected, None))?;
             let text = value.string("a reference, which is a string")?;
-            let reference = one_image(&value, &text, hosts)?;
+            let reference = text.parse().map_err(|error| value.place().at(error))?;
             Ok((text, reference))
         };
         let (written_source, source) = reference("source", "an image with a \"source\"")?;
@@ -94,17 +95,17 @@ pub fn read(root: Value, hosts: &HashSet<Registry>) -> Result<Recorded, Recorded
         let digest = field(&members, "destinationDigest").filter(|value| value.kind() != Kind::Null);
         match (result.as_deref().and_then(Outcome::named), digest) {
             (Some(Outcome::Skipped), _) => {
-                recorded.digests.insert(destination.clone(), None);
+                self.digests.insert(destination.clone(), None);
             }
             (Some(outcome), Some(value)) if outcome.is_there() => {
                 let digest = value.string("a digest or null")?;
                 let digest = digest.parse().map_err(|error| value.place().at(error))?;
-                recorded.digests.insert(destination.clone(), Some(digest));
+                self.digests.insert(destination.clone(), Some(digest));
             }
             // Of what failed it is what happened to be there.
             _ => {}
         }
-        recorded.rules.push(Rule {
+        self.rules.push(Rule {
             place: image.place(),
             source: written_source,
             destination: written_destination,
@@ -114,25 +115,16 @@ pub fn read(root: Value, hosts: &HashSet<Registry>) -> Result<Recorded, Recorded
                 which: Which::Fixed(vec![Pair { source: source.identifier, destination: destination.identifier }]),
             },
         });
+        Ok(())
     }
-    Ok(recorded)
+}
+
+fn text(members: &[Member], name: &str, expected: &'static str) -> Result<Option<String>, JsonError> {
+    field(members, name).map(|value| value.string(expected)).transpose()
 }
 
 fn field<'a>(members: &[Member<'a>], name: &str) -> Option<Value<'a>> {
     members.iter().find(|member| member.name == name).map(|member| member.value)
-}
-
-fn one_image(value: &Value, text: &str, hosts: &HashSet<Registry>) -> Result<Reference, RecordedError> {
-    let Name { repository, selection } = Name::parse(text, hosts).map_err(|error| value.place().at(error))?;
-    let identifier = match selection {
-        Selection::Tags(tags) => match <[_; 1]>::try_from(tags) {
-            Ok([tag]) => Identifier::Tag(tag),
-            Err(_) => return Err(value.place().at(NotOneImage(text.to_owned())).into()),
-        },
-        Selection::Digest { tag: None, digest } => digest.into(),
-        _ => return Err(value.place().at(NotOneImage(text.to_owned())).into()),
-    };
-    Ok(Reference { repository, identifier })
 }
 
 #[cfg(test)]
@@ -145,7 +137,7 @@ mod tests {
 
     fn recorded(text: &str) -> Result<Recorded, String> {
         let document = Document::parse("report.json", text.into()).map_err(|error| error.to_string())?;
-        read(document.root(), &HashSet::new()).map_err(|error| error.to_string())
+        read(document.root()).map_err(|error| error.to_string())
     }
 
     fn report(images: &str) -> Result<Recorded, String> {
@@ -174,6 +166,14 @@ mod tests {
         let expected = [("d.io/a:1".to_owned(), EMPTY.to_owned()), ("d.io/a:5".to_owned(), String::new())];
         assert_eq!(digests, expected, "what failed may have had any other");
         assert!(recorded.not_generated.is_empty() && recorded.shards.is_empty());
+    }
+
+    #[test]
+    fn a_host_needs_no_dot_since_a_report_always_has_one() {
+        let text = r#"{"source": "registry/a/b:1", "destination": "mirror/b:1", "result": "failed"}"#;
+        let rules = report(text).unwrap().rules;
+        let images = &rules[0].images;
+        assert_eq!([&images.source, &images.destination].map(ToString::to_string), ["registry/a/b", "mirror/b"]);
     }
 
     #[test]
@@ -208,7 +208,7 @@ mod tests {
             (r#"{"source": "s.io/a:1"}"#, "2:1: found an object, expected an image with a \"destination\""),
             (r#"{"source": 1}"#, "2:12: found a number, expected a reference, which is a string"),
             (r#"{"source": "s.io/a"}"#, "2:12: \"s.io/a\" names no single image: "),
-            (r#"{"source": "a:1"}"#, "2:12: "),
+            (r#"{"source": "a:1"}"#, "2:12: \"a\" names no repository: "),
             (
                 r#"{"source": "s.io/a:1", "destination": "d.io/a:1", "destinationDigest": "sha256:1", "result": "copied"}"#,
                 "2:72: invalid digest",

@@ -3,7 +3,8 @@
 //! | destination | for a source of | means |
 //! | --- | --- | --- |
 //! | `registry/ns/repo` | anything | the same tags; a digest alone stays without a tag |
-//! | `registry/ns/repo:t1,t2` | as many tags, or one digest | those tags, in order |
+//! | `registry/ns/repo:t1,t2` | as many tags | those tags, in order |
+//! | `registry/ns/repo:t` | one tag, or one digest | that tag |
 //! | `registry/ns/repo@sha256:…`, `:tag@sha256:…` | that digest | that digest, under that tag |
 //! | `""` | anything | the default registry and namespace, then as the first line |
 
@@ -179,15 +180,11 @@ struct DefaultNamespace {
 }
 
 impl<'a> Checker<'a> {
-    /// `hosts` are hosts although they may look like namespaces; `registry` and `namespace` are the defaults.
-    pub fn new(hosts: &'a HashSet<Registry>, registry: Option<&str>, namespace: Option<&str>) -> Self {
+    /// `hosts` are hosts although they may look like namespaces; `registry` and `namespace` are the defaults. If the run
+    /// `converts` manifests, these have other digests then.
+    pub fn new(hosts: &'a HashSet<Registry>, registry: Option<&str>, namespace: Option<&str>, converts: bool) -> Self {
         let default = DefaultNamespace::parse(hosts, registry, namespace);
-        Self { hosts, default, converts: false, expressions: HashMap::new() }
-    }
-
-    /// The same where manifests are converted on their way, if they are.
-    pub fn converting(self, converts: bool) -> Self {
-        Self { converts, ..self }
+        Self { hosts, default, converts, expressions: HashMap::new() }
     }
 
     pub fn check(&mut self, written: Written) -> Result<Rule, Box<InvalidRule>> {
@@ -291,7 +288,7 @@ fn fixed_digest(source: Repository, tag: Option<Tag>, digest: Digest, to: Name) 
         Selection::Whole => tag,
         Selection::Tags(names) => match <[Tag; 1]>::try_from(names) {
             Ok([name]) => Some(name),
-            Err(names) => return Err(InvalidReason::UnequalLists { at_source: 1, at_destination: names.len() }),
+            Err(names) => return Err(InvalidReason::TagsForOne { tags: names.len() }),
         },
         Selection::Digest { tag, digest: same } if same == digest => tag,
         Selection::Digest { digest: other, .. } => {

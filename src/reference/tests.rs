@@ -153,3 +153,14 @@ fn references_are_written_as_people_write_them() {
     assert_eq!(nginx.tagged("1.25".parse().unwrap()).to_string(), "docker.io/library/nginx:1.25");
     assert_eq!(nginx.at_digest(digest.clone()).to_string(), format!("docker.io/library/nginx@{digest}"));
 }
+
+#[test]
+fn a_reference_is_read_as_it_is_written() {
+    let digest = Digest::of(b"");
+    for text in ["registry/a:1", "localhost:5000/a/b:v1", "docker.io/library/nginx:1", &format!("q.io/a@{digest}")] {
+        assert_eq!(text.parse::<Reference>().unwrap().to_string(), text);
+    }
+    for text in ["", "a:1", "registry/a", "/a:1", "q.io/a:", "q.io/a@sha256:1", &format!("q.io/a:1@{digest}")] {
+        assert!(text.parse::<Reference>().is_err(), "{text}");
+    }
+}

@@ -1,8 +1,8 @@
 //! Anchors of a document: where they stand, and where aliases repeat what stands there.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use super::tree::{Document, Mapping, Node, Scalar};
+use super::tree::{Mapping, Node, Scalar, Tree};
 use super::yaml::{expects_image, lists_images};
 
 #[derive(Default)]
@@ -22,7 +22,7 @@ struct Anchored<'t> {
 
 /// Where a node stands.
 #[derive(Clone, Copy, Default)]
-struct Place<'t> {
+struct Position<'t> {
     /// The mapping with its own key, and the key in it.
     mapping: Option<(Option<&'t str>, &'t Mapping)>,
     key: &'t str,
@@ -31,7 +31,7 @@ struct Place<'t> {
     is_template: bool,
 }
 
-impl<'t> Place<'t> {
+impl<'t> Position<'t> {
     fn expects_image(&self, scalar: &Scalar) -> bool {
         let Some((parent, mapping)) = self.mapping else { return false };
         if self.is_listed {
@@ -49,10 +49,10 @@ impl<'t> Place<'t> {
 }
 
 impl<'t> Anchors<'t> {
-    pub fn of(document: &'t Document) -> Self {
+    pub fn of(tree: &'t Tree) -> Self {
         let mut anchors = Self::default();
         let mut aliases = Vec::new();
-        let mut nodes: Vec<(Place, &Node)> = document.roots.iter().map(|root| (Place::default(), root)).collect();
+        let mut nodes: Vec<(Position, &Node)> = tree.roots.iter().map(|root| (Position::default(), root)).collect();
         while let Some((place, node)) = nodes.pop() {
             match node {
                 Node::Scalar(scalar) if scalar.is_anchored() => {
@@ -62,7 +62,7 @@ impl<'t> Anchors<'t> {
                 Node::Scalar(_) => {}
                 Node::Alias(anchor) => aliases.push((place, *anchor)),
                 Node::Sequence(items) => {
-                    nodes.extend(items.iter().map(|item| (Place { is_listed: true, ..place }, item)));
+                    nodes.extend(items.iter().map(|item| (Position { is_listed: true, ..place }, item)));
                 }
                 Node::Mapping(mapping) => {
                     let parent = Some(place.key).filter(|_| place.mapping.is_some() && !place.is_listed);
@@ -96,9 +96,21 @@ impl<'t> Anchors<'t> {
         })
     }
 
-    /// The mappings of which `mapping` is a part.
-    pub fn merging(&self, mapping: &Mapping) -> &[&'t Mapping] {
-        self.merging.get(&mapping.anchor).map(Vec::as_slice).unwrap_or_default()
+    /// The mappings that include `mapping` by `<<`, themselves or through others, but for those that `is_apart` from it
+    /// and what includes it only through these.
+    pub fn merging(&self, mapping: &Mapping, is_apart: impl Fn(&Mapping) -> bool) -> impl Iterator<Item = &'t Mapping> {
+        let including = |mapping: &Mapping| self.merging.get(&mapping.anchor).into_iter().flatten().copied();
+        let mut next: Vec<&Mapping> = including(mapping).collect();
+        let mut seen = HashSet::new();
+        std::iter::from_fn(move || {
+            loop {
+                let one = next.pop()?;
+                if !is_apart(one) && seen.insert(std::ptr::from_ref(one)) {
+                    next.extend(including(one));
+                    return Some(one);
+                }
+            }
+        })
     }
 }
 

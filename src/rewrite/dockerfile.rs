@@ -1,17 +1,15 @@
 //! Dockerfiles: `FROM`, `COPY --from=`, `RUN --mount=from=`, `# syntax=`, and the defaults of arguments that `FROM` uses.
 
-mod arguments;
 mod syntax;
 
 use std::collections::{BTreeSet, HashSet};
-use std::ops::Range;
 
+use super::arguments::{self, Arguments, Use};
 use super::scan::Scan;
-use arguments::{Arguments, Use};
 use syntax::Instruction;
 
 /// Rewrites a Dockerfile. Comments stay, but for the parser's directives.
-pub fn scan(scan: &mut Scan) {
+pub fn read(scan: &mut Scan) {
     let text = scan.text;
     if let Some(image) = syntax::directive(text, "syntax") {
         scan.image(image);
@@ -43,13 +41,6 @@ pub fn scan(scan: &mut Scan) {
             }
         }
     }
-}
-
-/// Rewrites the image in `range`, parts of which are the defaults of variables that are set elsewhere.
-pub fn spread(scan: &mut Scan, range: Range<usize>) {
-    let arguments = Arguments::default();
-    let image = arguments.expand(scan.text, range);
-    arguments::apply(scan, vec![image], &arguments);
 }
 
 /// The image of a `FROM`, if it is not an earlier stage.

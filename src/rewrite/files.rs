@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// What version control keeps for itself.
 const HIDDEN: [&str; 4] = [".git", ".hg", ".svn", ".jj"];
 
-/// The files, and what could not be looked into.
+/// The files, and the folders and files that could not be read.
 #[derive(Debug, Default)]
 pub struct Found {
     /// Each once; those of a directory sorted by name.
@@ -25,8 +25,11 @@ pub fn collect(paths: &[PathBuf], except: &[PathBuf]) -> Result<Found, (PathBuf,
         let metadata = fs::metadata(path).map_err(|error| (path.clone(), error))?;
         if metadata.is_dir() {
             walk(path, &mut found, &mut seen);
-        } else {
+        } else if metadata.is_file() {
             add(path.clone(), &mut found, &mut seen);
+        } else {
+            // Who opens a pipe waits until somebody else does.
+            found.unreadable.push((path.clone(), io::Error::other("it is a device, a pipe or a socket")));
         }
     }
     Ok(found)
@@ -61,8 +64,13 @@ fn walk(root: &Path, found: &mut Found, seen: &mut HashSet<PathBuf>) {
 }
 
 fn add(file: PathBuf, found: &mut Found, seen: &mut HashSet<PathBuf>) {
-    if file.canonicalize().is_ok_and(|file| seen.insert(file)) {
-        found.files.push(file);
+    match file.canonicalize() {
+        Ok(place) => {
+            if seen.insert(place) {
+                found.files.push(file);
+            }
+        }
+        Err(error) => found.unreadable.push((file, error)),
     }
 }
 
@@ -83,6 +91,20 @@ mod tests {
         let names: Vec<_> = found.files.iter().map(|file| file.strip_prefix(root).unwrap().to_owned()).collect();
         assert_eq!(names, ["b/c.yaml", "a.txt", "b/.hidden/d"].map(PathBuf::from));
         assert!(collect(&[root.join("none")], &[]).is_err());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_cannot_be_read_is_named_and_nothing_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let mut found = collect(std::slice::from_ref(&pipe), &[]).unwrap();
+        // Gone since it was listed.
+        add(folder.path().join("gone"), &mut found, &mut HashSet::new());
+        let names: Vec<_> = found.unreadable.iter().map(|(path, _)| path.strip_prefix(&folder).unwrap()).collect();
+        assert_eq!(names, [Path::new("pipe"), Path::new("gone")]);
+        assert!(found.files.is_empty());
     }
 
     #[cfg(unix)]

@@ -59,21 +59,21 @@ impl<'t> Scope<'t> {
 
 /// Rewrites the images in the fields of `mapping`, which is the value of `parent`, if there is one. Returns the keys
 /// of their fields.
-pub fn scan<'t>(
+pub fn read<'t>(
     scan: &mut Scan,
     parent: Option<&str>,
     mapping: &'t Mapping,
     surroundings: &Surroundings<'t>,
 ) -> Vec<&'t str> {
-    let hosts = scan.mapping.hosts();
+    let hosts = scan.moves.hosts();
     let (groups, prefixed) = (surroundings.groups(parent, mapping, hosts), surroundings.prefixed(mapping));
-    let merging = surroundings.anchors.merging(mapping);
+    let merged = (mapping, &surroundings.anchors);
     // A field that holds a whole image is read alone if it makes no image together with the fields around it.
     let likeliest = groups.first().filter(|group| !group.holds_image(hosts));
-    let found = groups.iter().find(|group| group.rewrite(scan, merging)).or(likeliest);
+    let found = groups.iter().find(|group| group.rewrite(scan, merged)).or(likeliest);
     let mut keys = found.map(Group::keys).unwrap_or_default();
     for group in prefixed {
-        if group.rewrite(scan, merging) {
+        if group.rewrite(scan, merged) {
             keys.extend(group.keys());
         }
     }

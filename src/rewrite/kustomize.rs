@@ -4,13 +4,14 @@
 //! the image itself goes is said by `newName`, which is added where it is missing. If only some of what it names is
 //! called differently, an entry for those is added.
 
-use std::collections::{BTreeSet, HashSet};
-use std::fs;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
-use super::mapping::{Destination, Image, Reason, Version};
+use super::content::{self, Content};
+use super::moves::{Destination, Image, Moves, Reason, Version};
 use super::scan::Scan;
-use super::tree::{Document, Mapping, Node, Scalar, Style, as_value};
+use super::tree::{Mapping, Node, Scalar, Style, Tree, as_value};
 use super::written::Written;
 
 /// The names of a kustomization's file.
@@ -18,8 +19,8 @@ const FILES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomizat
 /// Where it names what it is made of.
 const PARTS: [&str; 7] =
     ["resources", "bases", "components", "patches", "patchesStrategicMerge", "patchesJson6902", "helmCharts"];
-/// More than this is a circle of names.
-const MAX_DEPTH: usize = 32;
+/// So many are read, each a part of the one before: more would need as much stack.
+const MAX_DEPTH: usize = 64;
 
 /// The images in what a kustomization is made of.
 #[derive(Debug, Default)]
@@ -36,9 +37,6 @@ struct Parts {
     is_partial: bool,
 }
 
-/// Tells the names in a file as they will be, by its path and text; of a kustomization also by its bases.
-pub type Names<'n> = dyn Fn(&Path, &str, Option<&Bases>) -> BTreeSet<String> + 'n;
-
 /// Whether `path` is a kustomization.
 pub fn is_kustomization(path: &Path) -> bool {
     path.file_name().is_some_and(|name| FILES.iter().any(|file| name == *file))
@@ -48,8 +46,8 @@ pub fn is_kustomization(path: &Path) -> bool {
 fn parts(path: &Path, text: &str) -> Parts {
     let mut parts = Parts { here: Vec::new(), is_partial: false };
     let folder = path.parent().unwrap_or(Path::new(""));
-    let Some(document) = Document::parse(text, text) else { return parts };
-    let mappings = document.roots.iter().filter_map(|root| match root {
+    let Some(tree) = Tree::parse(text, text) else { return parts };
+    let mappings = tree.roots.iter().filter_map(|root| match root {
         Node::Mapping(mapping) => Some(mapping),
         _ => None,
     });
@@ -81,38 +79,73 @@ fn file_of(folder: &Path) -> Option<PathBuf> {
     FILES.iter().map(|name| folder.join(name)).find(|file| file.is_file())
 }
 
-impl Bases {
-    /// Those of the kustomization `path`.
-    pub fn of(path: &Path, text: &str, names: &Names) -> Self {
-        let mut seen = HashSet::new();
-        Self::below(path, text, names, &mut seen, 0)
+/// What kustomizations are made of. A part is read once, however many are made of it.
+pub struct Kustomizations<'m> {
+    moves: &'m Moves,
+    /// The files that are rewritten.
+    ours: HashSet<PathBuf>,
+    /// The images in each part, with those of its own parts. `None` if they are not known, as while it is being read:
+    /// then it is a part of itself.
+    known: HashMap<PathBuf, Option<Rc<Bases>>>,
+    /// How many are being read.
+    depth: usize,
+}
+
+impl<'m> Kustomizations<'m> {
+    /// `files` are those that are rewritten.
+    pub fn new(files: &[PathBuf], moves: &'m Moves) -> Self {
+        let ours = files.iter().filter_map(|file| file.canonicalize().ok()).collect();
+        Self { moves, ours, known: HashMap::new(), depth: 0 }
     }
 
-    fn below(path: &Path, text: &str, names: &Names, seen: &mut HashSet<PathBuf>, depth: usize) -> Self {
+    /// What the kustomization `path`, whose text is `text`, is made of.
+    pub fn bases(&mut self, path: &Path, text: &str) -> Bases {
         let Parts { here, is_partial } = parts(path, text);
-        let mut found = Self { names: BTreeSet::new(), is_partial };
+        let mut bases = Bases { names: BTreeSet::new(), is_partial };
         for part in here {
-            let Ok(text) = fs::read_to_string(&part) else {
-                found.is_partial = true;
-                continue;
-            };
-            if depth >= MAX_DEPTH || !seen.insert(part.clone()) {
-                continue;
-            }
-            if is_kustomization(&part) {
-                let below = Self::below(&part, &text, names, seen, depth + 1);
-                found.names.extend(names(&part, &text, Some(&below)));
-                found.names.extend(below.names);
-                found.is_partial |= below.is_partial;
-            } else {
-                found.names.extend(names(&part, &text, None));
+            match self.part(&part) {
+                Some(part) => {
+                    bases.names.extend(part.names.iter().cloned());
+                    bases.is_partial |= part.is_partial;
+                }
+                None => bases.is_partial = true,
             }
         }
-        found
+        bases
+    }
+
+    fn part(&mut self, path: &Path) -> Option<Rc<Bases>> {
+        let place = path.canonicalize().ok()?;
+        if let Some(known) = self.known.get(&place) {
+            return known.clone();
+        }
+        self.known.insert(place.clone(), None);
+        let part = self.read(path, self.ours.contains(&place)).map(Rc::new);
+        self.known.insert(place, part.clone());
+        part
+    }
+
+    fn read(&mut self, path: &Path, is_ours: bool) -> Option<Bases> {
+        let Ok(Content::Text { text, .. }) = content::read(path) else { return None };
+        let bases = if is_kustomization(path) {
+            if self.depth == MAX_DEPTH {
+                return None;
+            }
+            self.depth += 1;
+            let bases = self.bases(path, &text);
+            self.depth -= 1;
+            Some(bases)
+        } else {
+            None
+        };
+        let names = super::scan_file(path, &text, self.moves, bases.as_ref()).names;
+        let mut all = bases.unwrap_or_default();
+        all.names.extend(names.into_iter().map(|(now, then)| if is_ours { then } else { now }));
+        Some(all)
     }
 }
 
-/// Whether `mapping`, one of `images`, is an entry of kustomize's.
+/// Whether `mapping`, one of `images`, is an entry of kustomize's: one that gives what it names another name, tag or digest.
 pub fn is_entry(mapping: &Mapping) -> bool {
     mapping.scalar("name").is_some()
         && ["newName", "newTag", "digest", "tagSuffix"].iter().any(|key| mapping.get(key).is_some())
@@ -129,7 +162,7 @@ struct Called {
 
 /// Rewrites the entries among the mappings of a list. What else is in the file was read before: it may hold patches. What
 /// `is_apart` from what it changes, such as a component, finds that called either way.
-pub fn scan(scan: &mut Scan, list: &[&Mapping], bases: Option<&Bases>, is_apart: bool) {
+pub fn read(scan: &mut Scan, list: &[&Mapping], bases: Option<&Bases>, is_apart: bool) {
     let own = scan.found.names.iter().map(|(_, then)| then);
     let known = bases.iter().flat_map(|bases| bases.names.iter().chain(own.clone())).cloned().collect();
     let may_be_old = is_apart || bases.is_some_and(|bases| bases.is_partial);
@@ -192,8 +225,8 @@ fn scan_entry(scan: &mut Scan, entry: &Mapping, list: &[&Mapping], names: &Calle
 
 /// The new name of the images that `name` selects in the resources, if some of them have a new one.
 fn moved(scan: &Scan, name: &Scalar, names: &Called) -> Option<String> {
-    let written = Written::parse(&name.value, scan.mapping.hosts())?;
-    let mut places = scan.mapping.places_of(&written.repository).map(|place| place.to_string());
+    let written = Written::parse(&name.value, scan.moves.hosts())?;
+    let mut places = scan.moves.places_of(&written.repository).map(|place| place.to_string());
     places.find(|place| *place != name.value && (names.may_be_new || names.known.contains(place)))
 }
 
@@ -206,7 +239,7 @@ fn destination(scan: &mut Scan, name: &Scalar, tag: Option<&Scalar>, digest: Opt
     if let Some(digest) = digest {
         text.push_str(&format!("@{}", digest.value));
     }
-    let written = Written::parse(&text, scan.mapping.hosts())?;
+    let written = Written::parse(&text, scan.moves.hosts())?;
     let image = match (tag, digest) {
         (None, None) => Image { repository: written.repository.clone(), version: Version::Unknown },
         _ => written.image(),

@@ -9,13 +9,14 @@ use super::yaml::is_image_key;
 /// Rewrites what stands behind `image:` in `range`, and in other lines what needs no context. Comments stay. A
 /// migrated repository without a tag that is all of a line is named, as it is where it is all of a value. What
 /// other fields belong to a `repository` cannot be told, so it stays too.
-pub fn scan(scan: &mut Scan, range: Range<usize>) {
+pub fn read(scan: &mut Scan, range: Range<usize>) {
     let text = scan.text;
     let Some(lines) = text.get(range.clone()) else { return };
     let mut start = range.start;
     for line in lines.split_inclusive('\n') {
         let is_comment = line.trim_start().starts_with('#');
-        match value(line) {
+        let found = value(line);
+        match found.clone() {
             Some((key, value)) if is_image(key, &line[value.clone()]) => {
                 scan.image(start + value.start..start + value.end);
             }
@@ -29,6 +30,9 @@ pub fn scan(scan: &mut Scan, range: Range<usize>) {
                 scan.unclear(start + line.find(whole).unwrap_or_default(), whole);
                 scan.prose(start..start + line.len());
             }
+        }
+        if let Some((_, value)) = found.filter(|(_, value)| !line[..value.start].ends_with(['"', '\''])) {
+            scan.quote(start + value.start..start + value.end);
         }
         start += line.len();
     }

@@ -1,18 +1,17 @@
 //! What a report says became of the images: which are at their destination, and with which digest.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use serde::Deserialize;
 
-use super::written::Written;
 use crate::digest::Digest;
-use crate::reference::{Reference, Repository};
+use crate::reference::{Identifier, Reference, Repository};
 use crate::schema::{self, OtherSchema};
 
 /// The images of a report, by source.
 #[derive(Debug, Default)]
 pub struct Outcomes {
-    by_source: HashMap<Repository, Vec<Outcome>>,
+    by_source: HashMap<Repository, BTreeMap<Identifier, Vec<Outcome>>>,
 }
 
 /// What became of one image.
@@ -67,44 +66,34 @@ impl Outcomes {
         schema::check(&report.schema)?;
         let mut outcomes = Self::default();
         for line in report.images {
+            let reference = |text: String| text.parse().map_err(|_| InvalidReport::Name(text));
             let digest = |text: Option<String>| {
                 let text = text.filter(|text| !text.is_empty());
                 text.map(|text| text.parse().map_err(|_| InvalidReport::Name(text))).transpose()
             };
             let outcome = Outcome {
-                source: reference(&line.source)?,
-                destination: reference(&line.destination)?,
+                source: reference(line.source)?,
+                destination: reference(line.destination)?,
                 source_digest: digest(line.source_digest)?,
                 destination_digest: digest(line.destination_digest)?,
                 result: line.result,
             };
-            outcomes.by_source.entry(outcome.source.repository.clone()).or_default().push(outcome);
+            let of_repository = outcomes.by_source.entry(outcome.source.repository.clone()).or_default();
+            of_repository.entry(outcome.source.identifier.clone()).or_default().push(outcome);
         }
         Ok(outcomes)
     }
 
     /// All images that came from a repository.
     pub fn from(&self, source: &Repository) -> impl Iterator<Item = &Outcome> {
-        self.by_source.get(source).into_iter().flatten()
+        self.by_source.get(source).into_iter().flat_map(BTreeMap::values).flatten()
     }
 
     /// What became of one image at one place. The shards of a run may each have an opinion: the good one counts.
     pub fn of(&self, source: &Reference, destination: &Reference) -> Option<&Outcome> {
-        let here = |outcome: &&Outcome| outcome.source == *source && outcome.destination == *destination;
-        let outcomes = || self.from(&source.repository).filter(here);
+        let of_source = self.by_source.get(&source.repository).and_then(|images| images.get(&source.identifier));
+        let outcomes = || of_source.into_iter().flatten().filter(|outcome| outcome.destination == *destination);
         outcomes().find(|outcome| outcome.is_there()).or_else(|| outcomes().next())
-    }
-}
-
-/// A reference as a report writes it: always with its host. Of `:tag@digest` the digest is what was read.
-fn reference(text: &str) -> Result<Reference, InvalidReport> {
-    let invalid = || InvalidReport::Name(text.to_owned());
-    let host = text.split_once('/').and_then(|(host, _)| host.parse().ok()).ok_or_else(invalid)?;
-    let written = Written::parse(text, &HashSet::from([host])).ok_or_else(invalid)?;
-    match (written.tag.and_then(|tag| tag.parse().ok()), written.digest) {
-        (_, Some(digest)) => Ok(written.repository.at_digest(digest)),
-        (Some(tag), None) => Ok(written.repository.tagged(tag)),
-        (None, None) => Err(invalid()),
     }
 }
 

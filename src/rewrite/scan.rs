@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use super::mapping::{Destination, Found, Image, Mapping, Reason, Version};
+use super::moves::{Destination, Found, Image, Moves, Reason, Version};
 use super::written::Written;
-use super::{dockerfile, variable};
+use super::{arguments, variable};
 use crate::foreign::harmless;
 use crate::reference::Repository;
 
 /// The text of a file and what was found in it. All offsets are bytes of that text.
 pub struct Scan<'a> {
-    pub mapping: &'a Mapping,
+    pub moves: &'a Moves,
     pub text: &'a str,
     pub found: Findings,
 }
@@ -48,8 +48,8 @@ const SCHEMES: [&str; 3] = ["docker://", "docker-image://", "oci://"];
 const SCHEMES_OF_IMAGES: [&str; 2] = ["docker://", "docker-image://"];
 
 impl<'a> Scan<'a> {
-    pub fn new(mapping: &'a Mapping, text: &'a str) -> Self {
-        Self { mapping, text, found: Findings::default() }
+    pub fn new(moves: &'a Moves, text: &'a str) -> Self {
+        Self { moves, text, found: Findings::default() }
     }
 
     /// Replaces `range`, unless it is changed already.
@@ -60,8 +60,28 @@ impl<'a> Scan<'a> {
         }
     }
 
+    /// Puts quotes around `range`, which has none, if YAML would take what was put into it for a list: a host in brackets.
+    pub fn quote(&mut self, range: Range<usize>) {
+        let Some(text) = self.text.get(range.clone()) else { return };
+        let inside = self.found.edits.range((range.start, 0)..(range.end, 0)).filter(|((_, end), _)| *end <= range.end);
+        let edits: Vec<(usize, usize)> = inside.map(|(place, _)| *place).collect();
+        if !edits.iter().any(|place| self.found.edits.get(place).is_some_and(|text| text.starts_with('['))) {
+            return;
+        }
+        let quote = ["\"", "'"].into_iter().find(|quote| !text.contains(quote) && !text.contains(['\\', '\n']));
+        let Some(quote) = quote else { return };
+        let (mut quoted, mut done) = (quote.to_owned(), range.start);
+        for (from, to) in edits {
+            quoted.push_str(&self.text[done..from]);
+            quoted.extend(self.found.edits.remove(&(from, to)));
+            done = to;
+        }
+        quoted.extend([&self.text[done..range.end], quote]);
+        self.found.edits.insert((range.start, range.end), quoted);
+    }
+
     fn touches(&self, range: &Range<usize>) -> bool {
-        // What does not overlap ends in the order in which it begins.
+        // Since they do not overlap, the last that begins before its end is the last that ends behind its begin.
         let before = self.found.edits.range(..(range.end, 0)).next_back();
         self.found.edits.contains_key(&(range.start, range.end))
             || before.is_some_and(|((_, end), _)| *end > range.start)
@@ -106,9 +126,9 @@ impl<'a> Scan<'a> {
     /// Where `image`, which stands at `offset` as `text` and is called `name`, is now. Reports it where it cannot be
     /// rewritten.
     pub fn find(&mut self, offset: usize, text: &str, name: &str, image: &Image) -> Option<Destination> {
-        let destination = match self.mapping.find(image) {
+        let destination = match self.moves.find(image) {
             Found::Moved(destination) => {
-                if self.mapping.pins() && destination.digest.is_none() {
+                if self.moves.pins() && destination.digest.is_none() {
                     self.stays(offset, text, Reason::UnknownDigest);
                 }
                 Some(destination)
@@ -132,7 +152,7 @@ impl<'a> Scan<'a> {
     pub fn meaning(&mut self, offset: usize, text: &str) -> Meaning {
         let reference = without_scheme(text);
         let scheme = &text[..text.len() - reference.len()];
-        let Some(written) = Written::parse(reference, self.mapping.hosts()) else { return Meaning::Other };
+        let Some(written) = Written::parse(reference, self.moves.hosts()) else { return Meaning::Other };
         match self.find(offset, text, written.name, &written.image()) {
             Some(destination) => Meaning::Moved(format!("{scheme}{}", written.moved(reference, &destination))),
             None => Meaning::Same,
@@ -143,8 +163,8 @@ impl<'a> Scan<'a> {
     /// Returns whether it is an image at all.
     pub fn escaped(&mut self, offset: usize, text: &str) -> bool {
         let reference = without_scheme(text);
-        let Some(written) = Written::parse(reference, self.mapping.hosts()) else { return false };
-        match self.mapping.find(&written.image()) {
+        let Some(written) = Written::parse(reference, self.moves.hosts()) else { return false };
+        match self.moves.find(&written.image()) {
             Found::Moved(destination) => {
                 self.stays(offset, text, Reason::Escaped(written.moved(reference, &destination)));
             }
@@ -164,7 +184,7 @@ impl<'a> Scan<'a> {
             Meaning::Moved(text) => self.replace(range, text),
             Meaning::Same => {}
             Meaning::Other => {
-                dockerfile::spread(self, range.clone());
+                arguments::spread(self, range.clone());
                 self.prose(range);
             }
         }
@@ -173,7 +193,7 @@ impl<'a> Scan<'a> {
     /// Has `range` read as a file of its own.
     pub fn within(&mut self, range: Range<usize>, read: impl FnOnce(&mut Scan)) {
         let Some(text) = self.text.get(range.clone()) else { return };
-        let mut inner = Scan::new(self.mapping, text);
+        let mut inner = Scan::new(self.moves, text);
         read(&mut inner);
         let Findings { edits, stays, several, names } = inner.found;
         for ((from, to), text) in edits {
@@ -220,25 +240,25 @@ impl<'a> Scan<'a> {
     /// Reports `text`, where no image is expected, if it is the full name of a migrated one. Its tag must be missing or
     /// filled in later.
     pub fn unclear(&mut self, offset: usize, text: &str) {
-        let Some(written) = Written::parse(without_scheme(text), self.mapping.hosts()) else { return };
+        let Some(written) = Written::parse(without_scheme(text), self.moves.hosts()) else { return };
         if !written.is_open && has_scheme_of_image(text) {
             return;
         }
         let is_whole = written.is_open || (written.tag.is_none() && written.digest.is_none());
         let image = Image { repository: written.repository, version: Version::Unknown };
-        if written.has_host && is_whole && self.mapping.find(&image) != Found::Foreign {
+        if written.has_host && is_whole && self.moves.find(&image) != Found::Foreign {
             self.stays(offset, written.name, Reason::Unclear);
         }
     }
 
     /// Reports `text`, a repository whose other fields are not known, if one of that name is migrated.
     pub fn part(&mut self, offset: usize, text: &str) {
-        let written = Written::parse(text, self.mapping.hosts());
+        let written = Written::parse(text, self.moves.hosts());
         let is_source = written.is_some_and(|written| {
             let is_alone = written.tag.is_none() && written.digest.is_none();
-            is_alone && self.mapping.places_of(&written.repository).next().is_some()
+            is_alone && self.moves.places_of(&written.repository).next().is_some()
         });
-        if is_source || self.mapping.knows_path(text) {
+        if is_source || self.moves.knows_path(text) {
             self.stays(offset, text, Reason::NotYaml);
         }
     }
@@ -254,7 +274,7 @@ impl<'a> Scan<'a> {
         if !is_image && (!word.contains('/') || !word.contains([':', '@'])) {
             return;
         }
-        let written = Written::parse(word, self.mapping.hosts()).filter(|written| is_image || written.is_full());
+        let written = Written::parse(word, self.moves.hosts()).filter(|written| is_image || written.is_full());
         let Some(written) = written else { return };
         let offset = offset + skipped;
         if let Some(destination) = self.find(offset, word, written.name, &written.image()) {
@@ -323,13 +343,13 @@ fn default_in(text: &str, range: Range<usize>) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::mapping::Choice;
+    use super::super::moves::Choice;
     use super::*;
 
     #[test]
     fn what_is_changed_already_is_not_changed_again() {
-        let mapping = Mapping::new(Vec::new(), Choice::default()).unwrap();
-        let mut scan = Scan::new(&mapping, "0123456789");
+        let moves = Moves::new(Vec::new(), Choice::default()).unwrap();
+        let mut scan = Scan::new(&moves, "0123456789");
         for (range, text) in [(2..4, "a"), (6..8, "b"), (4..4, "c"), (8..8, "d")] {
             scan.replace(range, text);
         }

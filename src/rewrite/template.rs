@@ -10,8 +10,9 @@ pub struct Masked {
     pub actions: Vec<Range<usize>>,
 }
 
-/// `text` with all between `{{` and `}}`, or `{%` and `%}`, covered by as many bytes that mean nothing to YAML: spaces
-/// on lines that hold nothing else, `$` on others, since no reference holds one. `None` if there is nothing to cover.
+/// `text` with all between `{{` and `}}`, or `{%` and `%}`, covered by as many bytes that mean nothing to YAML: empty
+/// lines in the place of lines that hold nothing else, which are part of any block, and else `$`, since no reference holds
+/// one. `None` if there is nothing to cover.
 pub fn mask(text: &str) -> Option<Masked> {
     if !text.contains("{{") && !text.contains("{%") {
         return None;
@@ -35,12 +36,16 @@ pub fn mask(text: &str) -> Option<Masked> {
         let (line, behind) = (masked.trim_end_matches(is_blank), rest.trim_start_matches(is_blank));
         let begins_line = line.is_empty() || line.ends_with('\n');
         let ends_line = behind.is_empty() || behind.starts_with('\n');
-        let is_alone = begins_line && ends_line;
-        let cover = if is_alone { ' ' } else { '$' };
-        if is_alone && comment == 0 {
-            actions.push(masked.len()..masked.len() + length);
+        let place = masked.len()..masked.len() + length;
+        if begins_line && ends_line {
+            // What is before it may be more than a block is indented by.
+            let line = line.len();
+            masked.truncate(line);
+            masked.extend((line..place.end).map(|_| '\n'));
+            actions.extend(Some(place).filter(|_| comment == 0));
+        } else {
+            masked.extend(action.bytes().map(|byte| if byte == b'\n' { '\n' } else { '$' }));
         }
-        masked.extend(action.bytes().map(|byte| if byte == b'\n' { '\n' } else { cover }));
     }
     masked.push_str(rest);
     Some(Masked { text: masked, actions })
@@ -71,7 +76,8 @@ mod tests {
         let text = "{{- if .x }}\na: {{ .y }} # é\n  {{ range \"é\" }} \nb: \"{{ .c }}:1\"\n{% if %}\n{{- end";
         let Masked { text: masked, actions } = mask(text).unwrap();
         assert_eq!(masked.len(), text.len());
-        assert_eq!(masked, "            \na: $$$$$$$$ # é\n                   \nb: \"$$$$$$$$:1\"\n        \n{{- end");
+        let shown = masked.replace('\n', "|");
+        assert_eq!(shown, "|||||||||||||a: $$$$$$$$ # é||||||||||||||||||| |b: \"$$$$$$$$:1\"||||||||||{{- end");
         let actions: Vec<&str> = actions.into_iter().map(|action| &text[action]).collect();
         assert_eq!(actions, ["{{- if .x }}", "{{ range \"é\" }}", "{% if %}"]);
         assert!(mask("a: 1").is_none());

@@ -1,12 +1,13 @@
 //! Whole files: what is found in each format, and that nothing else changes.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
-use super::mapping::{Choice, Mapping};
+use super::kustomize::Kustomizations;
+use super::moves::{Choice, Moves};
 use super::{Content, content};
 use crate::config::{self, AuthFile, Files, Sources};
 
@@ -17,8 +18,8 @@ pub struct Rewritten {
     pub several: Vec<String>,
 }
 
-/// The mapping of `{"source": destination, ...}`, with `d.io/m` for empty destinations.
-pub fn mapping(images: &str, choice: Choice) -> Mapping {
+/// The moves of `{"source": destination, ...}`, with `d.io/m` for empty destinations.
+pub fn moves(images: &str, choice: Choice) -> Moves {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("images.json");
     std::fs::write(&path, images).unwrap();
@@ -27,11 +28,11 @@ pub fn mapping(images: &str, choice: Choice) -> Mapping {
     let sources = Sources { files, registry: Some("d.io".into()), namespace: Some("m".into()), converts: false };
     let (rules, invalid) = config::load_rules(&sources).unwrap();
     assert_eq!(invalid, []);
-    Mapping::new(rules, choice).unwrap()
+    Moves::new(rules, choice).unwrap()
 }
 
-pub fn rewrite(name: &str, text: &str, mapping: &Mapping) -> Rewritten {
-    let findings = super::scan(Path::new(name), text, mapping, &HashSet::new());
+pub fn rewrite(name: &str, text: &str, moves: &Moves) -> Rewritten {
+    let findings = super::findings(Path::new(name), text, moves, &mut Kustomizations::new(&[], moves));
     let after = content::apply(text.as_bytes(), 0, &findings.edits);
     Rewritten {
         text: String::from_utf8(after).unwrap(),
@@ -42,7 +43,7 @@ pub fn rewrite(name: &str, text: &str, mapping: &Mapping) -> Rewritten {
 
 /// Asserts what becomes of a file in which `[was -> is]` marks each change, and that nothing becomes of that.
 #[track_caller]
-pub fn assert_changes(name: &str, mapping: &Mapping, marked: &str) -> Vec<String> {
+pub fn assert_changes(name: &str, moves: &Moves, marked: &str) -> Vec<String> {
     let (mut before, mut after) = (String::new(), String::new());
     let mut rest = marked;
     while let Some((same, change)) = rest.split_once('⟦') {
@@ -54,22 +55,22 @@ pub fn assert_changes(name: &str, mapping: &Mapping, marked: &str) -> Vec<String
     }
     before.push_str(rest);
     after.push_str(rest);
-    let once = rewrite(name, &before, mapping);
+    let once = rewrite(name, &before, moves);
     assert_eq!(once.text, after);
-    let twice = rewrite(name, &after, mapping);
+    let twice = rewrite(name, &after, moves);
     assert_eq!(twice.text, after, "a second time changes nothing");
     once.stays
 }
 
 /// Some whole repositories, a list with other names, an expression, a digest.
-pub fn rules() -> Mapping {
+pub fn rules() -> Moves {
     let digest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
     let images = format!(
         r#"{{"quay.io/a/b": "", "docker.io/library/nginx": "d.io/web/nginx", "docker.io/bitnami/redis": "d.io/x/y/redis",
             "docker.io/library/postgres:15,16": "d.io/db/pg:1.15,1.16", "quay.io/c/d:/^v1/": "", "registry/e/f": "",
             "quay.io/g/h@{digest}": "d.io/m/h:kept", "docker.io/library/busybox:latest": "d.io/m/bb:stable"}}"#
     );
-    mapping(&images, Choice::default())
+    moves(&images, Choice::default())
 }
 
 #[test]
@@ -252,7 +253,7 @@ const PIECES: [&str; 81] = [
 #[test]
 fn any_file_survives_and_a_second_time_changes_nothing() {
     let mut random = StdRng::seed_from_u64(7);
-    let (rules, none) = (rules(), mapping("{}", Choice::default()));
+    let (rules, none) = (rules(), moves("{}", Choice::default()));
     let names = ["a.yaml", "Dockerfile", "a.txt", ".gitlab-ci.yml", "kustomization.yaml", "a.json", "a.tpl"];
     for round in 0..2000 {
         let length = random.random_range(1..30);
@@ -266,7 +267,7 @@ fn any_file_survives_and_a_second_time_changes_nothing() {
 
 #[test]
 fn an_empty_mapping_finds_nothing_to_say() {
-    let none = mapping("{}", Choice::default());
-    let found = super::scan(Path::new("a.yaml"), "image: nginx:1\n", &none, &HashSet::new());
+    let none = moves("{}", Choice::default());
+    let found = super::findings(Path::new("a.yaml"), "image: nginx:1\n", &none, &mut Kustomizations::new(&[], &none));
     assert_eq!((found.edits, found.stays, found.several), (BTreeMap::new(), BTreeMap::new(), BTreeMap::new()));
 }

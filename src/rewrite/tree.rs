@@ -10,7 +10,7 @@ use super::scan::{Scan, line_start};
 const MAX_DEPTH: usize = 128;
 
 /// The documents of a file.
-pub struct Document {
+pub struct Tree {
     pub roots: Vec<Node>,
 }
 
@@ -49,7 +49,7 @@ pub enum Style {
     Folded,
 }
 
-impl Document {
+impl Tree {
     /// Parses `masked`, which is `text` but for what is covered. `None` if it is not YAML.
     pub fn parse(text: &str, masked: &str) -> Option<Self> {
         Self::parse_at(0, text, masked)
@@ -58,7 +58,7 @@ impl Document {
     /// The same for a text that stands at `start` of another one, to which all places belong then.
     pub fn parse_at(start: usize, text: &str, masked: &str) -> Option<Self> {
         let offsets = Offsets::of(masked);
-        let mut document = Self { roots: Vec::new() };
+        let mut tree = Self { roots: Vec::new() };
         let mut open: Vec<Open> = Vec::new();
         for event in Parser::new_from_str(masked) {
             let (event, span) = event.ok()?;
@@ -83,10 +83,25 @@ impl Document {
             };
             match open.last_mut() {
                 Some(parent) => parent.add(node),
-                None => document.roots.push(node),
+                None => tree.roots.push(node),
             }
         }
-        Some(document)
+        Some(tree)
+    }
+
+    /// Where its values without quotes stand.
+    pub fn plain(&self) -> impl Iterator<Item = Range<usize>> {
+        let mut next: Vec<&Node> = self.roots.iter().collect();
+        std::iter::from_fn(move || {
+            loop {
+                match next.pop()? {
+                    Node::Scalar(scalar) if scalar.style == Style::Plain => return Some(scalar.raw.clone()),
+                    Node::Scalar(_) | Node::Alias(_) => {}
+                    Node::Sequence(items) => next.extend(items),
+                    Node::Mapping(mapping) => next.extend(mapping.entries().map(|(_, value)| value)),
+                }
+            }
+        })
     }
 }
 
@@ -290,9 +305,9 @@ mod tests {
     use super::*;
 
     fn scalars(text: &str) -> Vec<(String, String)> {
-        let document = Document::parse(text, text).unwrap();
+        let tree = Tree::parse(text, text).unwrap();
         let mut found = Vec::new();
-        let mut nodes: Vec<&Node> = document.roots.iter().rev().collect();
+        let mut nodes: Vec<&Node> = tree.roots.iter().rev().collect();
         while let Some(node) = nodes.pop() {
             match node {
                 Node::Scalar(scalar) => found.push((scalar.value.clone(), text[scalar.raw.clone()].to_owned())),
@@ -325,9 +340,9 @@ mod tests {
             ("- |\n  | x |\n", "  | x |\n"),
             ("- |", ""),
         ] {
-            let document = Document::parse(text, text).unwrap();
-            let Some(Node::Mapping(Mapping { entries, .. })) = document.roots.first() else {
-                let Some(Node::Sequence(items)) = document.roots.first() else { panic!("{text}") };
+            let tree = Tree::parse(text, text).unwrap();
+            let Some(Node::Mapping(Mapping { entries, .. })) = tree.roots.first() else {
+                let Some(Node::Sequence(items)) = tree.roots.first() else { panic!("{text}") };
                 let Some(Node::Scalar(scalar)) = items.first() else { panic!("{text}") };
                 assert_eq!(&text[scalar.lines(text)], lines, "{text}");
                 continue;
@@ -340,7 +355,7 @@ mod tests {
     #[test]
     fn deep_nesting_is_not_followed() {
         let text = "[".repeat(100_000);
-        assert!(Document::parse(&text, &text).is_none());
+        assert!(Tree::parse(&text, &text).is_none());
     }
 
     #[test]

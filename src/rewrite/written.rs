@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 
-use super::mapping::{Destination, Image, Version};
+use super::moves::{Destination, Image, Version};
 use crate::digest::Digest;
 use crate::reference::{Parts, Registry, Repository, Tag, looks_like_host};
 

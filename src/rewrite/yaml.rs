@@ -19,11 +19,11 @@ use std::path::Path;
 
 use super::anchors::Anchors;
 use super::group::{Scope, Surroundings};
-use super::mapping::{Found, Reason};
+use super::moves::{Found, Reason};
 use super::scan::{Meaning, Scan};
-use super::tree::{Document, Mapping, Node, Scalar, Style, as_value};
+use super::tree::{Mapping, Node, Scalar, Style, Tree, as_value};
 use super::written::Written;
-use super::{dockerfile, group, kustomize, lines, template};
+use super::{arguments, dockerfile, group, kustomize, lines, template};
 
 /// So many files within files are read, one within the other.
 const MAX_DEPTH: usize = 4;
@@ -58,21 +58,20 @@ impl Services {
 }
 
 /// Rewrites a YAML file, or a template of one.
-pub fn scan(scan: &mut Scan, setting: &Setting) {
+pub fn read(scan: &mut Scan, setting: &Setting) {
     let all = 0..scan.text.len();
     match parse(scan.text, &all) {
-        Some(document) => Walk::of(scan, setting, &document, 0),
-        None => lines::scan(scan, all),
+        Some(tree) => Walk::of(scan, setting, &tree, 0),
+        None => lines::read(scan, all),
     }
     for action in template::mask(scan.text).unwrap_or_default().actions {
         scan.prose(action);
     }
 }
 
-fn parse(text: &str, range: &Range<usize>) -> Option<Document> {
+fn parse(text: &str, range: &Range<usize>) -> Option<Tree> {
     let part = &text[range.clone()];
-    Document::parse_at(range.start, part, part)
-        .or_else(|| Document::parse_at(range.start, part, &template::mask(part)?.text))
+    Tree::parse_at(range.start, part, part).or_else(|| Tree::parse_at(range.start, part, &template::mask(part)?.text))
 }
 
 /// Whether the value of such a key is an image.
@@ -94,10 +93,11 @@ struct Walk<'s, 'a, 't> {
 }
 
 impl<'s, 'a, 't> Walk<'s, 'a, 't> {
-    fn of(scan: &'s mut Scan<'a>, setting: &'s Setting<'s>, document: &'t Document, depth: usize) {
-        let surroundings = Surroundings { anchors: Anchors::of(document), scope: Scope::default() };
+    fn of(scan: &'s mut Scan<'a>, setting: &'s Setting<'s>, tree: &'t Tree, depth: usize) {
+        let surroundings = Surroundings { anchors: Anchors::of(tree), scope: Scope::default() };
         let mut walk = Walk { scan, setting, surroundings, depth };
-        document.roots.iter().for_each(|root| walk.node(None, root));
+        tree.roots.iter().for_each(|root| walk.node(None, root));
+        tree.plain().for_each(|range| walk.scan.quote(range));
     }
 
     fn node(&mut self, key: Option<&str>, node: &'t Node) {
@@ -112,7 +112,7 @@ impl<'s, 'a, 't> Walk<'s, 'a, 't> {
     fn mapping(&mut self, parent: Option<&str>, mapping: &'t Mapping) {
         let outer = self.surroundings.scope;
         self.surroundings.scope = outer.inside(mapping);
-        let done = group::scan(self.scan, parent, mapping, &self.surroundings);
+        let done = group::read(self.scan, parent, mapping, &self.surroundings);
         // What kustomize's `images` name may be in patches that stand beside them.
         let (images, others): (Vec<_>, Vec<_>) =
             mapping.entries().partition(|(key, _)| key.is_some_and(|key| key.value == "images"));
@@ -138,7 +138,7 @@ impl<'s, 'a, 't> Walk<'s, 'a, 't> {
                 }
                 Node::Scalar(scalar) if name == "dockerfile_inline" && scalar.style == Style::Literal => {
                     let lines = scalar.lines(self.scan.text);
-                    self.scan.within(lines, dockerfile::scan);
+                    self.scan.within(lines, dockerfile::read);
                 }
                 Node::Scalar(scalar) if expects_image(parent, name, scalar, mapping) => self.image(scalar),
                 Node::Alias(anchor) => {
@@ -176,7 +176,7 @@ impl<'s, 'a, 't> Walk<'s, 'a, 't> {
         let is_component = parent.scalar("kind").is_some_and(|kind| kind.value == "Component");
         // Where they are not in a kustomization's own file, as with Flux, what they change is somewhere else.
         let is_apart = is_component || self.setting.bases.is_none();
-        kustomize::scan(self.scan, &mappings, self.setting.bases, is_apart);
+        kustomize::read(self.scan, &mappings, self.setting.bases, is_apart);
     }
 
     /// One of the images that Argo CD has kustomize replace: `[old=]new`. What is replaced keeps its name in manifests that
@@ -189,7 +189,7 @@ impl<'s, 'a, 't> Walk<'s, 'a, 't> {
         }
         match self.scan.meaning(range.start, &self.scan.text[range.clone()]) {
             Meaning::Moved(new) => {
-                let name = Written::parse(&scalar.value, self.scan.mapping.hosts()).map(|written| written.name);
+                let name = Written::parse(&scalar.value, self.scan.moves.hosts()).map(|written| written.name);
                 let text = self.scan.text;
                 let quote = &text[scalar.raw.start..range.start];
                 let next = self.scan.next_item(scalar.raw.start);
@@ -224,9 +224,9 @@ impl<'s, 'a, 't> Walk<'s, 'a, 't> {
 
     /// What may be an image, or the name of something else.
     fn unclear(&mut self, scalar: &Scalar) {
-        let written = Written::parse(&scalar.value, self.scan.mapping.hosts());
+        let written = Written::parse(&scalar.value, self.scan.moves.hosts());
         let image = written.filter(|written| !written.is_open).map(|written| written.image());
-        if image.is_some_and(|image| self.scan.mapping.find(&image) != Found::Foreign) {
+        if image.is_some_and(|image| self.scan.moves.find(&image) != Found::Foreign) {
             self.scan.stays(scalar.raw.start, &scalar.value, Reason::Unclear);
         }
     }
@@ -276,7 +276,7 @@ impl<'s, 'a, 't> Walk<'s, 'a, 't> {
                 Meaning::Moved(text) => scalar.write(self.scan, &text),
                 Meaning::Same => {}
                 Meaning::Other => {
-                    dockerfile::spread(self.scan, range);
+                    arguments::spread(self.scan, range);
                     self.prose(scalar);
                 }
             },
@@ -289,13 +289,13 @@ impl<'s, 'a, 't> Walk<'s, 'a, 't> {
     /// A file within the file, as a ConfigMap has them, may be YAML itself.
     fn block(&mut self, scalar: &Scalar) {
         let range = scalar.lines(self.scan.text);
-        let document = parse(self.scan.text, &range).filter(|document| document.roots.iter().all(is_collection));
-        match document.filter(|_| self.depth < MAX_DEPTH) {
-            Some(document) => {
+        let tree = parse(self.scan.text, &range).filter(|tree| tree.roots.iter().all(is_collection));
+        match tree.filter(|_| self.depth < MAX_DEPTH) {
+            Some(tree) => {
                 let setting = Setting { bases: None, ..*self.setting };
-                Walk::of(self.scan, &setting, &document, self.depth + 1);
+                Walk::of(self.scan, &setting, &tree, self.depth + 1);
             }
-            None => lines::scan(self.scan, range),
+            None => lines::read(self.scan, range),
         }
     }
 
@@ -309,7 +309,7 @@ impl<'s, 'a, 't> Walk<'s, 'a, 't> {
         }
         match scalar.style {
             Style::Literal => self.block(scalar),
-            Style::Folded => lines::scan(self.scan, scalar.raw.clone()),
+            Style::Folded => lines::read(self.scan, scalar.raw.clone()),
             Style::Plain | Style::Quoted => {
                 let offset = scalar.content().map_or(scalar.raw.start, |content| content.start);
                 self.scan.unclear(offset, &scalar.value);

@@ -137,7 +137,7 @@ fn part(length: usize, random: &mut StdRng) -> (usize, usize) {
 fn check(name: &str, target: Target, input: &[u8], what: &str) {
     let Err(panic) = attempt(target, input) else { return };
     let least = shrunk(target, input.to_vec());
-    let file = folder("artifacts").join(name).join(&Digest::of(&least).to_string()["sha256:".len()..][..16]);
+    let file = folder("artifacts").join(name).join(&Digest::of(&least).hex()[..16]);
     fs::create_dir_all(file.parent().expect("a folder")).and_then(|()| fs::write(&file, &least)).expect("writable");
     panic!("{name}, {what}: {panic}\nThe input is {}:\n{:?}", file.display(), String::from_utf8_lossy(&least));
 }

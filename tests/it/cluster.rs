@@ -257,6 +257,17 @@ async fn a_namespace_that_does_not_exist_is_told_and_nothing_is_written() {
 }
 
 #[tokio::test]
+async fn a_server_that_is_no_kubernetes_is_told_from_one_that_refuses() {
+    let api = KubeApi::plain().await;
+    api.absent("/");
+    for arguments in [&[][..], &["-n", "a"]] {
+        let run = config(&api, arguments);
+        assert_fails(&run.run().await, 1, &["there is no Kubernetes at", &api.url()]);
+        assert_eq!(run.files(), ["kubeconfig"]);
+    }
+}
+
+#[tokio::test]
 async fn an_empty_cluster_gives_an_empty_file() {
     let api = KubeApi::plain().await;
     let run = config(&api, &[]);

@@ -28,6 +28,8 @@ pub enum InvalidReason {
     TagForMany,
     #[error("unequal lists: {at_source} at the source, {at_destination} at the destination; tags are paired in order")]
     UnequalLists { at_source: usize, at_destination: usize },
+    #[error("an image has one tag at a destination: for {tags} write an array of as many destinations, each with one")]
+    TagsForOne { tags: usize },
     #[error("a destination has a digest only where the source names the same digest")]
     DigestOfUnknown,
     #[error("--platform and --format change digests: leave that of the destination out")]

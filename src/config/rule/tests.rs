@@ -7,7 +7,7 @@ fn check_with(defaults: [Option<&str>; 2], source: &str, destination: Option<&st
     let hosts = HashSet::from(["registry".parse().unwrap()]);
     let place = Place { file: "images.json".into(), line: 12, column: 5 };
     let written = Written { place, source: source.into(), destination: destination.map(str::to_owned) };
-    Checker::new(&hosts, defaults[0], defaults[1]).check(written)
+    Checker::new(&hosts, defaults[0], defaults[1], false).check(written)
 }
 
 fn check(source: &str, destination: &str) -> Result<Rule, Box<InvalidRule>> {
@@ -190,7 +190,11 @@ fn sides_that_do_not_fit_together_are_invalid() {
         ("quay.io/a:/v/", "x.io/c:1", one_tag),
         ("quay.io/a:!/v/", "x.io/c:1,2", one_tag),
         ("quay.io/a:1,2", "x.io/c:1", "unequal lists: 2 at the source, 1 at the destination; tags are paired in order"),
-        (&digest, "x.io/c:1,2", "unequal lists: 1 at the source, 2 at the destination; tags are paired in order"),
+        (
+            &digest,
+            "x.io/c:1,2",
+            "an image has one tag at a destination: for 2 write an array of as many destinations, each with one",
+        ),
         ("quay.io/a", &digest, same_digest),
         ("quay.io/a:1", &digest, same_digest),
         (

@@ -81,8 +81,7 @@ fn describe(flight: &Flight, age: Duration) -> String {
     let passed = flight.passed.load(std::sync::atomic::Ordering::Relaxed);
     let size = |bytes| ByteSize(bytes).display().iec().to_string();
     let rate = (passed as f64 / age.as_secs_f64().max(0.001)) as u64;
-    let digest = flight.digest.to_string();
-    let short: String = digest.split_once(':').map_or(digest.as_str(), |(_, hex)| hex).chars().take(12).collect();
+    let short: String = flight.digest.hex().chars().take(12).collect();
     format!(
         "{} {:>9}/{} {}/s {short} {}",
         gauge(Share { there: passed.min(flight.bytes), known: flight.bytes }),

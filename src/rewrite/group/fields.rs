@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use super::{DIGEST, IMAGE, REGISTRY, REPOSITORY, TAG};
+use super::{Anchors, DIGEST, IMAGE, REGISTRY, REPOSITORY, TAG};
 use crate::digest::Digest;
 use crate::reference::{Registry, Repository};
-use crate::rewrite::mapping::{Destination, Found, Image, Reason, Version};
+use crate::rewrite::moves::{Destination, Found, Image, Reason, Version};
 use crate::rewrite::scan::Scan;
 use crate::rewrite::tree::{Mapping, Scalar, Style, as_value};
 use crate::rewrite::written::Written;
@@ -72,11 +72,10 @@ pub struct Group<'t> {
 }
 
 impl<'t> Group<'t> {
-    /// Rewrites the group; `merging` are the mappings that include it by `<<`. Returns whether the rules know the
-    /// image.
-    pub fn rewrite(&self, scan: &mut Scan, merging: &[&Mapping]) -> bool {
+    /// Rewrites the group, which is in `merged`: others may include that by `<<`. Returns whether the rules know the image.
+    pub fn rewrite(&self, scan: &mut Scan, merged: (&Mapping, &Anchors)) -> bool {
         let Some(text) = self.text() else { return false };
-        let Some(written) = Written::parse(&text, scan.mapping.hosts()) else { return false };
+        let Some(written) = Written::parse(&text, scan.moves.hosts()) else { return false };
         let image = match &written {
             Written { tag: None, digest: None, .. } => {
                 Image { repository: written.repository.clone(), version: Version::Unknown }
@@ -84,11 +83,11 @@ impl<'t> Group<'t> {
             _ => written.image(),
         };
         let offset = self.offset();
-        if !scan.mapping.knows(&image.repository) {
+        if !scan.moves.knows(&image.repository) {
             return false;
         }
         if let Some(destination) = scan.find(offset, &text, written.name, &image) {
-            self.write(scan, offset, &text, &written, &destination, merging);
+            self.write(scan, offset, &text, &written, &destination, merged);
         }
         true
     }
@@ -152,7 +151,7 @@ impl<'t> Group<'t> {
         text: &str,
         written: &Written,
         to: &Destination,
-        merging: &[&Mapping],
+        (mapping, anchors): (&Mapping, &Anchors),
     ) {
         let Some(changes) = self.changes(text, written, to) else {
             return scan.stays(offset, text, Reason::NoRoom(to.repository.to_string()));
@@ -164,9 +163,9 @@ impl<'t> Group<'t> {
         let is_apart = |mapping: &Mapping| {
             changes.iter().all(|(field, _)| field.is_some_and(|field| mapping.get(&field.key.value).is_some()))
         };
-        let suits = |mapping: &&Mapping| is_apart(mapping) || self.suits(scan, mapping, written, to, keeps_version);
+        let suits = |mapping: &Mapping| self.suits(scan, mapping, written, to, keeps_version);
         if changes.iter().any(|(field, _)| field.is_some_and(|field| !field.can_change(scan.text)))
-            || !merging.iter().all(suits)
+            || !anchors.merging(mapping, is_apart).all(suits)
         {
             return scan.stays(offset, text, Reason::Shared(to.repository.to_string()));
         }
@@ -177,7 +176,7 @@ impl<'t> Group<'t> {
             }
         }
         let has_room = self.digest.is_some() || written.digest.is_some();
-        if scan.mapping.pins() && to.digest.is_some() && !has_room {
+        if scan.moves.pins() && to.digest.is_some() && !has_room {
             scan.stays(offset, text, Reason::NotPinned);
         }
     }
@@ -198,8 +197,8 @@ impl<'t> Group<'t> {
         let tag = tag.filter(|tag| !tag.is_empty() && !tag.value.contains('@'));
         let (Some(tag), None, None) = (tag, digest, &written.digest) else { return false };
         let text = format!("{}:{}", written.name, tag.value);
-        let image = Written::parse(&text, scan.mapping.hosts()).map(|written| written.image());
-        let found = image.map(|image| scan.mapping.find(&image));
+        let image = Written::parse(&text, scan.moves.hosts()).map(|written| written.image());
+        let found = image.map(|image| scan.moves.find(&image));
         let Some(Found::Moved(found)) = found.filter(|_| keeps_version && !has_name) else { return false };
         let is_same_tag = found.tag.is_some_and(|found| found.as_str() == tag.value);
         found.repository == to.repository && is_same_tag && found.digest.is_none()
@@ -218,10 +217,9 @@ impl<'t> Group<'t> {
         let pinned_by = self.name.last().and_then(|last| pinned(&last.text));
         match (own_tag, tag) {
             (Some(field), _) if pinned_by.is_some() => {
-                let digest = to.digest.as_ref()?.to_string();
-                let (algorithm, hex) = digest.split_once(':')?;
-                names.last_mut()?.push_str(&format!("@{algorithm}"));
-                changes.push((Some(field), field.text(), hex.to_owned()));
+                let digest = to.digest.as_ref()?;
+                names.last_mut()?.push_str(&format!("@{}", digest.parts().0));
+                changes.push((Some(field), field.text(), digest.hex()));
             }
             (Some(field), Some(tag)) => {
                 changes.push((Some(field), field.text(), with_digest(tag.as_str(), field.text())))

@@ -1,6 +1,6 @@
-use crate::rewrite::mapping::Choice;
+use crate::rewrite::moves::Choice;
 use crate::rewrite::outcomes::Outcomes;
-use crate::rewrite::tests::{assert_changes, mapping, rules};
+use crate::rewrite::tests::{assert_changes, moves, rules};
 
 const SHARED: &str = "what it is made of is used elsewhere, too, or comes from there;";
 
@@ -14,7 +14,7 @@ fn a_digest_in_the_field_for_tags_stays_a_digest() {
     let outcomes = Some(Outcomes::parse(report.as_bytes()).unwrap());
     for pin in [false, true] {
         let outcomes = outcomes.as_ref().map(|_| Outcomes::parse(report.as_bytes()).unwrap());
-        let rules = mapping(r#"{"quay.io/a/b": "d.io/m/b"}"#, Choice { outcomes, pin, ..Choice::default() });
+        let rules = moves(r#"{"quay.io/a/b": "d.io/m/b"}"#, Choice { outcomes, pin, ..Choice::default() });
         let text = format!(
             "a: {{image: {{repository: ⟦quay.io/a/b→d.io/m/b⟧@sha256, tag: \"⟦{was}→{is}⟧\"}}}}\n\
              b: {{image: ⟦quay.io/a/b→d.io/m/b⟧@sha256, tag: \"⟦{was}→{is}⟧\"}}\n\
@@ -47,7 +47,7 @@ fn a_registry_beside_or_above_an_image_with_its_own_hides_nothing() {
     let stays = assert_changes("values.yaml", &rules(), text);
     assert_eq!(stays, [format!("quay.io/a/b:1: {SHARED} d.io/m/b is where it is now")]);
     // A cache has such names.
-    let cache = mapping(r#"{"harbor.internal/quay.io/a/b": "d.io/m/b"}"#, Choice::default());
+    let cache = moves(r#"{"harbor.internal/quay.io/a/b": "d.io/m/b"}"#, Choice::default());
     let text = "image: {registry: ⟦harbor.internal→d.io⟧, repository: ⟦quay.io/a/b→m/b⟧, tag: 1}\n";
     assert_eq!(assert_changes("values.yaml", &cache, text), [""; 0]);
 }
@@ -68,6 +68,21 @@ fn fields_that_others_merge_change_only_as_suits_those() {
     // The other tag is called otherwise there too, but not like this one.
     let text = "base: &im {repository: postgres, tag: \"15\"}\nworker: {image: {<<: *im, tag: \"16\"}}\n";
     assert_eq!(assert_changes("values.yaml", &rules(), text).len(), 1);
+}
+
+#[test]
+fn what_others_include_through_others_suits_them_too() {
+    let text =
+        "a: &a {repository: postgres, tag: \"15\"}\nb: &b {<<: *a, policy: Always}\nimage: {<<: *b, tag: \"17\"}\n";
+    let stays = assert_changes("values.yaml", &rules(), text);
+    assert_eq!(
+        stays,
+        ["postgres:15: what it is made of is used elsewhere, too, or comes from there; d.io/db/pg is where it is now"]
+    );
+    // What names an image of its own on the way there takes nothing from the first.
+    let text = "a: &a {repository: ⟦quay.io/a/b→d.io/m/b⟧, tag: \"1\"}\nb: &b {<<: *a, repository: x.io/c}\n\
+                image: {<<: *b, registry: y.io}\n";
+    assert_changes("values.yaml", &rules(), text);
 }
 
 #[test]

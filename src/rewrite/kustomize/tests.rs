@@ -1,7 +1,7 @@
 use std::fs;
 
-use crate::rewrite::mapping::Choice;
-use crate::rewrite::tests::{assert_changes, mapping, rules};
+use crate::rewrite::moves::Choice;
+use crate::rewrite::tests::{assert_changes, moves, rules};
 use crate::rewrite::{collect, plan};
 
 #[test]
@@ -64,6 +64,60 @@ fn what_did_not_move_comes_from_where_it_always_came_from() {
     let after = &rewrite.changed.iter().find(|file| file.path == kustomization).unwrap().after;
     let expected = "resources: [pod.yaml]\nimages:\n- name: d.io/db/pg\n  newName: postgres\n  newTag: '17'\n";
     assert_eq!(String::from_utf8_lossy(after), expected);
+}
+
+/// Writes kustomizations that are made of each other, each with a resource, and an entry for nginx in that of `a`; gives
+/// what becomes of this one.
+fn made_of_each_other(parts: &[(String, Vec<String>)]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    for (name, parts) in parts {
+        fs::create_dir_all(path(name)).unwrap();
+        let parts: String = parts.iter().map(|part| format!("- ../{name}/../{part}\n")).collect();
+        let images = if name == "a" { "images:\n- name: nginx\n  newTag: '2'\n" } else { "" };
+        fs::write(path(name).join("kustomization.yaml"), format!("resources:\n- x.yaml\n{parts}{images}")).unwrap();
+        fs::write(path(name).join("x.yaml"), "image: other:1\n").unwrap();
+    }
+    let (last, _) = parts.last().unwrap();
+    fs::write(path(last).join("x.yaml"), b"image: nginx:1 # caf\xE9\n").unwrap();
+    for file in plan(&collect(&[folder.path().to_owned()], &[]).unwrap().files, &rules()).changed {
+        file.write().unwrap();
+    }
+    fs::read_to_string(path("a/kustomization.yaml")).unwrap()
+}
+
+#[test]
+fn what_many_kustomizations_are_made_of_is_read_once() {
+    // Who follows each way through them does not come to an end here.
+    let row = |layer: usize| (0..3).map(move |column| format!("{layer}-{column}"));
+    let mut parts = vec![("a".to_owned(), row(0).collect())];
+    parts.extend((0..29).flat_map(|layer| row(layer).map(move |name| (name, row(layer + 1).collect()))));
+    parts.extend(row(29).map(|name| (name, Vec::new())));
+    let after = made_of_each_other(&parts);
+    assert!(after.ends_with("images:\n- name: d.io/web/nginx\n  newTag: '2'\n"), "{after}");
+}
+
+#[test]
+fn kustomizations_that_are_made_of_themselves_come_to_an_end() {
+    let names = ["a", "b", "c"].map(str::to_owned);
+    let others = |name: &String| names.iter().filter(|other| *other != name).cloned().collect();
+    let parts: Vec<(String, Vec<String>)> = names.iter().map(|name| (name.clone(), others(name))).collect();
+    let after = made_of_each_other(&parts);
+    assert!(after.contains("- name: d.io/web/nginx\n  newTag: \"2\"\n- name: nginx\n"), "{after}");
+}
+
+#[cfg(unix)]
+#[test]
+fn of_a_part_as_large_as_no_manifest_is_nothing_is_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::File::create(path("data.yaml")).unwrap().set_len(1 << 40).unwrap();
+    fs::write(path("pod.yaml"), "image: nginx:1\n").unwrap();
+    let text = "resources: [data.yaml, pod.yaml]\nimages: [{name: nginx, newTag: '2'}]\n";
+    fs::write(path("kustomization.yaml"), text).unwrap();
+    let after = &plan(&[path("kustomization.yaml"), path("pod.yaml")], &rules()).changed[0].after;
+    let after = String::from_utf8_lossy(after);
+    assert!(after.contains("{name: d.io/web/nginx, newTag: \"2\"}, {name: nginx, "), "{after}");
 }
 
 #[test]
@@ -180,7 +234,7 @@ fn json_stays_json() {
 #[test]
 fn of_several_places_the_chosen_one_gives_the_new_name() {
     let choice = Choice { to: Some("e.io/west".parse().unwrap()), ..Choice::default() };
-    let rules = mapping(r#"{"quay.io/a/b": ["d.io/east/b", "e.io/west/b"]}"#, choice);
+    let rules = moves(r#"{"quay.io/a/b": ["d.io/east/b", "e.io/west/b"]}"#, choice);
     let text = "kind: Component\nimages:\n- ⟦→name: e.io/west/b\n  newTag: v2\n- ⟧name: quay.io/a/b⟦→\n  newName: e.io/west/b⟧\n  newTag: v2\n";
     assert_eq!(assert_changes("kustomization.yaml", &rules, text), [""; 0]);
 }

@@ -1,7 +1,7 @@
 mod ci;
 
-use crate::rewrite::mapping::Choice;
-use crate::rewrite::tests::{assert_changes, mapping, rewrite, rules};
+use crate::rewrite::moves::Choice;
+use crate::rewrite::tests::{assert_changes, moves, rewrite, rules};
 
 const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
@@ -356,10 +356,10 @@ fn what_went_to_several_places_is_asked_for() {
     let images =
         r#"{"quay.io/a/b": ["d.io/east/b", "e.io/west/b"], "quay.io/c/d:1": ["d.io/east/d:1", "d.io/east/d:x"]}"#;
     let text = "- image: quay.io/a/b:1\n- image: quay.io/c/d:1\n";
-    let rewritten = rewrite("a.yaml", text, &mapping(images, Choice::default()));
+    let rewritten = rewrite("a.yaml", text, &moves(images, Choice::default()));
     assert_eq!(rewritten.several, ["quay.io/a/b:1"]);
     let chosen = Choice { to: Some("e.io/west".parse().unwrap()), ..Choice::default() };
-    let rewritten = rewrite("a.yaml", text, &mapping(images, chosen));
+    let rewritten = rewrite("a.yaml", text, &moves(images, chosen));
     assert_eq!(
         (rewritten.several.len(), rewritten.text.as_str()),
         (0, "- image: e.io/west/b:1\n- image: d.io/east/d:1\n")
@@ -416,9 +416,16 @@ fn a_repository_that_is_all_of_a_line_is_named() {
 }
 
 #[test]
-fn what_is_added_for_an_address_in_brackets_is_quoted() {
+fn a_block_may_begin_with_a_template_action() {
+    let text = "kind: {{ .kind }}\ndata:\n  a.yaml: |\n        {{- if .x }}\n    image: {repository: ⟦nginx→d.io/web/nginx⟧, tag: v1}\n\
+                {{- end }}\n  b.yaml: |-\n{{ include \"x\" . | indent 4 }}\n    image: {repository: ⟦quay.io/a/b→d.io/m/b⟧, tag: v1}\n";
+    assert_eq!(assert_changes("templates/a.yaml", &rules(), text), [""; 0]);
+}
+
+#[test]
+fn an_address_in_brackets_is_quoted() {
     let images = r#"{"docker.io/library/nginx": "[fd00::1]:5000/nginx", "quay.io/a/b": "[fd00::1]:5000/a/b"}"#;
-    let six = mapping(images, Choice::default());
+    let six = moves(images, Choice::default());
     let (new, name) = ("[fd00::1]:5000/nginx:1", "[fd00::1]:5000/nginx");
     for (file, text) in [
         (".gitlab-ci.yml", format!("services:\n- ⟦nginx:1→name: \"{new}\"\n  alias: nginx⟧\n")),
@@ -433,6 +440,18 @@ fn what_is_added_for_an_address_in_brackets_is_quoted() {
             "a: {⟦→registry: \"[fd00::1]:5000\", ⟧repository: a/b, tag: v1, defaultRegistry: quay.io}\n".to_owned(),
         ),
         ("values.yaml", "a:\n  registry:⟦→ \"[fd00::1]:5000\"⟧\n  repository: ⟦nginx→nginx⟧\n  tag: 1\n".to_owned()),
+        ("a.yaml", "a: [⟦quay.io/a/b:1→\"[fd00::1]:5000/a/b:1\"⟧]\n".to_owned()),
+        (
+            "a.yaml",
+            "a: [⟦--a=quay.io/a/b:1 \"x\"→'--a=[fd00::1]:5000/a/b:1 \"x\"'⟧, '⟦quay.io/a/b:1→[fd00::1]:5000/a/b:1⟧']\n"
+                .to_owned(),
+        ),
+        (
+            "a.tpl",
+            format!(
+                "{{{{ x\n- a: [\nimage: ⟦nginx:1→\"{new}\"⟧ # a\nimage: '⟦nginx:1→{new}⟧'\nb: ⟦quay.io/a/b:1→\"[fd00::1]:5000/a/b:1\"⟧\n"
+            ),
+        ),
     ] {
         assert_eq!(assert_changes(file, &six, &text), [""; 0], "{text}");
     }

@@ -88,7 +88,7 @@ mod tests {
     fn digests_of_either_algorithm_have_homes_of_their_own() {
         let [a, b]: [Repository; 2] = ["d.example.com/a", "d.example.com/b"].map(|name| name.parse().unwrap());
         let short = Digest::of(b"blob");
-        let long: Digest = format!("sha512:{0}{0}", &short.to_string()["sha256:".len()..]).parse().unwrap();
+        let long: Digest = format!("sha512:{0}{0}", short.hex()).parse().unwrap();
         let mut homes = Homes::default();
         homes.insert(&short, Home::new(a.clone(), 5));
         homes.insert(&long, Home::new(b.clone(), 5));

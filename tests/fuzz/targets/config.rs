@@ -92,7 +92,7 @@ pub fn docker_config(data: &[u8]) {
 
 fn check_all(written: Vec<Written>) -> (Vec<Rule>, Vec<InvalidRule>) {
     let hosts = HashSet::from_iter("registry".parse::<Registry>());
-    let mut checker = Checker::new(&hosts, Some("swr.example.com"), Some("team/sub"));
+    let mut checker = Checker::new(&hosts, Some("swr.example.com"), Some("team/sub"), false);
     let (mut rules, mut invalid) = (Vec::new(), Vec::new());
     for rule in written {
         checker.check(rule).map_or_else(|rule| invalid.push(*rule), |rule| rules.push(rule));
@@ -215,7 +215,7 @@ pub fn recorded(data: &[u8]) {
         Ok(document) => document,
         Err(error) => return assert_one_line(&error.to_string()),
     };
-    match recorded::read(document.root(), &HashSet::new()) {
+    match recorded::read(document.root()) {
         Ok(recorded) => {
             for rule in &recorded.rules {
                 assert!(rule.images.fixed().count() == 1);
@@ -232,7 +232,7 @@ pub fn rules_of(images: &str) -> Option<(Vec<Rule>, Vec<InvalidRule>)> {
     let document = Document::parse("images.json", images.into()).ok()?;
     let written = images::read(document.root()).ok()?;
     let hosts = HashSet::new();
-    let mut checker = Checker::new(&hosts, None, None);
+    let mut checker = Checker::new(&hosts, None, None, false);
     let (mut rules, mut invalid) = (Vec::new(), Vec::new());
     for rule in written {
         checker.check(rule).map_or_else(|rule| invalid.push(*rule), |rule| rules.push(rule));

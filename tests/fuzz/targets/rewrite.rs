@@ -1,7 +1,9 @@
 //! Files that are rewritten, and references in them.
 
-use super::mapping::Choice;
-use super::tree::{Document, Node, Scalar, Style};
+use std::collections::HashSet;
+
+use super::moves::Choice;
+use super::tree::{Node, Scalar, Style, Tree};
 use super::written::Written;
 use super::*;
 use crate::fuzz::assert_one_line;
@@ -50,26 +52,26 @@ pub fn outcomes(data: &[u8]) {
 
 fn rewritten(names: &[&str], data: &[u8]) {
     thread_local! {
-        static MAPPINGS: [Mapping; 3] = [
-            Mapping::new(Vec::new(), Choice::default()),
-            Mapping::new(crate::config::fuzz::rules(RULES), Choice::default()),
-            Mapping::new(crate::config::fuzz::rules(RULES), Choice { to: "d.io".parse().ok(), ..Choice::default() }),
+        static MOVES: [Moves; 3] = [
+            Moves::new(Vec::new(), Choice::default()),
+            Moves::new(crate::config::fuzz::rules(RULES), Choice::default()),
+            Moves::new(crate::config::fuzz::rules(RULES), Choice { to: "d.io".parse().ok(), ..Choice::default() }),
         ]
-        .map(|mapping| mapping.expect("a mapping"));
+        .map(|moves| moves.expect("moves"));
     }
     let text = content::text(data);
     for name in names {
-        MAPPINGS.with(|[none, some, chosen]| {
+        MOVES.with(|[none, some, chosen]| {
             assert_eq!(rewrite(name, &text, none), text, "no rule changes nothing");
-            for mapping in [some, chosen] {
-                let once = rewrite(name, &text, mapping);
-                assert_eq!(rewrite(name, &once, mapping), once, "{name}: a second time changes it again");
+            for moves in [some, chosen] {
+                let once = rewrite(name, &text, moves);
+                assert_eq!(rewrite(name, &once, moves), once, "{name}: a second time changes it again");
                 if Format::of(Path::new(name)) == Format::Yaml {
                     is_still_the_same(&text, &once);
                 }
                 // However lines end.
                 if !text.contains('\r') && text.contains('\n') {
-                    let other = rewrite(name, &text.replace('\n', "\r\n"), mapping);
+                    let other = rewrite(name, &text.replace('\n', "\r\n"), moves);
                     assert_eq!(other.replace("\r\n", "\n"), once, "{name}: with other line endings");
                 }
             }
@@ -79,8 +81,8 @@ fn rewritten(names: &[&str], data: &[u8]) {
 
 /// Asserts that what was YAML or JSON is so still, with the same keys; that there is more of it only as it may be.
 fn is_still_the_same(before: &str, after: &str) {
-    if let Some(tree) = Document::parse(before, before) {
-        let other = Document::parse(after, after).unwrap_or_else(|| panic!("no YAML any more: {after:?}"));
+    if let Some(tree) = Tree::parse(before, before) {
+        let other = Tree::parse(after, after).unwrap_or_else(|| panic!("no YAML any more: {after:?}"));
         let differs = items_differ(&tree.roots, &other.roots);
         assert_eq!(differs, None, "{after:?}");
     }
@@ -143,9 +145,9 @@ fn node_differs(before: &Node, after: &Node) -> Option<String> {
     }
 }
 
-fn rewrite(name: &str, text: &str, mapping: &Mapping) -> String {
+fn rewrite(name: &str, text: &str, moves: &Moves) -> String {
     let path = Path::new(name);
-    let Findings { edits, stays, several, .. } = scan(path, text, mapping, &HashSet::new());
+    let Findings { edits, stays, several, .. } = findings(path, text, moves, &mut Kustomizations::new(&[], moves));
     let mut end = 0;
     for (from, to) in edits.keys() {
         assert!(end <= *from && from <= to && *to <= text.len(), "edits overlap");

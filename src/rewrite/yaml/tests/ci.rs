@@ -45,7 +45,7 @@ fn jobs_of_gitlab() {
                 ⟦nginx:1→d.io/web/nginx:1\n      alias: nginx⟧\n      command: [x]\n";
     assert_changes(".gitlab-ci.yml", &rules(), text);
     // The port of a registry is no part of that name.
-    let port = mapping(r#"{"r.io:5000/shop/db": "d.io/db"}"#, Choice::default());
+    let port = moves(r#"{"r.io:5000/shop/db": "d.io/db"}"#, Choice::default());
     let text = format!(
         "services: [⟦r.io:5000/shop/db:1→{{name: d.io/db:1, alias: r.io-shop-db}}⟧]\nx: r.io:5000/shop/db@{DIGEST}\n"
     );

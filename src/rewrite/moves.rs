@@ -8,12 +8,21 @@ use crate::config::{Filter, Rule, Target, Which};
 use crate::digest::Digest;
 use crate::reference::{Identifier, Reference, Registry, Repository, Tag};
 
-/// The rules, by what they bring where.
+/// The rules, by what they bring where. Where there are several, they are in the order of the file.
 #[derive(Debug)]
-pub struct Mapping {
+pub struct Moves {
     rules: Vec<Rule>,
     by_source: HashMap<Repository, Vec<usize>>,
     by_destination: HashMap<Repository, Vec<usize>>,
+    /// Of images that are known without asking: by source where they go, by destination where they come from. There may
+    /// be as many rules for a repository as it has tags.
+    goes_to: HashMap<Reference, Vec<(usize, Reference)>>,
+    comes_from: HashMap<Reference, Vec<(usize, Reference)>>,
+    /// Rules for tags that are listed, by source and by destination.
+    listed_from: HashMap<Repository, Vec<usize>>,
+    listed_to: HashMap<Repository, Vec<usize>>,
+    /// The paths of the sources.
+    paths: HashSet<String>,
     hosts: HashSet<Registry>,
     choice: Choice,
 }
@@ -108,22 +117,33 @@ pub enum Reason {
     Escaped(String),
 }
 
-impl Mapping {
+impl Moves {
     /// `Err` if a target was chosen to which no rule brings anything: with the places there are.
     pub fn new(rules: Vec<Rule>, choice: Choice) -> Result<Self, UnknownTarget> {
         let (mut by_source, mut by_destination) = (HashMap::<_, Vec<_>>::new(), HashMap::<_, Vec<_>>::new());
-        let mut hosts = HashSet::new();
+        let (mut goes_to, mut comes_from) = (HashMap::<_, Vec<_>>::new(), HashMap::<_, Vec<_>>::new());
+        let (mut listed_from, mut listed_to) = (HashMap::<_, Vec<_>>::new(), HashMap::<_, Vec<_>>::new());
+        let (mut paths, mut hosts) = (HashSet::new(), HashSet::new());
         for (index, rule) in rules.iter().enumerate() {
             let (source, destination) = (&rule.images.source, &rule.images.destination);
             hosts.extend([source.registry().clone(), destination.registry().clone()]);
+            paths.insert(source.path().to_owned());
             by_source.entry(source.clone()).or_default().push(index);
             by_destination.entry(destination.clone()).or_default().push(index);
+            if let Which::Listed(_) = rule.images.which {
+                listed_from.entry(source.clone()).or_default().push(index);
+                listed_to.entry(destination.clone()).or_default().push(index);
+            }
+            for (from, to) in rule.images.fixed() {
+                goes_to.entry(from.clone()).or_default().push((index, to.clone()));
+                comes_from.entry(to).or_default().push((index, from));
+            }
         }
         if let Some(target) = choice.to.as_ref().filter(|to| !by_destination.keys().any(|place| to.holds(place))) {
             let places = by_destination.into_keys().collect();
             return Err(UnknownTarget { target: target.clone(), places });
         }
-        Ok(Self { rules, by_source, by_destination, hosts, choice })
+        Ok(Self { rules, by_source, by_destination, goes_to, comes_from, listed_from, listed_to, paths, hosts, choice })
     }
 
     /// Hosts, also those that look like a namespace of Docker Hub: whatever the rules take for one.
@@ -142,7 +162,7 @@ impl Mapping {
 
     /// Whether `name` is the path of a repository that rules bring somewhere, on whatever host.
     pub fn knows_path(&self, name: &str) -> bool {
-        self.by_source.keys().any(|source| source.path() == name)
+        self.paths.contains(name)
     }
 
     /// Where rules bring images of `source`, or some of them: first where the operator wants them from.
@@ -189,16 +209,26 @@ impl Mapping {
     fn places(&self, source: &Reference) -> Result<Vec<Reference>, Reason> {
         let mut places: Vec<Reference> = Vec::new();
         let mut reason = Reason::NoRule;
-        for &index in self.by_source.get(&source.repository).into_iter().flatten() {
-            for place in self.rules[index].images.destinations(source) {
-                match self.clash(index, source, &place) {
-                    Some(clash) => reason = clash,
-                    None if places.contains(&place) => {}
-                    None => places.push(place),
-                }
+        for (index, place) in self.brought(source) {
+            match self.clash(index, source, &place) {
+                Some(clash) => reason = clash,
+                None if places.contains(&place) => {}
+                None => places.push(place),
             }
         }
         if places.is_empty() { Err(reason) } else { Ok(places) }
+    }
+
+    /// Where the rules bring `source`, with the number of the rule.
+    fn brought(&self, source: &Reference) -> Vec<(usize, Reference)> {
+        let fixed = self.goes_to.get(source).into_iter().flatten().cloned();
+        let listed = self.listed_from.get(&source.repository).into_iter().flatten().flat_map(|&index| {
+            let places = self.rules[index].images.destinations(source);
+            places.into_iter().map(move |place| (index, place))
+        });
+        let mut brought: Vec<_> = fixed.chain(listed).collect();
+        brought.sort_by_key(|(index, _)| *index);
+        brought
     }
 
     /// Why rule `index` may not have got `place`: an earlier rule keeps it. With a report nothing needs to be guessed.
@@ -207,21 +237,27 @@ impl Mapping {
         if self.choice.outcomes.is_some() {
             return None;
         }
-        let earlier = self.by_destination.get(&place.repository).into_iter().flatten();
-        earlier.take_while(|earlier| **earlier < index).find_map(|&earlier| {
-            let images = &self.rules[earlier].images;
-            let destination = place.clone();
-            match &images.which {
-                Which::Fixed(_) => {
-                    let (taken_by, _) = images.fixed().find(|(from, to)| to == place && from != source)?;
-                    Some(Reason::Clash { destination, taken_by: taken_by.to_string() })
-                }
-                Which::Listed(filter) => {
-                    let may = images.source != source.repository && filter.accepts(tag);
-                    may.then(|| Reason::MayClash { destination, taken_by: images.source.clone() })
-                }
+        let fixed = self.comes_from.get(place).into_iter().flatten().find(|(_, from)| from != source);
+        let fixed = fixed.filter(|(rule, _)| *rule < index);
+        let earlier = self.listed_to.get(&place.repository).into_iter().flatten();
+        let source_of = |rule: usize| &self.rules[rule].images.source;
+        let listed = earlier
+            .copied()
+            .take_while(|rule| *rule < index)
+            .find(|rule| *source_of(*rule) != source.repository && self.lists(*rule, tag));
+        let destination = place.clone();
+        match (fixed, listed) {
+            (Some((rule, from)), listed) if listed.is_none_or(|listed| *rule < listed) => {
+                Some(Reason::Clash { destination, taken_by: from.to_string() })
             }
-        })
+            (_, Some(rule)) => Some(Reason::MayClash { destination, taken_by: source_of(rule).clone() }),
+            _ => None,
+        }
+    }
+
+    /// Whether `rule` brings `tag` if that is listed.
+    fn lists(&self, rule: usize, tag: &Tag) -> bool {
+        matches!(&self.rules[rule].images.which, Which::Listed(filter) if filter.accepts(tag))
     }
 
     /// Those of `places` at which the image is, by the report.
@@ -230,20 +266,23 @@ impl Mapping {
         source: &Reference,
         places: Vec<Reference>,
         digest: Option<&Digest>,
-    ) -> Result<Vec<Place>, Reason> {
+    ) -> Result<Vec<Confirmed>, Reason> {
         let Some(outcomes) = &self.choice.outcomes else {
             // What the tag named when the file was written may never have been copied.
             if digest.is_some() && matches!(source.identifier, Identifier::Tag(_)) {
                 return Err(Reason::Unconfirmed);
             }
-            return Ok(places.into_iter().map(|place| Place { reference: place, digest: digest.cloned() }).collect());
+            return Ok(places
+                .into_iter()
+                .map(|place| Confirmed { reference: place, digest: digest.cloned() })
+                .collect());
         };
         let mut confirmed = Vec::new();
         let mut reason = Reason::NotReported;
         for place in places {
             let Some(outcome) = outcomes.of(source, &place) else { continue };
             match self.digest(outcome, digest) {
-                Ok(digest) => confirmed.push(Place { reference: place, digest }),
+                Ok(digest) => confirmed.push(Confirmed { reference: place, digest }),
                 Err(why) => reason = why,
             }
         }
@@ -269,16 +308,16 @@ impl Mapping {
     }
 
     /// Where the report says that `digest` went under some tag; without one it cannot be said.
-    fn reported(&self, repository: &Repository, digest: &Digest) -> Result<Vec<Place>, Reason> {
+    fn reported(&self, repository: &Repository, digest: &Digest) -> Result<Vec<Confirmed>, Reason> {
         let outcomes = self.choice.outcomes.iter().flat_map(|outcomes| outcomes.from(repository));
         let same = outcomes.filter(|outcome| outcome.source_digest.as_ref() == Some(digest));
         let meant = same
             .filter(|outcome| self.places(&outcome.source).is_ok_and(|places| places.contains(&outcome.destination)));
-        let mut places: Vec<Place> = Vec::new();
+        let mut places: Vec<Confirmed> = Vec::new();
         for outcome in meant {
             let Ok(Some(digest)) = self.digest(outcome, Some(digest)) else { continue };
             let reference = outcome.destination.repository.at_digest(digest.clone());
-            places.push(Place { reference, digest: Some(digest) });
+            places.push(Confirmed { reference, digest: Some(digest) });
         }
         match places.is_empty() {
             false => Ok(places),
@@ -300,7 +339,7 @@ impl Mapping {
     fn find_any(&self, repository: &Repository) -> Found {
         let mut places = BTreeSet::new();
         let mut reason = Reason::UnknownTag;
-        for &index in self.by_source.get(repository).into_iter().flatten() {
+        for &index in self.listed_from.get(repository).into_iter().flatten() {
             let images = &self.rules[index].images;
             let Which::Listed(Filter::All) = images.which else { continue };
             let destination = &images.destination;
@@ -334,7 +373,7 @@ impl Mapping {
         earlier.any(|&earlier| self.rules[earlier].images.source != *source).then_some(Reason::UnknownTag)
     }
 
-    fn choose(&self, places: Vec<Place>, tag: Option<&Tag>) -> Found {
+    fn choose(&self, places: Vec<Confirmed>, tag: Option<&Tag>) -> Found {
         let repositories: BTreeSet<Repository> =
             places.iter().map(|place| place.reference.repository.clone()).collect();
         let chosen: Vec<&Repository> = match repositories.len() {
@@ -360,19 +399,17 @@ impl Mapping {
 
     /// Whether some rule brings something there: what was rewritten is not rewritten again.
     fn is_destination(&self, image: &Image) -> bool {
-        let mut rules = self.by_destination.get(&image.repository).into_iter().flatten();
-        let Version::Known { tag: Some(tag), .. } = &image.version else { return rules.next().is_some() };
-        let name = Identifier::Tag(tag.clone());
-        rules.any(|&index| match &self.rules[index].images.which {
-            Which::Fixed(pairs) => pairs.iter().any(|pair| pair.destination == name),
-            Which::Listed(filter) => filter.accepts(tag),
-        })
+        let Version::Known { tag: Some(tag), .. } = &image.version else {
+            return self.by_destination.contains_key(&image.repository);
+        };
+        let mut listed = self.listed_to.get(&image.repository).into_iter().flatten();
+        self.comes_from.contains_key(&image.repository.tagged(tag.clone())) || listed.any(|&rule| self.lists(rule, tag))
     }
 }
 
 /// A destination, and the digest to write there.
 #[derive(Debug, PartialEq, Eq)]
-struct Place {
+struct Confirmed {
     reference: Reference,
     digest: Option<Digest>,
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::rewrite::tests::{assert_changes, mapping, rewrite};
+use crate::rewrite::tests::{assert_changes, moves, rewrite};
 
 /// Source, destination, the digests of both, result.
 type Line<'l> = (&'l str, &'l str, Option<&'l Digest>, Option<&'l Digest>, &'l str);
@@ -20,7 +20,7 @@ fn outcomes(lines: &[Line]) -> Outcomes {
 #[test]
 fn an_earlier_rule_keeps_its_destination() {
     let images = r#"{"s.io/a:1": "d.io/x", "s.io/b:1,2": "d.io/x", "s.io/c": "d.io/y", "s.io/d:1": "d.io/y"}"#;
-    let rules = mapping(images, Choice::default());
+    let rules = moves(images, Choice::default());
     let text = "⟦s.io/a:1→d.io/x:1⟧ s.io/b:1 ⟦s.io/b:2→d.io/x:2⟧ ⟦s.io/c:1→d.io/y:1⟧ s.io/d:1";
     assert_eq!(
         assert_changes("a.txt", &rules, text),
@@ -30,13 +30,39 @@ fn an_earlier_rule_keeps_its_destination() {
         ]
     );
     let outcomes = outcomes(&[("s.io/d:1", "d.io/y:1", None, None, "copied")]);
-    let rules = mapping(images, Choice { outcomes: Some(outcomes), ..Choice::default() });
+    let rules = moves(images, Choice { outcomes: Some(outcomes), ..Choice::default() });
     assert_changes("a.txt", &rules, "⟦s.io/d:1→d.io/y:1⟧");
 }
 
 #[test]
+fn of_two_rules_that_keep_a_destination_the_first_is_named() {
+    let rules = moves(
+        r#"{"s.io/a": "d.io/x", "s.io/b:1": "d.io/x", "s.io/c:1": "d.io/x", "s.io/d:1": "d.io/y", "s.io/e": "d.io/y",
+            "s.io/f:1": "d.io/y"}"#,
+        Choice::default(),
+    );
+    assert_eq!(
+        assert_changes("a.txt", &rules, "s.io/c:1 s.io/f:1"),
+        [
+            "s.io/c:1: d.io/x:1 may hold an image of s.io/a, whose rule comes first; --report tells which",
+            "s.io/f:1: d.io/y:1 is taken by s.io/d:1",
+        ]
+    );
+}
+
+#[test]
+fn rules_for_many_images_of_a_repository_are_not_gone_through_for_each_of_these() {
+    // Who does that does not come to an end here.
+    let numbers = 0..20_000;
+    let rules: Vec<String> = numbers.clone().map(|tag| format!("\"s.io/a:{tag}\": \"d.io/a:v{tag}\"")).collect();
+    let rules = moves(&format!("{{{}}}", rules.join(",")), Choice::default());
+    let text: String = numbers.map(|tag| format!("⟦s.io/a:{tag}→d.io/a:v{tag}⟧\n")).collect();
+    assert_eq!(assert_changes("a.txt", &rules, &text), [""; 0]);
+}
+
+#[test]
 fn what_was_rewritten_stays_although_it_is_a_source_too() {
-    let rules = mapping(r#"{"a.io/x": "b.io/x", "b.io/x": "c.io/x", "a.io/y:1": "a.io/y:2"}"#, Choice::default());
+    let rules = moves(r#"{"a.io/x": "b.io/x", "b.io/x": "c.io/x", "a.io/y:1": "a.io/y:2"}"#, Choice::default());
     assert_changes("a.txt", &rules, "⟦a.io/x:1→b.io/x:1⟧ b.io/x:1 c.io/x:1 ⟦a.io/y:1→a.io/y:2⟧");
 }
 
@@ -52,7 +78,7 @@ fn with_a_report_only_what_is_there_is_rewritten() {
         ])
     };
     let images = r#"{"s.io/a": "d.io/a", "s.io/b": "d.io/b"}"#;
-    let rules = mapping(images, Choice { outcomes: Some(outcomes()), ..Choice::default() });
+    let rules = moves(images, Choice { outcomes: Some(outcomes()), ..Choice::default() });
     let text = format!(
         "- image: ⟦s.io/a:1→d.io/a:1⟧\n- image: ⟦s.io/a:2→d.io/a:2⟧\n- image: s.io/a:3\n- image: s.io/a:4\n\
          - image: ⟦s.io/a@{one}→d.io/a@{two}⟧\n- image: ⟦s.io/a:1@{one}→d.io/a:1@{two}⟧\n- image: s.io/a:2@{one}\n\
@@ -79,7 +105,7 @@ fn digests_are_added_from_the_report() {
         ("s.io/a:latest", "d.io/a:latest", None, Some(&digest), "copied"),
     ]);
     let choice = Choice { outcomes: Some(outcomes), pin: true, ..Choice::default() };
-    let rules = mapping(r#"{"s.io/a": "d.io/a"}"#, choice);
+    let rules = moves(r#"{"s.io/a": "d.io/a"}"#, choice);
     let hex = digest.to_string();
     let text = format!(
         "- image: ⟦s.io/a:1→d.io/a:1@{digest}⟧\n- image: ⟦s.io/a→d.io/a@{digest}⟧\n\
@@ -104,9 +130,9 @@ fn digests_are_added_from_the_report() {
 
 #[test]
 fn a_target_must_be_one_that_some_rule_has() {
-    let rules = mapping(r#"{"s.io/a": ["d.io/x/a", "e.io/y/a"]}"#, Choice::default()).rules;
+    let rules = moves(r#"{"s.io/a": ["d.io/x/a", "e.io/y/a"]}"#, Choice::default()).rules;
     let choice = Choice { to: Some("d.io/z".parse().unwrap()), ..Choice::default() };
-    let error = Mapping::new(rules, choice).unwrap_err().to_string();
+    let error = Moves::new(rules, choice).unwrap_err().to_string();
     assert_eq!(error, "no rule brings anything to d.io/z; they bring images to d.io/x/a, e.io/y/a");
 }
 
@@ -114,6 +140,6 @@ fn a_target_must_be_one_that_some_rule_has() {
 fn only_one_place_needs_no_choice() {
     let images = r#"{"s.io/a": ["d.io/x/a", "e.io/y/a"], "s.io/b": "e.io/y/b"}"#;
     let choice = Choice { to: Some("d.io".parse().unwrap()), ..Choice::default() };
-    let rewritten = rewrite("a.txt", "s.io/a:1 s.io/b:1", &mapping(images, choice));
+    let rewritten = rewrite("a.txt", "s.io/a:1 s.io/b:1", &moves(images, choice));
     assert_eq!((rewritten.text.as_str(), rewritten.several.len()), ("d.io/x/a:1 e.io/y/b:1", 0));
 }

@@ -3,10 +3,10 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
-use crate::rewrite::mapping::{Destination, Reason};
-use crate::rewrite::scan::Scan;
-use crate::rewrite::variable::variable;
-use crate::rewrite::written::Written;
+use super::moves::{Destination, Reason};
+use super::scan::Scan;
+use super::variable::variable;
+use super::written::Written;
 
 /// Deeper references of variables to variables are a circle.
 const MAX_DEPTH: usize = 8;
@@ -135,6 +135,13 @@ pub fn unquoted(text: &str, range: Range<usize>) -> Range<usize> {
     if is_quoted { range.start + 1..range.end - 1 } else { range }
 }
 
+/// Rewrites the image in `range`, parts of which are the defaults of variables that are set elsewhere.
+pub fn spread(scan: &mut Scan, range: Range<usize>) {
+    let arguments = Arguments::default();
+    let image = arguments.expand(scan.text, range);
+    apply(scan, vec![image], &arguments);
+}
+
 /// Rewrites the images. What several use is changed only as all of them want it.
 pub fn apply(scan: &mut Scan, uses: Vec<Use>, arguments: &Arguments) {
     let mut wanted = Vec::new();
@@ -143,7 +150,7 @@ pub fn apply(scan: &mut Scan, uses: Vec<Use>, arguments: &Arguments) {
     };
     for one in &uses {
         let text: String = one.pieces.iter().map(|piece| piece.text.as_str()).collect();
-        let Some(written) = Written::parse(&text, scan.mapping.hosts()) else {
+        let Some(written) = Written::parse(&text, scan.moves.hosts()) else {
             wanted.push((text, None));
             continue;
         };
