@@ -67,7 +67,7 @@ impl<'a> Run<'a> {
         if let Some(rate) = settings.limit_rate {
             clients = clients.with_rate(rate);
         }
-        let cancel = CancellationToken::new();
+        let cancel = clients.end().clone();
         let interruption = signals::watch(cancel.clone()).context("signals cannot be watched")?;
         let report = Report::new(console.clone());
         report.configuration(&warnings, &invalid);

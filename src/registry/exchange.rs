@@ -14,12 +14,13 @@ use reqwest::{Body, Method, Request, Response, StatusCode};
 use tokio::time::Instant;
 use url::Url;
 
+use super::RepositoryClient;
 use super::auth::Verdict;
 use super::error::{Asked, Error, ErrorKind};
 use super::http::{Answer, SHORT, Transport};
 use super::pace::{self, Permit, Turn};
 use super::token::{Need, Scope};
-use super::{RepositoryClient, TRIES, backoff, warn_again};
+use super::tries::{TRIES, backoff, wait, warn_again};
 use crate::reference::Repository;
 
 /// Longest until an answer's head.
@@ -150,8 +151,9 @@ impl RepositoryClient {
                 // There is a hold on all requests of this kind, which has been told.
                 Some(_) if error.is_overload() => {}
                 Some(pause) => {
-                    warn_again(&error, pause);
-                    tokio::time::sleep(pause).await;
+                    if !self.wait_to_try(&error, pause).await {
+                        return Err(error);
+                    }
                 }
                 None => {
                     if let ErrorKind::Broken { .. } = error.kind {
@@ -172,6 +174,11 @@ impl RepositoryClient {
     pub(super) fn judged(&self, turn: &Turn, error: Error) -> Error {
         let is_hopeless = error.is_overload() && self.client.pace.is_hopeless(turn);
         if is_hopeless { error.into_verdict() } else { error }
+    }
+
+    /// Waits before a request is sent again that failed. Answers whether it is to be.
+    pub(super) async fn wait_to_try(&self, error: &Error, pause: Duration) -> bool {
+        wait(self.client.transport.end(), pause, || warn_again(error, pause)).await
     }
 
     /// One exchange under a permit. `None` if requests of its kind came to be held back while it queued for the permit.

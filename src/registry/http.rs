@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, Request, Response, StatusCode};
+use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::Keyring;
@@ -48,6 +49,8 @@ pub(super) struct Http {
     led: HashMap<Registry, Clients>,
     elsewhere: Elsewhere,
     proxies: Proxies,
+    /// When nothing is to be tried again.
+    pub end: CancellationToken,
 }
 
 /// Clients that trust alike.
@@ -81,7 +84,8 @@ impl Http {
             let authorities = Tls { identity: None, ..tls.clone() };
             led.insert(registry.clone(), clients(&authorities, Trust::Vouched)?);
         }
-        Ok(Self { strict, hosts, led, elsewhere: Elsewhere::default(), proxies: Proxies::of_system() })
+        let end = CancellationToken::new();
+        Ok(Self { strict, hosts, led, elsewhere: Elsewhere::until(end.clone()), proxies: Proxies::of_system(), end })
     }
 
     /// Lets those hosts be asked again, to which registries led, that could not be reached before.
@@ -146,6 +150,11 @@ impl Transport {
     /// The same for answers that are read as streams.
     pub fn of_streams(&self) -> Self {
         Self { streams: true, ..self.clone() }
+    }
+
+    /// When nothing is to be tried again.
+    pub fn end(&self) -> &CancellationToken {
+        &self.http.end
     }
 
     /// Sends one request and gives the answer's head; its body is still to come.

@@ -16,9 +16,9 @@ use super::error::{Error, ErrorKind, is_transient};
 use super::exchange::{Kind, TIME_LIMIT, within};
 use super::http::{Answer, Transport};
 use super::pace::{self, Pace, Turn};
-use super::patiently_for;
 use super::probe::TRIES_IF_KNOWN;
 use super::reach::authority;
+use super::tries::patiently_until;
 use crate::reference::Registry;
 use crate::shared::lock;
 
@@ -93,8 +93,8 @@ impl Issuer {
                 false => Ok(answer),
             }
         };
-        let answer =
-            patiently_for(TRIES_IF_KNOWN, LONGEST_SEARCH, attempt).await.map_err(|error| self.judged(error))?;
+        let answer = patiently_until(transport.end(), TRIES_IF_KNOWN, LONGEST_SEARCH, attempt).await;
+        let answer = answer.map_err(|error| self.judged(error))?;
         if !pace::is_refusal(answer.status) {
             return Ok(answer);
         }
