@@ -132,7 +132,7 @@ impl Error {
     }
 
     /// What happened, to whomever.
-    fn facts(&self) -> &ErrorKind {
+    pub(super) fn facts(&self) -> &ErrorKind {
         match &self.kind {
             ErrorKind::Verdict(kind) => kind,
             kind => kind,

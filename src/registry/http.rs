@@ -14,7 +14,7 @@ use url::Url;
 use super::Keyring;
 use super::blob::Wait;
 use super::elsewhere::Elsewhere;
-use super::error::{self, ErrorKind};
+use super::error::{self, ErrorKind, is_transient};
 use super::exchange::{TIME_LIMIT, within};
 use super::pace::{LONGEST_HOLD, RateLimit, clock, until};
 use super::probe::base;
@@ -309,6 +309,12 @@ impl Answer {
             None => message,
         };
         ErrorKind::Status { status: self.status, codes, message, retry_after: self.retry_after() }
+    }
+
+    /// What it says if that may pass by itself.
+    pub fn trouble(&self) -> Option<ErrorKind> {
+        let refusal = is_transient(self.status).then(|| self.refusal());
+        refusal.filter(ErrorKind::is_transient)
     }
 
     /// How long the registry wants to be left alone: as it says, or until what is used up comes again.

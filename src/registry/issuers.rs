@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
-use reqwest::{Body, Method, Request};
+use reqwest::{Body, Method, Request, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 use url::Url;
 
-use super::error::{Error, ErrorKind, is_transient};
+use super::error::{Error, ErrorKind};
 use super::exchange::{Kind, TIME_LIMIT, within};
 use super::http::{Answer, Transport};
 use super::pace::{self, Pace, Turn};
@@ -86,20 +86,24 @@ impl Issuer {
             }
             let answer = exchange.map_err(error)?;
             self.forget_unreachable();
-            let refusal = pace::is_refusal(answer.status).then(|| answer.refusal());
-            self.pace.heed(&TOKENS, begun, Some(&permit), &HeaderMap::new(), refusal.as_ref());
-            match is_transient(answer.status) && refusal.is_none() {
-                true => Err(error(answer.refusal())),
-                false => Ok(answer),
+            let trouble = answer.trouble();
+            self.pace.heed(&TOKENS, begun, Some(&permit), &HeaderMap::new(), trouble.as_ref());
+            match trouble.filter(|_| !pace::is_refusal(answer.status)) {
+                Some(kind) => Err(self.unless_hopeless(answer.status, error(kind))),
+                None => Ok(answer),
             }
         };
         let answer = patiently_until(transport.end(), TRIES_IF_KNOWN, LONGEST_SEARCH, attempt).await;
         let answer = answer.map_err(|error| self.judged(error))?;
-        if !pace::is_refusal(answer.status) {
-            return Ok(answer);
+        match pace::is_refusal(answer.status) {
+            true => Err(self.unless_hopeless(answer.status, error(answer.refusal()))),
+            false => Ok(answer),
         }
-        let error = error(answer.refusal());
-        Err(if self.pace.is_hopeless(&TOKENS) { error.into_verdict() } else { error })
+    }
+
+    /// The error; as a verdict if so many requests were answered so that a repetition is not worth it.
+    fn unless_hopeless(&self, status: StatusCode, error: Error) -> Error {
+        if self.pace.is_hopeless(&TOKENS, status) { error.into_verdict() } else { error }
     }
 
     /// Why it is not asked now, if that is so.
@@ -165,7 +169,10 @@ impl Issuers {
 
     /// Lets those be asked again that could not be reached before.
     pub fn forget_unreachable(&self) {
-        lock(&self.known).values().for_each(|issuer| issuer.forget_unreachable());
+        for issuer in lock(&self.known).values() {
+            issuer.forget_unreachable();
+            issuer.pace.forget_failures();
+        }
     }
 }
 

@@ -105,6 +105,7 @@ impl Client {
             *failed = None;
         }
         self.auth.forget_unavailable();
+        self.pace.forget_failures();
     }
 
     async fn find(&self) -> Result<Url, Error> {

@@ -82,6 +82,9 @@ impl Error {
             ErrorKind::Status { status: StatusCode::TOO_MANY_REQUESTS, .. } => {
                 "the registry limits the rate: use fewer --workers or try later".to_owned()
             }
+            ErrorKind::Status { status, .. } if is_transient(*status) && matches!(self.kind, ErrorKind::Verdict(_)) => {
+                "the registry fails all such requests: run the same command again when it is well".to_owned()
+            }
             ErrorKind::Status { status, .. } if is_transient(*status) => {
                 "the registry is in trouble: run the same command again when it is well".to_owned()
             }

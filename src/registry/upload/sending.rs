@@ -49,7 +49,7 @@ impl RepositoryClient {
         let result = match self.call(&call).await {
             Ok(answer) => sending.judge_whole(&url, &answer),
             Err(error) => {
-                match error.status().filter(|_| is_of_way(&error.kind) && self.client.modes.takes_none_whole()) {
+                match error.status().filter(|_| is_of_way(error.facts()) && self.client.modes.takes_none_whole()) {
                     Some(status) => Err(Error { kind: ErrorKind::Portion { status }, ..error }),
                     None => Err(error),
                 }
@@ -147,7 +147,7 @@ impl RepositoryClient {
             // There is a hold on all requests of this kind, which has been told.
             return self.wait_turn(turn, url).await;
         }
-        if self.wait_to_try(&error, pause).await { Ok(()) } else { Err(error) }
+        if self.wait_to_try(turn, &error, pause).await { Ok(()) } else { Err(error) }
     }
 
     /// Sends one request of an upload as it is, once. Any answer is given but one that a new token would change.
