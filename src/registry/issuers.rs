@@ -81,8 +81,14 @@ impl Issuer {
             };
             let begun = Instant::now();
             let exchange = within(TIME_LIMIT, exchange(transport, url, authorization, form)).await;
-            if let Err(ErrorKind::Unreachable { .. } | ErrorKind::TimedOut { .. }) = exchange {
-                self.is_doubted.store(true, Relaxed);
+            match &exchange {
+                Err(ErrorKind::Unreachable { .. } | ErrorKind::TimedOut { .. }) => self.is_doubted.store(true, Relaxed),
+                Ok(_) => {}
+                // Somebody is there: who waited to be told need not wait for an answer.
+                Err(_) => {
+                    self.is_doubted.store(false, Relaxed);
+                    *lock(&search) = None;
+                }
             }
             let answer = exchange.map_err(error)?;
             self.forget_unreachable();
@@ -187,18 +193,23 @@ mod tests {
     use crate::registry::Keyring;
     use crate::registry::http::Http;
 
-    #[tokio::test(start_paused = true)]
-    async fn once_a_server_is_found_again_those_who_waited_for_that_ask_side_by_side() {
+    /// Asks a server that was doubted by so many at once. It answers the first at once, or breaks off, and the others only
+    /// when all are there.
+    async fn ask_side_by_side(breaks_off: bool) {
         const ALL: usize = 8;
+        let together = if breaks_off { ALL } else { ALL - 1 };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url: Url = format!("http://{}/token", listener.local_addr().unwrap()).parse().unwrap();
         tokio::spawn(async move {
             let (mut open, mut served) = (Vec::new(), 0);
             while let Ok((mut stream, _)) = listener.accept().await {
                 let _ = stream.read(&mut [0; 1024]).await;
+                if served == 0 && breaks_off {
+                    served += 1;
+                    continue;
+                }
                 open.push(stream);
-                // After the first nobody is answered before all are there.
-                if served == 0 || open.len() == ALL - 1 {
+                if served == 0 || open.len() == together {
                     for mut stream in open.drain(..) {
                         served += 1;
                         let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
@@ -219,6 +230,16 @@ mod tests {
         for somebody in everybody {
             assert_eq!(somebody.await.unwrap().unwrap(), 200);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn once_a_server_is_found_again_those_who_waited_for_that_ask_side_by_side() {
+        ask_side_by_side(false).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_breaks_off_is_there_and_is_asked_side_by_side() {
+        ask_side_by_side(true).await;
     }
 
     #[tokio::test(start_paused = true)]
