@@ -63,6 +63,8 @@ pub enum ErrorKind {
     Limited { why: Arc<str>, until: SystemTime, hopeless: bool },
     /// No connection: name resolution, TCP or TLS.
     Unreachable { reason: String },
+    /// No connection, since this process, or the whole machine, has as many files open as it may.
+    TooFewFiles { reason: String },
     /// The server's certificate is not taken.
     Untrusted { reason: String, unknown_issuer: bool },
     /// A server is there that does not speak TLS.
@@ -183,6 +185,7 @@ impl Error {
             ErrorKind::Limited { .. }
             | ErrorKind::Verdict(_)
             | ErrorKind::Unreachable { .. }
+            | ErrorKind::TooFewFiles { .. }
             | ErrorKind::Untrusted { .. }
             | ErrorKind::NotTls
             | ErrorKind::Broken { .. }
@@ -335,6 +338,7 @@ impl ErrorKind {
             Self::Status { status, codes, .. } => is_transient(*status) && !name_missing_parts(codes),
             Self::Verdict(kind) | Self::Elsewhere { kind, .. } => kind.is_transient(),
             Self::Unreachable { .. }
+            | Self::TooFewFiles { .. }
             | Self::Broken { .. }
             | Self::TimedOut { .. }
             | Self::Late { .. }

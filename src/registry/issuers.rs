@@ -83,7 +83,7 @@ impl Issuer {
             let exchange = within(TIME_LIMIT, exchange(transport, url, authorization, form)).await;
             match &exchange {
                 Err(ErrorKind::Unreachable { .. } | ErrorKind::TimedOut { .. }) => self.is_doubted.store(true, Relaxed),
-                Ok(_) => {}
+                Err(ErrorKind::TooFewFiles { .. }) | Ok(_) => {}
                 // Somebody is there: who waited to be told need not wait for an answer.
                 Err(_) => {
                     self.is_doubted.store(false, Relaxed);

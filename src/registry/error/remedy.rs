@@ -91,6 +91,10 @@ impl Error {
             ErrorKind::Unreachable { .. } => {
                 format!("check the name {:?}, and that it can be reached from here", host())
             }
+            ErrorKind::TooFewFiles { .. } => {
+                "this process may open too few files, connections among them: raise `ulimit -n`, or use fewer --workers"
+                    .to_owned()
+            }
             ErrorKind::Limited { .. } => {
                 "run the same command again then, or with an account that may do more in auth.json".to_owned()
             }
