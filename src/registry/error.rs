@@ -161,6 +161,12 @@ impl Error {
     fn retry(&self) -> Retry {
         match &self.kind {
             ErrorKind::Rejected { .. } => Retry::Never,
+            // What is put again is as large.
+            ErrorKind::Status { status: StatusCode::PAYLOAD_TOO_LARGE, message, .. }
+                if self.is_of_manifest_put() && !tells_of_room(message) =>
+            {
+                Retry::Never
+            }
             _ if self.is_transient() => Retry::AfterPause,
             _ => Retry::AtOnce,
         }
