@@ -6,7 +6,8 @@
 //!
 //! | file | holds |
 //! | --- | --- |
-//! | `http` | one hop of HTTP, redirects, bounded answers |
+//! | `http` | one hop of HTTP, redirects |
+//! | `answer` | an answer, read up to a bound |
 //! | `streams` | the connections by which blobs come |
 //! | `elsewhere` | hosts to which registries lead, where they cannot be reached |
 //! | `exchange` | a small request: permit, token, time limit, tries |
@@ -27,6 +28,7 @@
 //! | `advice` | what an operator can do about it at which registry |
 
 mod advice;
+mod answer;
 mod auth;
 mod blob;
 mod challenge;
