@@ -34,13 +34,22 @@ pub(super) fn within(files: u64, limits: Limits) -> Limits {
     }
     let workers = limits.workers.min(for_one_host / 3).max(1);
     let requests = limits.requests.min(for_one_host.saturating_sub(workers)).max(1);
-    tracing::warn!(
-        "this process may open {files} files: {workers} blobs and {requests} requests to a registry at once, instead of {} \
-         and {}; raise `ulimit -n` for more",
-        limits.workers,
-        limits.requests
-    );
-    Limits { workers, requests, tiny: limits.tiny.min(requests), images: limits.images.min(requests * 4), ..limits }
+    let fewer = Limits {
+        workers,
+        requests,
+        tiny: limits.tiny.min(requests),
+        images: limits.images.min(requests * 4),
+        ..limits
+    };
+    if fewer != limits {
+        tracing::warn!(
+            "this process may open {files} files, connections among them: less is done at once (workers: {workers} of {}, \
+             requests to a registry: {requests} of {}); raise `ulimit -n` for more",
+            limits.workers,
+            limits.requests
+        );
+    }
+    fewer
 }
 
 #[cfg(test)]
