@@ -3,6 +3,7 @@
 mod completions;
 mod config;
 mod conversion;
+mod descriptors;
 mod inputs;
 mod log;
 mod migrate;

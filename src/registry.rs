@@ -6,10 +6,12 @@
 //!
 //! | file | holds |
 //! | --- | --- |
-//! | `http` | one hop of HTTP, redirects, bounded answers |
+//! | `http` | one hop of HTTP, redirects |
+//! | `answer` | an answer, read up to a bound |
 //! | `streams` | the connections by which blobs come |
 //! | `elsewhere` | hosts to which registries lead, where they cannot be reached |
 //! | `exchange` | a small request: permit, token, time limit, tries |
+//! | `tries` | how often a request is sent that fails |
 //! | `pace` | how fast a registry is asked |
 //! | `turns` | whether blobs may be moved now |
 //! | `credentials`, `helper` | who we are, and where that is kept |
@@ -26,6 +28,7 @@
 //! | `advice` | what an operator can do about it at which registry |
 
 mod advice;
+mod answer;
 mod auth;
 mod blob;
 mod challenge;
@@ -54,15 +57,16 @@ mod streams;
 mod tags;
 pub mod tls;
 mod token;
+mod tries;
 mod turns;
 mod upload;
 
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use backon::BackoffBuilder as _;
+use tokio_util::sync::CancellationToken;
 
 pub use blob::{BlobReader, Stored};
 pub use credentials::{Account, Credential, Entry, Holds, Keyring, Prefixes, Source, Store};
@@ -72,9 +76,9 @@ pub use http::SetupError;
 pub use media::{Content, Defect, Descriptor, Format, Manifest};
 pub use pace::{Budget, Window};
 pub use referrers::{Referrer, ReferrersList};
+pub use tries::patiently;
 pub use upload::{Started, Upload};
 
-use self::pace::LONGEST_WAIT;
 use crate::digest::Digest;
 use crate::reference::{Registry, Repository};
 use crate::shared::lock;
@@ -101,6 +105,11 @@ impl Clients {
     /// The same with a ceiling for the bytes of blobs that are read in a second, from all registries together.
     pub fn with_rate(self, bytes_per_second: NonZeroU64) -> Self {
         Self { throttle: Some(Arc::new(pace::Throttle::new(bytes_per_second))), ..self }
+    }
+
+    /// Cancelled when the run is to end: then nothing is tried again.
+    pub fn end(&self) -> &CancellationToken {
+        &self.http.end
     }
 
     /// The client of `registry`: one for all who ask.
@@ -189,78 +198,5 @@ impl RepositoryClient {
     /// Whether the registry counts how often manifests are read, as far as is known: those it is not asked for twice.
     pub fn counts_pulls(&self) -> bool {
         self.client.pace.counts_pulls()
-    }
-}
-
-/// Tries of one request that fails in ways that pass.
-const TRIES: usize = 5;
-
-/// Tells that a request failed and is sent again.
-fn warn_again(error: &Error, pause: Duration) {
-    tracing::warn!("{error}; trying again in {:.1} s", pause.as_secs_f64());
-}
-
-/// Tries until there is a result that another try would not change.
-pub async fn patiently<T, F>(attempt: impl FnMut() -> F) -> Result<T, Error>
-where
-    F: Future<Output = Result<T, Error>>,
-{
-    patiently_for(TRIES, Duration::MAX, attempt).await
-}
-
-/// As `patiently`, with at most `tries` tries, the last of which begins within this time.
-async fn patiently_for<T, F>(tries: usize, within: Duration, mut attempt: impl FnMut() -> F) -> Result<T, Error>
-where
-    F: Future<Output = Result<T, Error>>,
-{
-    let mut pauses = backoff(tries);
-    let began = Instant::now();
-    loop {
-        let error = match attempt().await {
-            Ok(result) => return Ok(result),
-            Err(error) => error,
-        };
-        let pause = pauses.next().filter(|_| error.is_worth_repeating());
-        match pause.map(|pause| error.retry_after().unwrap_or(pause)).filter(|pause| *pause <= LONGEST_WAIT) {
-            Some(pause) if began.elapsed().saturating_add(pause) < within => {
-                warn_again(&error, pause);
-                tokio::time::sleep(pause).await;
-            }
-            _ => return Err(error),
-        }
-    }
-}
-
-/// The pauses between the tries of one request.
-fn backoff(tries: usize) -> impl Iterator<Item = Duration> {
-    backon::ExponentialBuilder::default()
-        .with_min_delay(Duration::from_millis(300))
-        .with_max_delay(Duration::from_secs(20))
-        .with_max_times(tries.saturating_sub(1))
-        .with_jitter()
-        .build()
-}
-
-#[cfg(test)]
-mod tests {
-    use reqwest::StatusCode;
-
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn who_asks_for_no_time_at_all_is_not_asked_again_at_once() {
-        let down = Error {
-            registry: "r.example.com".parse().unwrap(),
-            asked: None,
-            kind: ErrorKind::Status {
-                status: StatusCode::SERVICE_UNAVAILABLE,
-                codes: Vec::new(),
-                message: String::new(),
-                retry_after: Some(Duration::ZERO),
-            },
-        };
-        let up_again = tokio::time::Instant::now() + Duration::from_secs(4);
-        let attempt = async || if tokio::time::Instant::now() < up_again { Err(down.clone()) } else { Ok(()) };
-        assert!(patiently(attempt).await.is_ok());
     }
 }

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::log::LogFlags;
 use super::outputs::{self, Outputs};
 use super::signals::{self, Interruption};
-use super::{Show, exit};
+use super::{Show, descriptors, exit};
 use crate::config::{Configuration, InvalidRule, Rule};
 use crate::event::Listener;
 use crate::plan;
@@ -63,11 +63,12 @@ impl<'a> Run<'a> {
             invalid.clear();
         }
         let limits = Limits::for_workers(settings.workers.into());
+        let limits = descriptors::raise().map_or(limits, |files| descriptors::within(files, limits));
         let mut clients = Clients::new(Arc::new(keyring), limits.requests).context("HTTP cannot be set up")?;
         if let Some(rate) = settings.limit_rate {
             clients = clients.with_rate(rate);
         }
-        let cancel = CancellationToken::new();
+        let cancel = clients.end().clone();
         let interruption = signals::watch(cancel.clone()).context("signals cannot be watched")?;
         let report = Report::new(console.clone());
         report.configuration(&warnings, &invalid);

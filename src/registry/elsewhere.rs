@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::backoff;
 use super::error::ErrorKind;
 use super::probe::TRIES_IF_KNOWN;
 use super::reach::authority;
+use super::tries::{backoff, wait};
 use crate::shared::lock;
 
 /// No try begins so long after the first one: a host that is silent takes its time with each.
@@ -22,9 +23,17 @@ type Search = Arc<tokio::sync::Mutex<Option<ErrorKind>>>;
 
 /// Those that somebody could not reach, by host and port, until somebody has.
 #[derive(Default)]
-pub(super) struct Elsewhere(Mutex<HashMap<String, Search>>);
+pub(super) struct Elsewhere {
+    searches: Mutex<HashMap<String, Search>>,
+    /// When nothing is to be tried again.
+    end: CancellationToken,
+}
 
 impl Elsewhere {
+    pub fn until(end: CancellationToken) -> Self {
+        Self { end, ..Self::default() }
+    }
+
     /// Sends to the host of `url` until there is an answer, or it is known that there is none in this round.
     pub async fn ask<T, F>(&self, url: &Url, send: impl Fn() -> F) -> Result<T, ErrorKind>
     where
@@ -38,7 +47,7 @@ impl Elsewhere {
                 answered => return answered.map_err(named),
             }
         }
-        let search = lock(&self.0).entry(host.to_owned()).or_default().clone();
+        let search = lock(&self.searches).entry(host.to_owned()).or_default().clone();
         let mut unreachable = search.lock().await;
         if let Some(kind) = &*unreachable {
             return Err(kind.clone());
@@ -48,48 +57,46 @@ impl Elsewhere {
             drop(unreachable);
             return send().await.map_err(named);
         }
-        match search_for(host, send).await {
+        match self.search_for(host, send).await {
             Err(kind) if is_silence(&kind) => {
                 let verdict = ErrorKind::Verdict(Arc::new(named(kind)));
                 Err(unreachable.insert(verdict).clone())
             }
             answered => {
-                lock(&self.0).remove(host);
+                lock(&self.searches).remove(host);
                 answered.map_err(named)
             }
         }
     }
 
     fn doubted(&self, host: &str) -> Option<Search> {
-        lock(&self.0).get(host).cloned()
+        lock(&self.searches).get(host).cloned()
+    }
+
+    /// What comes of several tries, or the last of them.
+    async fn search_for<T, F>(&self, host: &str, send: impl Fn() -> F) -> Result<T, ErrorKind>
+    where
+        F: Future<Output = Result<T, ErrorKind>>,
+    {
+        let mut pauses = backoff(TRIES_IF_KNOWN);
+        let began = Instant::now();
+        loop {
+            let kind = match send().await {
+                Err(kind) if is_silence(&kind) => kind,
+                answered => return answered,
+            };
+            let pause = pauses.next().filter(|pause| began.elapsed().saturating_add(*pause) < LONGEST_SEARCH);
+            let Some(pause) = pause else { return Err(kind) };
+            let tell = || tracing::warn!("{}; trying again in {:.1} s", named(host, kind.clone()), pause.as_secs_f64());
+            if !wait(&self.end, pause, tell).await {
+                return Err(kind);
+            }
+        }
     }
 
     /// Lets those be asked again that could not be reached before.
     pub fn forget_unreachable(&self) {
-        lock(&self.0).clear();
-    }
-}
-
-/// What comes of several tries, or the last of them.
-async fn search_for<T, F>(host: &str, send: impl Fn() -> F) -> Result<T, ErrorKind>
-where
-    F: Future<Output = Result<T, ErrorKind>>,
-{
-    let mut pauses = backoff(TRIES_IF_KNOWN);
-    let began = Instant::now();
-    loop {
-        let kind = match send().await {
-            Err(kind) if is_silence(&kind) => kind,
-            answered => return answered,
-        };
-        match pauses.next().filter(|pause| began.elapsed().saturating_add(*pause) < LONGEST_SEARCH) {
-            Some(pause) => {
-                let error = named(host, kind);
-                tracing::warn!("{error}; trying again in {:.1} s", pause.as_secs_f64());
-                tokio::time::sleep(pause).await;
-            }
-            None => return Err(kind),
-        }
+        lock(&self.searches).clear();
     }
 }
 

@@ -63,6 +63,8 @@ pub enum ErrorKind {
     Limited { why: Arc<str>, until: SystemTime, hopeless: bool },
     /// No connection: name resolution, TCP or TLS.
     Unreachable { reason: String },
+    /// No connection, since this process, or the whole machine, has as many files open as it may.
+    TooFewFiles { reason: String },
     /// The server's certificate is not taken.
     Untrusted { reason: String, unknown_issuer: bool },
     /// A server is there that does not speak TLS.
@@ -132,7 +134,7 @@ impl Error {
     }
 
     /// What happened, to whomever.
-    fn facts(&self) -> &ErrorKind {
+    pub(super) fn facts(&self) -> &ErrorKind {
         match &self.kind {
             ErrorKind::Verdict(kind) => kind,
             kind => kind,
@@ -159,6 +161,12 @@ impl Error {
     fn retry(&self) -> Retry {
         match &self.kind {
             ErrorKind::Rejected { .. } => Retry::Never,
+            // What is put again is as large.
+            ErrorKind::Status { status: StatusCode::PAYLOAD_TOO_LARGE, message, .. }
+                if self.is_of_manifest_put() && !tells_of_room(message) =>
+            {
+                Retry::Never
+            }
             _ if self.is_transient() => Retry::AfterPause,
             _ => Retry::AtOnce,
         }
@@ -183,6 +191,7 @@ impl Error {
             ErrorKind::Limited { .. }
             | ErrorKind::Verdict(_)
             | ErrorKind::Unreachable { .. }
+            | ErrorKind::TooFewFiles { .. }
             | ErrorKind::Untrusted { .. }
             | ErrorKind::NotTls
             | ErrorKind::Broken { .. }
@@ -340,6 +349,7 @@ impl ErrorKind {
             Self::Status { status, codes, .. } => is_transient(*status) && !name_missing_parts(codes),
             Self::Verdict(kind) | Self::Elsewhere { kind, .. } => kind.is_transient(),
             Self::Unreachable { .. }
+            | Self::TooFewFiles { .. }
             | Self::Broken { .. }
             | Self::TimedOut { .. }
             | Self::Late { .. }

@@ -14,12 +14,13 @@ use reqwest::{Body, Method, Request, Response, StatusCode};
 use tokio::time::Instant;
 use url::Url;
 
+use super::RepositoryClient;
 use super::auth::Verdict;
 use super::error::{Asked, Error, ErrorKind};
 use super::http::{Answer, SHORT, Transport};
-use super::pace::{self, Permit, Turn};
+use super::pace::{Permit, Turn};
 use super::token::{Need, Scope};
-use super::{RepositoryClient, TRIES, backoff, warn_again};
+use super::tries::{TRIES, backoff, wait, warn_again};
 use crate::reference::Repository;
 
 /// Longest until an answer's head.
@@ -150,8 +151,9 @@ impl RepositoryClient {
                 // There is a hold on all requests of this kind, which has been told.
                 Some(_) if error.is_overload() => {}
                 Some(pause) => {
-                    warn_again(&error, pause);
-                    tokio::time::sleep(pause).await;
+                    if !self.wait_to_try(&turn, &error, pause).await {
+                        return Err(error);
+                    }
                 }
                 None => {
                     if let ErrorKind::Broken { .. } = error.kind {
@@ -170,8 +172,17 @@ impl RepositoryClient {
 
     /// The error; as a verdict if so many of its kind came before it that a repetition is not worth it.
     pub(super) fn judged(&self, turn: &Turn, error: Error) -> Error {
-        let is_hopeless = error.is_overload() && self.client.pace.is_hopeless(turn);
-        if is_hopeless { error.into_verdict() } else { error }
+        let is_hopeless = error.status().is_some_and(|status| self.client.pace.is_hopeless(turn, status));
+        if is_hopeless && error.is_transient() { error.into_verdict() } else { error }
+    }
+
+    /// Waits before a request is sent again that failed. Answers whether it is to be.
+    pub(super) async fn wait_to_try(&self, turn: &Turn, error: &Error, pause: Duration) -> bool {
+        let tell = || match error.status().is_none_or(|status| self.client.pace.is_news(turn, status)) {
+            true => warn_again(error, pause),
+            false => tracing::debug!("{error}; trying again in {:.1} s", pause.as_secs_f64()),
+        };
+        wait(self.client.transport.end(), pause, tell).await
     }
 
     /// One exchange under a permit. `None` if requests of its kind came to be held back while it queued for the permit.
@@ -203,8 +214,7 @@ impl RepositoryClient {
     ) {
         match result {
             Ok(answer) => {
-                let refusal = pace::is_refusal(answer.status).then(|| answer.refusal());
-                self.client.pace.heed(turn, begun, permit, &answer.headers, refusal.as_ref());
+                self.client.pace.heed(turn, begun, permit, &answer.headers, answer.trouble().as_ref());
             }
             Err(ErrorKind::Unreachable { .. } | ErrorKind::TimedOut { .. }) => self.client.doubt(),
             Err(_) => {}

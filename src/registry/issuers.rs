@@ -7,18 +7,18 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
-use reqwest::{Body, Method, Request};
+use reqwest::{Body, Method, Request, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 use url::Url;
 
-use super::error::{Error, ErrorKind, is_transient};
+use super::error::{Error, ErrorKind};
 use super::exchange::{Kind, TIME_LIMIT, within};
 use super::http::{Answer, Transport};
 use super::pace::{self, Pace, Turn};
-use super::patiently_for;
 use super::probe::TRIES_IF_KNOWN;
 use super::reach::authority;
+use super::tries::patiently_until;
 use crate::reference::Registry;
 use crate::shared::lock;
 
@@ -81,25 +81,35 @@ impl Issuer {
             };
             let begun = Instant::now();
             let exchange = within(TIME_LIMIT, exchange(transport, url, authorization, form)).await;
-            if let Err(ErrorKind::Unreachable { .. } | ErrorKind::TimedOut { .. }) = exchange {
-                self.is_doubted.store(true, Relaxed);
+            match &exchange {
+                Err(ErrorKind::Unreachable { .. } | ErrorKind::TimedOut { .. }) => self.is_doubted.store(true, Relaxed),
+                Err(ErrorKind::TooFewFiles { .. }) | Ok(_) => {}
+                // Somebody is there: who waited to be told need not wait for an answer.
+                Err(_) => {
+                    self.is_doubted.store(false, Relaxed);
+                    *lock(&search) = None;
+                }
             }
             let answer = exchange.map_err(error)?;
             self.forget_unreachable();
-            let refusal = pace::is_refusal(answer.status).then(|| answer.refusal());
-            self.pace.heed(&TOKENS, begun, Some(&permit), &HeaderMap::new(), refusal.as_ref());
-            match is_transient(answer.status) && refusal.is_none() {
-                true => Err(error(answer.refusal())),
-                false => Ok(answer),
+            let trouble = answer.trouble();
+            self.pace.heed(&TOKENS, begun, Some(&permit), &HeaderMap::new(), trouble.as_ref());
+            match trouble.filter(|_| !pace::is_refusal(answer.status)) {
+                Some(kind) => Err(self.unless_hopeless(answer.status, error(kind))),
+                None => Ok(answer),
             }
         };
-        let answer =
-            patiently_for(TRIES_IF_KNOWN, LONGEST_SEARCH, attempt).await.map_err(|error| self.judged(error))?;
-        if !pace::is_refusal(answer.status) {
-            return Ok(answer);
+        let answer = patiently_until(transport.end(), TRIES_IF_KNOWN, LONGEST_SEARCH, attempt).await;
+        let answer = answer.map_err(|error| self.judged(error))?;
+        match pace::is_refusal(answer.status) {
+            true => Err(self.unless_hopeless(answer.status, error(answer.refusal()))),
+            false => Ok(answer),
         }
-        let error = error(answer.refusal());
-        Err(if self.pace.is_hopeless(&TOKENS) { error.into_verdict() } else { error })
+    }
+
+    /// The error; as a verdict if so many requests were answered so that a repetition is not worth it.
+    fn unless_hopeless(&self, status: StatusCode, error: Error) -> Error {
+        if self.pace.is_hopeless(&TOKENS, status) { error.into_verdict() } else { error }
     }
 
     /// Why it is not asked now, if that is so.
@@ -165,7 +175,10 @@ impl Issuers {
 
     /// Lets those be asked again that could not be reached before.
     pub fn forget_unreachable(&self) {
-        lock(&self.known).values().for_each(|issuer| issuer.forget_unreachable());
+        for issuer in lock(&self.known).values() {
+            issuer.forget_unreachable();
+            issuer.pace.forget_failures();
+        }
     }
 }
 
@@ -180,18 +193,23 @@ mod tests {
     use crate::registry::Keyring;
     use crate::registry::http::Http;
 
-    #[tokio::test(start_paused = true)]
-    async fn once_a_server_is_found_again_those_who_waited_for_that_ask_side_by_side() {
+    /// Asks a server that was doubted by so many at once. It answers the first at once, or breaks off, and the others only
+    /// when all are there.
+    async fn ask_side_by_side(breaks_off: bool) {
         const ALL: usize = 8;
+        let together = if breaks_off { ALL } else { ALL - 1 };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url: Url = format!("http://{}/token", listener.local_addr().unwrap()).parse().unwrap();
         tokio::spawn(async move {
             let (mut open, mut served) = (Vec::new(), 0);
             while let Ok((mut stream, _)) = listener.accept().await {
                 let _ = stream.read(&mut [0; 1024]).await;
+                if served == 0 && breaks_off {
+                    served += 1;
+                    continue;
+                }
                 open.push(stream);
-                // After the first nobody is answered before all are there.
-                if served == 0 || open.len() == ALL - 1 {
+                if served == 0 || open.len() == together {
                     for mut stream in open.drain(..) {
                         served += 1;
                         let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
@@ -212,6 +230,16 @@ mod tests {
         for somebody in everybody {
             assert_eq!(somebody.await.unwrap().unwrap(), 200);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn once_a_server_is_found_again_those_who_waited_for_that_ask_side_by_side() {
+        ask_side_by_side(false).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_breaks_off_is_there_and_is_asked_side_by_side() {
+        ask_side_by_side(true).await;
     }
 
     #[tokio::test(start_paused = true)]

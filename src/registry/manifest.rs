@@ -121,7 +121,7 @@ impl RepositoryClient {
 
     /// The failure of a PUT, unless the manifest is there all the same.
     async fn unless_put(&self, identifier: &Identifier, manifest: &Manifest, error: Error) -> Result<(), Error> {
-        let may_be_there = match &error.kind {
+        let may_be_there = match error.facts() {
             // An answer was lost, and perhaps those to the tries after it say that the tag is taken.
             ErrorKind::Broken { .. } | ErrorKind::TimedOut { .. } => true,
             ErrorKind::Status { status, .. } => {
@@ -132,9 +132,10 @@ impl RepositoryClient {
         if !may_be_there || error.parts_are_missing() {
             return Err(error);
         }
-        match (Box::pin(self.digest(identifier)).await, identifier, &error.kind) {
+        match (Box::pin(self.digest(identifier)).await, identifier, error.facts()) {
             (Ok(Some(found)), ..) if found == manifest.digest => {
                 tracing::info!(%error, %identifier, "the manifest is there all the same");
+                self.client.pace.was_done(&(Kind::ManifestWrite, Method::PUT));
                 Ok(())
             }
             (Ok(Some(found)), Identifier::Tag(tag), ErrorKind::Status { status, message, .. })

@@ -5,11 +5,13 @@
 //! | `window` | how many at once: halved when that is too much, grown again |
 //! | `permits` | small requests in flight |
 //! | `holds` | until when a kind of request, or the host, is left alone |
+//! | `failures` | which kinds of requests all fail |
 //! | `headers` | what registries say of their limits |
 //! | `quota` | pulls that are counted |
 //! | `patience` | how long and how often one piece of work tries |
 //! | `throttle` | bytes per second of the whole run |
 
+mod failures;
 mod headers;
 mod holds;
 mod patience;
@@ -32,10 +34,11 @@ pub(super) use permits::Permit;
 pub(super) use throttle::Throttle;
 pub use window::Window;
 
+use self::failures::Failures;
 use self::holds::{Holds, Refusal};
 use self::permits::Permits;
 use self::quota::Quota;
-use super::error::ErrorKind;
+use super::error::{ErrorKind, is_transient};
 use super::exchange::Kind;
 use crate::reference::Registry;
 
@@ -51,6 +54,7 @@ pub(super) struct Pace {
     registry: Registry,
     permits: Permits,
     holds: Holds,
+    failures: Failures,
     quota: Quota,
 }
 
@@ -61,6 +65,7 @@ impl Pace {
             registry: registry.clone(),
             permits: Permits::new(requests),
             holds: Holds::default(),
+            failures: Failures::default(),
             quota: Quota::default(),
         }
     }
@@ -85,9 +90,24 @@ impl Pace {
         self.holds.current(turn).is_some()
     }
 
-    /// Whether a request that was just refused is not worth repeating.
-    pub fn is_hopeless(&self, turn: &Turn) -> bool {
-        self.holds.is_hopeless(turn)
+    /// Whether a request that was just refused in this way is not worth repeating.
+    pub fn is_hopeless(&self, turn: &Turn, status: StatusCode) -> bool {
+        is_refusal(status) && self.holds.is_hopeless(turn) || is_failure(status) && self.failures.is_hopeless(turn)
+    }
+
+    /// Whether it is to be told aloud that a request was refused in this way: not of each where all of a kind fail.
+    pub fn is_news(&self, turn: &Turn, status: StatusCode) -> bool {
+        !is_failure(status) || self.failures.is_news(turn)
+    }
+
+    /// What was refused had been done.
+    pub fn was_done(&self, turn: &Turn) {
+        self.failures.went_well(turn);
+    }
+
+    /// Lets what failed be tried as patiently as ever.
+    pub fn forget_failures(&self) {
+        self.failures.forget();
     }
 
     /// Room for one small request.
@@ -100,20 +120,20 @@ impl Pace {
         self.registry.is_docker_hub() || self.quota.is_known()
     }
 
-    /// Learns from the answer to a request that was sent at `begun`. `refusal` is what it says if it is no success.
+    /// Learns from the answer to a request that was sent at `begun`. `trouble` is what it says if that may pass.
     pub fn heed(
         &self,
         turn: &Turn,
         begun: Instant,
         permit: Option<&Permit<'_>>,
         headers: &HeaderMap,
-        refusal: Option<&ErrorKind>,
+        trouble: Option<&ErrorKind>,
     ) {
         let limits = RateLimit::read(headers);
         if let Some(limits) = &limits {
             self.quota.note(&self.registry, limits);
         }
-        if let Some(refusal) = refusal.and_then(|refusal| self.refusal(turn, refusal, limits.as_ref())) {
+        if let Some(refusal) = trouble.and_then(|refusal| self.refusal(turn, refusal, limits.as_ref())) {
             if let Some(permit) = permit.filter(|_| !refusal.is_of_quota) {
                 permit.overloaded();
             }
@@ -123,6 +143,11 @@ impl Pace {
                 tracing::warn!(%registry, "{}: {what} wait for {pause}", refusal.in_words());
             }
             return;
+        }
+        match trouble {
+            Some(ErrorKind::Status { status, .. }) if is_failure(*status) => return self.failures.failed(turn, begun),
+            Some(_) => return,
+            None => self.failures.went_well(turn),
         }
         let may_grow = self.holds.went_well(turn, begun);
         if let Some(permit) = permit.filter(|_| may_grow) {
@@ -161,6 +186,11 @@ impl Pace {
 /// Whether an answer may say that the registry is asked too much, or more than it bears.
 pub(super) fn is_refusal(status: StatusCode) -> bool {
     matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)
+}
+
+/// Whether an answer says that what was asked cannot be done, for a reason that has to do with neither its rate nor its load.
+fn is_failure(status: StatusCode) -> bool {
+    status.is_server_error() && is_transient(status) && !is_refusal(status)
 }
 
 /// Fit to be read: whole milliseconds, or seconds if there are many.

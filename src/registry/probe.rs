@@ -23,7 +23,8 @@ use super::error::{Error, ErrorKind, is_refused_or_not_tls, is_transient};
 use super::exchange::{Call, read_answer, trace, with_authorization};
 use super::http::{Answer, SHORT};
 use super::token::{Need, Scope};
-use super::{Client, RepositoryClient, patiently, patiently_for};
+use super::tries::{TRIES, patiently_until};
+use super::{Client, RepositoryClient};
 use crate::reference::Registry;
 
 const TIME_LIMIT: Duration = Duration::from_secs(30);
@@ -62,12 +63,13 @@ impl Client {
         if let Some(error) = &*failed {
             return Err(error.clone());
         }
+        let end = self.transport.end();
         let found = match self.probe.base.get() {
             Some(base) if is_enough() => {
                 let find = || self.find_again(base);
-                Box::pin(patiently_for(TRIES_IF_KNOWN, LONGEST_SEARCH, find)).await.map(|()| base)
+                Box::pin(patiently_until(end, TRIES_IF_KNOWN, LONGEST_SEARCH, find)).await.map(|()| base)
             }
-            _ => Box::pin(patiently(|| self.find())).await.map(|base| {
+            _ => Box::pin(patiently_until(end, TRIES, Duration::MAX, || self.find())).await.map(|base| {
                 self.probe.is_asked.store(true, Relaxed);
                 self.probe.base.get_or_init(|| base)
             }),
@@ -105,6 +107,7 @@ impl Client {
             *failed = None;
         }
         self.auth.forget_unavailable();
+        self.pace.forget_failures();
     }
 
     async fn find(&self) -> Result<Url, Error> {

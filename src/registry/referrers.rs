@@ -89,11 +89,11 @@ impl RepositoryClient {
         let mut url = self.url(&format!("referrers/{subject}")).await?;
         let Some((mut answer, mut referrers)) = self.first_page(&url).await? else { return Ok(None) };
         let mut bytes = answer.body.len();
-        for _ in 1..PAGES {
+        for page in 1..=PAGES {
             let malformed = |reason: String| self.error(&Method::GET, &url, ErrorKind::Malformed { reason });
             match next_page(&answer).map_err(malformed)? {
                 None => return Ok(Some(referrers)),
-                Some(_) if bytes > MAX_BYTES => break,
+                Some(_) if page == PAGES || bytes > MAX_BYTES => break,
                 Some(next) => url = next,
             }
             answer = self.page(&url).await?;
@@ -247,7 +247,44 @@ impl Referrer {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
     use super::*;
+    use crate::registry::{Clients, Keyring};
+
+    /// Asks for a list of so many pages, of which each has one entry. Answers how many have come.
+    async fn list_of(pages: usize) -> Result<usize, Error> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let mut page = 0;
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut asked = [0; 1024];
+                let length = stream.read(&mut asked).await.unwrap_or_default();
+                let is_list = String::from_utf8_lossy(&asked[..length]).starts_with("GET /v2/a/referrers/");
+                page += usize::from(is_list);
+                let next = if page < pages { "link: <?more>; rel=\"next\"\r\n" } else { "" };
+                let digest = Digest::of(page.to_string().as_bytes());
+                let body = json!({ "manifests": [{ "digest": digest.to_string() }] }).to_string();
+                let length = body.len();
+                let head = format!("HTTP/1.1 200 OK\r\n{next}connection: close\r\ncontent-length: {length}\r\n\r\n");
+                let _ = stream.write_all((head + &body).as_bytes()).await;
+            }
+        });
+        let clients = Clients::new(Arc::new(Keyring::default()), 1).unwrap();
+        let client = clients.reader(&format!("{address}/a").parse().unwrap());
+        client.referrers(&Digest::of(b"")).await.map(|list| list.unwrap().len())
+    }
+
+    #[tokio::test]
+    async fn a_list_is_read_to_its_last_page_and_has_an_end() {
+        assert_eq!(list_of(PAGES).await, Ok(PAGES));
+        let error = list_of(PAGES + 1).await.unwrap_err();
+        assert!(error.to_string().contains("more than 100 pages"), "{error}");
+    }
 
     #[test]
     fn what_is_no_list_is_not_read_as_one() {

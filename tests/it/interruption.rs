@@ -1,6 +1,6 @@
 //! A run that is told to stop says what became of it, and the next run completes it.
 
-use scriptable_registry::{Gate, Kind};
+use scriptable_registry::{Answer, Gate, Kind, Port};
 
 use crate::support::{GENERATE, HANDLE, Migration, assert_same, large, summary, two_registries};
 
@@ -186,4 +186,24 @@ async fn a_second_signal_ends_at_once() {
         // Not even its summary is waited for.
         outcome.assert(code, &[GENERATE, HANDLE]);
     }
+}
+
+#[tokio::test]
+async fn after_an_interruption_nobody_is_asked_again() {
+    let (source, destination) = two_registries().await;
+    source.put("team/app", "1.0", &large(1));
+    let port = Port::hold();
+    let nowhere = format!("{}/team/app:1.0", port.address());
+    destination.on(Kind::UploadStart, Answer::status(500));
+    let migration =
+        Migration::new().app(&source, &destination).rule(nowhere, format!("{}/moved/b", destination.host()));
+    let running = migration.start().await;
+    running.until_logged("cannot connect").await;
+    running.until_logged("500").await;
+    running.signal("INT");
+    let outcome = running.finish().await;
+    assert_eq!(outcome.code, Some(130), "{outcome}");
+    let log = outcome.log.as_deref().unwrap();
+    let after = log.split_once("interrupted; ").unwrap().1;
+    assert!(!after.contains("trying again"), "{outcome}");
 }

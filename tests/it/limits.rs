@@ -2,7 +2,7 @@
 
 use scriptable_registry::{Gate, Image, Kind, Registry};
 
-use crate::support::{Migration, small};
+use crate::support::{Migration, Outcome, small};
 
 /// 48 MiB. Of this some 15 are the program itself, as it is built for tests.
 const CEILING: u64 = 48 * 1024;
@@ -81,4 +81,37 @@ async fn a_manifest_that_is_too_large_is_refused() {
     // Beside what is read, what there is room for on the way: some 10 MiB.
     let sent: Vec<u64> = source.requests_of(Kind::ManifestGet.of("huge")).iter().map(|request| request.sent).collect();
     assert!(sent.iter().all(|sent| *sent < 32 << 20), "{sent:?} bytes were sent");
+}
+
+/// Copies so many images from a shell that has run these commands before, with more workers than usual.
+async fn copy_after(commands: &str, images: u64) -> Outcome {
+    let (source, destination) = registries().await;
+    for seed in 0..images {
+        source.put("team/app", &format!("v{seed}"), &small(seed).layer_of(seed + 1000, 200_000));
+    }
+    let migration = Migration::new().app(&source, &destination).args(["--workers", "12"]);
+    migration.launched_by(&format!("{commands}; exec \"$0\" \"$@\"")).run().await
+}
+
+#[tokio::test]
+async fn where_few_files_may_be_open_less_is_done_at_once() {
+    for files in [64, 40] {
+        let outcome = copy_after(&format!("ulimit -n {files}"), 200).await;
+        outcome.assert_success(200);
+        outcome.assert_line(" WARN this process may open", &[&files.to_string(), "raise `ulimit -n`"]);
+        assert!(!outcome.stderr.contains("connect"), "{outcome}");
+    }
+    // What may be raised is raised.
+    let outcome = copy_after("ulimit -S -n 40", 200).await;
+    outcome.assert_success(200);
+    assert!(!outcome.stderr.contains("ulimit"), "{outcome}");
+}
+
+#[tokio::test]
+async fn that_too_few_files_may_be_open_is_not_said_of_a_registry() {
+    let outcome = copy_after("ulimit -n 11", 2).await;
+    let told = outcome.everything();
+    assert_eq!(outcome.code, Some(1), "{outcome}");
+    assert!(outcome.lines("FAILED").iter().all(|line| line.contains("raise `ulimit -n`")), "{outcome}");
+    assert!(!told.contains("check the name") && !told.contains("it can be reached"), "{outcome}");
 }

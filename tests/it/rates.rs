@@ -1,6 +1,7 @@
 //! A registry is asked as fast as it bears, and one that is gone is not asked by everybody.
 
 mod held;
+mod unwell;
 
 use scriptable_registry::{Action, Answer, Gate, Image, Index, Kind, Matcher, Registry};
 
@@ -67,33 +68,6 @@ async fn a_registry_that_refuses_always_is_not_asked_by_every_task() {
     // Five bursts, each half as large as the one before: 35 and 18 and 9 and 5 and 3.
     assert!(source.count(Kind::ManifestGet) <= 2 * REQUESTS, "{}", source.count(Kind::ManifestGet));
     assert!(told(&outcome, "reads of manifests wait for 1s") <= 5, "{outcome}");
-}
-
-#[tokio::test]
-async fn a_registry_that_is_unwell_is_asked_once_by_each_task() {
-    let (source, _destination, migration) = with_images(300, small).await;
-    source.on(Kind::ManifestGet, Answer::status(503));
-    let outcome = migration.run().await;
-    outcome.assert_failures(300, 300, 0);
-    // And those of the bursts before that was known.
-    assert!(source.count(Kind::ManifestGet) <= 300 + 2 * REQUESTS, "{}", source.count(Kind::ManifestGet));
-}
-
-#[tokio::test]
-async fn a_repository_that_is_unwell_keeps_no_other_from_its_success() {
-    let (source, destination) = two_registries().await;
-    for seed in 0..40 {
-        source.put(&format!("team/app{}", seed % 2), &format!("v{seed}"), &large(seed));
-    }
-    destination.on(Kind::ManifestPut.within("moved/app0"), Answer::status(503));
-    // These come when nobody has hope for the others any more.
-    source.on(Kind::BlobGet.within("team/app1"), Action::Delay(std::time::Duration::from_millis(1500)));
-    let rule = |migration: Migration, name: &str| {
-        migration.rule(format!("{}/team/{name}", source.host()), format!("{}/moved/{name}", destination.host()))
-    };
-    let outcome = rule(rule(Migration::new(), "app0"), "app1").run().await;
-    outcome.assert_failures(40, 20, 0);
-    assert_eq!(destination.tags("moved/app1").len(), 20, "{outcome}");
 }
 
 #[tokio::test]

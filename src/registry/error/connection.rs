@@ -33,6 +33,8 @@ impl ErrorKind {
                 | Alert::CertificateExpired
                 | Alert::UnsupportedCertificate),
             )) => Self::CertificateNeeded { alert: format!("{alert:?}") },
+            // It says nothing of the other side.
+            _ if is_out_of_files(error) => Self::TooFewFiles { reason: innermost(error) },
             _ if is_no_http(error) => Self::NotHttp { reason: innermost(error) },
             _ if is_connect => Self::Unreachable { reason: innermost(error) },
             _ => Self::Broken { reason: innermost(error) },
@@ -58,6 +60,14 @@ impl ErrorKind {
 
 fn is_no_http(error: Source<'_>) -> bool {
     sources(error).filter_map(|source| source.downcast_ref::<hyper::Error>()).any(hyper::Error::is_parse)
+}
+
+/// Whether this process, or the machine, has as many files open as it may: EMFILE and ENFILE, which have these numbers on
+/// every Unix, or WSAEMFILE.
+fn is_out_of_files(error: Source<'_>) -> bool {
+    let numbers: &[i32] = if cfg!(windows) { &[10024] } else { &[23, 24] };
+    let mut of_system = sources(error).filter_map(|source| source.downcast_ref::<std::io::Error>());
+    of_system.any(|error| error.raw_os_error().is_some_and(|number| numbers.contains(&number)))
 }
 
 /// Whether a server is there that does not speak TLS, or none at all. Some http servers answer what they cannot read by
@@ -98,4 +108,21 @@ fn certificate(defect: &rustls::CertificateError) -> String {
 /// What happened, in words. The text of an error without a cause holds the URL, query and all.
 fn innermost(error: Source<'_>) -> String {
     if error.source().is_some() { causes::innermost(error) } else { "request failed".to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn that_no_more_files_may_be_opened_is_not_said_of_the_other_side() {
+        for number in [23, 24] {
+            let error = std::io::Error::other(std::io::Error::from_raw_os_error(number));
+            let kind = ErrorKind::of_connection(&error, true);
+            assert!(matches!(&kind, ErrorKind::TooFewFiles { .. }) && kind.is_transient(), "{kind}");
+        }
+        let refused = std::io::Error::other(std::io::Error::from_raw_os_error(111));
+        assert!(matches!(ErrorKind::of_connection(&refused, true), ErrorKind::Unreachable { .. }));
+    }
 }

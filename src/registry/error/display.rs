@@ -38,7 +38,9 @@ impl fmt::Display for ErrorKind {
                 let until = humantime::format_rfc3339_seconds(*until);
                 write!(f, "the registry limits how much it is asked, and is left alone until {until}: {why}")
             }
-            Self::Unreachable { reason } | Self::Untrusted { reason, .. } => write!(f, "cannot connect: {reason}"),
+            Self::Unreachable { reason } | Self::TooFewFiles { reason } | Self::Untrusted { reason, .. } => {
+                write!(f, "cannot connect: {reason}")
+            }
             Self::NotTls => f.write_str("cannot connect: the answer is not TLS; this looks like a plain http server"),
             Self::CertificateNeeded { alert } => {
                 write!(f, "cannot connect: the server wants a client certificate ({alert})")

@@ -82,11 +82,18 @@ impl Error {
             ErrorKind::Status { status: StatusCode::TOO_MANY_REQUESTS, .. } => {
                 "the registry limits the rate: use fewer --workers or try later".to_owned()
             }
+            ErrorKind::Status { status, .. } if is_transient(*status) && matches!(self.kind, ErrorKind::Verdict(_)) => {
+                "the registry fails all such requests: run the same command again when it is well".to_owned()
+            }
             ErrorKind::Status { status, .. } if is_transient(*status) => {
                 "the registry is in trouble: run the same command again when it is well".to_owned()
             }
             ErrorKind::Unreachable { .. } => {
                 format!("check the name {:?}, and that it can be reached from here", host())
+            }
+            ErrorKind::TooFewFiles { .. } => {
+                "this process may open too few files, connections among them: raise `ulimit -n`, or use fewer --workers"
+                    .to_owned()
             }
             ErrorKind::Limited { .. } => {
                 "run the same command again then, or with an account that may do more in auth.json".to_owned()

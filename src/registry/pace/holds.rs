@@ -168,7 +168,7 @@ impl Row {
 }
 
 /// Doubles with each strike. Not jittered: requests are spread by their permits, which are fewer now.
-fn back_off(strikes: u32) -> Duration {
+pub(super) fn back_off(strikes: u32) -> Duration {
     (FIRST_PAUSE * (1 << strikes.clamp(1, 10).saturating_sub(1))).min(LONGEST_PAUSE)
 }
 

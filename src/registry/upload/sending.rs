@@ -21,13 +21,14 @@ use super::modes::{LARGEST_CHUNK, Mode, Modes};
 use super::refusals::{Complaint, complaint, is_of_way};
 use super::{Upload, received};
 use crate::digest::Digest;
+use crate::registry::RepositoryClient;
 use crate::registry::auth::Verdict;
 use crate::registry::error::{Error, ErrorKind, tells_of_room};
 use crate::registry::exchange::{Call, Kind, RENEWALS, trace, with_authorization};
 use crate::registry::http::{Answer, SHORT};
 use crate::registry::pace::Turn;
 use crate::registry::token::Need;
-use crate::registry::{RepositoryClient, TRIES, backoff, warn_again};
+use crate::registry::tries::{TRIES, backoff};
 
 const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
@@ -48,7 +49,7 @@ impl RepositoryClient {
         let result = match self.call(&call).await {
             Ok(answer) => sending.judge_whole(&url, &answer),
             Err(error) => {
-                match error.status().filter(|_| is_of_way(&error.kind) && self.client.modes.takes_none_whole()) {
+                match error.status().filter(|_| is_of_way(error.facts()) && self.client.modes.takes_none_whole()) {
                     Some(status) => Err(Error { kind: ErrorKind::Portion { status }, ..error }),
                     None => Err(error),
                 }
@@ -146,9 +147,7 @@ impl RepositoryClient {
             // There is a hold on all requests of this kind, which has been told.
             return self.wait_turn(turn, url).await;
         }
-        warn_again(&error, pause);
-        tokio::time::sleep(pause).await;
-        Ok(())
+        if self.wait_to_try(turn, &error, pause).await { Ok(()) } else { Err(error) }
     }
 
     /// Sends one request of an upload as it is, once. Any answer is given but one that a new token would change.

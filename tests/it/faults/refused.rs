@@ -131,3 +131,19 @@ async fn manifests_that_are_refused_for_what_they_are_are_not_all_looked_into() 
     let asked = [Kind::BlobHead, Kind::ManifestPut, Kind::UploadFinish].map(|kind| destination.count(kind));
     assert_eq!(asked, [6, 120, 80]);
 }
+
+#[tokio::test]
+async fn a_manifest_that_is_too_large_for_its_destination_is_put_once() {
+    let (source, destination) = (Registry::open().await, Registry::open().await);
+    for seed in 0..2 {
+        source.put(&format!("team/app{seed}"), "1.0", &small(seed));
+    }
+    destination.on(Kind::ManifestPut.within("moved/app0"), Answer::status(413));
+    let rule = |seed| (format!("{}/team/app{seed}", source.host()), format!("{}/moved/app{seed}", destination.host()));
+    let ([one, other], migration) = ([rule(0), rule(1)], Migration::with_default_retries());
+    let outcome = migration.rule(one.0, one.1).rule(other.0, other.1).run().await;
+    outcome.assert(1, &[GENERATE, HANDLE, &summary(2, 1, 0)]);
+    let to = format!("{}/moved/app0:1.0", destination.host());
+    outcome.assert_failed(&source.reference("team/app0", "1.0"), &to, &["413", "limits the size of requests"]);
+    assert_eq!(destination.requests_of(Kind::ManifestPut.within("moved/app0")).len(), 1);
+}

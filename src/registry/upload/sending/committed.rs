@@ -28,25 +28,25 @@ impl Sending<'_> {
     /// The failure of an upload's end, unless the blob is there all the same: the answer may have been lost, or another
     /// try's commit may have come late. It is looked for at most `looks` times.
     pub(super) async fn unless_committed(&self, looks: usize, result: Result<(), Error>) -> Result<(), Error> {
-        let Err(error) = result.map_err(|error| self.to.judged(&(Kind::BlobWrite, Method::PUT), error)) else {
-            return Ok(());
-        };
-        let looks = match &error.kind {
+        let Err(error) = result else { return Ok(()) };
+        let turn = (Kind::BlobWrite, Method::PUT);
+        let looks = match error.facts() {
             ErrorKind::Broken { .. } | ErrorKind::TimedOut { .. } => looks,
             // A proxy did not wait for the registry, which is still at it.
             ErrorKind::Status { status, .. } if is_of_proxy(*status) => looks,
             // It has answered: what it says at once it says for good.
             ErrorKind::Status { status, .. } if may_follow_a_commit(*status) => looks.min(1),
-            _ => return Err(error),
+            _ => return Err(self.to.judged(&turn, error)),
         };
         for (pause, _) in LOOKS.into_iter().take(looks).filter(|(_, from)| self.size >= *from) {
             tokio::time::sleep(pause).await;
             if let Ok(true) = Box::pin(self.to.has_blob(self.digest, self.size)).await {
                 tracing::info!(%error, digest = %self.digest, "the blob is there all the same");
+                self.to.client.pace.was_done(&turn);
                 return Ok(());
             }
         }
-        Err(error)
+        Err(self.to.judged(&turn, error))
     }
 
     /// Registries were seen to keep nothing but the last chunk, under the whole blob's digest. Then that is no way here.
