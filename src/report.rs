@@ -87,9 +87,9 @@ impl Report {
 
     /// Names what failed, once each.
     fn failures(&self, rules: &[FailedRule], images: &[FailedImage]) {
-        for (line, category) in text::failures(rules, images) {
-            log::failed(&line, category);
-            self.console.err_logged(&line);
+        for failed in text::failures(rules, images) {
+            log::failed(failed);
+            self.console.err_logged(&failed.to_string());
         }
     }
 }

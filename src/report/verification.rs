@@ -38,7 +38,7 @@ impl Listener for VerificationReport {
         };
         counter.fetch_add(1, Relaxed);
         if let Some(line) = difference(source, destination, verdict) {
-            log::wrong(&line);
+            log::differs(&line, source, destination);
             self.report.console.out(&line);
         }
     }
@@ -50,10 +50,10 @@ impl Telling for VerificationReport {
         let Ending { images, failed_images, failed_rules, .. } = ending;
         let (failed, not_generated) = (failed_images.len(), ending.not_generated());
         self.report.failures(failed_rules, &[]);
-        for (line, category) in text::failures(&[], failed_images) {
-            log::failed(&line, category);
+        for failed in text::failures(&[], failed_images) {
+            log::failed(failed);
             // An answer like the other three.
-            self.report.console.out(&line.replacen("FAILED", "failed", 1));
+            self.report.console.out(&failed.to_string().replacen("FAILED", "failed", 1));
         }
         let count = |counter: &AtomicUsize| counter.load(Relaxed);
         let summary = format!(
