@@ -21,8 +21,10 @@ use crate::verify::{Depth, Standard, Verification};
 /// Each line of output is one image that is missing, differs, is incomplete, or could not be compared (failed); the last
 /// line counts them. It needs no right but to pull.
 #[derive(Debug, Args)]
-#[command(after_help = "Exit codes: 0 all equal; 1 something differs or could not be compared; 2 wrong usage or \
-                        configuration; 129, 130, 143 interrupted.")]
+#[command(
+    after_help = "Exit codes: 0 all equal; 1 something differs or could not be compared, or a report or standard \
+                        output could not be written; 2 wrong usage or configuration; 129, 130, 143 interrupted."
+)]
 pub(super) struct VerifyFlags {
     #[command(flatten)]
     inputs: Inputs,
@@ -58,7 +60,8 @@ pub(super) struct VerifyFlags {
     #[arg(short, long, value_name = "N", default_value_t = 3)]
     retries: u32,
 
-    /// Blobs that are read at once; small requests grow with it, and 1 also means one of those at a time at each registry
+    /// Blobs that are read at once; the limit of small requests grows with it, and 1 also means one of those at a time at
+    /// each registry
     #[arg(short, long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..))]
     workers: u16,
 }
