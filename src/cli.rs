@@ -23,11 +23,11 @@ use anyhow::Context as _;
 use bytesize::ByteSize;
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::report::lost;
+use crate::report::unless_closed;
 use crate::schema::Shard;
 
-const EXIT_CODES: &str = "Exit codes: 0 all done; 1 an image or a rule failed, or a report or standard output could not be written; 2 wrong \
-     usage or configuration; 129, 130, 143 interrupted.";
+const EXIT_CODES: &str = "Exit codes: 0 all done; 1 an image or a rule failed, or a report or standard output could not be \
+     written; 2 wrong usage or configuration; 129, 130, 143 interrupted.";
 
 const EXAMPLES: &str = r#"  auth.json    {"docker.io": {"username": "me", "password": "${TOKEN}"}}
   images.json  {"docker.io/library/nginx:1.25,1.26": "registry.example.com/base/nginx"}
@@ -191,7 +191,7 @@ fn tell(told: &clap::Error) -> u8 {
         let _ = told.print();
         return exit::USAGE;
     }
-    match lost(told.print().and_then(|()| io::stdout().flush())) {
+    match unless_closed(told.print().and_then(|()| io::stdout().flush())) {
         None => 0,
         Some(error) => {
             say(&format!("error: {NOT_PRINTED}: {error}"));
@@ -236,7 +236,7 @@ fn say(line: &str) {
 fn print(bytes: &[u8]) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
     let written = stdout.write_all(bytes).and_then(|()| stdout.flush());
-    lost(written).map_or(Ok(()), |error| Err(error).context(NOT_PRINTED))
+    unless_closed(written).map_or(Ok(()), |error| Err(error).context(NOT_PRINTED))
 }
 
 const NOT_PRINTED: &str = "standard output cannot be written";

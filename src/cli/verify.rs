@@ -12,7 +12,7 @@ use super::outputs::Outputs;
 use super::run::{Run, Settings};
 use super::{Show, Stopped, block_on};
 use crate::config::{self, ConfigError, Configuration, Sources};
-use crate::report::{Console, VerificationReport, Work};
+use crate::report::{Activity, Console, VerificationTeller};
 use crate::schema::Shard;
 use crate::verify::{Depth, Standard, Verification};
 
@@ -122,16 +122,15 @@ async fn verify(
         workers: flags.workers,
         limit_rate: None,
         progress: flags.progress,
-        work: Work::Verification { of_content: depth == Depth::Content },
-        dry_run: false,
+        activity: Activity::Verification { of_content: depth == Depth::Content },
         log: &flags.log,
         outputs,
     };
-    let (run, report) = Run::begin(configuration, settings, console)?;
-    let report = Arc::new(VerificationReport::new(report));
-    let listener = run.heard_by(report.clone());
-    let (clients, conversion) = (run.clients.clone(), flags.conversion.conversion());
-    let verification =
-        Verification::new(clients, run.limits, standard, conversion, depth, listener.clone(), run.cancel.clone());
-    Ok(run.carry_out(&verification, listener, &*report).await)
+    let (run, teller) = Run::begin(configuration, settings, console)?;
+    let conversion = flags.conversion.conversion();
+    let verification = |run: &Run, listener| {
+        let (clients, cancel) = (run.clients.clone(), run.cancel.clone());
+        Verification::new(clients, run.limits, standard, conversion, depth, listener, cancel)
+    };
+    Ok(run.carry_out(Arc::new(VerificationTeller::new(teller)), verification).await)
 }
