@@ -40,7 +40,7 @@ const EXAMPLES: &str = r#"  auth.json    {"docker.io": {"username": "me", "passw
   image-migrator config -t registry.example.com/x   write images.json from a cluster"#;
 
 const EXIT_STATUS: &str = "  0         every task ended well, also if there was nothing to do
-  1         an image failed, tasks were not generated, or a report or standard output was not written
+  1         an image failed, tasks were not generated, or a report or standard output not written
   2         wrong usage or configuration: no registry was asked
   130, 143  stopped by SIGINT or SIGTERM, after the summary; 129 by the end of the session";
 
