@@ -24,11 +24,11 @@ use anyhow::Context as _;
 use bytesize::ByteSize;
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::report::lost;
+use crate::report::unless_closed;
 use crate::schema::Shard;
 
-const EXIT_CODES: &str =
-    "Exit codes: 0 all done; 1 an image or a rule failed; 2 wrong usage or configuration; 129, 130, 143 interrupted.";
+const EXIT_CODES: &str = "Exit codes: 0 all done; 1 an image or a rule failed, or a report or standard output could not be \
+     written; 2 wrong usage or configuration; 129, 130, 143 interrupted.";
 
 const EXAMPLES: &str = r#"  auth.json    {"docker.io": {"username": "me", "password": "${TOKEN}"}}
   images.json  {"docker.io/library/nginx:1.25,1.26": "registry.example.com/base/nginx"}
@@ -41,7 +41,7 @@ const EXAMPLES: &str = r#"  auth.json    {"docker.io": {"username": "me", "passw
   image-migrator config -t registry.example.com/x   write images.json from a cluster"#;
 
 const EXIT_STATUS: &str = "  0         every task ended well, also if there was nothing to do
-  1         an image failed, or tasks could not be generated
+  1         an image failed, tasks were not generated, or a report or standard output not written
   2         wrong usage or configuration: no registry was asked
   130, 143  stopped by SIGINT or SIGTERM, after the summary; 129 by the end of the session";
 
@@ -119,7 +119,8 @@ struct Cli {
     #[arg(short, long, value_name = "N", default_value_t = 3)]
     retries: u32,
 
-    /// Blobs in flight at once; 1 also means one small request at a time at each registry
+    /// Blobs in flight at once, but for those below 128 KiB, which count as small requests; the limit of small requests grows
+    /// with it, and 1 also means one of those at a time at each registry
     #[arg(short, long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..))]
     workers: u16,
 
@@ -191,7 +192,7 @@ fn tell(told: &clap::Error) -> u8 {
         let _ = told.print();
         return exit::USAGE;
     }
-    match lost(told.print().and_then(|()| io::stdout().flush())) {
+    match unless_closed(told.print().and_then(|()| io::stdout().flush())) {
         None => 0,
         Some(error) => {
             say(&format!("error: {NOT_PRINTED}: {error}"));
@@ -236,7 +237,7 @@ fn say(line: &str) {
 fn print(bytes: &[u8]) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
     let written = stdout.write_all(bytes).and_then(|()| stdout.flush());
-    lost(written).map_or(Ok(()), |error| Err(error).context(NOT_PRINTED))
+    unless_closed(written).map_or(Ok(()), |error| Err(error).context(NOT_PRINTED))
 }
 
 const NOT_PRINTED: &str = "standard output cannot be written";

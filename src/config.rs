@@ -245,6 +245,16 @@ fn read_combined<A: Default>(path: &Path, of_auth: OfAuth<A>) -> Result<(A, Vec<
     Ok((auth, images::read(images)?))
 }
 
+/// Whether `text` may be a default registry; empty is none.
+pub fn check_default_registry(text: &str) -> Result<(), InvalidName> {
+    if text.is_empty() { Ok(()) } else { name::registry(text).map(drop) }
+}
+
+/// Whether `text` may be a default namespace; empty is none.
+pub fn check_default_namespace(text: &str) -> Result<(), InvalidName> {
+    if text.is_empty() { Ok(()) } else { name::repository(name::registry("localhost")?, text).map(drop) }
+}
+
 fn check(written: Vec<Written>, hosts: &HashSet<Registry>, sources: &Sources) -> (Vec<Rule>, Vec<InvalidRule>) {
     let (registry, namespace) = (sources.registry.as_deref(), sources.namespace.as_deref());
     let mut checker = rule::Checker::new(hosts, registry, namespace, sources.converts);

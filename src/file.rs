@@ -56,7 +56,10 @@ impl Target {
         };
         if !is_stream(&place) {
             // Only who makes a file there knows that it can be made.
-            temporary().tempfile_in(folder(&place)).map_err(plain).map_err(refused)?;
+            match temporary().tempfile_in(folder(&place)).map_err(plain) {
+                Err(error) if as_it_is(&place, &error).is_none() => return Err(refused(error)),
+                _ => {}
+            }
         }
         Ok(Self(path.to_owned()))
     }
@@ -147,7 +150,13 @@ pub fn replace(path: &Path, access: Access, fill: impl FnOnce(&mut dyn Write) ->
         // Less what the umask takes away.
         builder.permissions(Permissions::from_mode(0o666));
     }
-    let mut temporary = builder.tempfile_in(folder(path)).map_err(plain)?;
+    let mut temporary = match builder.tempfile_in(folder(path)).map_err(plain) {
+        Ok(temporary) => temporary,
+        Err(error) => {
+            let Some(file) = as_it_is(path, &error) else { return Err(error) };
+            return fill_over(file, access, fill);
+        }
+    };
     if let Access::As(old) = access {
         keep_owner(temporary.as_file(), &old);
         temporary.as_file().set_permissions(old.permissions())?;
@@ -175,6 +184,28 @@ fn keep_owner(file: &File, old: &Metadata) {
 
 #[cfg(not(unix))]
 fn keep_owner(_: &File, _: &Metadata) {}
+
+/// The file at `path`, to be written over, where `error` says that beside it no file can be made: it alone is mounted there,
+/// or the folder is somebody else's.
+fn as_it_is(path: &Path, error: &io::Error) -> Option<File> {
+    let is_refused = matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem);
+    is_refused.then(|| OpenOptions::new().write(true).open(path).ok()).flatten()
+}
+
+/// Writes what `fill` writes over what is in `file`, once there is all of it.
+fn fill_over(mut file: File, access: Access, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let mut content = Vec::new();
+    fill(&mut content)?;
+    let permissions = match access {
+        #[cfg(unix)]
+        Access::Owner => Some(std::os::unix::fs::PermissionsExt::from_mode(0o600)),
+        Access::As(old) => Some(old.permissions()),
+        _ => None,
+    };
+    // Its owner may be another one, who decides about that.
+    let _ = permissions.map(|permissions| file.set_permissions(permissions));
+    file.set_len(0).and_then(|()| file.write_all(&content)).and_then(|()| file.sync_all())
+}
 
 /// Writes `content` into the file at `path`, of which `error` says why it cannot be replaced: something is mounted there,
 /// or it is somebody else's in a folder for all. If that fails on the way, `content` stays beside it.
@@ -307,6 +338,14 @@ mod tests {
         write_over(&path, content(), busy()).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "new");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        let refused = |kind| as_it_is(&path, &io::Error::from(kind));
+        let file = refused(io::ErrorKind::PermissionDenied).or_else(|| refused(io::ErrorKind::ReadOnlyFilesystem));
+        fill_over(file.unwrap(), Access::Owner, text("newer\n")).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "newer\n");
+        let broken = |_: &mut dyn Write| Err(io::ErrorKind::InvalidData.into());
+        fill_over(refused(io::ErrorKind::PermissionDenied).unwrap(), Access::Owner, broken).unwrap_err();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "newer\n", "only what is whole is written");
+        assert!(refused(io::ErrorKind::StorageFull).is_none());
         // What is not there could not be made either.
         let error = write_over(&folder.path().join("other"), content(), busy()).unwrap_err();
         assert_eq!(error.to_string(), "busy");

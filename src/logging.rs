@@ -7,12 +7,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Once};
 use std::time::SystemTime;
 
+use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::{Level, Metadata, Subscriber};
+use tracing_subscriber::field::{RecordFields, VisitOutput as _};
 use tracing_subscriber::filter::{FilterFn, Targets, filter_fn};
-use tracing_subscriber::fmt::format::{DefaultFields, JsonFields, Writer};
+use tracing_subscriber::fmt::format::{DefaultVisitor, JsonFields, Writer};
 use tracing_subscriber::fmt::time::FormatTime;
-use tracing_subscriber::fmt::{MakeWriter, layer};
+use tracing_subscriber::fmt::{FormatFields, MakeWriter, layer};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -139,7 +141,7 @@ where
     });
     let base = layer().with_writer(writer).with_ansi(false).with_target(false).with_timer(Clock);
     match format {
-        Format::Text => base.fmt_fields(DefaultFields::new()).with_filter(wanted).boxed(),
+        Format::Text => base.fmt_fields(Unsaid).with_filter(wanted).boxed(),
         Format::Json => base
             .json()
             .flatten_event(true)
@@ -152,10 +154,46 @@ where
 
 fn short<S: Subscriber + for<'a> LookupSpan<'a>>(console: Console, level: Level) -> impl Layer<S> {
     let wanted: FilterFn<_> = filter_fn(move |metadata: &Metadata<'_>| {
-        is_ours(metadata) && *metadata.level() <= level && !is_printed(metadata)
+        is_ours(metadata) && *metadata.level() <= level && !is_printed(metadata) && metadata.target() != ALWAYS
     });
     let base = layer().with_writer(move || console.clone()).with_ansi(false).with_target(false);
-    base.without_time().with_filter(wanted)
+    base.without_time().fmt_fields(Unsaid).with_filter(wanted)
+}
+
+/// Fields as text, but for what the message says already: which image a line is about, and why something failed.
+struct Unsaid;
+
+impl<'w> FormatFields<'w> for Unsaid {
+    fn format_fields<R: RecordFields>(&self, writer: Writer<'w>, fields: R) -> fmt::Result {
+        let mut told = Told { fields: DefaultVisitor::new(writer, true), message: String::new() };
+        fields.record(&mut told);
+        told.fields.finish()
+    }
+}
+
+struct Told<'w> {
+    fields: DefaultVisitor<'w>,
+    /// It is the first of the fields.
+    message: String,
+}
+
+impl Visit for Told<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        let said = match field.name() {
+            "message" => {
+                self.message = format!("{value:?}");
+                None
+            }
+            "source" => Some(format!("{value:?} -> ")),
+            "destination" => Some(format!(" -> {value:?}")),
+            "rule" => Some(format!("{value:?}: ")),
+            "reason" => Some(format!(": {value:?}")),
+            _ => None,
+        };
+        if said.is_none_or(|said| !self.message.contains(&said)) {
+            self.fields.record_debug(field, value);
+        }
+    }
 }
 
 /// Whether it is on stderr in a form of its own.

@@ -1,6 +1,6 @@
 //! From events to what an operator and a script see: standard output, failures, totals, the log, reports.
 //!
-//! [`Report`] tells of a migration while it runs, and keeps sums alone. A [`Recorder`] beside it keeps what became of each
+//! [`Teller`] tells of a migration while it runs, and keeps sums alone. A [`Recorder`] beside it keeps what became of each
 //! image, in the schema of [`record`].
 
 mod console;
@@ -26,13 +26,13 @@ use std::fmt::Display;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
-pub use console::{Console, lost};
+pub use console::{Console, unless_closed};
 pub use log::{ALWAYS, PRINTED, TOLD, summary as log_summary};
-pub use plan::PlanReport;
-pub use progress::{Progress, Style, Work};
+pub use plan::PlanTeller;
+pub use progress::{Activity, Progress, Style};
 pub use recorder::Recorder;
 pub use text::{merged_failures, merged_summary};
-pub use verification::VerificationReport;
+pub use verification::VerificationTeller;
 
 use crate::event::{Ending, Event, FailedImage, FailedRule, Listener, Success};
 
@@ -50,7 +50,7 @@ pub struct Conclusion {
 }
 
 /// Listens to a migration and tells of it.
-pub struct Report {
+pub struct Teller {
     began: Instant,
     totals: Totals,
     console: Console,
@@ -70,7 +70,7 @@ struct Totals {
     layers_skipped: AtomicU64,
 }
 
-impl Report {
+impl Teller {
     pub fn new(console: Console) -> Self {
         Self { began: Instant::now(), totals: Totals::default(), console }
     }
@@ -87,14 +87,14 @@ impl Report {
 
     /// Names what failed, once each.
     fn failures(&self, rules: &[FailedRule], images: &[FailedImage]) {
-        for (line, category) in text::failures(rules, images) {
-            log::failed(&line, category);
-            self.console.err_logged(&line);
+        for failed in text::failures(rules, images) {
+            log::failed(failed);
+            self.console.err_logged(&failed.to_string());
         }
     }
 }
 
-impl Listener for Report {
+impl Listener for Teller {
     fn hear(&self, event: &Event) {
         log::event(event);
         self.totals.add(event);
@@ -104,7 +104,7 @@ impl Listener for Report {
     }
 }
 
-impl Telling for Report {
+impl Telling for Teller {
     /// Names what failed, once each, then what to create before the next run, then the totals.
     fn finish(&self, ending: &Ending) -> Conclusion {
         self.failures(&ending.failed_rules, &ending.failed_images);

@@ -88,6 +88,11 @@ impl<K: Eq + Hash, T: Clone, E: Clone> Keyed<K, T, E> {
         value.get(|_| true, make).await
     }
 
+    /// The value of `key`, if it has been made.
+    pub fn peek(&self, key: &K) -> Option<T> {
+        lock(&self.0).get(key).and_then(|value| value.peek())
+    }
+
     /// Makes room for the value of `key`, which will be wanted. Answers whether there was none.
     pub fn announce(&self, key: K) -> bool {
         match lock(&self.0).entry(key) {

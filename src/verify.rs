@@ -124,7 +124,7 @@ impl Verification {
         let (source, expected, found) = match &self.standard {
             Standard::Sources => {
                 let source = self.clients.reader(&task.source.repository);
-                let expected = expected(&self.conversion, &source, &task.source.identifier);
+                let expected = expected(&self.conversion, &source, &task.source.identifier, |_| ());
                 let place = self.conversion.known_place(&task);
                 let found = async {
                     match place {

@@ -9,11 +9,11 @@ use super::{Cli, EXAMPLES, EXIT_STATUS, print};
 
 /// Print a completion script for a shell, or the manual page, on stdout
 ///
-/// bash: image-migrator completions bash > ~/.local/share/bash-completion/completions/image-migrator
-/// zsh: image-migrator completions zsh > a folder of $fpath/_image-migrator
-/// fish: image-migrator completions fish > ~/.config/fish/completions/image-migrator.fish
-/// PowerShell: image-migrator completions powershell >> $PROFILE
-/// man page: image-migrator completions man > ~/.local/share/man/man1/image-migrator.1
+///   bash: image-migrator completions bash > ~/.local/share/bash-completion/completions/image-migrator
+///   zsh: image-migrator completions zsh > a folder of $fpath/_image-migrator
+///   fish: image-migrator completions fish > ~/.config/fish/completions/image-migrator.fish
+///   PowerShell: image-migrator completions powershell >> $PROFILE
+///   man page: image-migrator completions man > ~/.local/share/man/man1/image-migrator.1
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct CompletionsFlags {

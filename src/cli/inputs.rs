@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::anyhow;
+use anyhow::{Context as _, anyhow};
 use clap::Args;
 
 use super::conversion::ConversionFlags;
-use crate::config::{AuthFile, Files, Sources};
+use crate::config::{self, AuthFile, Files, Sources};
 
 pub(super) const DEFAULT_AUTH: &str = "./auth.json";
 
@@ -79,6 +79,10 @@ impl RuleFlags {
                 images: self.images.clone(),
             },
         };
+        // Of what the environment has only the rules are invalid that need it. Not when clap reads the flags: it would repeat
+        // the text, in which there may be a login.
+        self.registry.as_deref().map(config::check_default_registry).transpose().context("--registry")?;
+        self.namespace.as_deref().map(config::check_default_namespace).transpose().context("--namespace")?;
         let registry = given(&self.registry, "DEFAULT_REGISTRY")?;
         let namespace = given(&self.namespace, "DEFAULT_NAMESPACE")?;
         Ok(Sources { files, registry, namespace, converts: false })

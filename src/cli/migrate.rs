@@ -6,7 +6,7 @@ use super::outputs::Outputs;
 use super::run::{Run, Settings};
 use super::{Cli, Stopped, block_on};
 use crate::config::{self, Configuration};
-use crate::report::{Console, PlanReport, Work};
+use crate::report::{Activity, Console, PlanTeller};
 use crate::transfer::{Engine, Forecast, Policy};
 
 pub(super) fn run(cli: Cli) -> u8 {
@@ -25,27 +25,24 @@ async fn migrate(cli: &Cli, configuration: Configuration, console: Console, outp
         workers: cli.workers,
         limit_rate: cli.limit_rate,
         progress: cli.progress,
-        work: Work::Migration,
-        dry_run: cli.dry_run,
+        activity: if cli.dry_run { Activity::DryRun } else { Activity::Migration },
         log: &cli.log,
         outputs,
     };
-    let (run, report) = Run::begin(configuration, settings, console)?;
+    let (run, teller) = Run::begin(configuration, settings, console)?;
     let policy = Policy {
         force: cli.force,
         no_clobber: cli.no_clobber,
         conversion: Arc::new(cli.conversion.conversion()),
         referrers: cli.referrers,
     };
-    let (clients, limits, cancel) = (run.clients.clone(), run.limits, run.cancel.clone());
     if cli.dry_run {
-        let report = Arc::new(PlanReport::new(report));
-        let listener = run.heard_by(report.clone());
-        let forecast = Forecast::new(clients, limits, policy, listener.clone(), cancel);
-        return Ok(run.carry_out(&forecast, listener, &*report).await);
+        let teller = Arc::new(PlanTeller::new(teller));
+        let forecast =
+            |run: &Run, listener| Forecast::new(run.clients.clone(), run.limits, policy, listener, run.cancel.clone());
+        return Ok(run.carry_out(teller, forecast).await);
     }
-    let report = Arc::new(report);
-    let listener = run.heard_by(report.clone());
-    let engine = Engine::new(clients, limits, policy, listener.clone(), cancel);
-    Ok(run.carry_out(&engine, listener, &*report).await)
+    let engine =
+        |run: &Run, listener| Engine::new(run.clients.clone(), run.limits, policy, listener, run.cancel.clone());
+    Ok(run.carry_out(Arc::new(teller), engine).await)
 }

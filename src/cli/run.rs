@@ -15,8 +15,7 @@ use crate::config::{Configuration, InvalidRule, Rule};
 use crate::event::Listener;
 use crate::plan;
 use crate::registry::Clients;
-use crate::report::record::Document;
-use crate::report::{Conclusion, Console, Progress, Recorder, Report, Style, Telling, Work, log_summary};
+use crate::report::{Activity, Conclusion, Console, Progress, Recorder, Style, Teller, Telling, log_summary};
 use crate::rounds::Rounds;
 use crate::schema::Shard;
 use crate::transfer::Limits;
@@ -27,11 +26,9 @@ pub(super) struct Settings<'a> {
     pub retries: u32,
     pub workers: u16,
     pub limit_rate: Option<NonZeroU64>,
-    /// How progress is shown, and of what.
+    /// How progress is shown.
     pub progress: Show,
-    pub work: Work,
-    /// Whether nothing is done, but found out what would be.
-    pub dry_run: bool,
+    pub activity: Activity,
     pub log: &'a LogFlags,
     pub outputs: &'a Outputs,
 }
@@ -56,7 +53,7 @@ impl<'a> Run<'a> {
         configuration: Configuration,
         settings: Settings<'a>,
         console: Console,
-    ) -> anyhow::Result<(Self, Report)> {
+    ) -> anyhow::Result<(Self, Teller)> {
         let Configuration { keyring, rules, mut invalid, warnings } = configuration;
         if settings.shard.is_some_and(|shard| shard.index > 0) {
             // The first shard names and counts them.
@@ -70,28 +67,38 @@ impl<'a> Run<'a> {
         }
         let cancel = clients.end().clone();
         let interruption = signals::watch(cancel.clone()).context("signals cannot be watched")?;
-        let report = Report::new(console.clone());
-        report.configuration(&warnings, &invalid);
+        let teller = Teller::new(console.clone());
+        teller.configuration(&warnings, &invalid);
         let progress = progress_style(settings.progress, settings.log)
-            .map(|style| Arc::new(Progress::start(console.clone(), style, settings.work)));
+            .map(|style| Arc::new(Progress::start(console.clone(), style, settings.activity)));
         let recorder = settings.outputs.want_records().then(|| Arc::new(Recorder::new(limits.streamed_from)));
         let clients = Arc::new(clients);
         Ok((
             Self { settings, console, rules, invalid, limits, clients, cancel, interruption, progress, recorder },
-            report,
+            teller,
         ))
     }
 
-    /// All listeners. `first` comes before the others: it tells what happens.
-    pub fn heard_by(&self, first: Arc<dyn Listener>) -> Arc<dyn Listener> {
+    /// Does the work in rounds, to its end; then tells how it ended, writes what is left behind, and gives the exit code.
+    /// `teller` hears of what happens before the other listeners; all of them are behind the one that `work` is made with.
+    pub async fn carry_out<W: plan::Work>(
+        self,
+        teller: Arc<impl Telling + 'static>,
+        work: impl FnOnce(&Self, Arc<dyn Listener>) -> W,
+    ) -> u8 {
+        let listener = self.heard_by(teller.clone());
+        let work = work(&self, listener.clone());
+        self.run_rounds(&work, listener, &*teller).await
+    }
+
+    /// All listeners, the `first` before the others.
+    fn heard_by(&self, first: Arc<dyn Listener>) -> Arc<dyn Listener> {
         let recorder = self.recorder.clone().map(|recorder| -> Arc<dyn Listener> { recorder });
         let progress = self.progress.clone().map(|progress| -> Arc<dyn Listener> { progress });
         Arc::new([first].into_iter().chain(recorder).chain(progress).collect::<Vec<_>>())
     }
 
-    /// Does the work in rounds, to its end; then tells how it ended, writes what is left behind, and gives the exit code.
-    /// `report` is one of those that are behind `listener`.
-    pub async fn carry_out(self, work: &dyn plan::Work, listener: Arc<dyn Listener>, report: &dyn Telling) -> u8 {
+    async fn run_rounds(self, work: &dyn plan::Work, listener: Arc<dyn Listener>, teller: &dyn Telling) -> u8 {
         let rounds = Rounds {
             rules: &self.rules,
             invalid: &self.invalid,
@@ -104,13 +111,11 @@ impl<'a> Run<'a> {
         let ending = rounds.run(work).await;
         // Nothing may move on the console any more: the failures are about to be named.
         self.progress.iter().for_each(|progress| progress.stop());
-        let Conclusion { summary, is_well } = report.finish(&ending);
+        let Conclusion { summary, is_well } = teller.finish(&ending);
         // Whatever happens to the files.
         self.console.out(&summary);
-        let document = self.recorder.map(|recorder| {
-            let document = recorder.document(&ending, self.settings.shard);
-            Document { dry_run: self.settings.dry_run, ..document }
-        });
+        let is_dry_run = self.settings.activity == Activity::DryRun;
+        let document = self.recorder.map(|recorder| recorder.document(&ending, self.settings.shard, is_dry_run));
         let written = self.settings.outputs.write(&ending, document.as_ref(), &self.console);
         let printed = outputs::printed(&self.console);
         // Whatever went wrong at the end, this is the last line.

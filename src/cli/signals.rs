@@ -1,7 +1,8 @@
-//! SIGINT, SIGTERM and SIGHUP (on Windows Ctrl-C and Ctrl-Break): the first ends the run in order, the second at once.
+//! SIGINT, SIGTERM and SIGHUP (on Windows Ctrl-C and Ctrl-Break): the first ends the run in order, a later one at once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
@@ -25,6 +26,12 @@ pub(super) fn watch(cancel: CancellationToken) -> std::io::Result<Interruption> 
         seen.0.store(code, Relaxed);
         tracing::warn!("interrupted; a second SIGINT or SIGTERM ends at once");
         cancel.cancel();
+        let _ = tokio::time::timeout(ONE_REQUEST, async {
+            loop {
+                signals.next().await;
+            }
+        })
+        .await;
         // A session that ends may signal it more than once: that is not a second request to stop.
         loop {
             match signals.next().await {
@@ -35,6 +42,10 @@ pub(super) fn watch(cancel: CancellationToken) -> std::io::Result<Interruption> 
     });
     Ok(interruption)
 }
+
+/// Signals within this time are one request to stop: `timeout` signals the process and then its whole group, and so does
+/// who stops a job of several processes.
+const ONE_REQUEST: Duration = Duration::from_secs(1);
 
 /// The exit code that tells of a session that ended.
 const HANG_UP: u8 = 129;

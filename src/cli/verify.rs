@@ -12,7 +12,7 @@ use super::outputs::Outputs;
 use super::run::{Run, Settings};
 use super::{Show, Stopped, block_on};
 use crate::config::{self, ConfigError, Configuration, Sources};
-use crate::report::{Console, VerificationReport, Work};
+use crate::report::{Activity, Console, VerificationTeller};
 use crate::schema::Shard;
 use crate::verify::{Depth, Standard, Verification};
 
@@ -21,8 +21,10 @@ use crate::verify::{Depth, Standard, Verification};
 /// Each line of output is one image that is missing, differs, is incomplete, or could not be compared (failed); the last
 /// line counts them. It needs no right but to pull.
 #[derive(Debug, Args)]
-#[command(after_help = "Exit codes: 0 all equal; 1 something differs or could not be compared; 2 wrong usage or \
-                        configuration; 129, 130, 143 interrupted.")]
+#[command(
+    after_help = "Exit codes: 0 all equal; 1 something differs or could not be compared, or a report or standard \
+                        output could not be written; 2 wrong usage or configuration; 129, 130, 143 interrupted."
+)]
 pub(super) struct VerifyFlags {
     #[command(flatten)]
     inputs: Inputs,
@@ -58,7 +60,8 @@ pub(super) struct VerifyFlags {
     #[arg(short, long, value_name = "N", default_value_t = 3)]
     retries: u32,
 
-    /// Blobs that are read at once; small requests grow with it, and 1 also means one of those at a time at each registry
+    /// Blobs that are read at once; the limit of small requests grows with it, and 1 also means one of those at a time at
+    /// each registry
     #[arg(short, long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..))]
     workers: u16,
 }
@@ -119,16 +122,15 @@ async fn verify(
         workers: flags.workers,
         limit_rate: None,
         progress: flags.progress,
-        work: Work::Verification { of_content: depth == Depth::Content },
-        dry_run: false,
+        activity: Activity::Verification { of_content: depth == Depth::Content },
         log: &flags.log,
         outputs,
     };
-    let (run, report) = Run::begin(configuration, settings, console)?;
-    let report = Arc::new(VerificationReport::new(report));
-    let listener = run.heard_by(report.clone());
-    let (clients, conversion) = (run.clients.clone(), flags.conversion.conversion());
-    let verification =
-        Verification::new(clients, run.limits, standard, conversion, depth, listener.clone(), run.cancel.clone());
-    Ok(run.carry_out(&verification, listener, &*report).await)
+    let (run, teller) = Run::begin(configuration, settings, console)?;
+    let conversion = flags.conversion.conversion();
+    let verification = |run: &Run, listener| {
+        let (clients, cancel) = (run.clients.clone(), run.cancel.clone());
+        Verification::new(clients, run.limits, standard, conversion, depth, listener, cancel)
+    };
+    Ok(run.carry_out(Arc::new(VerificationTeller::new(teller)), verification).await)
 }

@@ -1,4 +1,4 @@
-//! Registries that look like a misspelt host of auth.json.
+//! Registries that look like a misspelt host of auth.json, or of a registry that everybody knows.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -11,17 +11,50 @@ const DIFFERENCE: usize = 2;
 const REGION: usize = 4;
 /// Shorter hosts differ in so few letters by chance.
 const SHORTEST: usize = 8;
+/// Registries that everybody knows. Some have names as short as they are alike: one of them is never a slip of the pen.
+const WELL_KNOWN: [&str; 12] = [
+    "docker.io",
+    "gcr.io",
+    "ghcr.io",
+    "icr.io",
+    "lscr.io",
+    "mcr.microsoft.com",
+    "nvcr.io",
+    "public.ecr.aws",
+    "quay.io",
+    "registry.gitlab.com",
+    "registry.k8s.io",
+    "registry.redhat.io",
+];
 
-/// A warning for each registry of `rules` that is not among `hosts` but almost is. Ports do not count: several registries
-/// of one host are usual.
+/// A warning for each registry of `rules` that is not among `hosts` but almost is, or almost is one that everybody knows.
+/// Ports do not count: several registries of one host are usual.
 pub(super) fn warnings(rules: &[Rule], hosts: &HashSet<Registry>) -> impl Iterator<Item = String> {
     let named =
         |rule: &Rule| [&rule.images.source, &rule.images.destination].map(|repository| repository.registry().clone());
     let registries: BTreeSet<Registry> = rules.iter().flat_map(named).collect();
     registries.into_iter().filter(|registry| !hosts.contains(registry)).filter_map(|registry| {
-        let meant = hosts.iter().filter(|known| is_almost(registry.host(), known.host())).min()?;
-        Some(format!("{registry} has no entry in auth.json; is {meant} meant, which has one?"))
+        let meant = hosts.iter().filter(|known| is_almost(registry.host(), known.host())).min();
+        match meant {
+            Some(meant) => Some(format!("{registry} has no entry in auth.json; is {meant} meant, which has one?")),
+            None => {
+                let meant = well_known_like(registry.as_str()).filter(|_| !is_host_of(hosts, &registry))?;
+                Some(format!("{registry} is a letter away from a registry that is well known; is {meant} meant?"))
+            }
+        }
     })
+}
+
+/// Whether auth.json has the host with another port.
+fn is_host_of(hosts: &HashSet<Registry>, registry: &Registry) -> bool {
+    hosts.iter().any(|known| known.host() == registry.host())
+}
+
+/// The well-known registries that differ from `written` by one letter, or by two that changed places; none if it is one
+/// itself. Who writes a port means a registry of his own.
+fn well_known_like(written: &str) -> Option<String> {
+    let like: Vec<&str> = WELL_KNOWN.into_iter().filter(|known| strsim::osa_distance(written, known) <= 1).collect();
+    (!like.is_empty() && !like.contains(&written)).then(|| like.join(" or "))
 }
 
 fn is_almost(written: &str, known: &str) -> bool {
@@ -44,7 +77,24 @@ fn is_elsewhere(one: &str, other: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_almost;
+    use super::{WELL_KNOWN, is_almost, well_known_like};
+
+    #[test]
+    fn a_slip_of_the_pen_in_a_well_known_name_is_asked_about() {
+        for (written, meant) in [
+            ("quai.io", "quay.io"),
+            ("qauy.io", "quay.io"),
+            ("dokcer.io", "docker.io"),
+            ("gchr.io", "gcr.io or ghcr.io"),
+            ("registry.k9s.io", "registry.k8s.io"),
+        ] {
+            assert_eq!(well_known_like(written).as_deref(), Some(meant), "{written}");
+        }
+        let others = ["eu.gcr.io", "quay.io:8443", "us.icr.io", "docker.elastic.co", "registry", "cgr.dev", "dhi.io"];
+        for written in WELL_KNOWN.into_iter().chain(others) {
+            assert_eq!(well_known_like(written), None, "{written}");
+        }
+    }
 
     #[test]
     fn a_slip_of_the_pen_is_told_from_another_host() {

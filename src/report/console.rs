@@ -39,7 +39,7 @@ impl Console {
 
     /// Writes a line that scripts read.
     pub fn out(&self, line: &str) {
-        if let Some(error) = lost(self.write(&self.stdout, format!("{line}\n").as_bytes())) {
+        if let Some(error) = unless_closed(self.write(&self.stdout, format!("{line}\n").as_bytes())) {
             // The first is told.
             let _ = self.lost.set(error);
         }
@@ -81,7 +81,7 @@ impl Console {
 }
 
 /// Why something did not come to standard output. That its reader closed a pipe is no error.
-pub fn lost(written: io::Result<()>) -> Option<io::Error> {
+pub fn unless_closed(written: io::Result<()>) -> Option<io::Error> {
     written.err().filter(|error| error.kind() != io::ErrorKind::BrokenPipe)
 }
 

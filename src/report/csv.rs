@@ -1,7 +1,7 @@
 //! Reports as CSV (RFC 4180): one row for each image, for spreadsheets.
 //!
 //! The columns are the fields of [`Image`] under their names in the JSON; platforms and digests are separated by
-//! spaces, and what is not known is empty. A cell that a spreadsheet would take for a formula has a `'` before it.
+//! spaces, and what is not known is empty. What a spreadsheet would take for a formula has a `'` before it.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -57,11 +57,36 @@ fn row(writer: &mut dyn Write, cells: &[impl AsRef<str>]) -> io::Result<()> {
 }
 
 fn quoted(cell: &str) -> Cow<'_, str> {
-    let is_formula = cell.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']);
-    if !is_formula && !cell.contains([',', '"', '\r', '\n']) {
+    let tame = without_formulas(cell);
+    if *tame == *cell && !cell.contains([',', '"', '\r', '\n']) {
+        return tame;
+    }
+    format!("\"{}\"", tame.replace('"', "\"\"")).into()
+}
+
+/// The cell with a `'` before all that would be a formula. Many spreadsheets read `;` or a tab as the end of a cell, and a
+/// quote that does not begin one as any other character: then a new cell, or a new row, begins within this one.
+fn without_formulas(cell: &str) -> Cow<'_, str> {
+    let mut begins = true;
+    let mut tame = String::new();
+    let mut written = 0;
+    for (at, c) in cell.char_indices() {
+        if begins && matches!(c, '=' | '+' | '-' | '@' | '\t' | '\r' | '\n') {
+            tame.push_str(&cell[written..at]);
+            tame.push('\'');
+            written = at;
+        }
+        begins = match c {
+            ';' | '\t' | '\r' | '\n' => true,
+            ' ' | '"' => begins,
+            _ => false,
+        };
+    }
+    if written == 0 && tame.is_empty() {
         return Cow::Borrowed(cell);
     }
-    format!("\"{}{}\"", if is_formula { "'" } else { "" }, cell.replace('"', "\"\"")).into()
+    tame.push_str(&cell[written..]);
+    tame.into()
 }
 
 #[cfg(test)]
@@ -104,8 +129,13 @@ mod tests {
             ("@a", "\"'@a\""),
             ("-1", "\"'-1\""),
             ("+1", "\"'+1\""),
-            ("\t=1", "\"'\t=1\""),
+            ("\t=1", "\"'\t'=1\""),
             ("a=1", "a=1"),
+            ("a; b;c -1; d=1", "a; b;c -1; d=1"),
+            ("a;=1+1", "\"a;'=1+1\""),
+            ("a; \t@b;-1", "\"a; '\t'@b;'-1\""),
+            ("a;\"=1", "\"a;\"\"'=1\""),
+            ("a\n+1", "\"a\n'+1\""),
             ("", ""),
             ("a\rb", "\"a\rb\""),
         ] {

@@ -1,7 +1,10 @@
 //! Events as log lines.
 
+use super::text::Failed;
 use crate::digest::Digest;
-use crate::event::{BlobCounts, Category, Change, Dropped, Event, Facts, Flight, Prospect, Success, Verdict};
+use crate::event::{
+    BlobCounts, Change, Dropped, Event, Facts, FailedImage, FailedRule, Flight, Prospect, Success, Verdict,
+};
 use crate::platform::Platform;
 use crate::reference::Reference;
 
@@ -16,7 +19,7 @@ macro_rules! line {
 pub const PRINTED: &str = "printed";
 /// What is printed on stderr later: its log line is not shown there as well.
 pub const TOLD: &str = concat!(env!("CARGO_CRATE_NAME"), "::told");
-/// What is in the log at every level: the last line, and what is named nowhere else.
+/// What is in the log at every level, and there alone: the last line, and what is named nowhere else.
 pub const ALWAYS: &str = "always";
 
 pub(super) fn event(event: &Event) {
@@ -24,13 +27,14 @@ pub(super) fn event(event: &Event) {
         Event::Phase(phase) => line!(info, "{}", super::text::phase(*phase)),
         Event::TagsListed { repository, tags } => line!(info, %repository, tags, "tags listed"),
         Event::RuleFailed { rule, failure, again: true } => {
-            line!(warn, category = %failure.category, "{rule}: {failure}; it will be tried again");
+            line!(warn, %rule, category = %failure.category, reason = %failure,
+                "{rule}: {failure}; it will be tried again");
         }
         Event::RuleFailed { rule, failure, again: false } => {
-            line!(info, target: TOLD, category = %failure.category, "{rule}: {failure}");
+            line!(info, target: TOLD, %rule, category = %failure.category, reason = %failure, "{rule}: {failure}");
         }
         Event::Clash { rule, source, destination, taken_by } => {
-            line!(info, target: ALWAYS, %source, %destination, %taken_by, "{rule}: the destination is taken");
+            line!(warn, target: ALWAYS, %source, %destination, %taken_by, "{rule}: the destination is taken");
         }
         Event::ReferrerCopied { source, repository, referrer, artifact_type } => {
             line!(info, %source, %repository, referrer, artifact_type, "referrer copied");
@@ -87,10 +91,12 @@ pub(super) fn event(event: &Event) {
             }
         }
         Event::ImageFailed { source, destination, failure, again: true, .. } => {
-            line!(warn, category = %failure.category, "{source} -> {destination}: {failure}; it will be tried again");
+            line!(warn, %source, %destination, category = %failure.category, reason = %failure,
+                "{source} -> {destination}: {failure}; it will be tried again");
         }
         Event::ImageFailed { source, destination, failure, again: false, .. } => {
-            line!(info, target: TOLD, category = %failure.category, "{source} -> {destination}: {failure}");
+            line!(info, target: TOLD, %source, %destination, category = %failure.category, reason = %failure,
+                "{source} -> {destination}: {failure}");
         }
         Event::ImagePlanned { source, destination, prospect, facts, .. } => {
             planned(source, destination, prospect, facts)
@@ -133,8 +139,21 @@ pub(super) fn wrong(line: &str) {
     line!(error, target: PRINTED, "{line}");
 }
 
-pub(super) fn failed(line: &str, category: Category) {
-    line!(error, target: PRINTED, %category, "{line}");
+pub(super) fn failed(failed: Failed<'_>) {
+    match failed {
+        Failed::Rule(FailedRule { rule, failure, .. }) => {
+            line!(error, target: PRINTED, %rule, category = %failure.category, reason = %failure, "{failed}");
+        }
+        Failed::Image(FailedImage { source, destination, failure }) => {
+            line!(error, target: PRINTED, %source, %destination, category = %failure.category, reason = %failure,
+                "{failed}");
+        }
+    }
+}
+
+/// An image is not as it should be.
+pub(super) fn differs(line: &str, source: &Reference, destination: &Reference) {
+    line!(error, target: PRINTED, %source, %destination, "{line}");
 }
 
 pub(super) fn remark(line: &str) {

@@ -6,15 +6,15 @@ use std::sync::{Mutex, MutexGuard};
 
 use bytesize::ByteSize;
 
-use super::{Conclusion, Report, Telling, log};
+use super::{Conclusion, Teller, Telling, log};
 use crate::digest::Digest;
 use crate::event::{BlobCounts, Category, Ending, Event, Facts, Failure, Listener, Prospect};
 use crate::reference::{Reference, Registry};
 use crate::shared::lock;
 
 /// Listens to a dry run and tells of it. Standard output is the plan alone.
-pub struct PlanReport {
-    report: Report,
+pub struct PlanTeller {
+    teller: Teller,
     tally: Mutex<Tally>,
 }
 
@@ -26,10 +26,10 @@ struct Tally {
     loads: BTreeMap<Registry, BlobCounts>,
 }
 
-impl PlanReport {
-    /// Prints the plan where `report` prints.
-    pub fn new(report: Report) -> Self {
-        Self { report, tally: Mutex::default() }
+impl PlanTeller {
+    /// Prints the plan where `teller` prints.
+    pub fn new(teller: Teller) -> Self {
+        Self { teller, tally: Mutex::default() }
     }
 
     fn tally(&self) -> MutexGuard<'_, Tally> {
@@ -37,23 +37,23 @@ impl PlanReport {
     }
 }
 
-impl Listener for PlanReport {
+impl Listener for PlanTeller {
     fn hear(&self, event: &Event) {
         log::event(event);
         let Event::ImagePlanned { source, destination, prospect, referrers, facts } = event else { return };
         self.tally().add(destination.repository.registry(), prospect, &facts.blobs);
         let told = Told { source, prospect, referrers: *referrers, facts };
-        self.report.console.out(&format!("{source} -> {destination}: {told}"));
+        self.teller.console.out(&format!("{source} -> {destination}: {told}"));
     }
 }
 
-impl Telling for PlanReport {
+impl Telling for PlanTeller {
     /// Names what would fail, then the bytes for each registry.
     fn finish(&self, ending: &Ending) -> Conclusion {
-        self.report.failures(&ending.failed_rules, &ending.failed_images);
+        self.teller.failures(&ending.failed_rules, &ending.failed_images);
         let tally = self.tally();
         for (registry, load) in &tally.loads {
-            self.report.console.out(&format!(
+            self.teller.console.out(&format!(
                 "{registry}: {} to move in {} blobs, {} to mount",
                 size(load.bytes_moved),
                 load.moved,

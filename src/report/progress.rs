@@ -26,11 +26,13 @@ pub enum Style {
     Plain,
 }
 
-/// What it is that makes progress.
+/// What a run does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Work {
-    /// Images are copied, or a dry run finds out what that would mean.
+pub enum Activity {
+    /// Images are copied.
     Migration,
+    /// It is found out what that would mean.
+    DryRun,
     /// Images are compared.
     Verification {
         /// Whether all bytes are read.
@@ -56,8 +58,8 @@ struct Shown {
 }
 
 impl Progress {
-    pub fn start(console: Console, style: Style, work: Work) -> Self {
-        let tally = Arc::new(Mutex::new(Tally::new(Instant::now(), work)));
+    pub fn start(console: Console, style: Style, activity: Activity) -> Self {
+        let tally = Arc::new(Mutex::new(Tally::new(Instant::now(), activity)));
         let (stop, stopped) = sync_channel(0);
         let (shown, at) = (tally.clone(), console.clone());
         let thread = std::thread::Builder::new().name("progress".to_owned());

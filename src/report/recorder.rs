@@ -57,8 +57,8 @@ impl Recorder {
         Self { started: SystemTime::now(), began: Instant::now(), streamed_from, state: Mutex::default() }
     }
 
-    /// What became of it all.
-    pub fn document(&self, ending: &Ending, shard: Option<Shard>) -> Document {
+    /// What became of it all, or would, in a dry run.
+    pub fn document(&self, ending: &Ending, shard: Option<Shard>, dry_run: bool) -> Document {
         let mut state = self.lock();
         let mut images = std::mem::take(&mut state.images);
         for failed in &ending.failed_images {
@@ -92,7 +92,7 @@ impl Recorder {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started: Moment(self.started),
             seconds: record::seconds(self.began.elapsed()),
-            dry_run: false,
+            dry_run,
             shards: shard.into_iter().collect(),
             summary,
             rules,

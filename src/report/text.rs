@@ -1,6 +1,7 @@
 //! The lines that are promised to people and scripts, word for word.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use bytesize::ByteSize;
 
 use super::Totals;
 use super::record::{Document, Image, Summary};
-use crate::event::{Category, Ending, FailedImage, FailedRule, Failure, Phase};
+use crate::event::{Ending, FailedImage, FailedRule, Failure, Phase};
 use crate::foreign::is_obeyed;
 
 pub(super) fn phase(phase: Phase) -> &'static str {
@@ -28,19 +29,43 @@ pub(super) fn summary_line(images: u64, failed: u64, not_generated: u64) -> Stri
     format!("Images({images}) migration finished, {failed} images tasks failed, {not_generated} tasks generate failed")
 }
 
-/// One line for each failure, those of one registry and one kind together: rules in the order of the file, then images
-/// by name.
-pub(super) fn failures(rules: &[FailedRule], images: &[FailedImage]) -> Vec<(String, Category)> {
-    let rules = rules.iter().map(|rule| (&rule.failure, format!("FAILED {}: {}", rule.rule, rule.failure)));
+/// What failed in the end.
+#[derive(Clone, Copy)]
+pub(super) enum Failed<'a> {
+    Rule(&'a FailedRule),
+    Image(&'a FailedImage),
+}
+
+impl<'a> Failed<'a> {
+    fn failure(self) -> &'a Failure {
+        match self {
+            Self::Rule(rule) => &rule.failure,
+            Self::Image(image) => &image.failure,
+        }
+    }
+}
+
+impl fmt::Display for Failed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rule(FailedRule { rule, failure, .. }) => write!(f, "FAILED {rule}: {failure}"),
+            Self::Image(FailedImage { source, destination, failure }) => {
+                write!(f, "FAILED {source} -> {destination}: {failure}")
+            }
+        }
+    }
+}
+
+/// What failed, each a line, those of one registry and one kind together: rules in the order of the file, then images by
+/// name.
+pub(super) fn failures<'a>(rules: &'a [FailedRule], images: &'a [FailedImage]) -> Vec<Failed<'a>> {
     let mut images: Vec<_> = images.iter().collect();
     images.sort_by_key(|image| (&image.source, &image.destination));
-    let images = images
-        .into_iter()
-        .map(|image| (&image.failure, format!("FAILED {} -> {}: {}", image.source, image.destination, image.failure)));
-    let mut lines: Vec<(&Failure, String)> = rules.chain(images).collect();
+    let images = images.into_iter().map(Failed::Image);
+    let mut lines: Vec<Failed> = rules.iter().map(Failed::Rule).chain(images).collect();
     // Stable: within a group the order stays.
-    lines.sort_by_key(|(failure, _)| (&failure.registry, failure.category));
-    lines.into_iter().map(|(failure, line)| (line, failure.category)).collect()
+    lines.sort_by_key(|failed| (&failed.failure().registry, failed.failure().category));
+    lines
 }
 
 /// The last line of merged reports.
@@ -105,7 +130,7 @@ impl Totals {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{InvalidRule, RuleText, WrittenRule};
+    use crate::event::{Category, InvalidRule, RuleText, WrittenRule};
     use crate::reference::Repository;
 
     fn failure(registry: &str, category: Category) -> Failure {
@@ -157,7 +182,7 @@ mod tests {
         };
         let names: Vec<String> = failures(&ending.failed_rules, &ending.failed_images)
             .iter()
-            .map(|(line, _)| line.split(' ').nth(1).unwrap().to_owned())
+            .map(|failed| failed.to_string().split(' ').nth(1).unwrap().to_owned())
             .collect();
         assert_eq!(names, ["s.io/a:1", "images.json:9:1:", "images.json:10:1:", "s.io/c:1", "s.io/b:1", "s.io/d:1"]);
         assert_eq!(summary(&ending), "Images(4) migration finished, 4 images tasks failed, 3 tasks generate failed");

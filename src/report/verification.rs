@@ -3,13 +3,13 @@
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use super::{Conclusion, Report, Telling, log, text};
+use super::{Conclusion, Teller, Telling, log, text};
 use crate::event::{Defect, Ending, Event, Listener, Part, Verdict, Wrong};
 use crate::reference::Reference;
 
 /// Listens to a verification and tells of it. Standard output is what differs alone.
-pub struct VerificationReport {
-    report: Report,
+pub struct VerificationTeller {
+    teller: Teller,
     equal: AtomicUsize,
     skipped: AtomicUsize,
     missing: AtomicUsize,
@@ -17,15 +17,15 @@ pub struct VerificationReport {
     incomplete: AtomicUsize,
 }
 
-impl VerificationReport {
-    /// Prints where `report` prints.
-    pub fn new(report: Report) -> Self {
+impl VerificationTeller {
+    /// Prints where `teller` prints.
+    pub fn new(teller: Teller) -> Self {
         let [equal, skipped, missing, differ, incomplete] = Default::default();
-        Self { report, equal, skipped, missing, differ, incomplete }
+        Self { teller, equal, skipped, missing, differ, incomplete }
     }
 }
 
-impl Listener for VerificationReport {
+impl Listener for VerificationTeller {
     fn hear(&self, event: &Event) {
         log::event(event);
         let Event::ImageVerified { source, destination, verdict, .. } = event else { return };
@@ -38,22 +38,22 @@ impl Listener for VerificationReport {
         };
         counter.fetch_add(1, Relaxed);
         if let Some(line) = difference(source, destination, verdict) {
-            log::wrong(&line);
-            self.report.console.out(&line);
+            log::differs(&line, source, destination);
+            self.teller.console.out(&line);
         }
     }
 }
 
-impl Telling for VerificationReport {
+impl Telling for VerificationTeller {
     /// Names what could not be compared. All is well if all is equal.
     fn finish(&self, ending: &Ending) -> Conclusion {
         let Ending { images, failed_images, failed_rules, .. } = ending;
         let (failed, not_generated) = (failed_images.len(), ending.not_generated());
-        self.report.failures(failed_rules, &[]);
-        for (line, category) in text::failures(&[], failed_images) {
-            log::failed(&line, category);
+        self.teller.failures(failed_rules, &[]);
+        for failed in text::failures(&[], failed_images) {
+            log::failed(failed);
             // An answer like the other three.
-            self.report.console.out(&line.replacen("FAILED", "failed", 1));
+            self.teller.console.out(&failed.to_string().replacen("FAILED", "failed", 1));
         }
         let count = |counter: &AtomicUsize| counter.load(Relaxed);
         let summary = format!(

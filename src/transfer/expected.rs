@@ -37,6 +37,11 @@ impl ExpectedImage {
         Self { source: root.clone(), root, parts: Arc::default(), changes: Arc::default() }
     }
 
+    /// The root, if it was read or made already.
+    pub fn read_root(&self) -> Option<&Manifest> {
+        self.parts.get(&self.root)
+    }
+
     /// The manifest that the destination is to have under `digest`, which is the root or named by what that names.
     pub async fn manifest(&self, source: &RepositoryClient, digest: &Digest) -> Result<Manifest, Error> {
         match self.parts.get(digest) {
@@ -47,18 +52,22 @@ impl ExpectedImage {
 }
 
 /// What the destination is to have for what `identifier` names at the source. Where nothing is converted, two digests
-/// tell that, and no manifest is read.
+/// tell that, and no manifest is read. What the source names is told to `learn` as soon as it is known: what follows may
+/// fail.
 pub async fn expected(
     conversion: &Conversion,
     source: &RepositoryClient,
     identifier: &Identifier,
+    learn: impl Fn(&Digest),
 ) -> Result<Expected, Failure> {
     if !conversion.changes_images() {
         let root = named(source, identifier).await?;
+        learn(&root);
         return Ok(Expected::Image(ExpectedImage::unchanged(root)));
     }
     let root = source.manifest(identifier).await?;
     let digest = root.digest.clone();
+    learn(&digest);
     let target = conversion.apply(root, source).await;
     Ok(match target.map_err(|refusal| refusal.to_failure(source.repository().registry()))? {
         Target::Place(tree) => {

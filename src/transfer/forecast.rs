@@ -209,13 +209,15 @@ impl Look {
         let conversion = &policy.conversion;
         let place = conversion.known_place(&self.task);
         let there = async {
-            match place {
-                Some(place) => self.ground.digest(place).await.map_err(Failure::from),
-                None => Ok(None),
-            }
+            let Some(place) = place else { return Ok(None) };
+            let there = self.ground.digest(place).await?;
+            self.ledger.before(there.as_ref());
+            Ok(there)
         };
-        let wanted = expected(conversion, &self.source, &self.task.source.identifier);
-        let (mut there, wanted) = tokio::try_join!(there, wanted)?;
+        let wanted = expected(conversion, &self.source, &self.task.source.identifier, |it| self.ledger.source(it));
+        // Both are waited for: also of what fails it is told what both sides name.
+        let (there, wanted): (Result<_, Failure>, _) = tokio::join!(there, wanted);
+        let (wanted, mut there) = (wanted?, there?);
         let wanted = match wanted {
             Expected::Image(wanted) => wanted,
             Expected::Nothing(platform) => {
@@ -225,19 +227,32 @@ impl Look {
         };
         if place.is_none() {
             there = self.ground.digest(&self.task.place(&wanted.root)).await?;
+            self.ledger.before(there.as_ref());
         }
-        self.ledger.before(there.as_ref());
-        self.ledger.source(&wanted.source);
+        if let Some(root) = wanted.read_root() {
+            self.ledger.root(root);
+        }
         if policy.is_done(&self.task, Some(&wanted.source), there.as_ref(), &wanted.root)? {
             self.ledger.placed(&wanted.root);
             return Ok(Some((wanted, None)));
         }
         self.tell_loss(&self.task, there.as_ref(), &wanted).await?;
-        let mut lacking = self.lacking(&wanted, wanted.root.clone(), None, 0).await?;
+        let lacking = self.lacking(&wanted, wanted.root.clone(), None, 0).await;
+        self.learn(&wanted.root);
+        let mut lacking = lacking?;
         let mut seen = HashSet::new();
         lacking.retain(|blob| seen.insert(blob.clone()));
         self.ledger.placed(&wanted.root);
         Ok(Some((wanted, Some(lacking))))
+    }
+
+    /// Notes what the manifests told that were read: none is read for that.
+    fn learn(&self, root: &Digest) {
+        let (nodes, source) = (&self.forecast.nodes, self.source.repository());
+        if let Some(node) = nodes.known(source, root) {
+            self.ledger.kind(&node.media_type, node.platforms.to_vec());
+            self.ledger.size(nodes.size(source, root));
+        }
     }
 
     /// The blobs that a manifest names, and those that it names name, but for what stands under manifests that the

@@ -77,9 +77,15 @@ impl Ledger {
 
     /// The manifest that the tag is to name.
     pub fn root(&self, manifest: &Manifest) {
+        let platforms = manifest.content.children().iter().filter_map(|child| child.platform.clone());
+        self.kind(&manifest.media_type, platforms.collect());
+    }
+
+    /// What the manifest is that the tag is to name, and for which platforms it names others.
+    pub fn kind(&self, media_type: &str, platforms: Vec<Platform>) {
         let mut facts = self.lock();
-        facts.media_type = Some(manifest.media_type.clone());
-        facts.platforms = manifest.content.children().iter().filter_map(|child| child.platform.clone()).collect();
+        facts.media_type = Some(media_type.to_owned());
+        facts.platforms = platforms;
     }
 
     /// The image is for this platform alone, which is not wanted.

@@ -23,6 +23,13 @@ async fn every_shell_gets_a_script_that_knows_the_commands_and_flags() {
 }
 
 #[tokio::test]
+async fn the_manual_page_has_each_command_on_a_line_of_its_own() {
+    let page = script("man").await.replace("\\-", "-");
+    let begins = |line: &&str| line.starts_with(' ') && line.contains(": image-migrator completions ");
+    assert_eq!(page.lines().filter(begins).count(), 5, "{page}");
+}
+
+#[tokio::test]
 async fn bash_can_read_its_script_and_completes_words_of_every_command() {
     let script = script("bash").await;
     for (line, completed) in [

@@ -107,6 +107,27 @@ async fn wrong_usage_is_exit_code_two() {
     }
 }
 
+#[tokio::test]
+async fn a_default_that_is_none_is_wrong_usage_as_a_flag_and_an_invalid_rule_as_a_variable() {
+    for (flag, variable, value, told) in [
+        ("--registry", "DEFAULT_REGISTRY", "https://x.io", "it begins with https://"),
+        ("--registry", "DEFAULT_REGISTRY", "x.io/ns", "invalid registry"),
+        ("--registry", "DEFAULT_REGISTRY", "me:s3cr3t@x.io", "it begins with a login"),
+        ("--namespace", "DEFAULT_NAMESPACE", "/n/", "invalid repository path"),
+        ("--namespace", "DEFAULT_NAMESPACE", "Team", "must be lower-case"),
+    ] {
+        // No rule needs it.
+        let outcome = Migration::new().images("{}").args([flag, value]).run().await;
+        outcome.assert_refused(&[flag, told]);
+        assert!(!outcome.everything().contains("s3cr3t"), "{outcome}");
+        let rule = Migration::new().rule("quay.io/a/b:1", "").env("DEFAULT_REGISTRY", "x.io");
+        let outcome = rule.env("DEFAULT_NAMESPACE", "n").env(variable, value).run().await;
+        outcome.assert_failures(0, 0, 1);
+        outcome.assert_line("INVALID ", &[variable, told]);
+        Migration::new().images("{}").env(variable, value).run().await.assert_success(0);
+    }
+}
+
 async fn one_image() -> (Registry, Registry, String) {
     let (source, destination) = two_registries().await;
     source.put("team/app", "1.0", &small(1));

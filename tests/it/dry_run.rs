@@ -1,6 +1,7 @@
 //! `--dry-run` says what a migration would do, and does nothing.
 
 use scriptable_registry::{Accounts, Action, Answer, Gate, Image, Index, Kind, Registry};
+use serde_json::Value;
 
 use crate::support::docker_registry::{DockerRegistry, Options, is_installed};
 use crate::support::{LARGE, Migration, Outcome, assert_only_read, large, small, two_registries};
@@ -240,6 +241,44 @@ async fn no_clobber_and_force_are_planned_as_they_would_be_done() {
     let plan = plan_of(&outcome, &destination.reference("app", "2"));
     assert_eq!(plan, format!("would put the same again, copy 1 blobs {}", size(LARGE)));
     assert_only_read(&[&source, &destination]);
+}
+
+#[tokio::test]
+async fn a_plan_reports_what_was_learnt_of_each_image_as_the_migration_does() {
+    for (flags, tags) in [
+        (vec![], "multi,one,moved"),
+        (vec!["--no-clobber"], "one,moved"),
+        (vec!["--platform", "linux/s390x"], "multi,moved"),
+        (vec!["--platform", "linux/arm64"], "multi,one,moved"),
+        (vec!["--format", "docker"], "multi,same"),
+    ] {
+        let (source, destination) = two_registries().await;
+        let (one, other) = (small(1), Image::new("linux/arm64").layer_of(2, 3_000));
+        let index = Index::new().image(&one).image(&other);
+        source.put("app", "multi", &index);
+        source.put("app", "one", &one);
+        source.put("app", "same", &small(7));
+        destination.put("app", "same", &small(7));
+        source.put("app", "moved", &Index::new().image(&one));
+        destination.put("app", "moved", &small(4));
+        let rule = (source.reference("app", tags), format!("{}/app", destination.host()));
+        let mut learnt = Vec::new();
+        for planned in [vec!["--dry-run"], vec![]] {
+            let run = Migration::new().rule(&rule.0, &rule.1).args(flags.clone()).args(planned);
+            let run = run.args(["--report", "r.json"]);
+            run.run().await;
+            let report: Value = serde_json::from_slice(&std::fs::read(run.path("r.json")).unwrap()).unwrap();
+            let names = ["destination", "category", "sourceDigest", "previousDigest"];
+            let of_content = ["mediaType", "size", "platforms"];
+            let images = report["images"].as_array().unwrap().iter().map(|image| {
+                // The migration may have read more of what fails.
+                let content = of_content.iter().filter(|_| image["category"].is_null());
+                names.iter().chain(content).map(|field| image[*field].clone()).collect::<Vec<_>>()
+            });
+            learnt.push(images.collect::<Vec<_>>());
+        }
+        assert_eq!(learnt[0], learnt[1], "{flags:?}");
+    }
 }
 
 #[tokio::test]

@@ -354,6 +354,28 @@ async fn who_closes_the_pipe_has_read_what_he_wanted() {
 }
 
 #[cfg(target_os = "linux")]
+#[cfg(unix)]
+#[tokio::test]
+async fn a_report_that_may_be_written_in_a_folder_that_may_not_is_written_over() {
+    use std::fs::{Permissions, set_permissions};
+    use std::os::unix::fs::PermissionsExt as _;
+    // As somebody whom permissions bind.
+    const BOUND: &str = "test $(id -u) = 0 || exec \"$0\" \"$@\"
+        exec setpriv --reuid=65534 --regid=65534 --clear-groups \"$0\" \"$@\"";
+    let outputs = ["--report", "r.json", "--failed", "f.json", "--log", "-", "--images", "-"];
+    let migration = Migration::new().stdin("{}").launched_by(BOUND).args(outputs);
+    for name in ["r.json", "f.json"] {
+        std::fs::write(migration.path(name), "what was there before ".repeat(100)).unwrap();
+        set_permissions(migration.path(name), Permissions::from_mode(0o666)).unwrap();
+    }
+    set_permissions(migration.path("."), Permissions::from_mode(0o555)).unwrap();
+    migration.run().await.assert_success(0);
+    assert_eq!(report(&migration, "r.json")["summary"]["images"], 0);
+    assert_eq!(read(&migration, "f.json"), "{}\n");
+    std::fs::remove_file(migration.path("f.json")).unwrap_or(());
+    set_permissions(migration.path("."), Permissions::from_mode(0o755)).unwrap();
+}
+
 #[tokio::test]
 async fn a_report_on_standard_output_follows_what_stands_there() {
     let migration = Migration::new().images("{}").args(["--failed", "/dev/stdout"]).stdout_to("out.txt");

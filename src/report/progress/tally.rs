@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use bytesize::ByteSize;
 
-use super::Work;
+use super::Activity;
 use crate::event::{Event, Flight, Phase, Verdict};
 
 /// The span over which the rate is measured.
 const WINDOW: Duration = Duration::from_secs(10);
 
 pub(super) struct Tally {
-    work: Work,
+    activity: Activity,
     phase: Phase,
     listed: usize,
     images: u64,
@@ -49,9 +49,9 @@ pub(super) struct View {
 }
 
 impl Tally {
-    pub fn new(now: Instant, work: Work) -> Self {
+    pub fn new(now: Instant, activity: Activity) -> Self {
         Self {
-            work,
+            activity,
             phase: Phase::Generate,
             listed: 0,
             images: 0,
@@ -121,7 +121,7 @@ impl Tally {
 
     /// Whether progress is measured in bytes; else in images.
     fn moves_bytes(&self) -> bool {
-        self.work != Work::Verification { of_content: false }
+        self.activity != Activity::Verification { of_content: false }
     }
 
     fn ended(&self) -> u64 {
@@ -166,7 +166,7 @@ impl Tally {
             return format!("listing tags: {} so far", self.listed);
         }
         let size = |bytes| ByteSize(bytes).display().iec();
-        let is_verified = matches!(self.work, Work::Verification { .. });
+        let is_verified = matches!(self.activity, Activity::Verification { .. });
         if self.started == 0 {
             return format!("{} images{}", self.images, if is_verified { " to verify" } else { "" });
         }
@@ -261,12 +261,12 @@ mod tests {
     }
 
     fn tally(events: impl IntoIterator<Item = Event>) -> (Tally, Instant) {
-        tally_of(Work::Migration, events)
+        tally_of(Activity::Migration, events)
     }
 
-    fn tally_of(work: Work, events: impl IntoIterator<Item = Event>) -> (Tally, Instant) {
+    fn tally_of(activity: Activity, events: impl IntoIterator<Item = Event>) -> (Tally, Instant) {
         let begin = Instant::now();
-        let mut tally = Tally::new(begin, work);
+        let mut tally = Tally::new(begin, activity);
         events.into_iter().for_each(|event| tally.add(&event));
         (tally, begin)
     }
@@ -326,7 +326,7 @@ mod tests {
     #[test]
     fn a_verification_goes_as_fast_as_its_images_unless_it_reads_them() {
         let begun = || [Event::TasksGenerated(40), Event::Phase(Phase::Handle)];
-        let of_tags = Work::Verification { of_content: false };
+        let of_tags = Activity::Verification { of_content: false };
         assert_eq!(tally_of(of_tags, begun()).0.to_line(), "40 images to verify");
         let compared = || (0..8).map(|_| verified(Verdict::Equal)).chain([verified(Verdict::Missing), failed(false)]);
         let (mut tags, begin) = tally_of(of_tags, begun().into_iter().chain([started()]).chain(compared()));
@@ -342,7 +342,7 @@ mod tests {
 
         let reading = [flight(0, 10 * MIB, 10 * MIB), Event::FlightEnded(0), flight(1, 10 * MIB, 5 * MIB)];
         let of_content = begun().into_iter().chain((0..20).map(|_| started())).chain(blobs).chain(reading);
-        let (mut content, begin) = tally_of(Work::Verification { of_content: true }, of_content);
+        let (mut content, begin) = tally_of(Activity::Verification { of_content: true }, of_content);
         content.sample(begin + Duration::from_secs(5));
         assert_eq!(content.to_line(), "verified 0/40 images, 15.0 MiB of 20.0 MiB read, 3.0 MiB/s, 8s left, 1/2 blobs");
     }

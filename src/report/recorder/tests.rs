@@ -49,7 +49,7 @@ fn an_image_is_one_record_over_all_its_attempts() {
         recorder.hear(&event);
     }
     let ending = Ending { images: 1, ..Ending::default() };
-    let document = recorder.document(&ending, None);
+    let document = recorder.document(&ending, None, false);
     let [image] = document.images.as_slice() else { panic!("{document:?}") };
     assert_eq!((image.result, image.category, image.attempts), (Outcome::Copied, None, 2));
     assert_eq!((image.blobs_moved, image.blobs_mounted, image.blobs_present, image.bytes_moved), (3, 1, 1, 30));
@@ -75,7 +75,7 @@ fn what_was_never_reached_is_a_record_and_rules_stand_first_to_last() {
         failed_rules: vec![FailedRule { rule, full_destination: String::new(), failure: Failure::cancelled() }],
         ..Ending::default()
     };
-    let document = recorder.document(&ending, None);
+    let document = recorder.document(&ending, None, false);
     let names: Vec<_> = document.images.iter().map(|image| (image.source.as_str(), image.result)).collect();
     let cancelled = Outcome::Cancelled;
     assert_eq!(names, [("s.io/a:1", cancelled), ("s.io/b:1", Outcome::Copied), ("s.io/c:1", cancelled)]);
@@ -98,7 +98,7 @@ fn a_look_is_begun_like_a_copy() {
         recorder.hear(&event);
     }
     let ending = Ending { images: 1, ..Ending::default() };
-    let document = recorder.document(&ending, None);
+    let document = recorder.document(&ending, None, false);
     let [image] = document.images.as_slice() else { panic!("{document:?}") };
     assert_eq!((image.result, image.attempts), (Outcome::Failed, 2));
     assert!(image.started.is_some(), "what was found later counts more than what was found before");
@@ -118,7 +118,7 @@ fn sums_are_those_of_the_images_also_of_a_dry_run() {
         });
     }
     let ending = Ending { images: 4, ..Ending::default() };
-    let Document { images, summary, .. } = recorder.document(&ending, None);
+    let Document { images, summary, .. } = recorder.document(&ending, None, false);
     assert_eq!((summary.planned, summary.up_to_date, summary.copied, summary.failed), (2, 1, 0, 1));
     assert!(images.iter().all(|image| image.attempts == 1), "each was looked at");
     let sum = |of: fn(&Image) -> u64| images.iter().map(of).sum::<u64>();
@@ -149,8 +149,13 @@ fn workers_take_the_first_free_place() {
         recorder.hear(&Event::FlightEnded(number));
     }
     let ending = Ending { images: 0, ..Ending::default() };
-    let mut flights: Vec<_> =
-        recorder.document(&ending, None).traffic.flights.iter().map(|flight| (flight.bytes, flight.worker)).collect();
+    let mut flights: Vec<_> = recorder
+        .document(&ending, None, false)
+        .traffic
+        .flights
+        .iter()
+        .map(|flight| (flight.bytes, flight.worker))
+        .collect();
     flights.sort_unstable();
     assert_eq!(flights, [(100, 0), (200, 1), (300, 0)]);
 }

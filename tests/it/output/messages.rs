@@ -25,6 +25,56 @@ async fn a_json_log_on_standard_error_has_also_what_stops_the_run() {
 }
 
 #[tokio::test]
+async fn a_failure_is_found_in_a_json_log_by_its_image_and_is_no_longer_in_a_text_log() {
+    for format in ["json", "text"] {
+        let (source, destination) = two_registries().await;
+        source.put("team/app", "1.0", &large(1));
+        let to = format!("{}/moved/app", destination.host());
+        let migration = Migration::with_default_retries()
+            .rule(source.reference("team/app", "missing"), &to)
+            .rule(format!("{}/no/such", source.host()), &to)
+            .args(["--retries", "1", "--log-format", format]);
+        let outcome = migration.run().await;
+        let log = outcome.log.as_deref().unwrap();
+        if format == "text" {
+            for line in log.lines().chain(outcome.stderr.lines()).filter(|line| line.contains("404")) {
+                let doubled = ["source=", "destination=", "rule=", "reason="].iter().any(|field| line.contains(field));
+                assert!(!doubled, "{line}");
+            }
+            assert!(log.contains("it will be tried again category=not-found"), "{outcome}");
+            continue;
+        }
+        let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let levels = |field: &str, value: &str| -> Vec<&str> {
+            let told = lines.iter().filter(|line| line["reason"].is_string() && line[field] == value);
+            told.map(|line| line["level"].as_str().unwrap()).collect()
+        };
+        // What is tried again, then what became of it: in the order of events and at the end.
+        assert_eq!(levels("destination", &format!("{to}:missing")), ["WARN", "INFO", "ERROR"], "{outcome}");
+        assert_eq!(levels("source", &source.reference("team/app", "missing")).len(), 3, "{outcome}");
+        let rule = format!("images.json:3:3: {:?} -> {to:?}", format!("{}/no/such", source.host()));
+        assert_eq!(levels("rule", &rule), ["WARN", "INFO", "ERROR"], "{outcome}");
+    }
+}
+
+#[tokio::test]
+async fn a_quiet_log_has_warnings_and_the_last_line_alone() {
+    let (source, destination) = two_registries().await;
+    for repository in ["a/app", "b/app"] {
+        source.put(repository, "1.0", &large(1));
+    }
+    let to = format!("{}/moved/app", destination.host());
+    let rules = ["a/app", "b/app"].map(|repository| source.reference(repository, "1.0"));
+    let migration = rules.iter().fold(Migration::new(), |migration, rule| migration.rule(rule, &to));
+    let outcome = migration.args(["-q"]).run().await;
+    let log = outcome.log.as_deref().unwrap();
+    let taken: Vec<&str> = log.lines().filter(|line| line.contains("the destination is taken")).collect();
+    let [taken] = taken.as_slice() else { panic!("{outcome}") };
+    assert!(taken.contains(" WARN ") && taken.contains(&format!("destination={to}:1.0")), "{outcome}");
+    assert!(!outcome.stderr.contains("the destination is taken"), "its rule is named there\n{outcome}");
+}
+
+#[tokio::test]
 async fn what_stops_a_run_is_in_the_log_too() {
     let outcome = Migration::new().images("{").run().await;
     outcome.assert_refused(&["error: images.json:1:2: "]);
