@@ -7,6 +7,7 @@
 //! | file | holds |
 //! | --- | --- |
 //! | `http` | one hop of HTTP, redirects, bounded answers |
+//! | `sent` | what of a request no message may hold |
 //! | `streams` | the connections by which blobs come |
 //! | `elsewhere` | hosts to which registries lead, where they cannot be reached |
 //! | `exchange` | a small request: permit, token, time limit, tries |
@@ -49,6 +50,7 @@ mod properties;
 mod reach;
 mod realm;
 mod referrers;
+mod sent;
 mod session;
 mod streams;
 mod tags;

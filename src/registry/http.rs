@@ -18,6 +18,7 @@ use super::exchange::{TIME_LIMIT, within};
 use super::pace::{LONGEST_HOLD, RateLimit, clock, until};
 use super::probe::base;
 use super::reach::{self, Reach, authority};
+use super::sent::Sent;
 use super::streams::{Proxies, Proxy, Streams};
 use super::tls::{self, Tls, Trust};
 use crate::digest::Digest;
@@ -152,13 +153,16 @@ impl Transport {
     pub async fn execute(&self, request: Request) -> Result<Response, reqwest::Error> {
         let clients = self.http.clients(&self.registry, request.url());
         let client = if is_here(request.url()) { &clients.direct } else { &clients.proxied };
-        client.execute(request).await
+        let sent = Sent::of(&request);
+        client.execute(request).await.map(|answer| sent.noted_in(answer))
     }
 
     /// As `execute`, with the error as we tell it.
     pub async fn send(&self, request: Request) -> Result<Response, ErrorKind> {
         if self.streams && self.proxy(request.url()).is_none() {
-            return self.http.clients(&self.registry, request.url()).streams.send(request).await;
+            let sent = Sent::of(&request);
+            let streams = &self.http.clients(&self.registry, request.url()).streams;
+            return streams.send(request).await.map(|answer| sent.noted_in(answer));
         }
         self.execute(request).await.map_err(|error| self.told(error))
     }
@@ -184,6 +188,8 @@ impl Transport {
         mut headers: HeaderMap,
     ) -> Result<Response, ErrorKind> {
         let mut url = url.clone();
+        // A host to which a redirect leads may have been told by its address.
+        let sent = Sent::with(&headers);
         for _ in 0..=MAX_REDIRECTS {
             let send = || {
                 let mut request = Request::new(method.clone(), url.clone());
@@ -195,7 +201,7 @@ impl Transport {
                 false => Box::pin(self.http.elsewhere.ask(&url, send)).await?,
             };
             if !is_redirect(response.status()) {
-                return Ok(response);
+                return Ok(sent.noted_in(response));
             }
             let next = redirect_target(&url, response.headers())?;
             if next.origin() != url.origin() {
@@ -238,6 +244,7 @@ pub(super) struct Answer {
     /// Where it came from: what `Location` and `Link` are relative to.
     pub url: Url,
     pub body: Bytes,
+    pub sent: Sent,
 }
 
 impl Answer {
@@ -245,7 +252,7 @@ impl Answer {
     /// more is read than a message needs. The end is waited for as long as bytes come: the caller limits the whole.
     pub async fn read(mut response: Response, limit: usize) -> Result<Self, ErrorKind> {
         let (status, url) = (response.status(), response.url().clone());
-        let headers = std::mem::take(response.headers_mut());
+        let (headers, sent) = (std::mem::take(response.headers_mut()), Sent::taken_from(&mut response));
         let (mut body, mut wait) = (BytesMut::new(), Wait::default());
         while let Some(chunk) = wait.chunk(&mut response).await? {
             if status.is_success() && body.len() + chunk.len() > limit {
@@ -256,7 +263,7 @@ impl Answer {
                 break;
             }
         }
-        Ok(Self { status, headers, url, body: body.freeze() })
+        Ok(Self { status, headers, url, body: body.freeze(), sent })
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {
@@ -292,7 +299,7 @@ impl Answer {
 
     /// What an answer of the registry itself says if it is not the one that was hoped for.
     pub fn refusal(&self) -> ErrorKind {
-        let (codes, message) = error::read_body(&self.body);
+        let (codes, message) = error::read_body(&self.body, &self.sent.secrets(&self.url));
         // Of the address the host alone: the rest may be signed.
         let led = || self.url.join(self.header(LOCATION.as_str())?).ok()?.host_str().map(str::to_owned);
         let message = match led().filter(|_| is_redirect(self.status)) {
@@ -382,7 +389,7 @@ mod tests {
             let header = |&(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value));
             let headers = headers.iter().map(header).collect();
             let (status, url) = (StatusCode::TOO_MANY_REQUESTS, "https://r.example.com/v2/".parse().unwrap());
-            match (Answer { status, headers, url, body: Bytes::new() }).refusal() {
+            match (Answer { status, headers, url, body: Bytes::new(), sent: Sent::default() }).refusal() {
                 ErrorKind::Status { retry_after, .. } => retry_after.map(|pause| pause.as_secs()),
                 other => panic!("{other}"),
             }
