@@ -68,6 +68,7 @@ use backon::BackoffBuilder as _;
 
 pub use blob::{BlobReader, Stored};
 pub use credentials::{Account, Credential, Entry, Holds, Keyring, Prefixes, Source, Store};
+pub(crate) use credentials::{NO_USERNAME, is_username};
 pub use error::{Error, ErrorKind};
 pub use helper::Helper;
 pub use http::SetupError;
