@@ -1,7 +1,12 @@
 //! A run that is told to stop says what became of it, and the next run completes it.
 
-use scriptable_registry::{Gate, Kind};
+use std::time::Duration;
 
+use scriptable_registry::{Gate, Kind};
+use serde_json::json;
+
+use crate::support::helper::Helpers;
+use crate::support::kube_api::kubeconfig;
 use crate::support::{GENERATE, HANDLE, Migration, assert_same, large, summary, two_registries};
 
 #[tokio::test]
@@ -186,4 +191,46 @@ async fn a_second_signal_ends_at_once() {
         // Not even its summary is waited for.
         outcome.assert(code, &[GENERATE, HANDLE]);
     }
+}
+
+#[tokio::test]
+async fn an_interruption_leaves_no_program_running_that_was_asked_for_credentials() {
+    let (source, destination) = two_registries().await;
+    source.put("team/app", "1.0", &large(1));
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("pid");
+    let wait = format!("echo $$ > {0}.new; mv {0}.new {0}; exec sleep 600", file.display());
+    let helpers = Helpers::new().add("slow", &wait);
+    let plugin = json!({ "exec": { "command": "sh", "args": ["-c", wait], "interactiveMode": "Never" } });
+    let cluster = kubeconfig(json!({ "server": "http://127.0.0.1:1" }), plugin);
+    let migration = Migration::with_default_retries()
+        .auth(&json!({ source.host(): { "credHelper": "slow" } }))
+        .app(&source, &destination)
+        .env("PATH", helpers.path());
+    let config = Migration::with_default_retries().file("kubeconfig", cluster).args(["config", "-k", "kubeconfig"]);
+    for run in [migration, config] {
+        let running = run.start().await;
+        let pid = until(|| std::fs::read_to_string(&file).ok()).await;
+        std::fs::remove_file(&file).unwrap();
+        running.signal("TERM");
+        let outcome = running.finish().await;
+        assert_eq!(outcome.code, Some(143), "{outcome}");
+        // Whoever waits for it may have to see first that it has ended.
+        let status = format!("/proc/{}/status", pid.trim());
+        let is_gone = || std::fs::read_to_string(&status).map_or(true, |status| status.contains("State:\tZ"));
+        until(|| is_gone().then_some(())).await;
+    }
+}
+
+/// What comes sooner or later.
+async fn until<T>(look: impl Fn() -> Option<T>) -> T {
+    let found = async {
+        loop {
+            match look() {
+                Some(found) => return found,
+                None => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(100), found).await.expect("it comes")
 }
