@@ -86,12 +86,13 @@ fn read(status: ExitStatus, printed: &[u8]) -> Result<Option<Credential>, String
     }
     if !status.success() {
         let text = String::from_utf8_lossy(printed);
+        let holds_secret = text.to_ascii_lowercase().contains("\"secret\"");
         let message = one_line(&text);
         return match message.to_ascii_lowercase() {
             lower if lower.contains("credentials not found") => Ok(None),
             lower if lower.is_empty() => Err(format!("failed ({status}) and did not say why on its output")),
             // It may have failed behind them.
-            lower if lower.starts_with(['{', '[', '"']) || lower.contains("\"secret\"") || !lower.contains(' ') => {
+            lower if lower.starts_with(['{', '[', '"']) || holds_secret || !lower.contains(' ') => {
                 Err(format!("failed ({status}), and what it printed may hold credentials: it is not shown"))
             }
             _ => Err(format!("failed: {message}")),

@@ -52,7 +52,8 @@ impl Sent {
             }
         }
         let form = form_urlencoded::parse(self.form.as_deref().unwrap_or_default());
-        let signed = |name: &str| ["sig", "token", "credential"].iter().any(|word| name.contains(word));
+        let signed =
+            |name: &str| name == "sig" || ["signature", "token", "credential"].iter().any(|word| name.contains(word));
         let secret = form
             .filter(|(name, _)| name == "refresh_token")
             .chain(url.query_pairs().filter(|(name, _)| signed(&name.to_ascii_lowercase())));
@@ -69,7 +70,7 @@ mod tests {
     #[test]
     fn what_was_sent_is_hidden_and_the_rest_is_not() {
         let url =
-            "https://s.example.com/x?X-Amz-Signature=0123abcd&sig=a%2Bbcdef&digest=sha256:12&n=1000".parse().unwrap();
+            "https://s.example.com/x?X-Amz-SignedHeaders=host&X-Amz-Signature=0123abcd&sig=a%2Bbcdef&digest=sha256:12&n=1000".parse().unwrap();
         let said = |sent: Sent, text: &str| sent.secrets(&url).hide(text).into_owned();
         let authorized = |value: &str| {
             let headers = HeaderMap::from_iter([(AUTHORIZATION, sensitive(value).unwrap())]);
@@ -78,7 +79,7 @@ mod tests {
         let basic = format!("Basic {}", STANDARD.encode("joe:hun:ter2"));
         assert_eq!(said(authorized(&basic), &format!("joe, hun:ter2, {basic}")), "joe, ***, Basic ***");
         assert_eq!(said(authorized("Bearer a.token"), "Authorization: Bearer a.token"), "Authorization: Bearer ***");
-        assert_eq!(said(Sent::default(), "0123abcd a%2Bbcdef a+bcdef sha256:12 1000"), "*** *** *** sha256:12 1000");
+        assert_eq!(said(Sent::default(), "0123abcd a%2Bbcdef a+bcdef host sha256:12"), "*** *** *** host sha256:12");
         let mut request = Request::new(reqwest::Method::POST, url.clone());
         request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(FORM));
         *request.body_mut() = Some("grant_type=refresh_token&refresh_token=i%3Dd+entity".into());
