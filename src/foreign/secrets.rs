@@ -12,6 +12,8 @@ const SHORTEST: usize = 3;
 const LONG: usize = 6;
 /// So much of the beginning of a secret is secret as well: who repeats it may cut it.
 const BEGINNING: usize = 12;
+/// Before a character of JSON that is in JSON that is in JSON. Who writes more would have us count them.
+const MOST_SLASHES: usize = 8;
 
 /// What must not be shown.
 #[derive(Default)]
@@ -76,14 +78,22 @@ fn common(text: &[u8], secret: &[u8], is_plain: bool) -> (usize, usize) {
     (secret.len(), length)
 }
 
-/// The length of the escape for `byte` with which `text` begins: `%2F` and `+` of URLs, `\/` and `\u002f` of JSON.
+/// The length of the escape for `byte` with which `text` begins: `%2F` and `+` of URLs, `\/` and `\u002f` of JSON, also of
+/// JSON in JSON.
 fn escaped(text: &[u8], byte: u8) -> Option<usize> {
     let is = |digits: &[u8]| hex::decode(digits).is_ok_and(|bytes| bytes == [byte]);
     match text {
         [b'%', high, low, ..] if is(&[*high, *low]) => Some(3),
         [b'+', ..] if byte == b' ' => Some(1),
-        [b'\\', next, ..] if *next == byte => Some(2),
-        [b'\\', b'u', b'0', b'0', high, low, ..] if is(&[*high, *low]) => Some(6),
+        [b'\\', b'\\', ..] if byte == b'\\' => Some(2),
+        [b'\\', ..] => {
+            let slashes = text.iter().take(MOST_SLASHES).take_while(|next| **next == b'\\').count();
+            match &text[slashes..] {
+                [next, ..] if *next == byte => Some(slashes + 1),
+                [b'u', b'0', b'0', high, low, ..] if is(&[*high, *low]) => Some(slashes + 5),
+                _ => None,
+            }
+        }
         _ => None,
     }
 }
@@ -110,6 +120,7 @@ mod tests {
         for shown in [
             secret,
             r#"a\"b\/c d+e%é\\f"#,
+            r#"a\\\"b\\\/c d+e%é\\\\f"#,
             r#"a\u0022b\u002Fc d\u002be%é\\f"#,
             "a%22b%2fc%20d%2Be%25%C3%A9%5Cf",
             "a%22b%2Fc+d%2Be%25%C3%A9%5cf",

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use scriptable_registry::{Gate, Kind};
+use scriptable_registry::{Gate, Kind, Registry};
 use serde_json::json;
 
 use crate::support::helper::Helpers;
 use crate::support::kube_api::kubeconfig;
-use crate::support::{GENERATE, HANDLE, Migration, assert_same, large, summary, two_registries};
+use crate::support::{GENERATE, HANDLE, Migration, PASSWORD, USER, assert_same, large, summary, two_registries};
 
 #[tokio::test]
 async fn an_interrupted_run_ends_with_its_summary_and_the_next_completes_it() {
@@ -195,7 +195,7 @@ async fn a_second_signal_ends_at_once() {
 
 #[tokio::test]
 async fn an_interruption_leaves_no_program_running_that_was_asked_for_credentials() {
-    let (source, destination) = two_registries().await;
+    let (source, destination) = (Registry::builder().basic((USER, PASSWORD)).start().await, Registry::open().await);
     source.put("team/app", "1.0", &large(1));
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("pid");
