@@ -19,6 +19,7 @@ use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use bytesize::ByteSize;
@@ -217,14 +218,17 @@ impl Stopped {
     }
 }
 
+/// Longest until the tasks that are left have ended. They only wait, and are ended at once, but for a name that is looked up.
+const LONGEST_END: Duration = Duration::from_secs(1);
+
 /// Runs a task to its end.
 fn block_on<T>(task: impl Future<Output = T>) -> Result<T, Stopped> {
     // Boxed, or each of tokio's schedulers would have a copy of the whole command.
     let task: Pin<Box<dyn Future<Output = T> + '_>> = Box::pin(task);
     let runtime = tokio::runtime::Runtime::new().context("the runtime cannot be started").map_err(Stopped::failed)?;
     let output = runtime.block_on(task);
-    // Requests that were cancelled are not waited for.
-    runtime.shutdown_background();
+    // Requests that were cancelled are not waited for; but their tasks are ended, and with them the programs that they run.
+    runtime.shutdown_timeout(LONGEST_END);
     Ok(output)
 }
 

@@ -1,5 +1,9 @@
 //! Text that somebody else wrote, made fit for a terminal and a log: one line, nothing that moves or hides other text,
-//! bounded.
+//! bounded, and without the secrets that its author knows of us.
+
+mod secrets;
+
+pub use secrets::Secrets;
 
 const LONGEST: usize = 300;
 

@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | `http` | one hop of HTTP, redirects |
 //! | `answer` | an answer, read up to a bound |
+//! | `sent` | what of a request no message may hold |
 //! | `streams` | the connections by which blobs come |
 //! | `elsewhere` | hosts to which registries lead, where they cannot be reached |
 //! | `exchange` | a small request: permit, token, time limit, tries |
@@ -52,6 +53,7 @@ mod properties;
 mod reach;
 mod realm;
 mod referrers;
+mod sent;
 mod session;
 mod streams;
 mod tags;
@@ -70,6 +72,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use blob::{BlobReader, Stored};
 pub use credentials::{Account, Credential, Entry, Holds, Keyring, Prefixes, Source, Store};
+pub(crate) use credentials::{NO_USERNAME, is_username};
 pub use error::{Error, ErrorKind};
 pub use helper::Helper;
 pub use http::SetupError;

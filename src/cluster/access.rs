@@ -25,6 +25,7 @@ use kubeconfig::Chosen;
 pub(crate) use kubeconfig::fuzz;
 
 use crate::config::Variables;
+use crate::foreign::Secrets;
 
 /// Which cluster is meant.
 #[derive(Debug, Clone, Default)]
@@ -61,6 +62,8 @@ pub struct Access {
     /// Whose credentials are used, as messages show it.
     pub identity: String,
     pub patience: Patience,
+    /// What the server is shown, and may repeat.
+    pub secrets: Secrets,
 }
 
 /// Makes a client for the cluster that is `wanted`. Runs the plugin that gives credentials, if the file names one.
@@ -83,8 +86,23 @@ pub async fn open(wanted: &Wanted, environment: Variables<'_>, patience: Patienc
         let port = proxy.port().map(|port| format!(":{port}")).unwrap_or_default();
         server = format!("{server} (through the proxy {}{port})", proxy.host().unwrap_or_default());
     }
+    let secrets = secrets(&config.auth_info);
     let client = Client::try_from(config).map_err(|error| AccessError::client(&identity, &error))?;
-    Ok(Access { client, server, identity, patience })
+    Ok(Access { client, server, identity, patience, secrets })
+}
+
+/// What of a user's credentials is sent to the server.
+fn secrets(user: &AuthInfo) -> Secrets {
+    let mut secrets = Secrets::default();
+    for secret in [&user.token, &user.password].into_iter().flatten() {
+        secrets.add(secret.expose_secret());
+    }
+    if let (Some(name), Some(password)) = (&user.username, &user.password) {
+        secrets.add(&STANDARD.encode(format!("{name}:{}", password.expose_secret())));
+    }
+    let provided = user.auth_provider.iter().flat_map(|provider| &provider.config);
+    provided.filter(|(name, _)| name.contains("token")).for_each(|(_, token)| secrets.add(token));
+    secrets
 }
 
 fn in_cluster() -> Result<kube::Config, AccessError> {

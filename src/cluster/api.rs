@@ -12,16 +12,22 @@ use serde::Deserialize;
 use super::access::{Access, Patience, unusable};
 use super::objects::{Object, Page};
 use crate::causes::{find, innermost};
-use crate::foreign::one_line;
+use crate::foreign::{Secrets, one_line};
 
 /// Objects in a page, as kubectl asks for them.
 const PAGE: usize = 500;
+/// Pages of a list that are read: as many objects as no cluster holds.
+const MOST_PAGES: usize = 10_000;
+/// Pages in a row without an object, after which there will be none.
+const BARREN: usize = 5;
 /// Far above 500 pods; what is above it is no list of them.
 const MAX_PAGE: usize = 256 << 20;
 /// How often a request is sent before a failure that may pass is told.
 const TRIES: u32 = 4;
 /// Longest pause that a server may ask for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+/// Of an answer that is no `Status`, so much is looked at.
+const LONGEST_PREFACE: usize = 4 << 10;
 /// How often a list is begun anew when the server no longer knows where it was.
 const BEGINNINGS: u32 = 5;
 
@@ -97,9 +103,12 @@ pub async fn list(access: &Access, path: &str, mut take: impl FnMut(&Object)) ->
 }
 
 async fn list_once(access: &Access, path: &str, take: &mut impl FnMut(&Object)) -> Result<usize, ApiError> {
-    let strange = |reason: String| ApiError::Strange { server: access.server.clone(), path: path.to_owned(), reason };
+    let strange = |reason: String| {
+        let reason = access.secrets.hide(&reason).into_owned();
+        ApiError::Strange { server: access.server.clone(), path: path.to_owned(), reason }
+    };
     let mut count = 0;
-    let mut seen = HashSet::new();
+    let (mut seen, mut barren) = (HashSet::new(), 0);
     let mut query = format!("{path}?limit={PAGE}");
     loop {
         let body = get(access, &query).await?;
@@ -108,11 +117,17 @@ async fn list_once(access: &Access, path: &str, take: &mut impl FnMut(&Object)) 
         let items = page.items.unwrap_or_default();
         items.iter().for_each(&mut *take);
         count += items.len();
+        barren = if items.is_empty() { barren + 1 } else { 0 };
         let Some(next) = page.metadata.next.filter(|next| !next.is_empty()) else { return Ok(count) };
         let token: String = url::form_urlencoded::byte_serialize(next.as_bytes()).collect();
         query = format!("{path}?limit={PAGE}&continue={token}");
         if !seen.insert(next) {
             return Err(strange("it leads in a circle".to_owned()));
+        }
+        if barren == BARREN || seen.len() > MOST_PAGES {
+            return Err(strange(format!(
+                "it goes on for ever: {BARREN} pages in a row without an object, or more than {MOST_PAGES} pages"
+            )));
         }
     }
 }
@@ -181,9 +196,8 @@ async fn try_get(access: &Access, path: &str) -> Result<Vec<u8>, Failed> {
     let status: Status = serde_json::from_slice(&body).unwrap_or_default();
     let code = head.status.as_u16();
     let message = match (status.message.as_str(), status.reason.as_str()) {
-        ("", "") => first_line(&body, head.status),
-        ("", reason) => one_line(reason),
-        (message, _) => one_line(message),
+        ("", "") => first_line(&access.secrets, &body, head.status),
+        ("", said) | (said, _) => one_line(&access.secrets.hide(said)),
     };
     if head.status == StatusCode::UNAUTHORIZED {
         let identity = access.identity.clone();
@@ -262,8 +276,9 @@ fn is_connecting(error: &kube::Error) -> bool {
 }
 
 /// The beginning of an answer that is no `Status`: of a proxy, or of something that is no API server.
-fn first_line(body: &[u8], status: StatusCode) -> String {
-    let text = String::from_utf8_lossy(&body[..body.len().min(400)]).into_owned();
+fn first_line(secrets: &Secrets, body: &[u8], status: StatusCode) -> String {
+    let text = String::from_utf8_lossy(&body[..body.len().min(LONGEST_PREFACE)]);
+    let text = secrets.hide(&text);
     let line = text.lines().find(|line| !line.trim().is_empty()).map(one_line).unwrap_or_default();
     if line.is_empty() { status.canonical_reason().unwrap_or("no reason").to_owned() } else { line }
 }

@@ -59,8 +59,8 @@ pub fn read(root: Value, folder: &Path, environment: Variables) -> Result<Auth, 
         // An entry with an unset variable logs nobody in. If a rule needs it, the run does not begin.
         let (known, unset) = match entry.expanded(environment) {
             Ok(known) => {
-                if let registry::Entry::Anonymous = known {
-                    auth.warnings.extend(entry.emptied());
+                if let (registry::Entry::Emptied(reason), Some(place)) = (&known, entry.login_place()) {
+                    auth.warnings.push(format!("{place}: {reason}: it is used anonymously"));
                 }
                 (known, Vec::new())
             }

@@ -31,7 +31,7 @@ use super::expand::Variables;
 use super::file;
 use crate::file::shown;
 use crate::reference::{Registry, Repository};
-use crate::registry::{Account, Credential, Helper, Holds, Prefixes, Source, Store};
+use crate::registry::{Account, Credential, Helper, Holds, Prefixes, Source, Store, is_username};
 
 const LOG_IN: &str = "log in again (docker login, podman login), or give an entry in auth.json";
 
@@ -237,7 +237,11 @@ fn credential(value: &Value) -> Result<Option<Credential>, &'static str> {
     }
     let auth = text("auth")?.trim();
     if auth.is_empty() {
-        return Ok(Credential::password(text("username")?.to_owned(), text("password")?.into()));
+        let username = text("username")?;
+        if !is_username(username) {
+            return Err("has a username with a colon, which no registry can be told");
+        }
+        return Ok(Credential::password(username.to_owned(), text("password")?.into()));
     }
     let lenient = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
     let decoded = GeneralPurpose::new(&STANDARD, lenient).decode(auth).ok();

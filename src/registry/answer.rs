@@ -11,6 +11,7 @@ use super::blob::Wait;
 use super::error::{self, ErrorKind, is_transient};
 use super::http::is_redirect;
 use super::pace::{LONGEST_HOLD, RateLimit, clock, until};
+use super::sent::Sent;
 use crate::digest::Digest;
 
 /// Most bytes of an answer whose body says nothing of use, or why not.
@@ -23,6 +24,7 @@ pub(super) struct Answer {
     /// Where it came from: what `Location` and `Link` are relative to.
     pub url: Url,
     pub body: Bytes,
+    pub sent: Sent,
 }
 
 impl Answer {
@@ -30,7 +32,7 @@ impl Answer {
     /// more is read than a message needs. The end is waited for as long as bytes come: the caller limits the whole.
     pub async fn read(mut response: Response, limit: usize) -> Result<Self, ErrorKind> {
         let (status, url) = (response.status(), response.url().clone());
-        let headers = std::mem::take(response.headers_mut());
+        let (headers, sent) = (std::mem::take(response.headers_mut()), Sent::taken_from(&mut response));
         let (mut body, mut wait) = (BytesMut::new(), Wait::default());
         while let Some(chunk) = wait.chunk(&mut response).await? {
             if status.is_success() && body.len() + chunk.len() > limit {
@@ -41,7 +43,7 @@ impl Answer {
                 break;
             }
         }
-        Ok(Self { status, headers, url, body: body.freeze() })
+        Ok(Self { status, headers, url, body: body.freeze(), sent })
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {
@@ -77,7 +79,7 @@ impl Answer {
 
     /// What an answer of the registry itself says if it is not the one that was hoped for.
     pub fn refusal(&self) -> ErrorKind {
-        let (codes, message) = error::read_body(&self.body);
+        let (codes, message) = error::read_body(&self.body, &self.sent.secrets(&self.url));
         // Of the address the host alone: the rest may be signed.
         let led = || self.url.join(self.header(LOCATION.as_str())?).ok()?.host_str().map(str::to_owned);
         let message = match led().filter(|_| is_redirect(self.status)) {
@@ -142,7 +144,7 @@ mod tests {
             let header = |&(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value));
             let headers = headers.iter().map(header).collect();
             let (status, url) = (StatusCode::TOO_MANY_REQUESTS, "https://r.example.com/v2/".parse().unwrap());
-            match (Answer { status, headers, url, body: Bytes::new() }).refusal() {
+            match (Answer { status, headers, url, body: Bytes::new(), sent: Sent::default() }).refusal() {
                 ErrorKind::Status { retry_after, .. } => retry_after.map(|pause| pause.as_secs()),
                 other => panic!("{other}"),
             }

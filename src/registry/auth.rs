@@ -289,7 +289,6 @@ impl Authenticator {
             session.accept();
             return Ok(token);
         }
-        let is_refusal = |answer: &Answer| answer.status == StatusCode::UNAUTHORIZED;
         let is_theirs = answer.url.origin() == bearer.realm.origin();
         // Credentials that gave a token before may be refused for this scope alone: shown without one, they tell.
         let is_rejection = session.login.is_some()
@@ -384,6 +383,12 @@ impl Authenticator {
 fn is_held_back(error: &Error) -> bool {
     let is_refused = error.is_overload() && error.is_worth_repeating();
     is_refused || matches!(error.kind, ErrorKind::Limited { hopeless: false, .. })
+}
+
+/// Whether a token server refuses who asks. Some say it with 400, in the words of a registry.
+fn is_refusal(answer: &Answer) -> bool {
+    let says_so = || matches!(answer.refusal(), ErrorKind::Status { codes, .. } if codes.iter().any(|code| code == "UNAUTHORIZED"));
+    answer.status == StatusCode::UNAUTHORIZED || answer.status == StatusCode::BAD_REQUEST && says_so()
 }
 
 /// Whether a token server says of an identity token that it is worth nothing (RFC 6749, section 5.2).

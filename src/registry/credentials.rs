@@ -27,6 +27,14 @@ pub enum Credential {
     RegistryToken(SecretString),
 }
 
+/// What is wrong with a username that is none.
+pub(crate) const NO_USERNAME: &str = "a username with a colon, which no registry can be told";
+
+/// Whether Basic can say it: with a colon it would be another one, and its rest part of the password (RFC 7617, section 2).
+pub(crate) fn is_username(text: &str) -> bool {
+    !text.contains(':')
+}
+
 impl Credential {
     /// A user and a password; none if both are empty, which is how a variable without content arrives.
     pub fn password(username: String, password: SecretString) -> Option<Self> {
@@ -111,6 +119,8 @@ pub trait Store: fmt::Debug + Send + Sync {
 pub enum Entry {
     /// Anonymous on purpose.
     Anonymous,
+    /// Anonymous for this reason, and not on purpose.
+    Emptied(String),
     Account(Arc<Account>),
     /// Nothing: the store may know.
     Store,
@@ -214,6 +224,7 @@ impl Keyring {
             Some((key, Entry::Anonymous)) => {
                 return format!("{key:?} in auth.json says that nobody logs in there: give it a login, or remove it");
             }
+            Some((_, Entry::Emptied(reason))) => return reason.clone(),
             Some((key, _)) => return format!("give {key:?} in auth.json a login, or log in with docker login"),
             None => {}
         }
@@ -228,7 +239,7 @@ impl Keyring {
     /// The account for `repository`; `None` is anonymous.
     pub fn account(&self, repository: &Repository) -> Option<Arc<Account>> {
         match self.entries.get(repository).unwrap_or(&Entry::Store) {
-            Entry::Anonymous => None,
+            Entry::Anonymous | Entry::Emptied(_) => None,
             Entry::Account(account) => Some(account.clone()),
             Entry::Store => self.store.as_ref()?.account(repository).map(Arc::new),
         }
@@ -270,11 +281,13 @@ mod tests {
         let mut keyring = keyring(&["quay.io/team"]);
         keyring.insert(&"quay.io".parse().unwrap(), "public", Entry::Anonymous);
         keyring.insert(&"d.io".parse().unwrap(), "", Entry::Store);
+        keyring.insert(&"e.io".parse().unwrap(), "", Entry::Emptied("the variable is empty".to_owned()));
         let advice = |repository: &str| keyring.how_to_log_in(&repository.parse().unwrap());
         assert!(advice("quay.io/public/x").starts_with("\"quay.io/public\" in auth.json says that nobody logs in"));
         assert!(
             advice("quay.io/teams/x").contains(" (\"quay.io/public\" and others there are not for this repository)")
         );
+        assert_eq!(advice("e.io/x"), "the variable is empty");
         assert_eq!(advice("d.io/x"), "give \"d.io\" in auth.json a login, or log in with docker login");
         assert_eq!(advice("q.io/x"), "give an entry for \"q.io\" in auth.json, or log in with docker login");
     }

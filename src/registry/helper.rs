@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::credentials::Credential;
+use super::credentials::{Credential, NO_USERNAME, is_username};
 use crate::foreign::one_line;
 
 /// A helper may wait for a person who is not there.
@@ -86,20 +86,24 @@ fn read(status: ExitStatus, printed: &[u8]) -> Result<Option<Credential>, String
     }
     if !status.success() {
         let text = String::from_utf8_lossy(printed);
-        // It may have failed behind them.
-        if text.contains("\"Secret\"") {
-            return Err(format!("failed ({status}), and printed credentials all the same"));
-        }
+        let holds_secret = text.to_ascii_lowercase().contains("\"secret\"");
         let message = one_line(&text);
         return match message.to_ascii_lowercase() {
             lower if lower.contains("credentials not found") => Ok(None),
             lower if lower.is_empty() => Err(format!("failed ({status}) and did not say why on its output")),
+            // It may have failed behind them.
+            lower if lower.starts_with(['{', '[', '"']) || holds_secret || !lower.contains(' ') => {
+                Err(format!("failed ({status}), and what it printed may hold credentials: it is not shown"))
+            }
             _ => Err(format!("failed: {message}")),
         };
     }
     // What came may be a secret: it is not shown.
     let Answer { username, secret } = serde_json::from_slice(printed)
         .map_err(|_| "printed something else than the JSON object that holds credentials".to_owned())?;
+    if !is_username(&username) {
+        return Err(format!("gave {NO_USERNAME}"));
+    }
     Ok(match username.as_str() {
         IDENTITY_TOKEN if secret.is_empty() => None,
         IDENTITY_TOKEN => Some(Credential::IdentityToken(secret.into())),
@@ -132,6 +136,10 @@ mod tests {
         assert_eq!(answer(1, "credentials not found in native keychain\n"), Ok(None));
         assert_eq!(answer(1, "the keyring\nis locked"), Err("failed: the keyring is locked".into()));
         assert_eq!(answer(3, ""), Err("failed (exit status: 3) and did not say why on its output".into()));
+        for colon in ["u:s3cret", ":"] {
+            let reason = answer(0, &format!(r#"{{"Username": "{colon}", "Secret": "s3cret"}}"#)).unwrap_err();
+            assert_eq!(reason, "gave a username with a colon, which no registry can be told");
+        }
         for odd in ["", "s3cret", r#"{"Username": 1, "Secret": "s3cret"}"#, r#"["s3cret"]"#] {
             let Err(reason) = answer(0, odd) else { panic!("{odd}") };
             assert!(!reason.contains("s3cret"), "{reason}");
@@ -140,8 +148,15 @@ mod tests {
 
     #[test]
     fn credentials_of_a_helper_that_fails_behind_them_are_not_shown() {
-        for printed in [r#"{"Username": "u", "Secret": "s3cret"}"#, "{\"Username\": \"u\", \"Secret\"\n: \"s3cr"] {
-            let reason = "failed (exit status: 1), and printed credentials all the same";
+        for printed in [
+            r#"{"Username": "u", "Secret": "s3cret"}"#,
+            "{\"Username\": \"u\", \"Secret\"\n: \"s3cr",
+            r#"{"username":"u","secret":"s3cret"}"#,
+            r#"warning: old {"username": "u", "SECRET": "s3cret"}"#,
+            " {\"token\": \"s3cret\"}\nand failed",
+            "s3cret\n",
+        ] {
+            let reason = "failed (exit status: 1), and what it printed may hold credentials: it is not shown";
             assert_eq!(answer(1, printed), Err(reason.to_owned()));
         }
     }

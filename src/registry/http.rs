@@ -17,6 +17,7 @@ use super::error::ErrorKind;
 use super::exchange::{TIME_LIMIT, within};
 use super::probe::base;
 use super::reach::{self, Reach, authority};
+use super::sent::Sent;
 use super::streams::{Proxies, Proxy, Streams};
 use super::tls::{self, Tls, Trust};
 use crate::reference::Registry;
@@ -156,13 +157,16 @@ impl Transport {
     pub async fn execute(&self, request: Request) -> Result<Response, reqwest::Error> {
         let clients = self.http.clients(&self.registry, request.url());
         let client = if is_here(request.url()) { &clients.direct } else { &clients.proxied };
-        client.execute(request).await
+        let sent = Sent::of(&request);
+        client.execute(request).await.map(|answer| sent.noted_in(answer))
     }
 
     /// As `execute`, with the error as we tell it.
     pub async fn send(&self, request: Request) -> Result<Response, ErrorKind> {
         if self.streams && self.proxy(request.url()).is_none() {
-            return self.http.clients(&self.registry, request.url()).streams.send(request).await;
+            let sent = Sent::of(&request);
+            let streams = &self.http.clients(&self.registry, request.url()).streams;
+            return streams.send(request).await.map(|answer| sent.noted_in(answer));
         }
         self.execute(request).await.map_err(|error| self.told(error))
     }
@@ -188,6 +192,8 @@ impl Transport {
         mut headers: HeaderMap,
     ) -> Result<Response, ErrorKind> {
         let mut url = url.clone();
+        // A host to which a redirect leads may have been told by its address.
+        let sent = Sent::with(&headers);
         for _ in 0..=MAX_REDIRECTS {
             let send = || {
                 let mut request = Request::new(method.clone(), url.clone());
@@ -199,7 +205,7 @@ impl Transport {
                 false => Box::pin(self.http.elsewhere.ask(&url, send)).await?,
             };
             if !is_redirect(response.status()) {
-                return Ok(response);
+                return Ok(sent.noted_in(response));
             }
             let next = redirect_target(&url, response.headers())?;
             if next.origin() != url.origin() {

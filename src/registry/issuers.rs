@@ -18,6 +18,7 @@ use super::http::{Answer, Transport};
 use super::pace::{self, Pace, Turn};
 use super::probe::TRIES_IF_KNOWN;
 use super::reach::authority;
+use super::sent::FORM;
 use super::tries::patiently_until;
 use crate::reference::Registry;
 use crate::shared::lock;
@@ -145,8 +146,7 @@ async fn exchange(
         // What is posted is secret: it goes nowhere else.
         Some(form) => {
             let mut request = Request::new(Method::POST, url.clone());
-            let media_type = HeaderValue::from_static("application/x-www-form-urlencoded");
-            request.headers_mut().insert(CONTENT_TYPE, media_type);
+            request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(FORM));
             *request.body_mut() = Some(Body::from(form.expose_secret().to_owned()));
             transport.send(request).await?
         }

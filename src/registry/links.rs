@@ -57,7 +57,8 @@ mod tests {
     fn next_of(link: impl AsRef<[u8]>) -> Result<Option<String>, String> {
         let headers = HeaderMap::from_iter([(LINK, HeaderValue::from_bytes(link.as_ref()).unwrap())]);
         let url = "https://r.example.com/v2/a/tags/list?n=1000".parse().unwrap();
-        let answer = Answer { status: StatusCode::OK, headers, url, body: Default::default() };
+        let answer =
+            Answer { status: StatusCode::OK, headers, url, body: Default::default(), sent: Default::default() };
         next_page(&answer).map(|next| next.map(String::from))
     }
 

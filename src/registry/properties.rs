@@ -14,13 +14,20 @@ use super::links::next_page;
 use super::media::{Content, Manifest};
 use super::token::Token;
 use crate::digest::Digest;
+use crate::foreign::Secrets;
 
 fn base() -> Url {
     "https://r.example.com/v2/".parse().unwrap()
 }
 
 fn answer(headers: HeaderMap, body: &[u8]) -> Answer {
-    Answer { status: StatusCode::OK, headers, url: base(), body: bytes::Bytes::copy_from_slice(body) }
+    Answer {
+        status: StatusCode::OK,
+        headers,
+        url: base(),
+        body: bytes::Bytes::copy_from_slice(body),
+        sent: Default::default(),
+    }
 }
 
 /// What may stand in a header, made mostly of what means something there.
@@ -98,7 +105,7 @@ proptest! {
     #[test]
     fn any_bytes_are_a_body(bytes in vec(any::<u8>(), 0..200)) {
         let _ = Manifest::parse(bytes.clone().into(), Digest::of(&bytes), "");
-        let (_, message) = read_body(&bytes);
+        let (_, message) = read_body(&bytes, &Secrets::default());
         prop_assert!(!message.contains(char::is_control));
         let _ = Token::read(&answer(HeaderMap::new(), &bytes));
     }
@@ -121,7 +128,7 @@ proptest! {
                 prop_assert!(reason.len() < 1_500 && !reason.contains(char::is_control), "{}", reason);
             }
         }
-        let (_, message) = read_body(text.as_bytes());
+        let (_, message) = read_body(text.as_bytes(), &Secrets::default());
         prop_assert!(!message.contains(char::is_control));
         let _ = Token::read(&answer(HeaderMap::new(), text.as_bytes()));
     }

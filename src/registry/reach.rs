@@ -18,9 +18,14 @@ pub(super) enum Reach {
     Link,
 }
 
-/// Where a cloud keeps the credentials of machines, if not in the link-local network: Alibaba, and AWS for IPv6.
-const METADATA: [IpAddr; 2] =
-    [IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)), IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254))];
+/// Where a cloud keeps the credentials of machines, if not in the link-local network: Alibaba, Azure, and AWS for IPv6.
+const METADATA: [IpAddr; 3] = [
+    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
+    IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+];
+/// The names by which Google and AWS have their machines ask for them.
+const METADATA_NAMES: [&str; 2] = ["metadata.google.internal", "instance-data.ec2.internal"];
 
 /// The host of a URL, and its port if that is not the usual one.
 pub(super) fn authority(url: &Url) -> &str {
@@ -46,6 +51,7 @@ pub(super) fn closer(from: &Url, to: &Url) -> Option<Reach> {
 pub(super) fn reach(url: &Url) -> Reach {
     let address = match url.host() {
         Some(Host::Domain(name)) if is_this_machine(name) => return Reach::Machine,
+        Some(Host::Domain(name)) if METADATA_NAMES.contains(&name.trim_end_matches('.')) => return Reach::Link,
         Some(Host::Ipv4(address)) => IpAddr::V4(address),
         Some(Host::Ipv6(address)) => embedded(address).map_or(IpAddr::V6(address), IpAddr::V4),
         Some(Host::Domain(_)) | None => return Reach::Everywhere,
@@ -70,12 +76,12 @@ fn is_this_machine(name: &str) -> bool {
     name == "localhost" || name.ends_with(".localhost")
 }
 
-/// The IPv4 address that an IPv6 address stands for: mapped (RFC 4291, section 2.5.5.2), or to be translated (RFC 6052,
-/// section 2.1).
+/// The IPv4 address that an IPv6 address stands for: mapped or compatible (RFC 4291, section 2.5.5), or to be translated
+/// (RFC 6052, section 2.1). Those of IPv6 itself that look compatible, `::` and `::1`, stand for this machine either way.
 fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
     match address.segments() {
         [0x64, 0xff9b, 0, 0, 0, 0, high, low] => Some(Ipv4Addr::from(u32::from(high) << 16 | u32::from(low))),
-        _ => address.to_ipv4_mapped(),
+        _ => address.to_ipv4(),
     }
 }
 
@@ -111,6 +117,8 @@ mod tests {
             "[::]",
             "[::ffff:127.0.0.1]",
             "[64:ff9b::127.0.0.1]",
+            "[::127.0.0.1]",
+            "[::7f00:1]",
             "0.0.0.0",
             "0.1.2.3",
             "2130706433",
@@ -133,6 +141,11 @@ mod tests {
             "[64:ff9b::169.254.169.254]",
             "100.100.100.200",
             "[::ffff:100.100.100.200]",
+            "[::100.100.100.200]",
+            "[::169.254.169.254]",
+            "168.63.129.16",
+            "metadata.google.internal",
+            "Metadata.Google.Internal.",
             "[fd00:ec2::254]",
         ] {
             let link = format!("https://{link}/x");

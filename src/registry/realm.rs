@@ -45,13 +45,21 @@ mod tests {
             assert!(is_used(&realm, "https://172.16.0.1:5000/"), "{realm}");
             assert!(is_used(&realm, "https://127.0.0.1:5000/"), "{realm}");
         }
-        for realm in ["127.0.0.1:1", "localhost:1", "auth.localhost", "[::1]", "2130706433", "0.0.0.0"] {
+        for realm in ["127.0.0.1:1", "[::127.0.0.1]", "localhost:1", "auth.localhost", "[::1]", "2130706433", "0.0.0.0"]
+        {
             let realm = format!("https://{realm}/t");
             assert!(!is_used(&realm, "https://r.io/"), "{realm}");
             assert!(!is_used(&realm, "https://10.0.0.1/"), "{realm}");
             assert!(is_used(&realm, "https://127.0.0.1:5000/"), "{realm}");
         }
-        for realm in ["169.254.169.254", "[fe80::1]", "[::ffff:169.254.169.254]", "[fd00:ec2::254]"] {
+        for realm in [
+            "169.254.169.254",
+            "metadata.google.internal",
+            "168.63.129.16",
+            "[fe80::1]",
+            "[::ffff:169.254.169.254]",
+            "[fd00:ec2::254]",
+        ] {
             let realm = format!("https://{realm}/t");
             assert!(!is_used(&realm, "https://r.io/") && !is_used(&realm, "https://127.0.0.1/"), "{realm}");
             assert!(is_used(&realm, &realm), "its own host");

@@ -272,6 +272,7 @@ mod tests {
             headers: Default::default(),
             url: "https://auth.example.com/".parse().unwrap(),
             body: body.into(),
+            sent: Default::default(),
         });
         let lasting = slot(&slots, &0);
         let made = lasting.get(|_| true, async || Ok(Token::read(&answer(r#"{"token": "t"}"#)).unwrap()));

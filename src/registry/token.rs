@@ -156,6 +156,7 @@ mod tests {
             headers: HeaderMap::new(),
             url: "https://auth.example.com/".parse().unwrap(),
             body: bytes::Bytes::copy_from_slice(body.as_bytes()),
+            sent: Default::default(),
         })
     }
 

@@ -167,7 +167,8 @@ mod tests {
     fn upload_url(answered: &str, text: &str) -> Result<String, String> {
         let headers = HeaderMap::from_iter([(LOCATION, HeaderValue::from_str(text).unwrap())]);
         let url = answered.parse().unwrap();
-        let answer = Answer { status: StatusCode::ACCEPTED, headers, url, body: Bytes::new() };
+        let answer =
+            Answer { status: StatusCode::ACCEPTED, headers, url, body: Bytes::new(), sent: Default::default() };
         location(&answer).map(|url| Upload { url, chunk_at_least: 0 }.commit_url(&Digest::of(b"")).to_string())
     }
 
@@ -196,7 +197,13 @@ mod tests {
         let received = |range: &str| {
             let headers = HeaderMap::from_iter([(RANGE, HeaderValue::from_str(range).unwrap())]);
             let url = "https://r.example.com/v2/".parse().unwrap();
-            received(&Answer { status: StatusCode::NO_CONTENT, headers, url, body: Bytes::new() })
+            received(&Answer {
+                status: StatusCode::NO_CONTENT,
+                headers,
+                url,
+                body: Bytes::new(),
+                sent: Default::default(),
+            })
         };
         for (range, bytes) in [("0-1048575", Some(1 << 20)), ("bytes=0-9", Some(10)), ("0-0", Some(0)), ("5-9", None)] {
             assert_eq!(received(range), bytes, "{range}");

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use scriptable_registry::{Answer, Gate, Kind, Port};
+use scriptable_registry::{Answer, Gate, Kind, Port, Registry};
+use serde_json::json;
 
-use crate::support::{GENERATE, HANDLE, Migration, assert_same, large, summary, two_registries};
+use crate::support::helper::Helpers;
+use crate::support::kube_api::kubeconfig;
+use crate::support::{GENERATE, HANDLE, Migration, PASSWORD, USER, assert_same, large, summary, two_registries};
 
 #[tokio::test]
 async fn an_interrupted_run_ends_with_its_summary_and_the_next_completes_it() {
@@ -232,4 +235,46 @@ async fn after_an_interruption_nobody_is_asked_again() {
     let log = outcome.log.as_deref().unwrap();
     let after = log.split_once("interrupted; ").unwrap().1;
     assert!(!after.contains("trying again"), "{outcome}");
+}
+
+#[tokio::test]
+async fn an_interruption_leaves_no_program_running_that_was_asked_for_credentials() {
+    let (source, destination) = (Registry::builder().basic((USER, PASSWORD)).start().await, Registry::open().await);
+    source.put("team/app", "1.0", &large(1));
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("pid");
+    let wait = format!("echo $$ > {0}.new; mv {0}.new {0}; exec sleep 600", file.display());
+    let helpers = Helpers::new().add("slow", &wait);
+    let plugin = json!({ "exec": { "command": "sh", "args": ["-c", wait], "interactiveMode": "Never" } });
+    let cluster = kubeconfig(json!({ "server": "http://127.0.0.1:1" }), plugin);
+    let migration = Migration::with_default_retries()
+        .auth(&json!({ source.host(): { "credHelper": "slow" } }))
+        .app(&source, &destination)
+        .env("PATH", helpers.path());
+    let config = Migration::with_default_retries().file("kubeconfig", cluster).args(["config", "-k", "kubeconfig"]);
+    for run in [migration, config] {
+        let running = run.start().await;
+        let pid = until(|| std::fs::read_to_string(&file).ok()).await;
+        std::fs::remove_file(&file).unwrap();
+        running.signal("TERM");
+        let outcome = running.finish().await;
+        assert_eq!(outcome.code, Some(143), "{outcome}");
+        // Whoever waits for it may have to see first that it has ended.
+        let status = format!("/proc/{}/status", pid.trim());
+        let is_gone = || std::fs::read_to_string(&status).map_or(true, |status| status.contains("State:\tZ"));
+        until(|| is_gone().then_some(())).await;
+    }
+}
+
+/// What comes sooner or later.
+async fn until<T>(look: impl Fn() -> Option<T>) -> T {
+    let found = async {
+        loop {
+            match look() {
+                Some(found) => return found,
+                None => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(100), found).await.expect("it comes")
 }

@@ -36,6 +36,7 @@ mod rewrite;
 mod rules;
 mod schedules;
 mod scopes;
+mod secrets;
 mod shard;
 mod soak;
 mod storage;

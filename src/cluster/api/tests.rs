@@ -13,6 +13,8 @@ enum Server {
     Silent,
     /// Sends one byte now and then, and never ends.
     Dripping,
+    /// Sends one empty page of a list after the other, each of which names the next.
+    Endless,
     /// Sends this and closes.
     Answer(&'static str),
 }
@@ -26,7 +28,9 @@ async fn access_by(server: Server, patience: Patience, user: &str) -> (Access, t
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
+        let mut number = 0;
         while let Ok((mut stream, _)) = listener.accept().await {
+            number += 1;
             tokio::spawn(async move {
                 let mut request = [0; 4096];
                 let _ = stream.read(&mut request).await;
@@ -37,6 +41,12 @@ async fn access_by(server: Server, patience: Patience, user: &str) -> (Access, t
                         while stream.write_all(b" ").await.is_ok() {
                             tokio::time::sleep(Duration::from_millis(5)).await;
                         }
+                    }
+                    Server::Endless => {
+                        let page =
+                            format!(r#"{{"kind": "PodList", "metadata": {{"continue": "{number}"}}, "items": []}}"#);
+                        let head = "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n";
+                        let _ = stream.write_all(format!("{head}{page}").as_bytes()).await;
                     }
                     Server::Answer(text) => {
                         let _ = stream.write_all(text.as_bytes()).await;
@@ -97,6 +107,26 @@ async fn a_list_that_leads_in_a_circle_ends() {
     let (circle, _folder) = access(Server::Answer(page), Patience::default()).await;
     let error = list(&circle, "/api/v1/pods", |_| ()).await.unwrap_err().to_string();
     assert!(error.contains("leads in a circle"), "{error}");
+}
+
+#[tokio::test]
+async fn a_list_of_empty_pages_ends() {
+    let (endless, _folder) = access(Server::Endless, Patience::default()).await;
+    let error = list(&endless, "/api/v1/pods", |_| ()).await.unwrap_err().to_string();
+    assert!(error.contains("goes on for ever: 5 pages in a row without an object"), "{error}");
+}
+
+#[tokio::test]
+async fn what_a_server_repeats_of_a_token_is_not_told() {
+    for (page, told) in [
+        ("HTTP/1.1 403 No\r\nconnection: close\r\n\r\nbad s3cretTOKEN\n", "with 403: bad ***"),
+        ("HTTP/1.1 401 No\r\nconnection: close\r\n\r\n{\"message\": \"bad s3cretTOKEN\"}", ": bad ***"),
+        ("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{\"kind\": \"s3cretTOKEN\"}", "it is of the kind ***"),
+    ] {
+        let (access, _folder) = access_by(Server::Answer(page), Patience::default(), "{token: s3cretTOKEN}").await;
+        let error = list(&access, "/api/v1/pods", |_| ()).await.unwrap_err().to_string();
+        assert!(error.ends_with(told), "{error}");
+    }
 }
 
 #[test]

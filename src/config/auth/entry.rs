@@ -1,5 +1,6 @@
 //! One entry of auth.json: its key and its fields, checked against each other.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use secrecy::ExposeSecret as _;
@@ -12,7 +13,7 @@ use crate::config::name::{self, InvalidName};
 use crate::config::place::Place;
 use crate::foreign::without_login;
 use crate::reference::Registry;
-use crate::registry::{self, Account, Credential, Helper, Holds, Source};
+use crate::registry::{self, Account, Credential, Helper, Holds, NO_USERNAME, Source, is_username};
 
 /// An entry as written.
 pub(super) struct Entry {
@@ -94,6 +95,10 @@ impl Entry {
             },
             Who::Password { username, password } => {
                 match (expanded(Field::Username, username), expanded(Field::Password, password)) {
+                    (Ok(username), Ok(_)) if !is_username(&username) => {
+                        let reason = format!("{:?} in {} has {NO_USERNAME}", self.name, self.file);
+                        return Ok(self.account(Holds::Nothing(reason)));
+                    }
                     (Ok(username), Ok(password)) => Credential::password(username, password.into()),
                     (username, password) => {
                         return Err([username.err(), password.err()].into_iter().flatten().collect());
@@ -103,33 +108,35 @@ impl Entry {
         };
         Ok(match credential {
             Some(credential) => self.account(Holds::Credential(credential)),
-            None => registry::Entry::Anonymous,
+            None => self.emptied().map_or(registry::Entry::Anonymous, registry::Entry::Emptied),
         })
     }
 
-    /// The warning for an entry that names variables for its login, all of them empty: it is used anonymously.
-    pub fn emptied(&self) -> Option<String> {
-        let (place, what, texts) = match &self.who {
-            Who::Password { username, password } => {
-                (&username.place, "username and password", vec![&username.value, &password.value])
-            }
-            Who::IdentityToken(token) => (&token.place, "identityToken", vec![&token.value]),
+    /// Why nobody logs in, if that is that the variables of its login hold nothing.
+    fn emptied(&self) -> Option<String> {
+        let texts = match &self.who {
+            Who::Password { username, password } => vec![&username.value, &password.value],
+            Who::IdentityToken(token) => vec![&token.value],
             Who::Nobody | Who::Helper(_) | Who::Unsaid => return None,
         };
-        if texts.iter().all(|text| text.is_empty()) {
-            return None;
-        }
-        // Nothing became of it, so that there is nothing else in it.
+        let texts: BTreeSet<&str> = texts.into_iter().map(String::as_str).filter(|text| !text.is_empty()).collect();
+        // Nothing became of it, so that there is nothing else in it. What is not braced is not shown.
         let braced = texts.iter().flat_map(|text| text.split("${").skip(1)).map(|name| name.trim_end_matches('}'));
-        let (noun, verb) = if texts.len() > 1 { ("variables", "are") } else { ("variable", "is") };
-        let names = match braced.collect::<Vec<_>>() {
-            names if names.is_empty() => format!("its {noun}"),
-            names => names.join(" and "),
+        let names = braced.collect::<BTreeSet<_>>();
+        let named = match names.is_empty() {
+            true => String::new(),
+            false => format!(" ({})", names.iter().copied().collect::<Vec<_>>().join(" and ")),
         };
-        let held =
-            if names.contains(" and ") || names == "its variables" { "are set but hold" } else { "is set but holds" };
-        let name = &self.name;
-        Some(format!("{place}: {what} of {name:?} {verb} empty: {names} {held} nothing; it is used anonymously"))
+        let (noun, verb) = if texts.len().max(names.len()) > 1 { ("variables", "are") } else { ("variable", "is") };
+        (!texts.is_empty()).then(|| format!("the {noun} of {:?} in {}{named} {verb} empty", self.name, self.file))
+    }
+
+    /// Where its login begins.
+    pub fn login_place(&self) -> Option<&Place> {
+        match &self.who {
+            Who::Password { username: first, .. } | Who::IdentityToken(first) => Some(&first.place),
+            Who::Nobody | Who::Helper(_) | Who::Unsaid => None,
+        }
     }
 
     /// Whether a password or token is written out.

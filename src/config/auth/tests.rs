@@ -4,13 +4,14 @@ use secrecy::ExposeSecret;
 
 use super::*;
 use crate::config::json::Document;
-use crate::registry::{Credential, Holds};
+use crate::registry::{Credential, Holds, Source};
 
 fn environment(name: &str) -> Option<OsString> {
     match name {
         "USER" => Some("me".into()),
         "TOKEN" => Some("s3cret".into()),
-        "EMPTY" => Some(OsString::new()),
+        "EMPTY" | "NOTHING" => Some(OsString::new()),
+        "COLON" => Some("me:s3cret".into()),
         _ => None,
     }
 }
@@ -341,16 +342,15 @@ fn passwords_are_never_shown() {
 fn a_login_whose_variables_hold_nothing_is_told() {
     let told = |fields: &str| auth(&format!("{{\"a.io\": {{{fields}}}}}")).warnings;
     let of = |fields: &str, text: &str| {
-        assert_eq!(told(fields), [format!("auth.json:1:11: {text}; it is used anonymously")], "{fields}");
+        assert_eq!(told(fields), [format!("auth.json:1:11: {text} empty: it is used anonymously")], "{fields}");
     };
-    let both = "username and password of \"a.io\" are empty:";
-    of(
-        r#""username": "${EMPTY}", "password": "${EMPTY}""#,
-        &format!("{both} EMPTY and EMPTY are set but hold nothing"),
-    );
-    of(r#""username": "$EMPTY", "password": "$EMPTY""#, &format!("{both} its variables are set but hold nothing"));
-    of(r#""username": "", "password": "${EMPTY}""#, &format!("{both} EMPTY is set but holds nothing"));
-    of(r#""identityToken": "${EMPTY}""#, "identityToken of \"a.io\" is empty: EMPTY is set but holds nothing");
+    let one = "the variable of \"a.io\" in auth.json (EMPTY) is";
+    of(r#""username": "${EMPTY}", "password": "${EMPTY}""#, one);
+    of(r#""username": "", "password": "${EMPTY}""#, one);
+    of(r#""identityToken": "${EMPTY}""#, one);
+    let both = "the variables of \"a.io\" in auth.json (EMPTY and NOTHING) are";
+    of(r#""username": "${EMPTY}", "password": "${NOTHING}""#, both);
+    of(r#""username": "$EMPTY", "password": "$NOTHING""#, "the variables of \"a.io\" in auth.json are");
     for fields in ["", r#""username": "", "password": """#, r#""username": "u", "password": "${EMPTY}""#] {
         assert_eq!(told(fields), [""; 0], "{fields}");
     }
@@ -384,4 +384,20 @@ fn a_password_that_a_variable_left_empty_is_told_as_that() {
     let auth = auth(r#"{"quay.io": {"username": "me", "password": "${EMPTY}"}}"#);
     let account = auth.keyring.account(&"quay.io/x".parse().unwrap()).unwrap();
     assert!(account.sources[0].remedy.starts_with("the password of \"quay.io\" in auth.json is empty"));
+}
+
+#[test]
+fn a_username_that_no_registry_can_be_told_is_a_defect_of_its_entry() {
+    for written in ["me:s3cret", "${COLON}"] {
+        let auth = auth(&format!(r#"{{"quay.io": {{"username": "{written}", "password": "s3cret"}}}}"#));
+        let account = auth.keyring.account(&"quay.io/x".parse().unwrap()).unwrap();
+        let [Source { holds: Holds::Nothing(reason), remedy, .. }] = account.sources.as_slice() else {
+            panic!("{account:?}");
+        };
+        let told = "\"quay.io\" in auth.json has a username with a colon, which no registry can be told";
+        assert_eq!(
+            (reason.as_str(), remedy.as_str()),
+            (told, "correct username and password of \"quay.io\" in auth.json")
+        );
+    }
 }

@@ -112,6 +112,10 @@ fn what_cannot_be_read_is_said_and_not_shown() {
             "\"r.io\" in DOCKER_AUTH_CONFIG holds something else than text",
         ),
         (r#"{"auths": {"r.io": "s3cret"}}"#, "\"r.io\" in DOCKER_AUTH_CONFIG is no object"),
+        (
+            r#"{"auths": {"r.io": {"username": "u:s3cret", "password": "s3cret"}}}"#,
+            "\"r.io\" in DOCKER_AUTH_CONFIG has a username with a colon, which no registry can be told",
+        ),
         (r#"{"credsStore": "../evil"}"#, "DOCKER_AUTH_CONFIG names \"../evil\" as a credential helper"),
     ] {
         assert_eq!(found(config, "r.io/a"), [reason]);

@@ -40,7 +40,7 @@ fn bases() -> impl Iterator<Item = Url> {
 }
 
 fn answer(url: Url, headers: HeaderMap, body: &[u8]) -> Answer {
-    Answer { status: StatusCode::OK, headers, url, body: Bytes::copy_from_slice(body) }
+    Answer { status: StatusCode::OK, headers, url, body: Bytes::copy_from_slice(body), sent: Default::default() }
 }
 
 /// A header of that name for each line that one can hold.
