@@ -386,7 +386,8 @@ impl State {
         let generation = self.lanes.get(kind).generation(pair);
         let place =
             Place { kind, pair: pair.clone(), generation, turn: turn.clone(), is_given_away: AtomicBool::new(false) };
-        Some(Ticket { key, destination, work, image, postponements, place: Arc::new(place), when })
+        let was_denied = self.places.was_denied(&destination, &key.digest);
+        Some(Ticket { key, destination, work, image, postponements, was_denied, place: Arc::new(place), when })
     }
 
     fn release(&mut self, ticket: &Ticket) {

@@ -88,7 +88,7 @@ impl Engine {
         self.tell(match arrival {
             Arrival::Sent => Event::BlobMoved { image, repository, digest, bytes, elapsed },
             Arrival::Mounted(from) => Event::BlobMounted { image, repository, digest, bytes, from: from.clone() },
-            Arrival::Present => Event::BlobPresent { repository, digest, bytes },
+            Arrival::Present => Event::BlobPresent { repository, digest, bytes, again: ticket.was_denied },
         });
     }
 

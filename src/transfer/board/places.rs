@@ -1,6 +1,6 @@
 //! Where the blobs of a run are: what has landed is known to its end, so it is held in few bytes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::BlobKey;
 use super::homes::{Home, Homes};
@@ -12,6 +12,8 @@ pub(super) struct Places {
     homes: HashMap<Registry, Homes>,
     /// The repositories that have work, with what else each is known to have.
     open: HashMap<Repository, HashMap<Digest, u64>>,
+    /// What was known to be there until a registry denied it. How it came there has been told.
+    denied: HashMap<Repository, HashSet<Digest>>,
 }
 
 impl Places {
@@ -64,12 +66,20 @@ impl Places {
     /// believed.
     pub fn forget(&mut self, repository: &Repository, digest: &Digest) {
         let homes = self.homes.get_mut(repository.registry());
-        if let Some(home) = homes.and_then(|homes| homes.remove(digest)) {
+        let home = homes.and_then(|homes| homes.remove(digest));
+        let was_at_home = home.as_ref().is_some_and(|home| home.repository == *repository);
+        if let Some(home) = home {
             self.note(&home.repository, digest, home.size());
         }
-        if let Some(others) = self.open.get_mut(repository) {
-            others.remove(digest);
+        let was_noted = self.open.get_mut(repository).is_some_and(|others| others.remove(digest).is_some());
+        if was_at_home || was_noted {
+            self.denied.entry(repository.clone()).or_default().insert(digest.clone());
         }
+    }
+
+    /// Whether it was known to be there before a registry denied it.
+    pub fn was_denied(&self, repository: &Repository, digest: &Digest) -> bool {
+        self.denied.get(repository).is_some_and(|denied| denied.contains(digest))
     }
 
     /// It is there, but elsewhere at home. Of a repository without work that need not be known.
@@ -121,6 +131,12 @@ mod tests {
         places.forget(&b, &key().digest);
         assert!(places.home(&key()).is_none());
         assert!(places.has(&a, &key()) && !places.has(&b, &key()));
+        assert!(!places.was_denied(&a, &key().digest) && places.was_denied(&b, &key().digest));
+        places.forget(&b, &Digest::of(b"unknown"));
+        assert!(!places.was_denied(&b, &Digest::of(b"unknown")), "nothing was told of it");
+        places.forget(&a, &key().digest);
+        places.close(&a);
+        assert!(places.was_denied(&a, &key().digest), "also in the next round");
     }
 
     #[test]

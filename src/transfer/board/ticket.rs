@@ -22,6 +22,8 @@ pub struct Ticket {
     pub image: Arc<Reference>,
     /// How often it was postponed.
     pub postponements: u32,
+    /// Whether it was known to be there until the registry denied it.
+    pub was_denied: bool,
     pub place: Arc<Place>,
     pub(super) when: When,
 }
