@@ -212,10 +212,14 @@ impl Image {
             {
                 running.spawn(self.clone().boxed_child(child.clone(), depth).in_current_span());
             }
-            match running.join_next().await {
-                None => return Ok(bytes),
-                Some(Ok(child)) => bytes = child?.zip(bytes).map(|(child, all)| all.saturating_add(child)),
-                Some(Err(_)) => return Err(Failure::internal("child manifest")),
+            let Some(child) = running.join_next().await else { return Ok(bytes) };
+            match child.unwrap_or_else(|_| Err(Failure::internal("child manifest"))) {
+                Ok(child) => bytes = child.zip(bytes).map(|(child, all)| all.saturating_add(child)),
+                Err(failure) => {
+                    // None of them may ask for anything when the image has ended, and its round perhaps with it.
+                    running.shutdown().await;
+                    return Err(failure);
+                }
             }
         }
     }
