@@ -193,11 +193,18 @@ impl Image {
     /// The manifest to be copied: by its digest, if that is known.
     async fn read(&self, wanted: Option<&Digest>) -> Result<Arc<Manifest>, Error> {
         let identifier = &self.task.source.identifier;
-        if let Some(digest) = wanted.filter(|_| self.source.counts_pulls()) {
-            match self.engine.pulls.read(&self.source, digest).await {
-                // The tag may have moved since, or the registry does not tell the digest as it is.
-                Err(error) if error.is_not_found() && identifier.digest().is_none() => {}
-                result => return result,
+        if self.source.counts_pulls() {
+            let asked = match wanted {
+                Some(digest) => Some(digest.clone()),
+                // That it counts it has told since it could have been asked: with the manifest of another image.
+                None => self.source.digest(identifier).await?,
+            };
+            if let Some(digest) = asked {
+                match self.engine.pulls.read(&self.source, &digest).await {
+                    // The tag may have moved since, or the registry does not tell the digest as it is.
+                    Err(error) if error.is_not_found() && identifier.digest().is_none() => {}
+                    result => return result,
+                }
             }
         }
         self.source.manifest(identifier).await.map(Arc::new)
