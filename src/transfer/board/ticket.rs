@@ -9,7 +9,7 @@ use super::{BlobKey, Came};
 use crate::event::Failure;
 use crate::reference::{Reference, Repository};
 use crate::registry::Upload;
-use crate::transfer::lane::{Kind, Pair};
+use crate::transfer::lane::{LaneKind, Pair};
 
 /// Something that may start now. The board waits until it is given back ([`super::Board::give_back`]).
 #[derive(Debug)]
@@ -66,12 +66,12 @@ impl Ticket {
 /// The place in a lane that a ticket has.
 #[derive(Debug)]
 pub struct Place {
-    pub(super) kind: Kind,
+    pub(super) kind: LaneKind,
     pub(super) pair: Pair,
     /// Of the pair's window, when it was taken.
     pub(super) generation: u64,
     /// Held while a blob is sent. The next blob in this place is opened at both ends meanwhile, and sent in its turn.
-    pub turn: Arc<tokio::sync::Mutex<()>>,
+    pub sending: Arc<tokio::sync::Mutex<()>>,
     /// Whether another has it by now, or may. Changed under the board's lock alone.
     pub(super) is_given_away: AtomicBool,
 }
