@@ -124,14 +124,8 @@ impl Image {
         self.ledger.before(there.as_ref());
         if let Some(wanted) = &wanted {
             self.ledger.source(wanted);
-            if !conversion.changes_images() {
-                // What a tag names some tell wrongly: it is read before that is a failure, unless reads are counted.
-                let is_certain = self.source.counts_pulls() || self.task.source.identifier.digest().is_some();
-                match self.is_up_to_date(there.as_ref(), wanted) {
-                    Ok(true) => return Ok(Brought::up_to_date(None)),
-                    Err(failure) if is_certain => return Err(failure),
-                    Ok(false) | Err(_) => {}
-                }
+            if self.is_done_by_digest(there.as_ref(), wanted)? {
+                return Ok(Brought::up_to_date(None));
             }
         }
         // Its place is not known before it is converted.
@@ -181,6 +175,19 @@ impl Image {
             self.engine.tell(Event::ManifestConverted { source: self.task.source.clone(), change: change.clone() });
         }
         Ok(Brought { success: Success::Copied, tree: Some(tree) })
+    }
+
+    /// Whether two digests tell that nothing is to be done, before anything is read.
+    fn is_done_by_digest(&self, there: Option<&Digest>, wanted: &Digest) -> Result<bool, Failure> {
+        if self.conversion.changes_images() {
+            return Ok(false);
+        }
+        // What a tag names some tell wrongly: it is read before that is a failure, unless reads are counted.
+        let is_certain = self.source.counts_pulls() || self.task.source.identifier.digest().is_some();
+        match self.is_up_to_date(there, wanted) {
+            Err(_) if !is_certain => Ok(false),
+            is_done => is_done,
+        }
     }
 
     /// Whether the source is in the same registry, and that is known to grant mounts.
