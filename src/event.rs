@@ -238,6 +238,8 @@ pub enum Event {
         repository: Repository,
         digest: Digest,
         bytes: u64,
+        /// How it came there was told before: it was only looked for again.
+        again: bool,
     },
     /// A blob that is wanted was looked at where it is, whatever was found.
     BlobVerified {

@@ -131,7 +131,7 @@ impl Totals {
                 self.bytes_mounted.fetch_add(*bytes, Relaxed);
                 &self.blobs_mounted
             }
-            Event::BlobPresent { .. } => &self.blobs_present,
+            Event::BlobPresent { again: false, .. } => &self.blobs_present,
             Event::LayerSkipped { .. } => &self.layers_skipped,
             _ => return,
         };

@@ -23,7 +23,7 @@ where
     async move { looking.await.unwrap_or_else(|error| Err(Failure::internal(&error.to_string()))) }
 }
 
-/// Finished looks that wait for an earlier one to be told: with the running ones at most this multiple of `limit`.
+/// At most this multiple of `limit` looks are running, or wait for an earlier one to be told.
 const AHEAD: usize = 16;
 
 /// What comes of `looks`, in their order. Up to `limit` run at once: beside one that takes long others end and begin.

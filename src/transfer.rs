@@ -12,6 +12,7 @@
 //! | `lane` | the places for blobs in flight |
 //! | `launch` | what the board lets start, and that it comes back |
 //! | `flight` | one blob on its way, with its tries |
+//! | `tries` | how often a blob is tried, and when again |
 //! | `opening` | what the destination says before anything is sent |
 //! | `referrers` | what refers to an image, if that is wanted |
 //! | `replaced` | what a tag of signatures names before it is moved |
@@ -56,6 +57,7 @@ mod referrers;
 mod replaced;
 mod shown;
 mod stream;
+mod tries;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -69,9 +71,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::Instrument as _;
 
+pub use self::convert::{Conversion, Refusal, Source, Target, Tree};
+pub use self::expected::{Expected, expected};
+pub use self::forecast::Forecast;
+pub use self::image::{MAX_DEPTH, too_deep};
+pub use self::shown::Shown;
+pub use self::stream::read_through;
+
 use self::belief::Beliefs;
 use self::board::{Board, Job};
-pub use self::convert::{Conversion, Refusal, Source, Target, Tree};
 use self::destination::{Destination, Known};
 use self::doubts::Doubts;
 use self::image::Image;
@@ -79,16 +87,8 @@ use self::ledger::Ledger;
 use self::pulls::Pulls;
 use self::queue::Queue;
 use self::referrers::DigestTags;
-
-use crate::event::{Event, Failure, Listener};
-
-pub use expected::{Expected, expected};
-pub use forecast::Forecast;
-pub use image::{MAX_DEPTH, too_deep};
-pub use shown::Shown;
-pub use stream::read_through;
-
 use crate::digest::Digest;
+use crate::event::{Event, Failure, Listener};
 use crate::plan::{Task, Work};
 use crate::reference::{Registry, Repository};
 use crate::registry::{Clients, Upload};
@@ -253,28 +253,11 @@ impl Engine {
             };
             let Some((job, ledger)) = jobs.remove(&id) else { continue };
             if let Err(failure) = outcome {
-                let Task { source, destination } = tasks[job].clone();
-                let again = failure.is_tried_again(last);
-                if ledger.is_written() {
-                    lock(&self.written).insert(tasks[job].clone(), ledger.facts().digest_before);
-                }
-                failed.push((job, failure.clone()));
-                self.tell(Event::ImageFailed { source, destination, failure, again, facts: ledger.facts() });
+                self.tell_failed(&tasks[job], &failure, &ledger, last);
+                failed.push((job, failure));
             }
             if let Some(repository) = queue.ended(job) {
-                let destination = self.destinations().remove(repository);
-                self.board.close(repository);
-                let Some(destination) = destination else { continue };
-                if destination.is_open() {
-                    lock(&self.open).insert(repository.clone());
-                }
-                // All that was wanted there was mounted, or there already.
-                if let Some(upload) = destination.take_first_upload() {
-                    let cancel = self.cancel.clone();
-                    let courtesy = async move { destination.client.cancel_upload(upload).await };
-                    // An interrupted run does not wait for it.
-                    self.flights.spawn(async move { cancel.run_until_cancelled(courtesy).await });
-                }
+                self.close(repository);
             }
         }
         self.round().cancel();
@@ -286,6 +269,33 @@ impl Engine {
         failed.extend(std::iter::from_fn(|| queue.next()).map(|job| (job, Failure::cancelled())));
         failed.sort_unstable_by_key(|(job, _)| *job);
         failed
+    }
+
+    /// Notes that an image failed, and what the next round has to know of it.
+    fn tell_failed(&self, task: &Task, failure: &Failure, ledger: &Ledger, last: bool) {
+        if ledger.is_written() {
+            lock(&self.written).insert(task.clone(), ledger.facts().digest_before);
+        }
+        let Task { source, destination } = task.clone();
+        let (failure, again) = (failure.clone(), failure.is_tried_again(last));
+        self.tell(Event::ImageFailed { source, destination, failure, again, facts: ledger.facts() });
+    }
+
+    /// Nothing more goes to this repository in this round.
+    fn close(&self, repository: &Repository) {
+        let destination = self.destinations().remove(repository);
+        self.board.close(repository);
+        let Some(destination) = destination else { return };
+        if destination.is_open() {
+            lock(&self.open).insert(repository.clone());
+        }
+        // All that was wanted there was mounted, or there already.
+        if let Some(upload) = destination.take_first_upload() {
+            let cancel = self.cancel.clone();
+            let courtesy = async move { destination.client.cancel_upload(upload).await };
+            // An interrupted run does not wait for it.
+            self.flights.spawn(async move { cancel.run_until_cancelled(courtesy).await });
+        }
     }
 
     /// Tags that are made of digests, which others bring.

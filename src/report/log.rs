@@ -61,7 +61,12 @@ pub(super) fn event(event: &Event) {
         Event::BlobMounted { repository, digest, bytes, from, .. } => {
             line!(info, %repository, %digest, bytes, %from, "blob mounted");
         }
-        Event::BlobPresent { repository, digest, .. } => line!(info, %repository, %digest, "blob already there"),
+        Event::BlobPresent { repository, digest, again: false, .. } => {
+            line!(info, %repository, %digest, "blob already there");
+        }
+        Event::BlobPresent { repository, digest, again: true, .. } => {
+            line!(info, %repository, %digest, "blob is there, as was believed");
+        }
         Event::BlobVerified { repository, digest, bytes } => {
             line!(debug, %repository, %digest, bytes, "blob looked at");
         }

@@ -1,6 +1,7 @@
 //! Keeps what became of each image, for reports. Only a run that writes one has a recorder: it grows with the images.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -173,7 +174,7 @@ impl Listener for Recorder {
                 state.totals.bytes_mounted = state.totals.bytes_mounted.saturating_add(*bytes);
                 state.brought(image, |image| image.blobs_mounted += 1);
             }
-            Event::BlobPresent { .. } => self.lock().totals.blobs_present += 1,
+            Event::BlobPresent { again: false, .. } => self.lock().totals.blobs_present += 1,
             Event::LayerSkipped { .. } => self.lock().totals.layers_skipped += 1,
             _ => {}
         }
@@ -217,6 +218,10 @@ impl State {
     fn landed(&mut self, number: u64, now: Duration) {
         let Some(Flying { worker, began, flight, destination }) = self.flights.remove(&number) else { return };
         self.workers[worker] = false;
+        // Of a blob that turned out to be there nothing went over the wire.
+        if flight.passed.load(Relaxed) == 0 {
+            return;
+        }
         self.traffic.flown(traffic::Flight {
             worker,
             start: record::seconds(began),

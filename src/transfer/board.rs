@@ -7,8 +7,8 @@
 mod blob;
 mod homes;
 mod mounts;
-mod places;
 mod ticket;
+mod whereabouts;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -18,10 +18,10 @@ use tokio::sync::oneshot;
 
 use self::blob::{Blob, Need, Stage};
 use self::mounts::{Mounts, When};
-use self::places::Places;
 pub(super) use self::ticket::{Back, Place, Ticket, Work};
+use self::whereabouts::Whereabouts;
 use super::Limits;
-use super::lane::{Kind, Lanes, Pair};
+use super::lane::{LaneKind, Lanes, Pair};
 use crate::digest::Digest;
 use crate::event::Failure;
 use crate::reference::{Reference, Registry, Repository};
@@ -64,9 +64,9 @@ pub(super) enum Wanted {
     Await { answer: oneshot::Receiver<Answer>, is_first: bool },
 }
 
-/// What a failure concerns.
+/// Whom a failure concerns.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Scope {
+pub(super) enum Concerns {
     /// The blob in this source repository.
     Source(Repository),
     /// The blob in this destination repository.
@@ -78,7 +78,7 @@ pub(super) struct Board(Mutex<State>);
 struct State {
     /// Those that somebody needs, and those that failed in this round.
     blobs: HashMap<BlobKey, Blob>,
-    places: Places,
+    whereabouts: Whereabouts,
     mounts: HashMap<Registry, Mounts>,
     lanes: Lanes,
     streamed_from: u64,
@@ -89,7 +89,7 @@ impl Board {
     pub fn new(limits: &Limits) -> Self {
         Self(Mutex::new(State {
             blobs: HashMap::new(),
-            places: Places::default(),
+            whereabouts: Whereabouts::default(),
             mounts: HashMap::new(),
             lanes: Lanes::new(limits),
             streamed_from: limits.streamed_from,
@@ -100,11 +100,11 @@ impl Board {
     pub fn want(&self, digest: &Digest, size: u64, source: &Repository, destination: &Repository, job: &Job) -> Wanted {
         let mut state = self.lock();
         let key = BlobKey { registry: destination.registry().clone(), digest: digest.clone(), size };
-        state.places.open(destination);
-        if state.places.has(destination, &key) {
+        state.whereabouts.open(destination);
+        if state.whereabouts.has(destination, &key) {
             return Wanted::Here;
         }
-        let has_home = state.places.home(&key).is_some();
+        let has_home = state.whereabouts.home(&key).is_some();
         let failure = state.blobs.get(&key).and_then(|blob| blob.failure(source, destination, has_home));
         if let Some(failure) = failure {
             return Wanted::Failed(failure.clone());
@@ -115,7 +115,7 @@ impl Board {
             Some(need) => {
                 need.waiters.push(sender);
                 if !need.sources.contains(source) {
-                    // What one registry keeps back another may give.
+                    // It was postponed for the registries that it was to come from; this one may give it.
                     need.resume_if(|need| !need.has_source_in(source.registry()));
                     need.sources.push(source.clone());
                     state.advance(&key);
@@ -142,7 +142,7 @@ impl Board {
     /// What may start now, the most urgent first.
     pub fn take_ready(&self) -> Vec<Ticket> {
         let mut state = self.lock();
-        let kinds = [Kind::Mount, Kind::Worker, Kind::Tiny];
+        let kinds = [LaneKind::Mount, LaneKind::Worker, LaneKind::Tiny];
         let mut ready = Vec::new();
         // What is passed over in one lane may add to another.
         loop {
@@ -170,7 +170,7 @@ impl Board {
         let need = state.need(&ticket.key, &ticket.destination);
         match back {
             Back::Landed(came) => {
-                state.places.landed(&ticket.destination, &ticket.key, came == Came::Moved);
+                state.whereabouts.landed(&ticket.destination, &ticket.key, came == Came::Moved);
                 state.answer(&ticket, &Ok(came));
             }
             Back::Aborted(failure) => state.answer(&ticket, &Err(failure)),
@@ -198,12 +198,12 @@ impl Board {
         state.advance(&ticket.key);
     }
 
-    /// What failed on the way, for reasons that concern their scopes for the rest of this round.
-    pub fn note(&self, ticket: &Ticket, reasons: &[(Scope, Failure)]) {
+    /// What failed on the way, and whom that concerns for the rest of this round.
+    pub fn note(&self, ticket: &Ticket, reasons: &[(Concerns, Failure)]) {
         let mut state = self.lock();
         let blob = state.blobs.entry(ticket.key.clone()).or_default();
-        for (scope, failure) in reasons {
-            blob.failures.note(scope.clone(), failure.clone());
+        for (concerns, failure) in reasons {
+            blob.failures.note(concerns.clone(), failure.clone());
         }
     }
 
@@ -229,10 +229,10 @@ impl Board {
         if place.is_given_away() {
             return None;
         }
-        let Place { kind, pair, turn, .. } = place;
+        let Place { kind, pair, sending, .. } = place;
         let ticket = loop {
             let (key, destination) = state.lanes.get(*kind).pop_for(pair)?;
-            match state.ticket(key, destination, *kind, pair, turn) {
+            match state.ticket(key, destination, *kind, pair, sending) {
                 Some(ticket) => break ticket,
                 None => continue,
             }
@@ -265,7 +265,7 @@ impl Board {
     pub fn sealed<'a>(&self, repository: &Repository, blobs: impl Iterator<Item = (&'a Digest, u64)>) {
         let mut state = self.lock();
         for (digest, size) in blobs {
-            state.places.sealed(repository, digest, size);
+            state.whereabouts.sealed(repository, digest, size);
         }
     }
 
@@ -273,13 +273,13 @@ impl Board {
     pub fn forget<'a>(&self, repository: &Repository, blobs: impl Iterator<Item = &'a Digest>) {
         let mut state = self.lock();
         for digest in blobs {
-            state.places.forget(repository, digest);
+            state.whereabouts.forget(repository, digest);
         }
     }
 
     /// The repository has no more work: what is known of it is not needed.
     pub fn close(&self, repository: &Repository) {
-        self.lock().places.close(repository);
+        self.lock().whereabouts.close(repository);
     }
 
     /// A new round: what failed may be tried again. Nobody is left who waits for what the last one began or postponed.
@@ -300,18 +300,18 @@ impl State {
     /// move it. Else one moves it, and the others wait for that. Needs that have no way left are answered.
     fn advance(&mut self, key: &BlobKey) {
         let Some(blob) = self.blobs.get_mut(key) else { return };
-        let home = self.places.home(key);
+        let home = self.whereabouts.home(key);
         let mounts = self.mounts.get(&key.registry);
         let are_worth_asking = |when| mounts.is_none_or(|mounts| mounts.are_worth_asking(when));
         // What is being moved now is there before its manifest.
         let (now, once_moved) = (are_worth_asking(When::of(home)), are_worth_asking(When::Early));
-        let moved_by = if key.size < self.streamed_from { Kind::Tiny } else { Kind::Worker };
+        let moved_by = if key.size < self.streamed_from { LaneKind::Tiny } else { LaneKind::Worker };
         let mut somebody_moves = blob.needs.iter().any(|need| need.stage.is_move());
         let held = blob.held();
         let mut hopeless = Vec::new();
         for need in blob.needs.iter_mut().filter(|need| need.stage == Stage::Waiting) {
             let kind = match home {
-                Some(home) if now && !need.mount_refused && home.repository != need.destination => Kind::Mount,
+                Some(home) if now && !need.mount_refused && home.repository != need.destination => LaneKind::Mount,
                 None if once_moved && !need.mount_refused && (somebody_moves || need.is_held_with(&held)) => continue,
                 _ => moved_by,
             };
@@ -355,7 +355,7 @@ impl State {
     }
 
     /// The next ticket for which a lane has room.
-    fn next(&mut self, kind: Kind) -> Option<Ticket> {
+    fn next(&mut self, kind: LaneKind) -> Option<Ticket> {
         loop {
             let (pair, key, destination) = self.lanes.get(kind).pop()?;
             if let Some(ticket) = self.ticket(key, destination, kind, &pair, &Arc::default()) {
@@ -370,11 +370,11 @@ impl State {
         &mut self,
         key: BlobKey,
         destination: Repository,
-        kind: Kind,
+        kind: LaneKind,
         pair: &Pair,
-        turn: &Arc<tokio::sync::Mutex<()>>,
+        sending: &Arc<tokio::sync::Mutex<()>>,
     ) -> Option<Ticket> {
-        let home = self.places.home(&key);
+        let home = self.whereabouts.home(&key);
         let blob = self.blobs.get_mut(&key);
         let Some((work, image, postponements)) =
             blob.and_then(|blob| blob.take(&destination, kind, home.map(|home| &home.repository)))
@@ -384,9 +384,15 @@ impl State {
         };
         let when = When::of(home);
         let generation = self.lanes.get(kind).generation(pair);
-        let place =
-            Place { kind, pair: pair.clone(), generation, turn: turn.clone(), is_given_away: AtomicBool::new(false) };
-        Some(Ticket { key, destination, work, image, postponements, place: Arc::new(place), when })
+        let place = Place {
+            kind,
+            pair: pair.clone(),
+            generation,
+            sending: sending.clone(),
+            is_given_away: AtomicBool::new(false),
+        };
+        let was_denied = self.whereabouts.was_denied(&destination, &key.digest);
+        Some(Ticket { key, destination, work, image, postponements, was_denied, place: Arc::new(place), when })
     }
 
     fn release(&mut self, ticket: &Ticket) {

@@ -4,61 +4,21 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use backon::BackoffBuilder as _;
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 
 use super::Engine;
-use super::board::{Back, BlobKey, Came, Scope, Ticket, Work};
-use super::opening::{Arrival, Opening, is_linked_by_name, may_be_granted_later};
+use super::board::{Back, BlobKey, Came, Concerns, Ticket, Work};
+use super::opening::{Opening, is_linked_by_name, may_be_granted_later};
 use super::shown::Shown;
 use super::stream::{LONGEST_PAUSE, Passed, SourceFault, verified};
-use crate::event::{Category, Event, Failure, Flight};
+use super::tries::{Fault, Next, Side, Tries, WAYS, at_destination, at_source};
+use crate::event::{Event, Failure, Flight};
 use crate::reference::{Reference, Repository};
 use crate::registry::{BlobReader, Budget, Error, ErrorKind, RepositoryClient, Started, Upload};
 
-/// Tries of one blob from one source, within the budget that they share with repeated requests and resumed streams.
-const TRIES: usize = 4;
-/// Tries of a blob whose bytes were wrong: another read may be right, many will not be.
-const TRIES_IF_CORRUPT: usize = 2;
-/// Tries of one whose upload was refused where its address leads: that may have expired, a new one has not.
-const TRIES_IF_EXPIRED: usize = 2;
-/// How often one blob may be refused because a registry is asked too much. Others may be served in the meantime.
-const REFUSALS: usize = 8;
 /// How often it may be put off, since a registry wants to be left alone for longer.
 const POSTPONEMENTS: u32 = 12;
-
-/// Most ways of sending one blob that are tried, as its registry refuses one after the other.
-const WAYS: usize = 4;
-
-/// Which side failed, and how.
-struct Fault {
-    side: Side,
-    error: Error,
-}
-
-/// What came of a blob.
-enum Ended {
-    Arrived(Arrival),
-    /// No source would do.
-    Failed,
-    /// A registry does not want to be asked for this long.
-    Postponed(Duration),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Side {
-    Source,
-    Destination,
-}
-
-fn at_source(error: Error) -> Fault {
-    Fault { side: Side::Source, error }
-}
-
-fn at_destination(error: Error) -> Fault {
-    Fault { side: Side::Destination, error }
-}
 
 impl Ticket {
     /// How long to leave the registry alone that says so, unless it has said so too often.
@@ -67,28 +27,19 @@ impl Ticket {
     }
 }
 
-impl Fault {
-    fn is_lost_upload(&self) -> bool {
-        self.side == Side::Destination && self.error.is_lost_upload()
-    }
-
-    fn may_have_expired(&self) -> bool {
-        self.side == Side::Destination && self.error.may_be_of_expired_address()
-    }
-}
-
 impl Engine {
-    fn tell_arrival(&self, ticket: &Ticket, arrival: &Arrival, elapsed: Duration) {
+    /// Tells how a blob came; if it was linked, that was `from` there.
+    fn tell_arrival(&self, ticket: &Ticket, came: Came, from: &Repository, elapsed: Duration) {
         let Ticket { key, destination: repository, image, .. } = ticket;
-        if let (Arrival::Present, Some(destination)) = (arrival, self.destinations().get(repository)) {
+        if let (Came::Present, Some(destination)) = (came, self.destinations().get(repository)) {
             destination.note_blob_found();
         }
         let (repository, digest, bytes) = (repository.clone(), key.digest.clone(), key.size);
         let image = Reference::clone(image);
-        self.tell(match arrival {
-            Arrival::Sent => Event::BlobMoved { image, repository, digest, bytes, elapsed },
-            Arrival::Mounted(from) => Event::BlobMounted { image, repository, digest, bytes, from: from.clone() },
-            Arrival::Present => Event::BlobPresent { repository, digest, bytes },
+        self.tell(match came {
+            Came::Moved => Event::BlobMoved { image, repository, digest, bytes, elapsed },
+            Came::Mounted => Event::BlobMounted { image, repository, digest, bytes, from: from.clone() },
+            Came::Present => Event::BlobPresent { repository, digest, bytes, again: ticket.was_denied },
         });
     }
 
@@ -112,23 +63,26 @@ impl Engine {
         ticket: &Ticket,
         sources: &[Repository],
         mut upload: Option<Upload>,
-        shown: &mut Option<Shown>,
-    ) -> (Ended, Vec<(Scope, Failure)>) {
-        let (mut reasons, mut postponed) = (Vec::new(), None::<Duration>);
+    ) -> (Back, Vec<(Concerns, Failure)>) {
+        let (mut reasons, mut postponed, mut shown) = (Vec::new(), None::<Duration>, None);
         for source in sources {
-            let fault = match self.bring(ticket, source, upload.take(), shown).await {
-                Ok(arrival) => return (Ended::Arrived(arrival), reasons),
+            let fault = match self.bring(ticket, source, upload.take(), &mut shown).await {
+                Ok(came) => {
+                    let elapsed = shown.take().map(|shown| shown.began.elapsed()).unwrap_or_default();
+                    self.tell_arrival(ticket, came, source, elapsed);
+                    return (Back::Landed(came), reasons);
+                }
                 Err(fault) => fault,
             };
             match ticket.postponed(&fault.error) {
                 Some(wait) => postponed = Some(postponed.map_or(wait, |other| other.min(wait))),
-                None => reasons.push((scope(&fault, source, &ticket.destination), fault.error.to_failure())),
+                None => reasons.push((concerns(&fault, source, &ticket.destination), fault.error.to_failure())),
             }
             if fault.side == Side::Destination {
                 break;
             }
         }
-        (postponed.map_or(Ended::Failed, Ended::Postponed), reasons)
+        (postponed.map_or(Back::Failed, Back::Postponed), reasons)
     }
 
     async fn bring(
@@ -137,41 +91,34 @@ impl Engine {
         source: &Repository,
         mut upload: Option<Upload>,
         shown: &mut Option<Shown>,
-    ) -> Result<Arrival, Fault> {
+    ) -> Result<Came, Fault> {
         let (key, budget) = (&ticket.key, Budget::default());
         // What lasts longer than an upload may be silent gives the place back.
         let source = &self.clients.reader(source).within(&budget, LONGEST_PAUSE);
         let destination = &self.clients.writer(&ticket.destination).within(&budget, LONGEST_PAUSE);
-        let mut pauses = pauses();
-        let (mut tries, mut ways, mut refusals, mut expiries) = (0, 0, 0, 0);
+        let mut tries = Tries::new(&budget);
         loop {
             let fault = match self.attempt(ticket, source, destination, &budget, upload.take(), shown).await {
-                Ok(arrival) => return Ok(arrival),
+                Ok(came) => return Ok(came),
                 Err(fault) => fault,
             };
-            if fault.error.is_overload() && fault.error.is_worth_repeating() && refusals < REFUSALS && budget.spend() {
-                refusals += 1;
-                // There is a hold on these requests, for which the next try waits; and fewer are tried at once.
-                self.board.overloaded(ticket);
-                continue;
-            }
-            if fault.error.wants_other_portions() && ways < WAYS {
-                // The registry has been understood, and nothing is wrong.
-                ways += 1;
-                tracing::info!(digest = %key.digest, "{}; it is sent in another way", fault.error);
-                continue;
-            }
+            let pause = match tries.after(&fault) {
+                Next::WhenServed => {
+                    self.board.overloaded(ticket);
+                    continue;
+                }
+                Next::InAnotherWay => {
+                    tracing::info!(digest = %key.digest, "{}; it is sent in another way", fault.error);
+                    continue;
+                }
+                Next::After(pause) => Some(pause),
+                Next::Never => None,
+            };
             if fault.side == Side::Destination && matches!(fault.error.kind, ErrorKind::WrongSize { .. }) {
                 // It has something else under this digest, and would say that the blob is there.
                 self.beliefs.was_wrong(&key.registry);
             }
-            tries += 1;
-            expiries += usize::from(fault.may_have_expired());
-            let allowed = if fault.error.category() == Category::Corrupt { TRIES_IF_CORRUPT } else { TRIES };
-            let is_lost = fault.is_lost_upload() || fault.may_have_expired() && expiries < TRIES_IF_EXPIRED;
-            let again = tries < allowed && (fault.error.is_worth_repeating() || is_lost);
-            let Some(pause) = pauses.next().filter(|_| again && budget.spend()) else { return Err(fault) };
-            let pause = fault.error.retry_after().map_or(pause, |asked| asked.min(LONGEST_PAUSE));
+            let Some(pause) = pause else { return Err(fault) };
             self.tell(Event::BlobRetried {
                 repository: destination.repository().clone(),
                 digest: key.digest.clone(),
@@ -191,17 +138,17 @@ impl Engine {
         budget: &Budget,
         upload: Option<Upload>,
         shown: &mut Option<Shown>,
-    ) -> Result<Arrival, Fault> {
+    ) -> Result<Came, Fault> {
         if (source.holds_back(ticket.key.size) || destination.holds_back(ticket.key.size))
-            && let Some(arrival) = self.wait_for_both(ticket, source, destination, upload.as_ref()).await?
+            && let Some(came) = self.wait_for_both(ticket, source, destination, upload.as_ref()).await?
         {
-            return Ok(arrival);
+            return Ok(came);
         }
         let place = &ticket.place;
-        let turn = match place.turn.try_lock() {
+        let turn = match place.sending.try_lock() {
             Ok(turn) => Some(turn),
             // Another has the place, since all was sent before, in vain: nothing is read before it is done.
-            Err(_) if place.is_given_away() => Some(place.turn.lock().await),
+            Err(_) if place.is_given_away() => Some(place.sending.lock().await),
             // The one before awaits its answer: meanwhile both ends are opened.
             Err(_) => None,
         };
@@ -226,7 +173,7 @@ impl Engine {
         if *size == 0 || *size < self.limits.streamed_from {
             let read = async { source.small_blob(digest, *size).await.map_err(at_source) };
             match gather(beside, open, read).await? {
-                Gathered::There(arrival) => return Ok(arrival),
+                Gathered::There(came) => return Ok(came),
                 Gathered::Ready(upload, content) => {
                     send_tiny(key, content, destination, upload).await.map_err(at_destination)?;
                 }
@@ -234,11 +181,11 @@ impl Engine {
         } else {
             let read = async { source.read_blob(digest, *size, 0).await.map_err(at_source) };
             match gather(beside, open, read).await? {
-                Gathered::There(arrival) => return Ok(arrival),
+                Gathered::There(came) => return Ok(came),
                 Gathered::Ready(upload, reader) => {
                     let _turn = match turn {
                         Some(turn) => turn,
-                        None => place.turn.lock().await,
+                        None => place.sending.lock().await,
                     };
                     let passed = self.show(ticket, source, shown);
                     let (engine, place) = (self.clone(), place.clone());
@@ -248,7 +195,7 @@ impl Engine {
             }
         }
         destination.check_replaced(digest, *size).await.map_err(at_destination)?;
-        Ok(Arrival::Sent)
+        Ok(Came::Moved)
     }
 
     /// Waits until both want to be asked for what moves a blob, before anything is opened and read in vain; unless it need
@@ -259,13 +206,13 @@ impl Engine {
         source: &RepositoryClient,
         destination: &RepositoryClient,
         upload: Option<&Upload>,
-    ) -> Result<Option<Arrival>, Fault> {
+    ) -> Result<Option<Came>, Fault> {
         if upload.is_none() {
             if self.may_mount(&ticket.key, source.repository(), destination.repository()) {
                 return Ok(None);
             }
             if self.is_there(destination, &ticket.key).await.map_err(at_destination)? {
-                return Ok(Some(Arrival::Present));
+                return Ok(Some(Came::Present));
             }
         }
         source.wait_to_move(ticket.key.size).await.map_err(at_source)?;
@@ -279,18 +226,9 @@ pub(super) async fn fly(engine: &Arc<Engine>, ticket: &Ticket, upload: Option<Up
     match &ticket.work {
         Work::Mount { from } => mount(engine, ticket, from).await,
         Work::Move { sources, .. } => {
-            let mut shown = None;
-            let (ended, reasons) = engine.bring_from_any(ticket, sources, upload, &mut shown).await;
-            let elapsed = shown.map(|shown| shown.began.elapsed()).unwrap_or_default();
+            let (back, reasons) = engine.bring_from_any(ticket, sources, upload).await;
             engine.board.note(ticket, &reasons);
-            match ended {
-                Ended::Arrived(arrival) => {
-                    engine.tell_arrival(ticket, &arrival, elapsed);
-                    Back::Landed(arrival.came())
-                }
-                Ended::Failed => Back::Failed,
-                Ended::Postponed(wait) => Back::Postponed(wait),
-            }
+            back
         }
     }
 }
@@ -307,7 +245,7 @@ async fn mount(engine: &Arc<Engine>, ticket: &Ticket, from: &Repository) -> Back
     let destination = engine.clients.writer(&ticket.destination).within(&Budget::default(), LONGEST_PAUSE);
     let upload = match destination.mount(&key.digest, from).await {
         Ok(Started::Mounted) => {
-            engine.tell_arrival(ticket, &Arrival::Mounted(from.clone()), Duration::ZERO);
+            engine.tell_arrival(ticket, Came::Mounted, from, Duration::ZERO);
             return Back::Landed(Came::Mounted);
         }
         Ok(Started::Upload(upload)) => upload,
@@ -322,7 +260,7 @@ async fn mount(engine: &Arc<Engine>, ticket: &Ticket, from: &Repository) -> Back
     // That it did not mount says nothing of what was there before.
     match engine.is_there(&destination, key).await {
         Ok(true) => {
-            engine.tell_arrival(ticket, &Arrival::Present, Duration::ZERO);
+            engine.tell_arrival(ticket, Came::Present, from, Duration::ZERO);
             Back::Landed(Came::Present)
         }
         Ok(false) => Back::MountRefused(Some(upload)),
@@ -335,7 +273,7 @@ async fn mount(engine: &Arc<Engine>, ticket: &Ticket, from: &Repository) -> Back
 
 /// Both ends of a transfer.
 enum Gathered<T> {
-    There(Arrival),
+    There(Came),
     Ready(Upload, T),
 }
 
@@ -348,12 +286,12 @@ async fn gather<T>(
     if beside {
         let (opening, content) = tokio::join!(open, read);
         match opening? {
-            Opening::There(arrival) => Ok(Gathered::There(arrival)),
+            Opening::There(came) => Ok(Gathered::There(came)),
             Opening::Upload(upload) => Ok(Gathered::Ready(upload, content?)),
         }
     } else {
         match open.await? {
-            Opening::There(arrival) => Ok(Gathered::There(arrival)),
+            Opening::There(came) => Ok(Gathered::There(came)),
             Opening::Upload(upload) => Ok(Gathered::Ready(upload, read.await?)),
         }
     }
@@ -400,19 +338,9 @@ async fn send(
 }
 
 /// Whom it concerns that a blob could not be brought from `source` to `destination`.
-fn scope(fault: &Fault, source: &Repository, destination: &Repository) -> Scope {
+fn concerns(fault: &Fault, source: &Repository, destination: &Repository) -> Concerns {
     match fault.side {
-        Side::Source => Scope::Source(source.clone()),
-        Side::Destination => Scope::Destination(destination.clone()),
+        Side::Source => Concerns::Source(source.clone()),
+        Side::Destination => Concerns::Destination(destination.clone()),
     }
-}
-
-/// The pauses between the tries of one blob.
-fn pauses() -> impl Iterator<Item = Duration> {
-    backon::ExponentialBuilder::default()
-        .with_min_delay(Duration::from_millis(500))
-        .with_max_delay(Duration::from_secs(20))
-        .with_max_times(TRIES)
-        .with_jitter()
-        .build()
 }

@@ -70,7 +70,7 @@ struct Lacking {
 }
 
 /// What would be done with an image, and with what refers to it.
-struct Settled {
+struct Outlook {
     prospect: Prospect,
     companions: Companions,
 }
@@ -147,11 +147,11 @@ impl Forecast {
         }
     }
 
-    fn tell(&self, look: &Look, settled: Result<Settled, Failure>, last: bool) -> Result<(), Failure> {
+    fn tell(&self, look: &Look, settled: Result<Outlook, Failure>, last: bool) -> Result<(), Failure> {
         let Task { source, destination } = look.task.clone();
         let facts = look.ledger.facts();
         let failure = match settled {
-            Ok(Settled { prospect, companions }) => {
+            Ok(Outlook { prospect, companions }) => {
                 let referrers = companions.coming.len();
                 self.tell_companions(&look.task, companions);
                 self.listener.hear(&Event::ImagePlanned { source, destination, prospect, referrers, facts });
@@ -291,7 +291,7 @@ impl Look {
 
     /// How each blob would come to the destination. Who claims it is settled at once, when this is called: in the order of
     /// the plan.
-    fn settle(self, lacking: Lacking) -> impl Future<Output = Result<Settled, Failure>> + Send + 'static {
+    fn settle(self, lacking: Lacking) -> impl Future<Output = Result<Outlook, Failure>> + Send + 'static {
         let Lacking { prospect, blobs, mut companions } = lacking;
         let mut claimed = Vec::new();
         let (source, destination) = (&self.task.source.repository, &self.task.destination.repository);
@@ -320,7 +320,7 @@ impl Look {
                 companions.coming.iter().for_each(|it| claims.release_referrer(&it.identifier, destination));
                 return Err(failure);
             }
-            Ok(Settled { prospect, companions })
+            Ok(Outlook { prospect, companions })
         }
     }
 }

@@ -126,14 +126,8 @@ impl Image {
         self.ledger.before(there.as_ref());
         if let Some(wanted) = &wanted {
             self.ledger.source(wanted);
-            if !conversion.changes_images() {
-                // What a tag names some tell wrongly: it is read before that is a failure, unless reads are counted.
-                let is_certain = self.source.counts_pulls() || self.task.source.identifier.digest().is_some();
-                match self.is_up_to_date(there.as_ref(), wanted) {
-                    Ok(true) => return Ok(Brought::up_to_date(None)),
-                    Err(failure) if is_certain => return Err(failure),
-                    Ok(false) | Err(_) => {}
-                }
+            if self.is_done_by_digest(there.as_ref(), wanted)? {
+                return Ok(Brought::up_to_date(None));
             }
         }
         // Its place is not known before it is converted.
@@ -185,6 +179,19 @@ impl Image {
         Ok(Brought { success: Success::Copied, tree: Some(tree) })
     }
 
+    /// Whether two digests tell that nothing is to be done, before anything is read.
+    fn is_done_by_digest(&self, there: Option<&Digest>, wanted: &Digest) -> Result<bool, Failure> {
+        if self.conversion.changes_images() {
+            return Ok(false);
+        }
+        // What a tag names some tell wrongly: it is read before that is a failure, unless reads are counted.
+        let is_certain = self.source.counts_pulls() || self.task.source.identifier.digest().is_some();
+        match self.is_up_to_date(there, wanted) {
+            Err(_) if !is_certain => Ok(false),
+            is_done => is_done,
+        }
+    }
+
     /// Whether the source is in the same registry, and that is known to grant mounts.
     fn will_be_mounted(&self) -> bool {
         let registry = self.destination.registry();
@@ -195,11 +202,18 @@ impl Image {
     /// The manifest to be copied: by its digest, if that is known.
     async fn read(&self, wanted: Option<&Digest>) -> Result<Arc<Manifest>, Error> {
         let identifier = &self.task.source.identifier;
-        if let Some(digest) = wanted.filter(|_| self.source.counts_pulls()) {
-            match self.engine.pulls.read(&self.source, digest).await {
-                // The tag may have moved since, or the registry does not tell the digest as it is.
-                Err(error) if error.is_not_found() && identifier.digest().is_none() => {}
-                result => return result,
+        if self.source.counts_pulls() {
+            let asked = match wanted {
+                Some(digest) => Some(digest.clone()),
+                // That it counts it has told since it could have been asked: with the manifest of another image.
+                None => self.source.digest(identifier).await?,
+            };
+            if let Some(digest) = asked {
+                match self.engine.pulls.read(&self.source, &digest).await {
+                    // The tag may have moved since, or the registry does not tell the digest as it is.
+                    Err(error) if error.is_not_found() && identifier.digest().is_none() => {}
+                    result => return result,
+                }
             }
         }
         self.source.manifest(identifier).await.map(Arc::new)

@@ -15,9 +15,9 @@ pub(super) struct Pair {
     pub destination: Registry,
 }
 
-/// What kind of lane a blob goes by.
+/// What goes by a lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum LaneKind {
     /// A stream.
     Worker,
     /// A blob so small that it is one request.
@@ -56,11 +56,11 @@ impl Lanes {
         }
     }
 
-    pub fn get(&mut self, kind: Kind) -> &mut Lane {
+    pub fn get(&mut self, kind: LaneKind) -> &mut Lane {
         match kind {
-            Kind::Worker => &mut self.workers,
-            Kind::Tiny => &mut self.tiny,
-            Kind::Mount => &mut self.mounts,
+            LaneKind::Worker => &mut self.workers,
+            LaneKind::Tiny => &mut self.tiny,
+            LaneKind::Mount => &mut self.mounts,
         }
     }
 }
@@ -119,8 +119,8 @@ impl Lane {
         Some((pair, key, destination))
     }
 
-    /// Reuses a place that this pair holds for its next entry. `None` if the lane has one place, if the pair is over its
-    /// window, or if another waiting pair has no place, or fewer than this one would keep.
+    /// Reuses a place that this pair holds for its next entry. `None` if the lane has one place, if the pair has more than
+    /// its window, or if another pair waits with no place, or with fewer than this one would keep without it.
     pub fn pop_for(&mut self, pair: &Pair) -> Option<(BlobKey, Repository)> {
         let queue = self.pairs.get(pair)?;
         let left = queue.in_flight.saturating_sub(1);

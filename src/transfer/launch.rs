@@ -76,6 +76,8 @@ impl Engine {
         {
             self.start(ticket, &round);
         }
+        // What was passed over on the way may now wait in another queue.
+        self.dispatch();
     }
 
     fn start(self: &Arc<Self>, mut ticket: Ticket, round: &CancellationToken) {

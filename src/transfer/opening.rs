@@ -10,26 +10,9 @@ use crate::registry::{Error, RepositoryClient, Started, Upload};
 /// The size up to which a blob is sent into the upload that was opened to see whether the repository takes any.
 const TINY: u64 = 16 << 10;
 
-/// How a blob came to be where it is needed.
-pub(super) enum Arrival {
-    Sent,
-    Mounted(Repository),
-    Present,
-}
-
-impl Arrival {
-    pub fn came(&self) -> Came {
-        match self {
-            Self::Sent => Came::Moved,
-            Self::Mounted(_) => Came::Mounted,
-            Self::Present => Came::Present,
-        }
-    }
-}
-
 /// What a destination says when it is asked for a blob before anything is sent.
 pub(super) enum Opening {
-    There(Arrival),
+    There(Came),
     Upload(Upload),
 }
 
@@ -45,79 +28,106 @@ pub(super) fn is_linked_by_name(digest: &Digest) -> bool {
 }
 
 impl Engine {
-    /// Asks the destination to open an upload, by way of a mount where that can tell that none is needed.
+    /// Asks the destination to open an upload, unless an earlier question tells that none is needed, or opens one.
     pub(super) async fn open(
         &self,
         key: &BlobKey,
         source: &Repository,
         destination: &RepositoryClient,
     ) -> Result<Opening, Error> {
-        let BlobKey { registry, digest, size } = key;
-        let own = destination.repository();
-        if self.may_mount(key, source, own) {
-            let place = self.destinations().get(own).cloned();
-            if let Some(place) = &place {
-                place.check_not_refused()?;
-            }
-            let mounted = destination.mount(digest, source).await;
-            if let Err(error) = &mounted
-                && may_be_granted_later(error)
-            {
-                return Err(error.clone());
-            }
-            self.board.mount_told(registry, matches!(mounted, Ok(Started::Mounted)));
-            match mounted {
-                Ok(Started::Mounted) => return Ok(Opening::There(Arrival::Mounted(source.clone()))),
-                Ok(Started::Upload(upload)) => return self.unless_there(destination, key, upload).await,
-                Err(error) => {
-                    tracing::debug!(%error, "not mounted");
-                    // It was to tell whether the repository takes anything.
-                    if let Some(place) = place {
-                        place.check_open(destination).await?;
-                    }
-                }
-            }
+        if let Some(opening) = self.by_mount_from_source(key, source, destination).await? {
+            return Ok(opening);
         }
-        if *size <= TINY
-            && let Some(upload) = self.take_first_upload(own)
+        if key.size <= TINY
+            && let Some(upload) = self.take_first_upload(destination.repository())
         {
-            // To send it once too often costs no more than to ask.
+            // It is not asked for: to send it once too often costs no more.
             return Ok(Opening::Upload(upload));
         }
-        // A mount says that there is a blob, and not that it is whole.
-        if !self.policy.force && self.beliefs.may_tell(registry) && is_linked_by_name(digest) {
-            match destination.mount(digest, own).await {
-                Ok(Started::Mounted) if self.beliefs.tells(registry) => {
-                    return Ok(Opening::There(Arrival::Present));
-                }
-                // The first time it is checked whether that is true.
-                Ok(Started::Mounted) => {
-                    if destination.has_blob(digest, *size).await? {
-                        self.beliefs.told_truth(registry);
-                        return Ok(Opening::There(Arrival::Present));
-                    }
-                    self.beliefs.was_wrong(registry);
-                }
-                Ok(Started::Upload(upload)) if self.beliefs.tells(registry) => return Ok(Opening::Upload(upload)),
-                // Some registries answer every mount with an upload.
-                Ok(Started::Upload(upload)) => {
-                    let opening = self.unless_there(destination, key, upload).await?;
-                    if let Opening::There(_) = opening {
-                        self.beliefs.tells_nothing(registry);
-                    }
-                    return Ok(opening);
-                }
-                Err(error) if error.is_transient() => return Err(error),
-                Err(error) => {
-                    tracing::debug!(%error, "a mount is no way to ask for a blob here");
-                    self.beliefs.tells_nothing(registry);
-                }
-            }
+        if let Some(opening) = self.by_mount_from_itself(key, destination).await? {
+            return Ok(opening);
         }
         if self.is_there(destination, key).await? {
-            return Ok(Opening::There(Arrival::Present));
+            return Ok(Opening::There(Came::Present));
         }
         Ok(Opening::Upload(destination.start_upload().await?))
+    }
+
+    /// Has the registry link the blob from the source, if that is another of its repositories.
+    async fn by_mount_from_source(
+        &self,
+        key: &BlobKey,
+        source: &Repository,
+        destination: &RepositoryClient,
+    ) -> Result<Option<Opening>, Error> {
+        let own = destination.repository();
+        if !self.may_mount(key, source, own) {
+            return Ok(None);
+        }
+        let place = self.destinations().get(own).cloned();
+        if let Some(place) = &place {
+            place.check_not_refused()?;
+        }
+        let mounted = destination.mount(&key.digest, source).await;
+        if let Err(error) = &mounted
+            && may_be_granted_later(error)
+        {
+            return Err(error.clone());
+        }
+        self.board.mount_told(&key.registry, matches!(mounted, Ok(Started::Mounted)));
+        match mounted {
+            Ok(Started::Mounted) => Ok(Some(Opening::There(Came::Mounted))),
+            Ok(Started::Upload(upload)) => self.unless_there(destination, key, upload).await.map(Some),
+            Err(error) => {
+                tracing::debug!(%error, "not mounted");
+                // It was to tell whether the repository takes anything.
+                if let Some(place) = place {
+                    place.check_open(destination).await?;
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    /// Has the registry link the blob from where it is to be: granted if it is there, and else an upload. Where that can be
+    /// believed, it is two questions in one.
+    async fn by_mount_from_itself(
+        &self,
+        key: &BlobKey,
+        destination: &RepositoryClient,
+    ) -> Result<Option<Opening>, Error> {
+        let BlobKey { registry, digest, size } = key;
+        // A mount says that there is a blob, and not that it is whole.
+        if self.policy.force || !self.beliefs.may_tell(registry) || !is_linked_by_name(digest) {
+            return Ok(None);
+        }
+        match destination.mount(digest, destination.repository()).await {
+            Ok(Started::Mounted) if self.beliefs.tells(registry) => Ok(Some(Opening::There(Came::Present))),
+            // The first time it is checked whether that is true.
+            Ok(Started::Mounted) => {
+                if destination.has_blob(digest, *size).await? {
+                    self.beliefs.told_truth(registry);
+                    return Ok(Some(Opening::There(Came::Present)));
+                }
+                self.beliefs.was_wrong(registry);
+                Ok(None)
+            }
+            Ok(Started::Upload(upload)) if self.beliefs.tells(registry) => Ok(Some(Opening::Upload(upload))),
+            // Some registries answer every mount with an upload.
+            Ok(Started::Upload(upload)) => {
+                let opening = self.unless_there(destination, key, upload).await?;
+                if let Opening::There(_) = opening {
+                    self.beliefs.tells_nothing(registry);
+                }
+                Ok(Some(opening))
+            }
+            Err(error) if error.is_transient() => Err(error),
+            Err(error) => {
+                tracing::debug!(%error, "a mount is no way to ask for a blob here");
+                self.beliefs.tells_nothing(registry);
+                Ok(None)
+            }
+        }
     }
 
     /// Whether `destination` is asked to link a blob that `source` has, since both are in one registry.
@@ -135,7 +145,7 @@ impl Engine {
         upload: Upload,
     ) -> Result<Opening, Error> {
         let is_there = self.is_there(destination, key).await?;
-        Ok(if is_there { Opening::There(Arrival::Present) } else { Opening::Upload(upload) })
+        Ok(if is_there { Opening::There(Came::Present) } else { Opening::Upload(upload) })
     }
 
     /// Whether the blob is there, asked by HEAD. Where there are no tags there is hardly a blob, and it is not asked.

@@ -155,6 +155,31 @@ async fn a_flight_that_ends_before_it_began_gives_its_place_back() {
 }
 
 #[tokio::test]
+async fn what_gets_its_turn_as_another_place_is_handed_on_is_begun_at_once() {
+    let limits = Limits { workers: 2, requests: 1, tiny: 1, streamed_from: 100, images: 1 };
+    let engine = engine(limits, |_| false);
+    let repository = |name: &str| name.parse::<Repository>().unwrap();
+    let want = |blob: u8, source: &str, destination: &str| {
+        let (source, destination) = (repository(source), repository(destination));
+        let job = Job { place: 0, image: Arc::new(destination.clone().tagged("1".parse().unwrap())) };
+        match engine.board.want(&crate::digest::Digest::of(&[blob]), 5000, &source, &destination, &job) {
+            board::Wanted::Await { answer, .. } => answer,
+            _ => panic!("nothing is known of it"),
+        }
+    };
+    let _sending = want(0, "s.example.com/a", "d.example.com/a");
+    let ticket = engine.board.take_ready().remove(0);
+    // One at a time from there, so that the next waits beside a free place; and another waits for what that would bring.
+    engine.board.overloaded(&ticket);
+    let given_up = want(1, "s.example.com/a", "d.example.com/b");
+    let _waiting = want(1, "t.example.com/a", "d.example.com/c");
+    assert_eq!(engine.board.take_ready().len(), 0);
+    drop(given_up);
+    engine.hand_on(&ticket.place);
+    assert_eq!(engine.flights.len(), 1);
+}
+
+#[tokio::test]
 async fn what_waits_to_be_begun_when_the_run_is_cancelled_fails_at_once() {
     let limits = Limits { workers: 1, requests: 1, tiny: 1, streamed_from: 100, images: 1 };
     let engine = engine(limits, |_| false);

@@ -232,6 +232,19 @@ async fn where_pulls_are_counted_no_manifest_is_read_twice() {
 }
 
 #[tokio::test]
+async fn what_the_first_manifest_tells_of_a_pull_quota_holds_for_the_next() {
+    let (source, destination) = two_registries().await;
+    source.on(Matcher::any_of([Kind::ManifestGet, Kind::ManifestHead]), counted("76"));
+    source.put("team/app", "v0", &small(1));
+    for alias in 1..30 {
+        source.retag("team/app", "v0", &format!("v{alias}"));
+    }
+    all(&source, &destination, Migration::new()).run().await.assert_success(30);
+    // The first one by its tag.
+    assert_eq!((source.count(Kind::ManifestGet), source.count(Kind::ManifestHead)), (2, 29));
+}
+
+#[tokio::test]
 async fn where_pulls_are_counted_no_manifest_is_read_twice_for_its_conversion_or_its_referrers() {
     for (flags, first, later) in
         [(["--platform", "linux/amd64"], 3, 2), (["--format", "oci"], 4, 4), (["--referrers", "-v"], 4, 2)]

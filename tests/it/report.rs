@@ -127,6 +127,31 @@ async fn a_layer_of_several_platforms_is_one_blob_of_the_image() {
 }
 
 #[tokio::test]
+async fn a_blob_that_is_looked_for_again_is_counted_once() {
+    let (source, destination) = two_registries().await;
+    source.put("app", "1", &large(1).layer_of(2, 300_000));
+    destination.put("app", "other", &small(1));
+    let migration = Migration::new()
+        .rule(source.reference("app", "1"), destination.reference("app", "1"))
+        .args(["--report", "report.json"]);
+    for (present, moved) in [(0, 3), (3, 0)] {
+        destination.on(Kind::ManifestPut.times(2), Answer::error(404, "BLOB_UNKNOWN", "blob unknown to registry"));
+        let outcome = migration.run().await;
+        outcome.assert_success(1);
+        assert!(outcome.stderr.contains(&format!(" {present} already there")), "{outcome}");
+        let report = report(&migration, "report.json");
+        for counts in [&report["summary"], &report["images"][0]] {
+            assert_eq!((&counts["blobsPresent"], &counts["blobsMoved"]), (&json!(present), &json!(moved)), "{report}");
+        }
+        // Two of them are large.
+        let flights = report["traffic"]["flights"].as_array().unwrap();
+        assert_eq!(flights.len(), if moved > 0 { 2 } else { 0 }, "{report:#}");
+        destination.remove_manifest("app", "1");
+        destination.clear_hooks();
+    }
+}
+
+#[tokio::test]
 async fn rules_that_were_not_carried_out_stand_in_the_report() {
     let (source, destination) = two_registries().await;
     source.put("team/app", "1.0", &small(1));

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use super::*;
 use crate::digest::Digest;
 use crate::event::{FailedImage, FailedRule, RuleText};
@@ -132,20 +134,23 @@ fn sums_are_those_of_the_images_also_of_a_dry_run() {
 fn workers_take_the_first_free_place() {
     let recorder = Recorder::new(100);
     let repository: Repository = "s.io/a".parse().unwrap();
-    let flight = |number, bytes| {
+    let flight = |number, bytes, passed: u64| {
         Event::FlightStarted(Flight {
             number,
             source: repository.clone(),
             destination: Some(repository.clone()),
             digest: Digest::of(b""),
             bytes,
-            passed: Default::default(),
+            passed: Arc::new(passed.into()),
         })
     };
-    for event in [flight(0, 100), flight(1, 200), flight(2, 99), Event::FlightEnded(0), flight(3, 300)] {
+    // Of the last nothing is sent, since it is there.
+    let events =
+        [flight(0, 100, 1), flight(1, 200, 200), flight(2, 99, 99), Event::FlightEnded(0), flight(3, 300, 300)];
+    for event in events.into_iter().chain([flight(4, 400, 0)]) {
         recorder.hear(&event);
     }
-    for number in [1, 2, 3] {
+    for number in [1, 2, 3, 4] {
         recorder.hear(&Event::FlightEnded(number));
     }
     let ending = Ending { images: 0, ..Ending::default() };

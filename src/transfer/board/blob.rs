@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::{Answer, Came, Job, Scope, Work};
+use super::{Answer, Came, Concerns, Job, Work};
 use crate::event::Failure;
 use crate::reference::{Reference, Registry, Repository};
 use crate::registry::Upload;
-use crate::transfer::lane::Kind;
+use crate::transfer::lane::LaneKind;
 
 #[derive(Default)]
 pub(super) struct Blob {
@@ -18,7 +18,7 @@ pub(super) struct Blob {
 
 /// What failed in this round, so that nobody repeats it.
 #[derive(Default)]
-pub(super) struct Failures(Vec<(Scope, Failure)>);
+pub(super) struct Failures(Vec<(Concerns, Failure)>);
 
 pub(super) struct Need {
     pub destination: Repository,
@@ -39,18 +39,18 @@ pub(super) enum Stage {
     /// It waits for what others do.
     Waiting,
     /// In the queue of a lane.
-    Queued(Kind),
+    Queued(LaneKind),
     /// Somebody has its ticket.
-    Active(Kind),
+    Active(LaneKind),
     /// Somebody had its ticket, and will again after some time.
-    Postponed(Kind),
+    Postponed(LaneKind),
 }
 
 impl Stage {
     /// Whether it is being moved, or is about to be.
     pub fn is_move(self) -> bool {
         let (Self::Queued(kind) | Self::Active(kind)) = self else { return false };
-        matches!(kind, Kind::Worker | Kind::Tiny)
+        matches!(kind, LaneKind::Worker | LaneKind::Tiny)
     }
 }
 
@@ -61,7 +61,8 @@ impl Blob {
 
     /// The source registries that have postponed a move of it.
     pub fn held(&self) -> Vec<Registry> {
-        let held = self.needs.iter().filter(|need| matches!(need.stage, Stage::Postponed(Kind::Worker | Kind::Tiny)));
+        let held =
+            self.needs.iter().filter(|need| matches!(need.stage, Stage::Postponed(LaneKind::Worker | LaneKind::Tiny)));
         held.flat_map(|need| &need.sources).map(|source| source.registry().clone()).collect()
     }
 
@@ -89,7 +90,7 @@ impl Blob {
     pub fn take(
         &mut self,
         destination: &Repository,
-        kind: Kind,
+        kind: LaneKind,
         home: Option<&Repository>,
     ) -> Option<(Work, Arc<Reference>, u32)> {
         let at = self.needs.iter().position(|need| need.destination == *destination)?;
@@ -106,8 +107,8 @@ impl Blob {
             return None;
         }
         let work = match kind {
-            Kind::Mount => Work::Mount { from: home?.clone() },
-            Kind::Worker | Kind::Tiny => {
+            LaneKind::Mount => Work::Mount { from: home?.clone() },
+            LaneKind::Worker | LaneKind::Tiny => {
                 let sources: Vec<_> =
                     need.sources.iter().filter(|source| self.failures.of_source(source).is_none()).cloned().collect();
                 if sources.is_empty() {
@@ -122,14 +123,14 @@ impl Blob {
 }
 
 impl Failures {
-    pub fn note(&mut self, scope: Scope, failure: Failure) {
-        self.0.push((scope, failure));
+    pub fn note(&mut self, concerns: Concerns, failure: Failure) {
+        self.0.push((concerns, failure));
     }
 
     /// Why `destination` does not take it.
     pub fn at(&self, destination: &Repository) -> Option<&Failure> {
         let found =
-            self.0.iter().find(|(scope, _)| matches!(scope, Scope::Destination(failed) if failed == destination));
+            self.0.iter().find(|(whom, _)| matches!(whom, Concerns::Destination(failed) if failed == destination));
         found.map(|(_, failure)| failure)
     }
 
@@ -140,7 +141,7 @@ impl Failures {
     }
 
     fn of_source(&self, source: &Repository) -> Option<&Failure> {
-        let found = self.0.iter().find(|(scope, _)| matches!(scope, Scope::Source(failed) if failed == source));
+        let found = self.0.iter().find(|(whom, _)| matches!(whom, Concerns::Source(failed) if failed == source));
         found.map(|(_, failure)| failure)
     }
 }
@@ -186,12 +187,12 @@ mod tests {
         let [lacks, has, here, elsewhere]: [Repository; 4] =
             ["s.io/lacks", "s.io/has", "d.io/here", "d.io/elsewhere"].map(|name| name.parse().unwrap());
         let mut blob = Blob::default();
-        blob.failures.note(Scope::Source(lacks.clone()), Failure::internal("test"));
+        blob.failures.note(Concerns::Source(lacks.clone()), Failure::internal("test"));
         blob.needs.push(Need {
             destination: here.clone(),
             sources: vec![has],
             job: Job { place: 0, image: Arc::new(here.clone().tagged("1".parse().unwrap())) },
-            stage: Stage::Active(Kind::Worker),
+            stage: Stage::Active(LaneKind::Worker),
             mount_refused: false,
             postponements: 0,
             upload: None,
@@ -199,7 +200,7 @@ mod tests {
         });
         assert!(blob.failure(&lacks, &here, false).is_none());
         assert!(blob.failure(&lacks, &elsewhere, false).is_some());
-        blob.failures.note(Scope::Destination(here.clone()), Failure::internal("test"));
+        blob.failures.note(Concerns::Destination(here.clone()), Failure::internal("test"));
         assert!(blob.failure(&lacks, &here, false).is_some());
     }
 }

@@ -69,8 +69,8 @@ fn resume(board: &Board, (key, destination): &(BlobKey, Repository)) {
     board.resume(key, destination);
 }
 
-fn fail(board: &Board, ticket: Ticket, scope: Scope) {
-    board.note(&ticket, &[(scope, failure())]);
+fn fail(board: &Board, ticket: Ticket, concerns: Concerns) {
+    board.note(&ticket, &[(concerns, failure())]);
     board.give_back(ticket, Back::Failed);
 }
 
@@ -138,14 +138,14 @@ fn a_failure_concerns_those_in_its_scope_for_the_round() {
     let mut answer = awaited(want(&board, "s", 0));
     let mut same_source = awaited(want(&board, "s", 1));
     let mut other_source = awaited(want(&board, "t", 2));
-    fail(&board, first(&board), Scope::Source(repository("s")));
+    fail(&board, first(&board), Concerns::Source(repository("s")));
     assert_eq!(answer.try_recv(), Ok(Err(failure())));
     assert_eq!(same_source.try_recv(), Ok(Err(failure())));
     assert!(other_source.try_recv().is_err());
     assert!(matches!(want(&board, "s", 3), Wanted::Failed(_)));
     let next = first(&board);
     assert_eq!(next.destination, at("d", 2));
-    fail(&board, next, Scope::Destination(at("d", 2)));
+    fail(&board, next, Concerns::Destination(at("d", 2)));
     assert!(matches!(want(&board, "u", 2), Wanted::Failed(_)));
     board.begin_round();
     assert!(matches!(want(&board, "s", 0), Wanted::Await { .. }));
@@ -157,7 +157,7 @@ fn a_source_that_is_named_while_another_fails_is_tried() {
     let mut answer = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), &job(0)));
     let ticket = first(&board);
     let mut second = awaited(board.want(&digest(0), SIZE, &repository("t"), &at("d", 0), &job(1)));
-    fail(&board, ticket, Scope::Source(repository("s")));
+    fail(&board, ticket, Concerns::Source(repository("s")));
     assert!(answer.try_recv().is_err() && second.try_recv().is_err());
     landed(&board, first(&board), Came::Moved);
     assert_eq!((answer.try_recv(), second.try_recv()), (Ok(Ok(Came::Moved)), Ok(Ok(Came::Present))));
@@ -176,7 +176,7 @@ fn what_is_queued_behind_a_failure_learns_of_it() {
     (1..=REFUSALS as usize).for_each(refuse);
     let mut answers: Vec<_> =
         (0..5).map(|n| awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", n), &job(n)))).collect();
-    fail(&board, first(&board), Scope::Source(repository("s")));
+    fail(&board, first(&board), Concerns::Source(repository("s")));
     assert!(board.take_ready().is_empty(), "a corrupt blob is not read for each repository");
     assert!(answers.iter_mut().all(|answer| answer.try_recv() == Ok(Err(failure()))));
 }
@@ -188,7 +188,7 @@ fn a_source_that_lacks_it_is_not_asked_for_ever_where_mounts_are_refused() {
     landed(&board, first(&board), Came::Moved);
     let mut second = awaited(board.want(&digest(0), SIZE, &repository("t"), &at("d", 1), &job(1)));
     mount_refused(&board, first(&board));
-    fail(&board, first(&board), Scope::Source(repository("t")));
+    fail(&board, first(&board), Concerns::Source(repository("t")));
     assert!(board.take_ready().is_empty(), "it is read again");
     assert_eq!(second.try_recv(), Ok(Err(failure())));
 }
@@ -243,7 +243,7 @@ fn a_source_that_failed_is_not_read_for_the_next_who_names_it() {
     let _first = want("s", 0);
     let ticket = first(&board);
     let _second = want("t", 1);
-    fail(&board, ticket, Scope::Source(repository("s")));
+    fail(&board, ticket, Concerns::Source(repository("s")));
     let sources = first(&board).work;
     assert!(matches!(sources, Work::Move { sources, .. } if sources == [repository("t")]));
 }
@@ -255,7 +255,7 @@ fn a_destination_that_refuses_does_not_stop_another() {
     let mut other = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 1), &job(1)));
     let ticket = first(&board);
     let destination = ticket.destination.clone();
-    fail(&board, ticket, Scope::Destination(destination));
+    fail(&board, ticket, Concerns::Destination(destination));
     assert!(refused.try_recv().is_ok());
     landed(&board, first(&board), Came::Moved);
     assert_eq!(other.try_recv(), Ok(Ok(Came::Moved)));
@@ -268,7 +268,7 @@ fn a_wrong_size_fails_alone() {
     let mut right = awaited(board.want(&digest(0), SIZE, &repository("s"), &at("d", 0), &job(1)));
     for ticket in board.take_ready() {
         if ticket.key.size == 5 {
-            fail(&board, ticket, Scope::Source(repository("s")));
+            fail(&board, ticket, Concerns::Source(repository("s")));
         } else {
             landed(&board, ticket, Came::Moved);
         }
@@ -361,12 +361,12 @@ fn every_need_ends_in_every_world() {
                 Work::Move { .. } if !random.random_bool(trouble) => Back::Landed(Came::Moved),
                 Work::Move { sources, .. } => match random.random_range(0..3) {
                     0 => {
-                        let reasons = sources.iter().map(|source| (Scope::Source(source.clone()), failure()));
+                        let reasons = sources.iter().map(|source| (Concerns::Source(source.clone()), failure()));
                         board.note(&ticket, &reasons.collect::<Vec<_>>());
                         Back::Failed
                     }
                     1 => {
-                        board.note(&ticket, &[(Scope::Destination(ticket.destination.clone()), failure())]);
+                        board.note(&ticket, &[(Concerns::Destination(ticket.destination.clone()), failure())]);
                         Back::Failed
                     }
                     _ => Back::Aborted(failure()),
@@ -392,7 +392,7 @@ fn what_is_sent_hands_its_place_on_within_its_pair() {
     let (first, other) = (of_s.remove(0), &of_t[0]);
     assert!(board.sent(&other.place).is_none(), "the other pair has nothing more to do");
     let next = board.sent(&first.place).expect("what waits");
-    assert!(Arc::ptr_eq(&next.place.turn, &first.place.turn), "it is sent in its turn");
+    assert!(Arc::ptr_eq(&next.place.sending, &first.place.sending), "it is sent in its turn");
     let _more = want("s", 3);
     assert!(board.sent(&first.place).is_none(), "it has no place any more");
     landed(&board, first, Came::Moved);

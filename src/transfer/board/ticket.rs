@@ -9,7 +9,7 @@ use super::{BlobKey, Came};
 use crate::event::Failure;
 use crate::reference::{Reference, Repository};
 use crate::registry::Upload;
-use crate::transfer::lane::{Kind, Pair};
+use crate::transfer::lane::{LaneKind, Pair};
 
 /// Something that may start now. The board waits until it is given back ([`super::Board::give_back`]).
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub struct Ticket {
     pub image: Arc<Reference>,
     /// How often it was postponed.
     pub postponements: u32,
+    /// Whether it was known to be there until the registry denied it.
+    pub was_denied: bool,
     pub place: Arc<Place>,
     pub(super) when: When,
 }
@@ -64,12 +66,12 @@ impl Ticket {
 /// The place in a lane that a ticket has.
 #[derive(Debug)]
 pub struct Place {
-    pub(super) kind: Kind,
+    pub(super) kind: LaneKind,
     pub(super) pair: Pair,
     /// Of the pair's window, when it was taken.
     pub(super) generation: u64,
     /// Held while a blob is sent. The next blob in this place is opened at both ends meanwhile, and sent in its turn.
-    pub turn: Arc<tokio::sync::Mutex<()>>,
+    pub sending: Arc<tokio::sync::Mutex<()>>,
     /// Whether another has it by now, or may. Changed under the board's lock alone.
     pub(super) is_given_away: AtomicBool,
 }

@@ -18,7 +18,7 @@ use crate::transfer::board::{Came, Wanted};
 use crate::transfer::destination::Unsettled;
 use crate::transfer::doubts::Lack;
 
-/// How often what a manifest names is looked for again when the destination says that something is missing.
+/// How often what a manifest names is looked for again when the destination says that something of it is missing.
 const REPAIRS: u32 = 3;
 
 impl Image {
@@ -135,23 +135,12 @@ impl Image {
                 // Also in the next round it is asked for.
                 self.forget_parts(manifest);
             }
-            let most = match () {
-                // Where layers were left out on purpose, one more look tells that nothing else is missing.
-                () if manifest.content.blobs().iter().any(|blob| blob.is_foreign) => 1,
-                () if error.parts_are_missing() => REPAIRS,
-                // Its words may mean something else: it is looked once more when mounts are not believed.
-                () => 2,
-            };
-            if !are_missing || repairs == most {
-                let of_tag = depth == 0 && !are_missing && !error.is_transient();
-                let failure = match are_missing && !error.parts_are_missing() {
-                    true => {
-                        self.engine.doubts.in_vain(self.destination.registry(), &manifest.media_type);
-                        error.to_failure()
-                    }
-                    false => self.refused(&error, manifest, depth),
-                };
-                return Err(Unsettled { failure, of_tag });
+            if !are_missing {
+                let of_tag = depth == 0 && !error.is_transient();
+                return Err(Unsettled { failure: self.refused(&error, manifest, depth), of_tag });
+            }
+            if repairs == most_repairs(&error, manifest) {
+                return Err(self.looked_for_in_vain(&error, manifest, depth).into());
             }
             // Either a replica lags behind, or blobs were collected: look again, after a moment.
             repairs += 1;
@@ -162,6 +151,16 @@ impl Image {
             }
             tokio::time::sleep(Duration::from_millis(500 * u64::from(repairs))).await;
         }
+    }
+
+    /// Why a manifest is not taken whose missing parts were brought again and again.
+    fn looked_for_in_vain(&self, error: &Error, manifest: &Manifest, depth: usize) -> Failure {
+        if error.parts_are_missing() {
+            return self.refused(error, manifest, depth);
+        }
+        // So its words mean something else.
+        self.engine.doubts.in_vain(self.destination.registry(), &manifest.media_type);
+        error.to_failure()
     }
 
     /// One PUT, when its turn has come.
@@ -215,10 +214,14 @@ impl Image {
             {
                 running.spawn(self.clone().boxed_child(child.clone(), depth).in_current_span());
             }
-            match running.join_next().await {
-                None => return Ok(bytes),
-                Some(Ok(child)) => bytes = child?.zip(bytes).map(|(child, all)| all.saturating_add(child)),
-                Some(Err(_)) => return Err(Failure::internal("child manifest")),
+            let Some(child) = running.join_next().await else { return Ok(bytes) };
+            match child.unwrap_or_else(|_| Err(Failure::internal("child manifest"))) {
+                Ok(child) => bytes = child.zip(bytes).map(|(child, all)| all.saturating_add(child)),
+                Err(failure) => {
+                    // None of them may ask for anything when the image has ended, and its round perhaps with it.
+                    running.shutdown().await;
+                    return Err(failure);
+                }
             }
         }
     }
@@ -284,6 +287,19 @@ impl Image {
             failure.reason, manifest.media_type
         );
         Failure { reason: reason.into(), ..failure }
+    }
+}
+
+/// How often what a refused manifest names is looked for again.
+fn most_repairs(error: &Error, manifest: &Manifest) -> u32 {
+    if manifest.content.blobs().iter().any(|blob| blob.is_foreign) {
+        // Where layers were left out on purpose, one more look tells that nothing else is missing.
+        1
+    } else if error.parts_are_missing() {
+        REPAIRS
+    } else {
+        // Its words may mean something else: it is looked once more when mounts are not believed.
+        2
     }
 }
 

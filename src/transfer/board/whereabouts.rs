@@ -1,6 +1,6 @@
 //! Where the blobs of a run are: what has landed is known to its end, so it is held in few bytes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::BlobKey;
 use super::homes::{Home, Homes};
@@ -8,13 +8,15 @@ use crate::digest::Digest;
 use crate::reference::{Registry, Repository};
 
 #[derive(Default)]
-pub(super) struct Places {
+pub(super) struct Whereabouts {
     homes: HashMap<Registry, Homes>,
     /// The repositories that have work, with what else each is known to have.
     open: HashMap<Repository, HashMap<Digest, u64>>,
+    /// What was known to be there until a registry denied it. How it came there has been told.
+    denied: HashMap<Repository, HashSet<Digest>>,
 }
 
-impl Places {
+impl Whereabouts {
     /// Whether it is known to be there.
     pub fn has(&self, repository: &Repository, key: &BlobKey) -> bool {
         self.home(key).is_some_and(|home| home.repository == *repository)
@@ -60,19 +62,27 @@ impl Places {
         }
     }
 
-    /// The blob is not in `repository`, whatever was believed, nor is it mounted again: that may be how it came to be
-    /// believed.
+    /// The blob is not in `repository`, whatever was believed. Its home goes, too, wherever that is: a mount from there may be
+    /// what was wrongly believed.
     pub fn forget(&mut self, repository: &Repository, digest: &Digest) {
         let homes = self.homes.get_mut(repository.registry());
-        if let Some(home) = homes.and_then(|homes| homes.remove(digest)) {
+        let home = homes.and_then(|homes| homes.remove(digest));
+        let was_at_home = home.as_ref().is_some_and(|home| home.repository == *repository);
+        if let Some(home) = home {
             self.note(&home.repository, digest, home.size());
         }
-        if let Some(others) = self.open.get_mut(repository) {
-            others.remove(digest);
+        let was_noted = self.open.get_mut(repository).is_some_and(|others| others.remove(digest).is_some());
+        if was_at_home || was_noted {
+            self.denied.entry(repository.clone()).or_default().insert(digest.clone());
         }
     }
 
-    /// It is there, but elsewhere at home. Of a repository without work that need not be known.
+    /// Whether it was known to be there before a registry denied it.
+    pub fn was_denied(&self, repository: &Repository, digest: &Digest) -> bool {
+        self.denied.get(repository).is_some_and(|denied| denied.contains(digest))
+    }
+
+    /// Another repository is its home, and this one has it as well. Of one without work that need not be known.
     fn note(&mut self, repository: &Repository, digest: &Digest, size: u64) {
         if let Some(others) = self.open.get_mut(repository) {
             others.insert(digest.clone(), size);
@@ -95,60 +105,68 @@ mod tests {
     }
 
     /// Repositories `a` and `b` have work, and the blob landed in both, first in `a`.
-    fn landed_in_two() -> (Places, [Repository; 2]) {
-        let (mut places, both) = (Places::default(), ["a", "b"].map(repository));
+    fn landed_in_two() -> (Whereabouts, [Repository; 2]) {
+        let (mut whereabouts, both) = (Whereabouts::default(), ["a", "b"].map(repository));
         for repository in &both {
-            places.open(repository);
-            places.landed(repository, &key(), true);
+            whereabouts.open(repository);
+            whereabouts.landed(repository, &key(), true);
         }
-        (places, both)
+        (whereabouts, both)
     }
 
     #[test]
     fn a_better_home_leaves_the_blob_where_it_was() {
-        let (mut places, [a, b]) = landed_in_two();
-        let home = |places: &Places| places.home(&key()).map(|home| (home.repository.clone(), home.is_sealed()));
-        assert_eq!(home(&places), Some((a.clone(), false)));
-        places.sealed(&b, &key().digest, SIZE);
-        places.sealed(&a, &key().digest, SIZE);
-        assert_eq!(home(&places), Some((b.clone(), true)));
-        assert!(places.has(&a, &key()) && places.has(&b, &key()));
+        let (mut whereabouts, [a, b]) = landed_in_two();
+        let home = |whereabouts: &Whereabouts| {
+            whereabouts.home(&key()).map(|home| (home.repository.clone(), home.is_sealed()))
+        };
+        assert_eq!(home(&whereabouts), Some((a.clone(), false)));
+        whereabouts.sealed(&b, &key().digest, SIZE);
+        whereabouts.sealed(&a, &key().digest, SIZE);
+        assert_eq!(home(&whereabouts), Some((b.clone(), true)));
+        assert!(whereabouts.has(&a, &key()) && whereabouts.has(&b, &key()));
     }
 
     #[test]
     fn what_is_forgotten_in_one_place_is_known_in_the_other_but_not_mounted() {
-        let (mut places, [a, b]) = landed_in_two();
-        places.forget(&b, &key().digest);
-        assert!(places.home(&key()).is_none());
-        assert!(places.has(&a, &key()) && !places.has(&b, &key()));
+        let (mut whereabouts, [a, b]) = landed_in_two();
+        whereabouts.forget(&b, &key().digest);
+        assert!(whereabouts.home(&key()).is_none());
+        assert!(whereabouts.has(&a, &key()) && !whereabouts.has(&b, &key()));
+        assert!(!whereabouts.was_denied(&a, &key().digest) && whereabouts.was_denied(&b, &key().digest));
+        whereabouts.forget(&b, &Digest::of(b"unknown"));
+        assert!(!whereabouts.was_denied(&b, &Digest::of(b"unknown")), "nothing was told of it");
+        whereabouts.forget(&a, &key().digest);
+        whereabouts.close(&a);
+        assert!(whereabouts.was_denied(&a, &key().digest), "also in the next round");
     }
 
     #[test]
     fn of_a_repository_without_work_only_homes_are_kept() {
-        let (mut places, [a, b]) = landed_in_two();
-        places.close(&b);
-        places.landed(&b, &key(), true);
-        assert!(places.has(&a, &key()) && !places.has(&b, &key()));
-        assert!(!places.open.contains_key(&b));
+        let (mut whereabouts, [a, b]) = landed_in_two();
+        whereabouts.close(&b);
+        whereabouts.landed(&b, &key(), true);
+        assert!(whereabouts.has(&a, &key()) && !whereabouts.has(&b, &key()));
+        assert!(!whereabouts.open.contains_key(&b));
     }
 
     #[test]
     fn a_wrong_size_is_nowhere() {
-        let (mut places, [a, _]) = landed_in_two();
+        let (mut whereabouts, [a, _]) = landed_in_two();
         let wrong = BlobKey { size: 5, ..key() };
-        places.sealed(&a, &wrong.digest, wrong.size);
-        assert!(!places.has(&a, &wrong) && places.home(&wrong).is_none());
-        assert!(places.home(&key()).is_some_and(|home| !home.is_sealed()));
+        whereabouts.sealed(&a, &wrong.digest, wrong.size);
+        assert!(!whereabouts.has(&a, &wrong) && whereabouts.home(&wrong).is_none());
+        assert!(whereabouts.home(&key()).is_some_and(|home| !home.is_sealed()));
     }
 
     #[test]
     fn a_size_that_was_counted_is_believed_rather_than_one_that_a_registry_let_pass() {
-        let (mut places, [a, b]) = (Places::default(), ["a", "b"].map(repository));
+        let (mut whereabouts, [a, b]) = (Whereabouts::default(), ["a", "b"].map(repository));
         let wrong = BlobKey { size: 5, ..key() };
-        places.landed(&a, &wrong, false);
-        places.landed(&b, &key(), true);
-        assert!(places.home(&key()).is_some_and(|home| home.repository == b));
-        places.landed(&a, &wrong, false);
-        assert!(places.home(&key()).is_some());
+        whereabouts.landed(&a, &wrong, false);
+        whereabouts.landed(&b, &key(), true);
+        assert!(whereabouts.home(&key()).is_some_and(|home| home.repository == b));
+        whereabouts.landed(&a, &wrong, false);
+        assert!(whereabouts.home(&key()).is_some());
     }
 }
