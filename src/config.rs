@@ -26,14 +26,13 @@ mod target;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-pub use auth::{AuthError, AuthProblem, Field, UnsetVariable};
+pub use auth::{AuthError, UnsetVariable};
 pub use expand::Variables;
 pub use file::FileError;
-pub use json::{Found, Hint, JsonError, Kind, Mismatch};
-pub use name::InvalidName;
+pub use json::JsonError;
 pub use place::{At, Place};
-pub use recorded::{NotOneImage, Recorded, RecordedError};
-pub use rule::{Filter, Images, InvalidReason, InvalidRule, MissingDefault, Pair, Rule, Shown, Which};
+pub use recorded::{Recorded, RecordedError};
+pub use rule::{Filter, Images, InvalidReason, InvalidRule, Rule, Shown, Which};
 pub use target::{InvalidTarget, Target};
 
 use crate::digest::Digest;

@@ -69,7 +69,7 @@ pub use credentials::{Account, Credential, Entry, Holds, Keyring, Prefixes, Sour
 pub use error::{Error, ErrorKind};
 pub use helper::Helper;
 pub use http::SetupError;
-pub use media::{Content, Defect, Descriptor, Format, Manifest};
+pub use media::{Content, Descriptor, Format, Manifest};
 pub use pace::{Budget, Window};
 pub use referrers::Referrer;
 pub use upload::{Started, Upload};

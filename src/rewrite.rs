@@ -40,9 +40,9 @@ use crate::reference::Repository;
 use content::Content;
 use scan::{Findings, Scan};
 
-pub use files::{Found as FoundFiles, collect};
-pub use mapping::{Choice, Mapping, Reason, UnknownTarget, listed};
-pub use outcomes::{InvalidReport, Outcomes};
+pub use files::collect;
+pub use mapping::{Choice, Mapping, Reason, listed};
+pub use outcomes::Outcomes;
 
 /// What is to be changed in files, and what is not.
 #[derive(Debug, Default)]

@@ -71,7 +71,7 @@ use tracing::Instrument as _;
 
 use self::belief::Beliefs;
 use self::board::{Board, Job};
-pub use self::convert::{Conversion, Refusal, Source, Target, Tree};
+pub use self::convert::Conversion;
 use self::destination::{Destination, Known};
 use self::doubts::Doubts;
 use self::image::Image;
