@@ -28,16 +28,17 @@ mod target;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use access::{Access, AccessError, Patience, Wanted};
+pub use access::{Patience, Wanted};
 pub use existing::Existing;
 pub use files::write_keeping;
-pub use findings::{Denied, Findings, Use};
-pub use images::{Image, Unusable};
+pub use findings::{Findings, Use};
+pub use images::Image;
+#[cfg(test)]
 pub use kinds::Kind;
 pub use names::Plan;
-pub use reading::{ReadError, read};
+pub use reading::read;
 pub use registries::{Login, login};
-pub use target::{NoTarget, read as read_target};
+pub use target::read as read_target;
 
 use crate::config::Target;
 use crate::foreign::harmless;

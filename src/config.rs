@@ -26,14 +26,13 @@ mod target;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-pub use auth::{AuthError, AuthProblem, Field, UnsetVariable};
+pub use auth::{AuthError, UnsetVariable};
 pub use expand::Variables;
 pub use file::FileError;
-pub use json::{Found, Hint, JsonError, Kind, Mismatch};
-pub use name::InvalidName;
+pub use json::JsonError;
 pub use place::{At, Place};
 pub use recorded::{Recorded, RecordedError};
-pub use rule::{Filter, Images, InvalidReason, InvalidRule, MissingDefault, Pair, Rule, Shown, Which};
+pub use rule::{Filter, Images, InvalidReason, InvalidRule, Rule, Shown, Which};
 pub use target::{InvalidTarget, Target};
 
 use crate::digest::Digest;
@@ -246,12 +245,12 @@ fn read_combined<A: Default>(path: &Path, of_auth: OfAuth<A>) -> Result<(A, Vec<
 }
 
 /// Whether `text` may be a default registry; empty is none.
-pub fn check_default_registry(text: &str) -> Result<(), InvalidName> {
+pub fn check_default_registry(text: &str) -> Result<(), name::InvalidName> {
     if text.is_empty() { Ok(()) } else { name::registry(text).map(drop) }
 }
 
 /// Whether `text` may be a default namespace; empty is none.
-pub fn check_default_namespace(text: &str) -> Result<(), InvalidName> {
+pub fn check_default_namespace(text: &str) -> Result<(), name::InvalidName> {
     if text.is_empty() { Ok(()) } else { name::repository(name::registry("localhost")?, text).map(drop) }
 }
 

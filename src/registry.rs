@@ -76,7 +76,7 @@ pub(crate) use credentials::{NO_USERNAME, is_username};
 pub use error::{Error, ErrorKind};
 pub use helper::Helper;
 pub use http::SetupError;
-pub use media::{Content, Defect, Descriptor, Format, Manifest};
+pub use media::{Content, Descriptor, Format, Manifest};
 pub use pace::{Budget, Window};
 pub use referrers::{Referrer, ReferrersList};
 pub use tries::patiently;

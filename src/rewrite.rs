@@ -42,9 +42,9 @@ use content::Content;
 use kustomize::Kustomizations;
 use scan::{Findings, Scan};
 
-pub use files::{Found as FoundFiles, collect};
-pub use moves::{Choice, Moves, Reason, UnknownTarget, listed};
-pub use outcomes::{InvalidReport, Outcomes};
+pub use files::collect;
+pub use moves::{Choice, Moves, Reason, listed};
+pub use outcomes::Outcomes;
 
 /// What is to be changed in files, and what is not.
 #[derive(Debug, Default)]

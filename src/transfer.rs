@@ -71,7 +71,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::Instrument as _;
 
-pub use self::convert::{Conversion, Refusal, Source, Target, Tree};
+pub use self::convert::Conversion;
 pub use self::expected::{Expected, expected};
 pub use self::forecast::Forecast;
 pub use self::image::{MAX_DEPTH, too_deep};

@@ -20,7 +20,7 @@ use host::Host;
 
 pub(super) use entry::server;
 pub use problem::{AuthError, AuthProblem};
-pub use unset::{Field, UnsetEntries, UnsetVariable};
+pub use unset::{UnsetEntries, UnsetVariable};
 
 const EXPECTED: &str = "an object of registries and their credentials";
 

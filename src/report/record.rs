@@ -30,10 +30,12 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::traffic::Traffic;
+// The whole schema is told in one place.
+pub use super::traffic::{Flight, Series, Traffic, Worker};
 use crate::digest::Digest;
-use crate::event::{Category, RuleName};
-use crate::schema::{self, Outcome, Shard};
+pub use crate::event::{Category, RuleName};
+use crate::schema;
+pub use crate::schema::{Outcome, Shard};
 
 /// What became of a run, or of several that were merged.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

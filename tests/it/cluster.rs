@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::support::kube_api::KubeApi;
-use crate::support::run::Outcome;
+use crate::support::run::{Outcome, until_seen};
 use crate::support::{Migration, assert_same, small, two_registries};
 
 const TARGET: &str = "swr.cn-north-4.myhuaweicloud.com/test";
@@ -307,9 +307,7 @@ async fn an_interruption_writes_nothing() {
     api.be_silent();
     let run = config(&api, &[]);
     let running = run.start().await;
-    while api.seen().is_empty() {
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
+    until_seen("a request", async || api.seen().pop()).await;
     running.signal("INT");
     assert_fails(&running.finish().await, 130, &["interrupted; nothing was written"]);
     assert_eq!(run.files(), ["kubeconfig"]);

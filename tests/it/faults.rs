@@ -61,8 +61,9 @@ async fn a_source_that_breaks_off_is_resumed_where_it_broke() {
 #[tokio::test]
 async fn a_source_that_breaks_off_again_and_again_is_resumed_each_time() {
     let (source, destination, migration) = two_images().await;
-    source.on(Kind::BlobGet.of(&layer(1)).times(3), Action::CutResponseAfter(60_000));
+    let cut = source.on(Kind::BlobGet.of(&layer(1)).times(3), Action::CutResponseAfter(60_000));
     assert_overcome(&source, &destination, &migration).await;
+    assert_eq!(cut.hits(), 3);
 }
 
 #[tokio::test]
@@ -70,8 +71,9 @@ async fn a_source_that_knows_no_ranges_is_read_from_its_beginning() {
     let (source, destination, migration) = two_images().await;
     source.on(Kind::BlobGet.of(&layer(1)).once(), Action::CutResponseAfter(100_000));
     let whole = source.blob("team/app", &layer(1)).unwrap();
-    source.on(Kind::BlobGet.of(&layer(1)).after(1), Answer::status(200).body(whole));
+    let from_its_beginning = source.on(Kind::BlobGet.of(&layer(1)).after(1), Answer::status(200).body(whole));
     assert_overcome(&source, &destination, &migration).await;
+    assert_eq!(from_its_beginning.hits(), 1);
 }
 
 #[tokio::test]
@@ -123,7 +125,7 @@ async fn a_destination_that_takes_nothing_for_half_a_minute_is_waited_for() {
     // More than there is room for on the way.
     let image = Image::new("linux/amd64").layer_of(1, 16 << 20);
     source.put("team/app", "1.0", &image);
-    destination.on(Kind::UploadFinish.of(&image.layers()[0]).once(), Action::Delay(Duration::from_secs(40)));
+    destination.on(Kind::UploadFinish.of(&image.layers()[0]).once(), Action::Delay(Duration::from_secs(35)));
     Migration::new().app_tags(&source, "1.0", &destination).run().await.assert_success(1);
     assert_same((&source, "team/app", "1.0"), (&destination, "moved/app", "1.0"));
     assert_eq!(destination.count(Kind::UploadFinish), 2, "the layer and the configuration, once each");
@@ -144,8 +146,9 @@ async fn a_damaged_blob_fails_its_image_alone() {
 #[tokio::test]
 async fn a_blob_damaged_on_its_way_is_read_again() {
     let (source, destination, migration) = two_images().await;
-    source.on(Kind::BlobGet.of(&layer(1)).once(), Action::CorruptResponse);
+    let damaged = source.on(Kind::BlobGet.of(&layer(1)).once(), Action::CorruptResponse);
     assert_overcome(&source, &destination, &migration).await;
+    assert_eq!(damaged.hits(), 1);
 }
 
 #[tokio::test]
@@ -264,8 +267,9 @@ async fn a_manifest_that_can_be_read_in_two_ways_fails_its_image_alone() {
 async fn a_destination_that_drops_an_upload_gets_it_again() {
     for action in [Action::Drop, Action::CutRequestAfter(100_000), Answer::status(500).into(), Action::LoseAnswer] {
         let (source, destination, migration) = two_images().await;
-        destination.on(Kind::UploadFinish.of(&layer(1)).once(), action);
+        let dropped = destination.on(Kind::UploadFinish.of(&layer(1)).once(), action);
         assert_overcome(&source, &destination, &migration).await;
+        assert_eq!(dropped.hits(), 1);
     }
 }
 
@@ -275,8 +279,9 @@ async fn an_upload_that_the_destination_forgot_is_begun_anew() {
     // Or it is in the way of another one of the same blob.
     for answer in [unknown, Answer::status(409), Answer::status(423), Answer::status(425)] {
         let (source, destination, migration) = two_images().await;
-        destination.on(Kind::UploadFinish.of(&layer(1)).times(2), answer);
+        let forgotten = destination.on(Kind::UploadFinish.of(&layer(1)).times(2), answer);
         assert_overcome(&source, &destination, &migration).await;
+        assert_eq!(forgotten.hits(), 2);
     }
 }
 
@@ -288,19 +293,23 @@ async fn what_passes_by_itself_is_asked_again() {
         Answer::error(429, "TOOMANYREQUESTS", "slow down").header("Retry-After", "1"),
     ] {
         let (source, destination, migration) = two_images().await;
-        source.on(Kind::ManifestGet.times(2), answer.clone());
-        source.on(Kind::BlobGet.times(2), answer.clone());
-        destination.on(Kind::ManifestHead.times(2), answer.clone());
-        destination.on(Kind::ManifestPut.times(2), answer);
+        let hooks = [
+            source.on(Kind::ManifestGet.times(2), answer.clone()),
+            source.on(Kind::BlobGet.times(2), answer.clone()),
+            destination.on(Kind::ManifestHead.times(2), answer.clone()),
+            destination.on(Kind::ManifestPut.times(2), answer),
+        ];
         assert_overcome(&source, &destination, &migration).await;
+        assert_eq!(hooks.map(|hook| hook.hits()), [2; 4]);
     }
 }
 
 #[tokio::test]
 async fn a_lost_answer_to_a_manifest_is_no_failure() {
     let (source, destination, migration) = two_images().await;
-    destination.on(Kind::ManifestPut.once(), Action::LoseAnswer);
+    let lost = destination.on(Kind::ManifestPut.once(), Action::LoseAnswer);
     assert_overcome(&source, &destination, &migration).await;
+    assert_eq!(lost.hits(), 1);
 }
 
 #[tokio::test]
@@ -444,7 +453,8 @@ async fn a_long_page_in_place_of_an_answer_is_an_error_that_passes() {
     let (source, destination) = two_registries().await;
     source.put("team/app", "1", &small(1));
     let page = format!("<html>{}</html>", "busy ".repeat(40_000));
-    source.on(Kind::ManifestGet.once(), Answer::status(503).body(page));
+    let busy = source.on(Kind::ManifestGet.once(), Answer::status(503).body(page));
     let migration = Migration::new().app_tags(&source, "1", &destination);
     migration.run().await.assert_success(1);
+    assert_eq!(busy.hits(), 1);
 }

@@ -58,7 +58,12 @@ impl Case {
 /// Asserts that nothing that was written moves a terminal, and that no line is longer than a person reads.
 #[track_caller]
 fn assert_harmless(outcome: &Outcome) {
-    for line in outcome.everything().lines() {
+    assert_lines_are_harmless(&outcome.everything());
+}
+
+#[track_caller]
+fn assert_lines_are_harmless(text: &str) {
+    for line in text.lines() {
         let is_odd = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
         assert!(!line.contains(is_odd), "{line:?}");
         assert!(line.len() < 2_000, "a line of {} bytes: {}", line.len(), line.chars().take(300).collect::<String>());
@@ -291,6 +296,9 @@ async fn what_a_registry_says_moves_no_terminal_and_forges_no_line() {
             let case = Case { migration, ..case };
             let outcome = case.assert_bad_fails_alone(&[&status.to_string()]).await;
             assert_eq!(outcome.lines("FAILED").len(), 1, "{outcome}");
+            let report = std::fs::read_to_string(case.migration.path("report.csv")).unwrap();
+            assert_eq!(report.lines().count(), 3, "a title and two images: {report}");
+            assert_lines_are_harmless(&report);
         }
     }
 }

@@ -18,7 +18,7 @@ const TAGS: u64 = 4;
 /// Bytes per second, so that a migration takes longer than its longest life.
 const RATE: &str = "12M";
 /// Milliseconds.
-const LONGEST_LIFE: u64 = 2_500;
+const LONGEST_LIFE: u64 = 1_300;
 
 const MEDIA_TYPES: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
     application/vnd.docker.distribution.manifest.v2+json";
@@ -32,8 +32,8 @@ async fn seeded() -> DockerRegistry {
         for tag in 0..TAGS {
             let number = repository * 100 + tag;
             let image = |platform: &str, own: u64| {
-                let shared = Image::new(platform).layer_of(1, 1_500_000).layer_of(1_000 + repository, 1_000_000);
-                shared.layer_of(own, 1_200_000).layer_of(own + 50_000, 2_000)
+                let shared = Image::new(platform).layer_of(1, 750_000).layer_of(1_000 + repository, 500_000);
+                shared.layer_of(own, 600_000).layer_of(own + 50_000, 2_000)
             };
             let index = Index::new().image(&image("linux/amd64", number + 10_000));
             seed.put(&name, &format!("v{tag}"), &index.image(&image("linux/arm64", number + 20_000)));

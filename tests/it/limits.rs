@@ -34,8 +34,8 @@ async fn registries() -> (Registry, Registry) {
 async fn large_layers_take_no_more_memory() {
     const MIB: u64 = 1024 * 1024;
     let (source, destination) = registries().await;
-    let image = (0..8).fold(Image::new("linux/amd64"), |image, seed| image.layer_of(seed, 16 * MIB));
-    source.put("team/app", "1.0", &image.layer_of(8, 96 * MIB));
+    let image = (0..8).fold(Image::new("linux/amd64"), |image, seed| image.layer_of(seed, 8 * MIB));
+    source.put("team/app", "1.0", &image.layer_of(8, 64 * MIB));
     let migration = Migration::new().app(&source, &destination);
     assert_frugal(&source, &destination, &migration, 1).await;
     assert_eq!(destination.missing("moved/app", "1.0"), Vec::<String>::new());
@@ -44,7 +44,7 @@ async fn large_layers_take_no_more_memory() {
 #[tokio::test]
 async fn many_workers_take_little_memory() {
     let (source, destination) = registries().await;
-    let image = (0..64).fold(Image::new("linux/amd64"), |image, seed| image.layer_of(seed, 4 << 20));
+    let image = (0..64).fold(Image::new("linux/amd64"), |image, seed| image.layer_of(seed, 2 << 20));
     source.put("team/app", "1.0", &image);
     let migration = Migration::new().app(&source, &destination).args(["--workers", "64"]);
     assert_below(CEILING_OF_64, &source, &destination, &migration, 1).await;
@@ -77,7 +77,7 @@ async fn a_manifest_that_is_too_large_is_refused() {
     let outcome = running.finish().await;
     outcome.assert_failures(2, 1, 0);
     let to = format!("{}/moved/app:huge", destination.host());
-    outcome.assert_failed(&source.reference("team/app", "huge"), &to, &["8"]);
+    outcome.assert_failed(&source.reference("team/app", "huge"), &to, &["larger than 8388608 bytes"]);
     // Beside what is read, what there is room for on the way: some 10 MiB.
     let sent: Vec<u64> = source.requests_of(Kind::ManifestGet.of("huge")).iter().map(|request| request.sent).collect();
     assert!(sent.iter().all(|sent| *sent < 32 << 20), "{sent:?} bytes were sent");

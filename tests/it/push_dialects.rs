@@ -173,9 +173,10 @@ async fn a_redirect_to_a_login_is_no_blob() {
     let destination = Registry::builder().mounts(Mounts::Ignored).takes_incomplete_manifests().start().await;
     destination.put("moved/app", "other", &small(9));
     let page = format!("http://{}/login", destination.host());
-    destination.on(Kind::BlobHead, Answer::status(302).header("location", &page));
+    let led = destination.on(Kind::BlobHead, Answer::status(302).header("location", &page));
     let (source, migration) = image_of(2 * MIB, &destination).await;
     migration.run().await.assert_success(1);
+    assert!(led.hits() > 0);
     assert_same((&source, "team/app", "1.0"), (&destination, "moved/app", "1.0"));
 }
 

@@ -177,8 +177,9 @@ async fn a_blob_that_is_to_wait_leaves_its_place_to_others() {
 async fn a_blob_that_waited_is_sent_when_its_time_has_come() {
     let (source, destination, migration) = with_images(3, large).await;
     // Longer than an upload may be silent.
-    destination.on(Kind::UploadFinish.once(), slow_down(21));
+    let waited = destination.on(Kind::UploadFinish.once(), slow_down(21));
     migration.run().await.assert_success(3);
+    assert_eq!(waited.hits(), 1);
     for tag in ["v0", "v1", "v2"] {
         assert_same((&source, "team/app", tag), (&destination, "moved/app", tag));
     }

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
-use super::{Conversion, Source, Target, Tree};
+use super::Conversion;
+use super::convert::{Source, Target, Tree};
 use crate::digest::Digest;
 use crate::fuzz::{assert_one_line, now};
 use crate::registry::{Content, Descriptor, Error, ErrorKind, Format, Manifest};
@@ -30,12 +31,13 @@ impl Shelf {
 
     fn read(&self, child: &Descriptor) -> Result<Manifest, Error> {
         let bytes = self.find(&child.digest)?;
-        let malformed = |defect: crate::registry::Defect| Error {
+        let malformed = |reason| Error {
             registry: "r.example.com".parse().expect("a registry"),
             asked: None,
-            kind: ErrorKind::Malformed { reason: defect.to_string() },
+            kind: ErrorKind::Malformed { reason },
         };
-        Manifest::parse(bytes, child.digest.clone(), &child.media_type).map_err(malformed)
+        let manifest = Manifest::parse(bytes, child.digest.clone(), &child.media_type);
+        manifest.map_err(|defect| malformed(defect.to_string()))
     }
 }
 

@@ -65,8 +65,9 @@ async fn a_mount_that_is_granted_and_not_made_is_not_believed() {
 async fn a_mount_from_another_repository_that_is_granted_and_not_made_is_not_believed() {
     for has_tags in [false, true] {
         let destination = Registry::open().await;
-        destination.on(Kind::Mount, granted());
+        let lie = destination.on(Kind::Mount, granted());
         assert_arrive_sharing(&destination, has_tags).await;
+        assert!(lie.hits() > 0);
     }
 }
 
@@ -78,9 +79,10 @@ async fn a_mount_from_the_source_that_is_granted_and_not_made_is_not_believed() 
         if has_tags {
             registry.put("moved/app", "old", &small(9));
         }
-        registry.on(Kind::Mount, granted());
+        let lie = registry.on(Kind::Mount, granted());
         let migration = Migration::new().app_tags(&registry, "1.0", &registry);
         migration.run().await.assert_success(1);
+        assert!(lie.hits() > 0);
         assert_same((&registry, "team/app", "1.0"), (&registry, "moved/app", "1.0"));
     }
 }

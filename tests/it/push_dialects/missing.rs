@@ -157,7 +157,7 @@ async fn a_registry_that_is_only_read_from_is_asked_once_and_said_to_be_one() {
     let (source, migration) = six_images(&destination).await;
     let outcome = migration.run().await;
     outcome.assert_failures(6, 6, 0);
-    for line in outcome.lines("FAILED ") {
+    for line in outcome.lines("FAILED") {
         assert!(line.contains("405") && line.contains("read-only") && line.contains("cache"), "{outcome}");
     }
     assert_eq!(destination.count(Kind::UploadStart), 2, "each repository is asked once\n{outcome}");

@@ -4,12 +4,12 @@ use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use scriptable_registry::Port;
 use tempfile::TempDir;
 
 use super::pki::Issued;
+use super::run::until_seen;
 use super::token_server::TokenServer;
 
 /// The one user of a registry with passwords.
@@ -88,13 +88,14 @@ impl DockerRegistry {
             .spawn()
             .unwrap();
         let mut registry = DockerRegistry { process, directory, port, options };
-        while tokio::net::TcpStream::connect(registry.port.address()).await.is_err() {
+        until_seen("docker-registry", async || {
             if registry.process.try_wait().unwrap().is_some() {
                 let log = std::fs::read_to_string(registry.directory.path().join("error.log")).unwrap();
                 panic!("docker-registry does not start:\n{log}");
             }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+            tokio::net::TcpStream::connect(registry.port.address()).await.ok()
+        })
+        .await;
         registry
     }
 
@@ -141,15 +142,14 @@ impl DockerRegistry {
         static COUNT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
         let mark = format!("/v2/?mark={}", COUNT.fetch_add(1, std::sync::atomic::Ordering::SeqCst));
         self.get(&mark).await.unwrap();
-        loop {
+        until_seen("the mark in the access log", async || {
             let log = std::fs::read_to_string(self.directory.path().join("access.log")).unwrap();
             let lines: Vec<AccessLine> = log.lines().filter_map(AccessLine::parse).collect();
-            if let Some(end) = lines.iter().position(|line| line.path == mark) {
-                let program = |line: &AccessLine| !line.path.contains("?mark=");
-                return lines.into_iter().take(end).filter(program).collect();
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+            let end = lines.iter().position(|line| line.path == mark)?;
+            let program = |line: &AccessLine| !line.path.contains("?mark=");
+            Some(lines.into_iter().take(end).filter(program).collect())
+        })
+        .await
     }
 }
 

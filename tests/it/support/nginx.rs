@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use scriptable_registry::Port;
 use tempfile::TempDir;
@@ -34,10 +33,12 @@ impl Nginx {
             .spawn()
             .unwrap();
         let mut nginx = Nginx { process, directory, port };
-        while super::http_client().get(format!("http://{}/v2/", nginx.host())).send().await.is_err() {
+        let (client, url) = (super::http_client(), format!("http://{}/v2/", nginx.host()));
+        super::run::until_seen("nginx", async || {
             assert!(nginx.process.try_wait().unwrap().is_none(), "nginx does not start");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+            client.get(&url).send().await.ok()
+        })
+        .await;
         nginx
     }
 

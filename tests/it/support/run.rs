@@ -19,6 +19,19 @@ pub const RETRY_HANDLE: &str = "Start to retry images tasks, please wait ...";
 /// A run that lasts so long hangs: no test asserts a time, but every test ends.
 const HANGS: Duration = Duration::from_secs(150);
 
+/// Looks again and again until there is something to be seen; `what` is said if that never comes.
+pub async fn until_seen<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let seen = async {
+        loop {
+            match look().await {
+                Some(seen) => return seen,
+                None => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
+        }
+    };
+    tokio::time::timeout(HANGS, seen).await.unwrap_or_else(|_| panic!("{what} is not to be seen"))
+}
+
 /// The last line of standard output.
 pub fn summary(tasks: usize, failed: usize, not_generated: usize) -> String {
     format!("Images({tasks}) migration finished, {failed} images tasks failed, {not_generated} tasks generate failed")
@@ -187,7 +200,8 @@ impl Migration {
         command.stdin(stdin).stdout(&self.stdout).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().unwrap();
         if let (Some(text), Some(mut stdin)) = (&self.stdin, child.stdin.take()) {
-            stdin.write_all(text.as_bytes()).await.unwrap();
+            // What refuses before it reads has no need of it.
+            let _ = stdin.write_all(text.as_bytes()).await;
         }
         Running { child, migration: self }
     }
@@ -295,9 +309,11 @@ impl Outcome {
         self.assert_single_round(0, &summary(tasks, 0, 0))
     }
 
-    /// Asserts exit code 1 and a summary, without retry rounds.
+    /// Asserts exit code 1 and a summary, without retry rounds, and that each failure is named in a line.
     #[track_caller]
     pub fn assert_failures(&self, tasks: usize, failed: usize, not_generated: usize) -> &Self {
+        let named = self.lines("FAILED").len() + self.lines("INVALID").len();
+        assert_eq!(named, failed + not_generated, "{self}");
         self.assert_single_round(1, &summary(tasks, failed, not_generated))
     }
 
@@ -317,7 +333,9 @@ impl Outcome {
     }
 
     /// The lines of standard error that begin with a word.
+    #[track_caller]
     pub fn lines(&self, word: &str) -> Vec<&str> {
+        assert!(!word.ends_with(' '), "no line begins with {word:?} and another space");
         let prefix = format!("{word} ");
         self.stderr.lines().filter(|line| line.starts_with(&prefix)).collect()
     }

@@ -1,6 +1,6 @@
 //! `skopeo` as a witness of what a registry holds.
 
-use sha2::{Digest, Sha256};
+use scriptable_registry::digest_of;
 use tokio::process::Command;
 
 use super::docker_registry::{DockerRegistry, PASSWORD, USER};
@@ -17,8 +17,7 @@ pub async fn raw(registry: &DockerRegistry, reference: &str) -> Vec<u8> {
 
 /// The digest of those bytes.
 pub async fn digest(registry: &DockerRegistry, reference: &str) -> String {
-    let hash: [u8; 32] = Sha256::digest(raw(registry, reference).await).into();
-    format!("sha256:{}", hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+    digest_of(&raw(registry, reference).await)
 }
 
 /// Reads all that belongs to an image and checks it against its digests.

@@ -1,13 +1,15 @@
 //! Hooks: which requests a test wants to meddle with, and the list of those in force.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use http::Method;
 
 use crate::action::{Action, Plan};
 use crate::request::{Kind, Origin, Request};
+use crate::state::lock;
 
 type Filter = Arc<dyn Fn(&Request) -> bool + Send + Sync>;
 type Decide = dyn Fn(&Request) -> Option<Action> + Send + Sync;
@@ -203,27 +205,42 @@ impl Rule {
 
 /// All hooks, in the order in which they were set.
 #[derive(Default)]
-pub(crate) struct Hooks(Mutex<Arc<Vec<Arc<Rule>>>>);
+pub(crate) struct Hooks {
+    rules: Mutex<Arc<Vec<Arc<Rule>>>>,
+    has_panicked: AtomicBool,
+}
 
 impl Hooks {
     pub(crate) fn add(&self, matcher: Matcher, decide: Box<Decide>) -> Hook {
         let counters = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
         let rule = Arc::new(Rule { matcher, decide, seen: counters.0, hits: counters.1, removed: counters.2 });
-        let mut list = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut list = lock(&self.rules);
         Arc::make_mut(&mut list).push(Arc::clone(&rule));
         Hook(rule)
     }
 
     pub(crate) fn clear(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Arc::default();
+        *lock(&self.rules) = Arc::default();
     }
 
     /// The sum of what the hooks have to say about a request.
     pub(crate) fn plan(&self, request: &Request) -> Plan {
         // The lock is let go before a test's closure runs, which may want to set hooks itself.
-        let rules = Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut plan = Plan::default();
-        rules.iter().filter_map(|rule| rule.decide(request)).for_each(|action| plan.add(action));
-        plan
+        let rules = Arc::clone(&lock(&self.rules));
+        let plan = catch_unwind(AssertUnwindSafe(|| {
+            let mut plan = Plan::default();
+            rules.iter().filter_map(|rule| rule.decide(request)).for_each(|action| plan.add(action));
+            plan
+        }));
+        plan.unwrap_or_else(|panic| {
+            // Only the request ends with it, and a client may well ask again.
+            self.has_panicked.store(true, SeqCst);
+            resume_unwind(panic)
+        })
+    }
+
+    /// Whether a test's closure has panicked.
+    pub(crate) fn have_panicked(&self) -> bool {
+        self.has_panicked.load(SeqCst)
     }
 }

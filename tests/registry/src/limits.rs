@@ -1,11 +1,9 @@
 //! What a registry, or a proxy before it, refuses by the size of a request, or because nobody made the repository.
 
-use std::sync::PoisonError;
-
 use crate::builder::Missing;
 use crate::reply::Reply;
 use crate::request::Request;
-use crate::state::Shared;
+use crate::state::{Shared, lock};
 
 /// A proxy's page for a body that is too large.
 pub(crate) fn too_large() -> Reply {
@@ -25,7 +23,7 @@ pub(crate) fn refuse_by_length(shared: &Shared, request: &Request) -> Option<Rep
 /// What is refused because nobody made the repository it is about.
 pub(crate) fn refuse_missing(shared: &Shared, request: &Request) -> Result<(), Reply> {
     let Some(repository) = &request.repository else { return Ok(()) };
-    let made = |name: &str| shared.made.lock().unwrap_or_else(PoisonError::into_inner).contains(name);
+    let made = |name: &str| lock(&shared.made).contains(name);
     match shared.settings.missing {
         Missing::Unknown if !made(repository) => {
             let message = format!("The repository with name '{repository}' does not exist in the registry");

@@ -1,11 +1,12 @@
 //! The request log: what came, what became of it, and how much was under way at once.
 
 use std::sync::atomic::{AtomicU16, AtomicU64, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::Notify;
 
 use crate::request::{Kind, Request};
+use crate::state::lock;
 
 /// Every request since the start or since it was last cleared.
 pub(crate) struct Log {
@@ -95,7 +96,7 @@ impl Log {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Enters a request and gives it its number.

@@ -1,7 +1,7 @@
 //! A running registry: where it is, what it has seen, and what it is to do next.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
-use std::sync::{Arc, PoisonError};
 
 use tokio::task::JoinHandle;
 
@@ -10,7 +10,7 @@ use crate::builder::{Builder, Settings};
 use crate::hook::{Hook, Matcher};
 use crate::request::{Kind, Request};
 use crate::server::serve;
-use crate::state::Shared;
+use crate::state::{Shared, lock};
 
 /// A registry in memory, served at a port of this machine until it is dropped.
 pub struct Registry {
@@ -81,6 +81,7 @@ impl Registry {
     ///
     /// It stays in force until [`Hook::remove`] or [`Registry::clear_hooks`]; a matcher with `times` or `nth` ends by itself.
     /// Hooks act before the registry looks at credentials. If several select a request, their actions add up as in [`Action::All`].
+    /// A hook that panics breaks the connection, and the registry panics when it is dropped.
     pub fn on(&self, matcher: impl Into<Matcher>, action: impl Into<Action>) -> Hook {
         let action = action.into();
         self.on_each(matcher, move |_| Some(action.clone()))
@@ -153,7 +154,7 @@ impl Registry {
 
     /// Makes a repository, or for [`crate::Missing::NoProject`] the project of that name.
     pub fn create(&self, name: &str) {
-        self.shared.made.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
+        lock(&self.shared.made).insert(name.to_owned());
     }
 
     /// How many uploads were started and neither finished nor cancelled.
@@ -180,6 +181,8 @@ impl Registry {
 impl Drop for Registry {
     fn drop(&mut self) {
         self.listeners.iter().for_each(JoinHandle::abort);
+        // What a hook asserts counts as if the test did.
+        assert!(std::thread::panicking() || !self.shared.hooks.have_panicked(), "a hook has panicked");
     }
 }
 

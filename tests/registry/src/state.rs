@@ -34,6 +34,11 @@ pub(crate) struct Shared {
     redirect_key: AtomicU64,
 }
 
+/// What a panic left, as a test has it that goes on.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Where it listens.
 pub(crate) struct Ports {
     pub(crate) registry: Port,
@@ -79,7 +84,7 @@ impl Shared {
     }
 
     pub(crate) fn store(&self) -> MutexGuard<'_, Store> {
-        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.store)
     }
 
     /// A string nobody can guess and that never comes twice.

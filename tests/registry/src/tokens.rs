@@ -1,8 +1,8 @@
 //! Bearer tokens: the server that issues them and the book that knows them.
 
 use std::collections::HashMap;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::Method;
@@ -13,7 +13,7 @@ use crate::intake::{Broken, Intake};
 use crate::query::Query;
 use crate::reply::Reply;
 use crate::request::Request;
-use crate::state::Shared;
+use crate::state::{Shared, lock};
 
 /// The largest form the token server reads.
 const FORM_LIMIT: usize = 64 * 1024;
@@ -32,7 +32,7 @@ struct Token {
 
 impl Tokens {
     fn issue(&self, token: String, rights: Vec<Right>, lifetime: Duration) {
-        let mut valid = self.valid.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut valid = lock(&self.valid);
         let now = Instant::now();
         valid.retain(|_, token| token.expires > now);
         valid.insert(token, Token { rights, expires: now + lifetime });
@@ -44,12 +44,12 @@ impl Tokens {
     }
 
     pub(crate) fn revoke(&self) {
-        self.valid.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        lock(&self.valid).clear();
     }
 
     /// Whether a token carries the rights; `None` if it is not valid at all.
     pub(crate) fn allow(&self, token: &str, needed: &[Right]) -> Option<bool> {
-        let valid = self.valid.lock().unwrap_or_else(PoisonError::into_inner);
+        let valid = lock(&self.valid);
         let token = valid.get(token).filter(|token| token.expires > Instant::now())?;
         let granted = |resource: &str, action: &String| {
             token.rights.iter().any(|right| right.resource == resource && right.actions.contains(action))

@@ -4,7 +4,7 @@
 //! an older Location is refused; only the status hands out a new one.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE;
@@ -20,7 +20,7 @@ use crate::limits;
 use crate::query::{Query, encode};
 use crate::reply::Reply;
 use crate::request::{Kind, Request};
-use crate::state::Shared;
+use crate::state::{Shared, lock};
 use crate::tags::base;
 
 /// With uploads discarded, blobs up to this size are kept all the same.
@@ -74,7 +74,7 @@ impl Written {
 
 impl Uploads {
     fn sessions(&self) -> MutexGuard<'_, HashMap<String, Arc<Session>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// How many are open.

@@ -47,6 +47,16 @@ async fn respond_answers_in_place_of_the_registry() {
 }
 
 #[tokio::test]
+#[should_panic = "a hook has panicked"]
+async fn what_a_hook_asserts_fails_the_test() {
+    let (registry, path, _) = with_blob().await;
+    registry.on_each(Kind::BlobGet.once(), |request| panic!("{request:?}"));
+    assert!(ask(&registry, "GET", &path).send().await.is_err());
+    registry.clear_hooks();
+    assert_eq!(status(&registry, "GET", &path).await, 200);
+}
+
+#[tokio::test]
 async fn delay_and_gate_hold_requests_back() {
     let (registry, path, _) = with_blob().await;
     registry.on(Kind::BlobHead, Action::Delay(Duration::from_millis(100)));
