@@ -39,7 +39,18 @@ pub enum Unwritable {
 }
 
 impl Target {
+    /// A file that is made, or replaced; where that cannot be, it is written over.
     pub fn new(path: &Path) -> Result<Self, Unwritable> {
+        Self::found(path, |place, error| as_it_is(place, error).is_some())
+    }
+
+    /// A file that is made, or replaced by one beside which the old one is kept.
+    pub fn kept(path: &Path) -> Result<Self, Unwritable> {
+        Self::found(path, |_, _| false)
+    }
+
+    /// `may_be` says whether it can be written where no file can be made beside it, with what stood in the way.
+    fn found(path: &Path, may_be: impl Fn(&Path, &io::Error) -> bool) -> Result<Self, Unwritable> {
         if path.as_os_str() == "-" {
             return Err(Unwritable::IsStdout);
         }
@@ -57,7 +68,7 @@ impl Target {
         if !is_stream(&place) {
             // Only who makes a file there knows that it can be made.
             match temporary().tempfile_in(folder(&place)).map_err(plain) {
-                Err(error) if as_it_is(&place, &error).is_none() => return Err(refused(error)),
+                Err(error) if !may_be(&place, &error) => return Err(refused(error)),
                 _ => {}
             }
         }
@@ -141,7 +152,8 @@ fn plain(error: io::Error) -> io::Error {
 }
 
 /// Puts a file with what `fill` writes in the place of `path`, which must not be a link. The new file is written beside it
-/// first. Where the old one cannot be replaced it is written over.
+/// first. Where the old one cannot be replaced it is written over, unless it is somebody's of whom nothing else is left: that
+/// stays as it is.
 pub fn replace(path: &Path, access: Access, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     let mut builder = temporary();
     #[cfg(unix)]
@@ -152,14 +164,16 @@ pub fn replace(path: &Path, access: Access, fill: impl FnOnce(&mut dyn Write) ->
     }
     let mut temporary = match builder.tempfile_in(folder(path)).map_err(plain) {
         Ok(temporary) => temporary,
+        Err(error) if matches!(access, Access::As(_)) => return Err(error),
         Err(error) => {
             let Some(file) = as_it_is(path, &error) else { return Err(error) };
             return fill_over(file, access, fill);
         }
     };
     if let Access::As(old) = access {
-        keep_owner(temporary.as_file(), &old);
+        // First: whoever gives a file away may not change it any more.
         temporary.as_file().set_permissions(old.permissions())?;
+        keep_owner(temporary.as_file(), &old);
     }
     let mut writer = BufWriter::with_capacity(1 << 16, temporary.as_file_mut());
     fill(&mut writer)?;
@@ -199,12 +213,13 @@ fn fill_over(mut file: File, access: Access, fill: impl FnOnce(&mut dyn Write) -
     let permissions = match access {
         #[cfg(unix)]
         Access::Owner => Some(std::os::unix::fs::PermissionsExt::from_mode(0o600)),
-        Access::As(old) => Some(old.permissions()),
         _ => None,
     };
     // Its owner may be another one, who decides about that.
     let _ = permissions.map(|permissions| file.set_permissions(permissions));
-    file.set_len(0).and_then(|()| file.write_all(&content)).and_then(|()| file.sync_all())
+    file.write_all(&content)?;
+    file.set_len(content.len() as u64)?;
+    file.sync_all()
 }
 
 /// Writes `content` into the file at `path`, of which `error` says why it cannot be replaced: something is mounted there,

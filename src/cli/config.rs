@@ -93,7 +93,7 @@ fn check_files(flags: &ConfigFlags) -> anyhow::Result<()> {
     let usage = flags.usage.as_ref().map(|file| ("--usage", file));
     let skeleton = flags.auth_skeleton.as_ref().map(|file| ("--auth-skeleton", file));
     let files = output.into_iter().chain(usage).chain(skeleton);
-    let targets = files.map(|(flag, file)| file::Target::new(file).context(flag)).collect::<Result<Vec<_>, _>>()?;
+    let targets = files.map(|(flag, file)| file::Target::kept(file).context(flag)).collect::<Result<Vec<_>, _>>()?;
     let paths: Vec<&Path> = targets.iter().map(file::Target::path).collect();
     let inputs: Vec<&Path> = flags.kubeconfig.iter().map(PathBuf::as_path).collect();
     distinct(&paths, None, &inputs)

@@ -24,7 +24,7 @@ pub(super) fn watch(cancel: CancellationToken) -> std::io::Result<Interruption> 
     tokio::spawn(async move {
         let code = signals.next().await;
         seen.0.store(code, Relaxed);
-        tracing::warn!("interrupted; a second SIGINT or SIGTERM ends at once");
+        tracing::warn!("interrupted; a second SIGINT or SIGTERM, after a second or more, ends at once");
         cancel.cancel();
         let _ = tokio::time::timeout(ONE_REQUEST, async {
             loop {

@@ -131,13 +131,20 @@ pub fn repository(registry: Registry, path: &str) -> Result<Repository, InvalidN
 /// The registry `text`, where nothing says that it is one: by the same rule as in a name.
 pub fn host(text: &str, hosts: &HashSet<Registry>) -> Result<Registry, InvalidName> {
     refuse_url(text)?;
+    refuse_login(text)?;
     if is_host(text, hosts) { Ok(text.parse()?) } else { Err(InvalidName::NoHost) }
 }
 
 /// The registry `text`, a host and nothing else.
 pub fn registry(text: &str) -> Result<Registry, InvalidName> {
     refuse_url(text)?;
+    refuse_login(text)?;
     Ok(text.parse()?)
+}
+
+/// Refuses a login before a host, whatever that is called: it would be repeated in the message that it is no host.
+fn refuse_login(text: &str) -> Result<(), InvalidName> {
+    if text.contains('@') { Err(InvalidName::Login) } else { Ok(()) }
 }
 
 /// Refuses URLs and logins, as they are copied from browsers and other tools. `:///x/` is no URL, but an expression

@@ -279,7 +279,7 @@ impl Authenticator {
         let (mut method, mut answer) = self.ask_for_token(bearer, &scopes, session).await?;
         // Where the other repository may not be read, or lists are not understood, a mount is the registry's to refuse.
         if scopes.len() > 1 && answer.status.is_client_error() {
-            self.one_scope.fetch_or(answer.status == StatusCode::BAD_REQUEST, Relaxed);
+            self.one_scope.fetch_or(answer.status == StatusCode::BAD_REQUEST && !is_refusal(&answer), Relaxed);
             scopes.truncate(1);
             (method, answer) = self.ask_for_token(bearer, &scopes, session).await?;
         }

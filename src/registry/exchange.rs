@@ -148,6 +148,7 @@ impl RepositoryClient {
             match pause
                 .filter(|_| call.is_repeated_after(&error.kind) && error.is_worth_repeating() && self.patience.spend())
             {
+                Some(_) if self.client.transport.end().is_cancelled() => return Err(error),
                 // There is a hold on all requests of this kind, which has been told.
                 Some(_) if error.is_overload() => {}
                 Some(pause) => {

@@ -84,9 +84,9 @@ impl Issuer {
             let exchange = within(TIME_LIMIT, exchange(transport, url, authorization, form)).await;
             match &exchange {
                 Err(ErrorKind::Unreachable { .. } | ErrorKind::TimedOut { .. }) => self.is_doubted.store(true, Relaxed),
-                Err(ErrorKind::TooFewFiles { .. }) | Ok(_) => {}
-                // Somebody is there: who waited to be told need not wait for an answer.
-                Err(_) => {
+                Err(ErrorKind::TooFewFiles { .. }) => {}
+                // Somebody is there: who waited to be told need not wait for an answer that is of use.
+                Ok(_) | Err(_) => {
                     self.is_doubted.store(false, Relaxed);
                     *lock(&search) = None;
                 }
@@ -193,27 +193,27 @@ mod tests {
     use crate::registry::Keyring;
     use crate::registry::http::Http;
 
-    /// Asks a server that was doubted by so many at once. It answers the first at once, or breaks off, and the others only
-    /// when all are there.
-    async fn ask_side_by_side(breaks_off: bool) {
+    const GIVEN: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+
+    /// Asks a server that was doubted by so many at once. It says this to the first at once, and answers the others only
+    /// when all are there who have no answer yet.
+    async fn ask_side_by_side(first: &'static [u8]) {
         const ALL: usize = 8;
-        let together = if breaks_off { ALL } else { ALL - 1 };
+        let together = if first == GIVEN { ALL - 1 } else { ALL };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url: Url = format!("http://{}/token", listener.local_addr().unwrap()).parse().unwrap();
         tokio::spawn(async move {
-            let (mut open, mut served) = (Vec::new(), 0);
+            let (mut open, mut is_served) = (Vec::new(), false);
             while let Ok((mut stream, _)) = listener.accept().await {
                 let _ = stream.read(&mut [0; 1024]).await;
-                if served == 0 && breaks_off {
-                    served += 1;
+                if !std::mem::replace(&mut is_served, true) {
+                    stream.write_all(first).await.unwrap();
                     continue;
                 }
                 open.push(stream);
-                if served == 0 || open.len() == together {
+                if open.len() == together {
                     for mut stream in open.drain(..) {
-                        served += 1;
-                        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
-                        stream.write_all(answer).await.unwrap();
+                        stream.write_all(GIVEN).await.unwrap();
                     }
                 }
             }
@@ -234,12 +234,17 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn once_a_server_is_found_again_those_who_waited_for_that_ask_side_by_side() {
-        ask_side_by_side(false).await;
+        ask_side_by_side(GIVEN).await;
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_server_that_breaks_off_is_there_and_is_asked_side_by_side() {
-        ask_side_by_side(true).await;
+        ask_side_by_side(b"").await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_fails_is_there_and_is_asked_side_by_side() {
+        ask_side_by_side(b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await;
     }
 
     #[tokio::test(start_paused = true)]

@@ -42,6 +42,8 @@ pub(super) struct Probe {
     base: OnceLock<Url>,
     /// Whether `/v2/` itself has answered.
     is_asked: AtomicBool,
+    /// Whether another request was to be the first contact, however that went.
+    is_tried: AtomicBool,
     /// Whether a request did not reach it since it has answered the last time.
     is_doubted: AtomicBool,
     /// Held during the probe: one asks, the others wait for its verdict.
@@ -160,11 +162,12 @@ impl Client {
         tokio::time::timeout(TIME_LIMIT, exchange).await.map_err(late)?
     }
 
-    /// The first contact by the call that `make` makes of the address of `path` below `/v2/`, and the answer to it. `None` if
-    /// the contact has been made, or if no registry has answered so as to leave no question.
-    async fn meet_by(&self, path: &str, make: impl Fn(Url) -> Call) -> Option<(Call, Response)> {
+    /// The first contact by the call that `make` makes of the address of `path` below `/v2/`: when it was sent, and what came.
+    /// `None` if a contact has been made or tried, or if nobody answers. It is tried once: those who wait meanwhile would
+    /// try it one after the other.
+    async fn meet_by(&self, path: &str, make: impl Fn(Url) -> Call) -> Option<(Call, Instant, Response)> {
         let failed = self.probe.failed.lock().await;
-        if self.probe.base.get().is_some() || failed.is_some() {
+        if self.probe.base.get().is_some() || failed.is_some() || self.probe.is_tried.swap(true, Relaxed) {
             return None;
         }
         let schemes = if self.plain_http_allowed { ["https", "http"].as_slice() } else { &["https"] };
@@ -173,17 +176,20 @@ impl Client {
             let call = make(base.join(path).ok()?);
             let mut request = Request::new(call.method.clone(), call.url.clone());
             *request.headers_mut() = with_authorization(&call.headers, None);
+            let begun = Instant::now();
             match tokio::time::timeout(FIRST_ANSWER, self.transport.execute(request)).await.ok()? {
                 Ok(response) => {
                     let (status, headers, url) = (response.status(), response.headers(), response.url());
-                    let is_final = status.is_success() || status == StatusCode::NOT_FOUND;
                     let is_challenge = status == StatusCode::UNAUTHORIZED && challenge::read(headers, url).is_some();
-                    if is_final || is_challenge || status.is_redirection() && !leads_to_https(status, headers, url) {
+                    if is_final(status)
+                        || is_challenge
+                        || status.is_redirection() && !leads_to_https(status, headers, url)
+                    {
                         self.auth.learn(headers, url);
                         tracing::debug!(registry = %self.registry, %base, %status, "registry found");
                         self.probe.base.get_or_init(|| base);
                     }
-                    return is_final.then_some((call, response));
+                    return Some((call, begun, response));
                 }
                 Err(error) if is_refused_or_not_tls(&error, self.transport.proxy(&base).as_ref()) => {}
                 Err(_) => return None,
@@ -212,12 +218,13 @@ impl RepositoryClient {
             let path = format!("{}/{rest}", self.repository.path());
             // Those who wait for the contact with a permit keep nobody from making it: `/v2/` is asked for without.
             let permit = self.client.pace.permit().await;
-            let begun = Instant::now();
-            if let Some((call, response)) = Box::pin(self.client.meet_by(&path, &make)).await {
+            if let Some((call, begun, response)) = Box::pin(self.client.meet_by(&path, &make)).await {
                 let result = Box::pin(read_answer(&call, response)).await;
                 trace(&call.method, &call.url, begun, result.as_ref().map(|answer| answer.status));
                 self.heed(&(call.kind, call.method.clone()), begun, Some(&permit), result.as_ref());
-                if let Ok(answer) = result {
+                if let Ok(answer) = result
+                    && is_final(answer.status)
+                {
                     return Ok((call, answer));
                 }
             }
@@ -243,6 +250,11 @@ impl RepositoryClient {
             let _ = self.authorize(base, &self.scope(&Method::GET, None), Need::Request).await;
         }
     }
+}
+
+/// Whether an answer with this status leaves no question about the registry.
+fn is_final(status: StatusCode) -> bool {
+    status.is_success() || status == StatusCode::NOT_FOUND
 }
 
 /// Why nobody answered, and whether plain http may be tried instead.

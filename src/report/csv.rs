@@ -71,7 +71,8 @@ fn without_formulas(cell: &str) -> Cow<'_, str> {
     let mut tame = String::new();
     let mut written = 0;
     for (at, c) in cell.char_indices() {
-        if begins && matches!(c, '=' | '+' | '-' | '@' | '\t' | '\r' | '\n') {
+        let is_formula = matches!(c, '=' | '+' | '-' | '@') || at == 0 && matches!(c, '\t' | '\r' | '\n');
+        if begins && is_formula {
             tame.push_str(&cell[written..at]);
             tame.push('\'');
             written = at;
@@ -133,9 +134,10 @@ mod tests {
             ("a=1", "a=1"),
             ("a; b;c -1; d=1", "a; b;c -1; d=1"),
             ("a;=1+1", "\"a;'=1+1\""),
-            ("a; \t@b;-1", "\"a; '\t'@b;'-1\""),
+            ("a; \t@b;-1", "\"a; \t'@b;'-1\""),
             ("a;\"=1", "\"a;\"\"'=1\""),
             ("a\n+1", "\"a\n'+1\""),
+            ("a\r\nb;\tc", "\"a\r\nb;\tc\""),
             ("", ""),
             ("a\rb", "\"a\rb\""),
         ] {

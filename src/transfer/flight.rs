@@ -102,6 +102,9 @@ impl Engine {
                 Ok(came) => return Ok(came),
                 Err(fault) => fault,
             };
+            if self.cancel.is_cancelled() {
+                return Err(fault);
+            }
             let pause = match tries.after(&fault) {
                 Next::WhenServed => {
                     self.board.overloaded(ticket);
@@ -125,7 +128,9 @@ impl Engine {
                 failure: fault.error.to_failure(),
                 pause,
             });
-            tokio::time::sleep(pause).await;
+            if self.cancel.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+                return Err(fault);
+            }
         }
     }
 

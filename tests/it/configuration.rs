@@ -113,6 +113,7 @@ async fn a_default_that_is_none_is_wrong_usage_as_a_flag_and_an_invalid_rule_as_
         ("--registry", "DEFAULT_REGISTRY", "https://x.io", "it begins with https://"),
         ("--registry", "DEFAULT_REGISTRY", "x.io/ns", "invalid registry"),
         ("--registry", "DEFAULT_REGISTRY", "me:s3cr3t@x.io", "it begins with a login"),
+        ("--registry", "DEFAULT_REGISTRY", "me:s3cr3t@registry:5000", "it begins with a login"),
         ("--namespace", "DEFAULT_NAMESPACE", "/n/", "invalid repository path"),
         ("--namespace", "DEFAULT_NAMESPACE", "Team", "must be lower-case"),
     ] {
@@ -124,6 +125,7 @@ async fn a_default_that_is_none_is_wrong_usage_as_a_flag_and_an_invalid_rule_as_
         let outcome = rule.env("DEFAULT_NAMESPACE", "n").env(variable, value).run().await;
         outcome.assert_failures(0, 0, 1);
         outcome.assert_line("INVALID ", &[variable, told]);
+        assert!(!outcome.everything().contains("s3cr3t"), "{outcome}");
         Migration::new().images("{}").env(variable, value).run().await.assert_success(0);
     }
 }

@@ -339,6 +339,20 @@ async fn a_first_request_that_is_refused_tells_nothing_of_the_registry() {
     }
 }
 
+#[tokio::test]
+async fn only_one_request_is_tried_as_the_first_contact() {
+    const REPOSITORIES: u64 = 20;
+    let (source, destination) = two_registries().await;
+    source.on(Kind::TagList, Answer::status(403));
+    let mut migration = Migration::new();
+    for number in 0..REPOSITORIES {
+        let to = format!("{}/moved/app{number}", destination.host());
+        migration = migration.rule(format!("{}/team/app{number}", source.host()), to);
+    }
+    migration.run().await.assert_failures(0, 0, REPOSITORIES as usize);
+    assert_eq!((source.count(Kind::Ping), source.count(Kind::TagList)), (1, REPOSITORIES + 1));
+}
+
 /// A registry may hide from nobody in particular what it shows to whom it knows, without a word of credentials.
 #[tokio::test]
 async fn what_is_open_to_nobody_does_not_keep_credentials_from_being_shown() {

@@ -143,7 +143,7 @@ impl RepositoryClient {
         let Some(pause) = pauses.next().filter(|_| error.is_worth_repeating() && self.patience.spend()) else {
             return Err(error);
         };
-        if error.is_overload() {
+        if error.is_overload() && !self.client.transport.end().is_cancelled() {
             // There is a hold on all requests of this kind, which has been told.
             return self.wait_turn(turn, url).await;
         }

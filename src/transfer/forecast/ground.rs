@@ -48,6 +48,8 @@ impl Ground {
         match digest {
             // What would be replaced need not be readable.
             Err(Error { kind: ErrorKind::Malformed { .. } | ErrorKind::Unsupported { .. }, .. }) => Ok(None),
+            // As the run does.
+            Err(error) if self.destination.force && error.is_of_server() => Ok(None),
             digest => digest,
         }
     }
