@@ -27,14 +27,6 @@ use crate::shared::lock;
 /// How often credentials may be replaced for one request.
 const RENEWALS: usize = 3;
 
-/// What to do about a refusal of credentials.
-pub(super) enum Verdict {
-    /// Send the request again: what it was refused for has changed.
-    Again,
-    /// The registry means it.
-    Final,
-}
-
 /// What a token is asked for: where, for what, and by whom.
 struct Grant<'a> {
     bearer: &'a Bearer,
@@ -143,50 +135,51 @@ impl Authenticator {
         Ok(Some(header))
     }
 
-    /// As `refused`; where the registry asks for more to read the repository, that is added to the scope first, and the
+    /// As `renews`; where the registry asks for more to read the repository, that is added to the scope instead, and the
     /// token that covers the rest stays.
-    pub fn refused_or_widened(&self, scope: &mut Scope, used: Option<&HeaderValue>, answer: &Answer) -> Verdict {
+    pub fn renews_or_widens(&self, scope: &mut Scope, used: Option<&HeaderValue>, answer: &Answer) -> bool {
         let asked = match challenge::read(&answer.headers, &answer.url) {
             Some(Challenge::Bearer(bearer)) => bearer.scope,
             _ => None,
         };
         let Some(wider) = asked.and_then(|asked| scope.widened(&asked)) else {
-            return self.refused(scope, used, answer);
+            return self.renews(scope, used, answer);
         };
         *scope = wider;
         self.learn(&answer.headers, &answer.url);
-        Verdict::Again
+        true
     }
 
-    /// Judges a refusal of credentials that came to a request sent with `used`.
-    pub fn refused(&self, scope: &Scope, used: Option<&HeaderValue>, answer: &Answer) -> Verdict {
+    /// Judges a refusal of credentials that came to a request sent with `used`. Answers whether it is to be sent again, since
+    /// what it was refused for has changed; else the registry means it.
+    pub fn renews(&self, scope: &Scope, used: Option<&HeaderValue>, answer: &Answer) -> bool {
         self.learn(&answer.headers, &answer.url);
         let challenge = lock(&self.challenge).clone();
         let session = self.party(scope).current();
         let (Some(challenge), Some(session)) = (&challenge, session) else {
-            return if challenge.is_some() { Verdict::Again } else { Verdict::Final };
+            return challenge.is_some();
         };
         let own = match challenge {
-            Challenge::Unusable(_) => return Verdict::Again,
+            Challenge::Unusable(_) => return true,
             Challenge::Bearer(_) => match session.login.as_ref().map(|login| &login.credential) {
                 Some(Credential::RegistryToken(token)) => sensitive(&format!("Bearer {}", token.expose_secret())),
                 _ => {
                     session.discard(used);
-                    return Verdict::Again;
+                    return true;
                 }
             },
             Challenge::Basic => session.login.as_ref().and_then(|login| login.credential.basic()),
         };
         if used.is_none() || used != own.as_ref() {
             // It was sent without credentials, or they have been renewed since.
-            return Verdict::Again;
+            return true;
         }
         if answer.says_expired() {
             self.reject(&session, scope, &Method::GET, answer);
-            return Verdict::Again;
+            return true;
         }
         // They were proven at /v2/: this is about the repository, unless they have expired since.
-        if session.doubt() { Verdict::Again } else { Verdict::Final }
+        session.doubt()
     }
 
     /// Whether there are no credentials for the repository of a scope.

@@ -5,14 +5,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::error::ErrorKind;
+use super::error::{Error, ErrorKind};
 use super::probe::TRIES_IF_KNOWN;
 use super::reach::authority;
-use super::tries::{backoff, wait};
+use super::tries::patiently_until;
+use crate::reference::Registry;
 use crate::shared::lock;
 
 /// No try begins so long after the first one: a host that is silent takes its time with each.
@@ -34,8 +34,9 @@ impl Elsewhere {
         Self { end, ..Self::default() }
     }
 
-    /// Sends to the host of `url` until there is an answer, or it is known that there is none in this round.
-    pub async fn ask<T, F>(&self, url: &Url, send: impl Fn() -> F) -> Result<T, ErrorKind>
+    /// Sends to the host of `url`, to which `registry` leads, until there is an answer, or it is known that there is none in
+    /// this round.
+    pub async fn ask<T, F>(&self, registry: &Registry, url: &Url, send: impl Fn() -> F) -> Result<T, ErrorKind>
     where
         F: Future<Output = Result<T, ErrorKind>>,
     {
@@ -57,12 +58,16 @@ impl Elsewhere {
             drop(unreachable);
             return send().await.map_err(named);
         }
-        match self.search_for(host, send).await {
-            Err(kind) if is_silence(&kind) => {
-                let verdict = ErrorKind::Verdict(Arc::new(named(kind)));
-                Err(unreachable.insert(verdict).clone())
+        let silent = |kind| Error { registry: registry.clone(), asked: None, kind: named(kind) };
+        let attempt = || async {
+            match send().await {
+                Err(kind) if is_silence(&kind) => Err(silent(kind)),
+                answered => Ok(answered),
             }
-            answered => {
+        };
+        match patiently_until(&self.end, TRIES_IF_KNOWN, LONGEST_SEARCH, attempt).await {
+            Err(error) => Err(unreachable.insert(error.into_verdict().kind).clone()),
+            Ok(answered) => {
                 lock(&self.searches).remove(host);
                 answered.map_err(named)
             }
@@ -71,27 +76,6 @@ impl Elsewhere {
 
     fn doubted(&self, host: &str) -> Option<Search> {
         lock(&self.searches).get(host).cloned()
-    }
-
-    /// What comes of several tries, or the last of them.
-    async fn search_for<T, F>(&self, host: &str, send: impl Fn() -> F) -> Result<T, ErrorKind>
-    where
-        F: Future<Output = Result<T, ErrorKind>>,
-    {
-        let mut pauses = backoff(TRIES_IF_KNOWN);
-        let began = Instant::now();
-        loop {
-            let kind = match send().await {
-                Err(kind) if is_silence(&kind) => kind,
-                answered => return answered,
-            };
-            let pause = pauses.next().filter(|pause| began.elapsed().saturating_add(*pause) < LONGEST_SEARCH);
-            let Some(pause) = pause else { return Err(kind) };
-            let tell = || tracing::warn!("{}; trying again in {:.1} s", named(host, kind.clone()), pause.as_secs_f64());
-            if !wait(&self.end, pause, tell).await {
-                return Err(kind);
-            }
-        }
     }
 
     /// Lets those be asked again that could not be reached before.
@@ -138,7 +122,7 @@ mod tests {
                     let reason = "deadline has elapsed".to_owned();
                     if number < silent { Err(ErrorKind::Unreachable { reason }) } else { Ok(()) }
                 };
-                elsewhere.ask(&url, send).await.err()
+                elsewhere.ask(&"r.example.com".parse().unwrap(), &url, send).await.err()
             })
         };
         let all: Vec<_> = (0..40).map(one).collect();
@@ -175,7 +159,7 @@ mod tests {
         let elsewhere = Elsewhere::default();
         let url = "https://storage.example.com:9000/x".parse().unwrap();
         let late = || async { Err::<(), _>(ErrorKind::TimedOut { after: Duration::from_secs(60) }) };
-        let kind = elsewhere.ask(&url, late).await.unwrap_err();
+        let kind = elsewhere.ask(&"r.example.com".parse().unwrap(), &url, late).await.unwrap_err();
         assert!(matches!(&kind, ErrorKind::Elsewhere { .. }) && kind.is_transient(), "{kind}");
         assert!(elsewhere.doubted("storage.example.com:9000").is_none());
     }

@@ -123,9 +123,10 @@ impl Error {
         self.kind.is_transient()
     }
 
-    /// Whether it makes sense to send the request again soon.
+    /// Whether it makes sense to send the request again soon. What came late would take as long once more.
     pub fn is_worth_repeating(&self) -> bool {
-        self.is_transient() && !matches!(self.kind, ErrorKind::Verdict(_) | ErrorKind::Limited { .. })
+        let is_final = matches!(self.kind, ErrorKind::Verdict(_) | ErrorKind::Limited { .. } | ErrorKind::Late { .. });
+        self.is_transient() && !is_final
     }
 
     /// Marks the error as the answer for all: every waiter gets it, and nobody repeats the request in this round.

@@ -2,10 +2,10 @@
 //!
 //! A permit covers exactly one exchange, redirects followed and body read. Tokens, pauses between tries and hold-ups are
 //! outside of it, so that a task with a permit waits for nothing but an answer. There is a time limit for the head of each
-//! answer, redirects included, for any silence after it, and for the whole. Two things of the host to which a redirect leads are found out
-//! under the permit, since only the redirect shows them: its anonymous token, and that it cannot be reached.
+//! answer, redirects included, for any silence after it, and for the whole. Two things of the host to which a redirect
+//! leads are found out under the permit, since only the redirect shows them: its anonymous token, and that it cannot be
+//! reached.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,7 +15,6 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::RepositoryClient;
-use super::auth::Verdict;
 use super::error::{Asked, Error, ErrorKind};
 use super::http::{Answer, SHORT, Transport};
 use super::pace::{Permit, Turn};
@@ -127,10 +126,10 @@ impl RepositoryClient {
                 Ok(answer) if answer.status.is_success() => return Ok(answer),
                 Ok(answer) if answer.is_challenge_of(base) && renewals < RENEWALS => {
                     renewals += 1;
-                    match self.client.auth.refused_or_widened(scope, authorization.as_ref(), &answer) {
-                        Verdict::Again => continue,
-                        Verdict::Final => return Ok(answer),
+                    if self.client.auth.renews_or_widens(scope, authorization.as_ref(), &answer) {
+                        continue;
                     }
+                    return Ok(answer);
                 }
                 Ok(answer) => match answer.refusal_of(&call.url) {
                     kind if kind.is_transient() => kind,
@@ -307,38 +306,36 @@ impl RepositoryClient {
                 let response = within(LONGEST_CHAIN, followed).await?;
                 // Of a refusal also the end has to come in time.
                 match response.status().is_success() {
-                    true => Ok(Opened::Stream(response)),
-                    false => Ok(Opened::Refusal(within(TIME_LIMIT, Answer::read(response, SHORT)).await?)),
+                    true => Ok(Ok(response)),
+                    false => within(TIME_LIMIT, Answer::read(response, SHORT)).await.map(Err),
                 }
             };
             let opened = opening.await;
-            trace(&Method::GET, url, begun, opened.as_ref().map(Opened::status));
+            let status = |opened: &Result<Response, Answer>| match opened {
+                Ok(response) => response.status(),
+                Err(refusal) => refusal.status,
+            };
+            trace(&Method::GET, url, begun, opened.as_ref().map(status));
             let opened = opened
                 .inspect_err(|kind| self.heed(&turn, begun, None, Err(kind)))
                 .map_err(|kind| self.error(&Method::GET, url, kind))?;
             let answer = match opened {
-                Opened::Stream(response) => {
+                Ok(response) => {
                     self.client.pace.heed(&turn, begun, None, response.headers(), None);
                     return Ok(response);
                 }
-                Opened::Refusal(answer) => answer,
+                Err(refusal) => refusal,
             };
             self.heed(&turn, begun, None, Ok(&answer));
             if answer.is_challenge_of(base) && renewals < RENEWALS {
                 renewals += 1;
-                if let Verdict::Again = self.client.auth.refused(&scope, authorization.as_ref(), &answer) {
+                if self.client.auth.renews(&scope, authorization.as_ref(), &answer) {
                     continue;
                 }
             }
             return Err(self.judged(&turn, self.error(&Method::GET, url, answer.refusal_of(url))));
         }
     }
-}
-
-/// What came of the attempt to open a stream.
-enum Opened {
-    Stream(Response),
-    Refusal(Answer),
 }
 
 /// What comes of an exchange, if that is known within `limit`.
@@ -349,19 +346,9 @@ pub(super) async fn within<T>(
     tokio::time::timeout(limit, exchange).await.unwrap_or(Err(ErrorKind::TimedOut { after: limit }))
 }
 
-impl Opened {
-    fn status(&self) -> StatusCode {
-        match self {
-            Self::Stream(response) => response.status(),
-            Self::Refusal(answer) => answer.status,
-        }
-    }
-}
-
 /// The whole answer to `call`.
 pub(super) async fn read_answer(call: &Call, response: Response) -> Result<Answer, ErrorKind> {
-    // Nobody repeats it in this round: that would take as long.
-    let late = |_| Err(ErrorKind::Verdict(Arc::new(ErrorKind::Late { after: LONGEST_BODY })));
+    let late = |_| Err(ErrorKind::Late { after: LONGEST_BODY });
     tokio::time::timeout(LONGEST_BODY, Answer::read(response, call.limit)).await.unwrap_or_else(late)
 }
 

@@ -202,7 +202,7 @@ impl Transport {
             };
             let response = match url.origin() == home.origin() {
                 true => send().await?,
-                false => Box::pin(self.http.elsewhere.ask(&url, send)).await?,
+                false => Box::pin(self.http.elsewhere.ask(&self.registry, &url, send)).await?,
             };
             if !is_redirect(response.status()) {
                 return Ok(sent.noted_in(response));

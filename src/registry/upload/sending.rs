@@ -22,7 +22,6 @@ use super::refusals::{Complaint, complaint, is_of_way};
 use super::{Upload, received};
 use crate::digest::Digest;
 use crate::registry::RepositoryClient;
-use crate::registry::auth::Verdict;
 use crate::registry::error::{Error, ErrorKind, tells_of_room};
 use crate::registry::exchange::{Call, Kind, RENEWALS, trace, with_authorization};
 use crate::registry::http::{Answer, SHORT};
@@ -178,9 +177,7 @@ impl RepositoryClient {
         trace(&method, url, begun, answer.as_ref().map(|answer| answer.status));
         self.heed(&turn, begun, None, answer.as_ref());
         let answer = answer.map_err(|kind| self.error(&method, url, kind))?;
-        if answer.is_challenge_of(base)
-            && let Verdict::Again = self.client.auth.refused(&scope, authorization.as_ref(), &answer)
-        {
+        if answer.is_challenge_of(base) && self.client.auth.renews(&scope, authorization.as_ref(), &answer) {
             return Err(self.error(&method, url, ErrorKind::TokenExpired));
         }
         Ok(answer)
