@@ -50,6 +50,11 @@ impl Answer {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
+    /// What is told of the answer, without what was sent for it: some repeat that.
+    pub fn without_secrets(&self, text: &str) -> String {
+        self.sent.secrets(&self.url).hide(text).into_owned()
+    }
+
     /// The digest that the registry names for what was asked.
     pub fn digest(&self) -> Option<Digest> {
         self.header("docker-content-digest")?.parse().ok()

@@ -64,7 +64,7 @@ impl RepositoryClient {
                 }
             };
             list.add(&answer.body, MOST_TAGS, &mut tell)
-                .map_err(|error| malformed(format!("it is not a list of tags: {error}")))?;
+                .map_err(|error| malformed(format!("it is not a list of tags: {}", answer.without_secrets(&error))))?;
             if list.tags.len() > MOST_TAGS || asked.len() > MOST_PAGES {
                 let bound = format!("it lists more than {MOST_TAGS} tags, or goes on for more than {MOST_PAGES} pages");
                 return Err(malformed(format!(

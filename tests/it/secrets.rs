@@ -99,6 +99,29 @@ async fn what_a_registry_or_token_server_repeats_of_credentials_is_not_told() {
 }
 
 #[tokio::test]
+async fn what_a_manifest_or_a_list_repeats_of_credentials_is_not_told() {
+    let login = json!({ "username": USER, "password": PASSWORD });
+    for kind in [Kind::ManifestGet, Kind::TagList] {
+        let (source, destination) = (Registry::builder().basic((USER, PASSWORD)).start().await, Registry::open().await);
+        source.put("team/app", "1", &large(1));
+        source.on_each(kind, |request| {
+            let shown = request.header("authorization")?;
+            let body = json!({ "schemaVersion": 2, "mediaType": shown, "tags": shown });
+            Some(Answer::status(200).body(body.to_string()).into())
+        });
+        let tags = if kind == Kind::TagList { "/.*/" } else { "1" };
+        let migration = Migration::new()
+            .auth(&json!({ source.host(): login }))
+            .app_tags(&source, tags, &destination)
+            .args(["--report", "r.json"]);
+        let outcome = migration.run().await;
+        let shown = source.requests_of(kind);
+        let shown = shown.iter().filter_map(|request| request.header("authorization"));
+        assert_hidden(&migration, &outcome, &shown.flat_map(secrets).collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test]
 async fn what_a_token_server_repeats_of_an_identity_token_is_not_told() {
     for body in [
         json!({ "error": "invalid_grant", "error_description": format!("{IDENTITY} has expired") }),
