@@ -93,6 +93,9 @@ fn is_silence(kind: &ErrorKind) -> bool {
 fn named(host: &str, kind: ErrorKind) -> ErrorKind {
     match kind {
         ErrorKind::Unreachable { .. }
+        | ErrorKind::Untrusted { .. }
+        | ErrorKind::NotTls
+        | ErrorKind::CertificateNeeded { .. }
         | ErrorKind::TimedOut { .. }
         | ErrorKind::Broken { .. }
         | ErrorKind::NotHttp { .. } => ErrorKind::Elsewhere { host: host.to_owned(), kind: Arc::new(kind) },

@@ -157,7 +157,7 @@ impl RepositoryClient {
                 }
                 None => {
                     if let ErrorKind::Broken { .. } = error.kind {
-                        self.client.doubt();
+                        self.client.doubt(&call.url);
                     }
                     return Err(error);
                 }
@@ -200,7 +200,7 @@ impl RepositoryClient {
         let begun = Instant::now();
         let result = self.exchange(call, base, authorization).await;
         trace(&call.method, &call.url, begun, result.as_ref().map(|answer| answer.status));
-        self.heed(turn, begun, Some(&permit), result.as_ref());
+        self.heed(turn, &call.url, begun, Some(&permit), result.as_ref());
         Some(result)
     }
 
@@ -208,6 +208,7 @@ impl RepositoryClient {
     pub(super) fn heed(
         &self,
         turn: &Turn,
+        url: &Url,
         begun: Instant,
         permit: Option<&Permit<'_>>,
         result: Result<&Answer, &ErrorKind>,
@@ -216,7 +217,7 @@ impl RepositoryClient {
             Ok(answer) => {
                 self.client.pace.heed(turn, begun, permit, &answer.headers, answer.trouble().as_ref());
             }
-            Err(ErrorKind::Unreachable { .. } | ErrorKind::TimedOut { .. }) => self.client.doubt(),
+            Err(ErrorKind::Unreachable { .. } | ErrorKind::TimedOut { .. }) => self.client.doubt(url),
             Err(_) => {}
         }
     }
@@ -317,7 +318,7 @@ impl RepositoryClient {
             };
             trace(&Method::GET, url, begun, opened.as_ref().map(status));
             let opened = opened
-                .inspect_err(|kind| self.heed(&turn, begun, None, Err(kind)))
+                .inspect_err(|kind| self.heed(&turn, url, begun, None, Err(kind)))
                 .map_err(|kind| self.error(&Method::GET, url, kind))?;
             let answer = match opened {
                 Ok(response) => {
@@ -326,7 +327,7 @@ impl RepositoryClient {
                 }
                 Err(refusal) => refusal,
             };
-            self.heed(&turn, begun, None, Ok(&answer));
+            self.heed(&turn, url, begun, None, Ok(&answer));
             if answer.is_challenge_of(base) && renewals < RENEWALS {
                 renewals += 1;
                 if self.client.auth.renews(&scope, authorization.as_ref(), &answer) {

@@ -91,9 +91,17 @@ impl Client {
         self.probe.base.get().filter(|_| !self.probe.is_doubted.load(Relaxed))
     }
 
-    /// A request did not reach the registry: the next one is not sent before it is known whether any does.
-    pub(super) fn doubt(&self) {
-        self.probe.is_doubted.store(true, Relaxed);
+    /// A request to `url` did not get there: the next one to the registry, if that is its own, is not sent before it is known
+    /// whether any does.
+    pub(super) fn doubt(&self, url: &Url) {
+        if self.is_own(url) {
+            self.probe.is_doubted.store(true, Relaxed);
+        }
+    }
+
+    /// Whether something is asked of the registry itself, and not of another host to which it has led.
+    pub(super) fn is_own(&self, url: &Url) -> bool {
+        self.probe.base.get().is_some_and(|base| base.origin() == url.origin())
     }
 
     /// Whether it answers, whatever it says.
@@ -221,7 +229,7 @@ impl RepositoryClient {
             if let Some((call, begun, response)) = Box::pin(self.client.meet_by(&path, &make)).await {
                 let result = Box::pin(read_answer(&call, response)).await;
                 trace(&call.method, &call.url, begun, result.as_ref().map(|answer| answer.status));
-                self.heed(&(call.kind, call.method.clone()), begun, Some(&permit), result.as_ref());
+                self.heed(&(call.kind, call.method.clone()), &call.url, begun, Some(&permit), result.as_ref());
                 if let Ok(answer) = result
                     && is_final(answer.status)
                 {

@@ -2,6 +2,8 @@
 
 use scriptable_registry::{Action, Answer, Hook, Kind, Matcher, Port, Registry, Request};
 
+use crate::support::pki::Authority;
+use crate::support::token_server::TokenServer;
 use crate::support::{
     GENERATE, HANDLE, LARGE, Migration, RETRY_HANDLE, assert_same, large, small, summary, two_registries,
 };
@@ -23,6 +25,36 @@ async fn a_storage_that_cannot_be_reached_is_named_and_not_asked_for_by_everybod
     // Each blob was asked for once. The registry, which is well, was not looked for.
     assert!(source.count(Kind::BlobGet) <= 2 * IMAGES, "{}", source.count(Kind::BlobGet));
     assert_eq!(source.count(Kind::Ping), 0);
+}
+
+#[tokio::test]
+async fn a_storage_whose_certificate_is_not_taken_is_named() {
+    let (source, destination) = two_registries().await;
+    source.put("team/app", "1.0", &large(1));
+    // Any server with a certificate of an authority that nobody knows.
+    let storage = TokenServer::start(Some(&Authority::new("a test").server(&["127.0.0.1"]))).await;
+    source.on(Kind::BlobGet, Answer::status(307).header("Location", &format!("https://{}/x", storage.host())));
+    let outcome = Migration::new().app_tags(&source, "1.0", &destination).run().await;
+    outcome.assert_failures(1, 1, 0);
+    let to = format!("{}/moved/app:1.0", destination.host());
+    let host = storage.host();
+    let words = [format!("{host}, where it leads: cannot connect: "), format!("as \"ca\" of {host} in auth.json")];
+    outcome.assert_failed(&source.reference("team/app", "1.0"), &to, &words.each_ref().map(String::as_str));
+}
+
+#[tokio::test]
+async fn a_registry_is_not_doubted_for_where_its_uploads_go() {
+    let (source, destination) = two_registries().await;
+    source.put("team/app", "1.0", &large(1));
+    let nobody = Port::hold().address().to_string();
+    let place = Answer::status(202).header("Location", &format!("http://{nobody}/v2/x/blobs/uploads/1"));
+    destination.on(Matcher::any_of([Kind::UploadStart, Kind::Mount]), place);
+    let outcome = Migration::new().app_tags(&source, "1.0", &destination).run().await;
+    outcome.assert_failures(1, 1, 0);
+    let to = format!("{}/moved/app:1.0", destination.host());
+    outcome.assert_failed(&source.reference("team/app", "1.0"), &to, &[&nobody, "cannot connect"]);
+    // It was met, and not looked for.
+    assert!(destination.count(Kind::Ping) <= 1, "{:#?}", destination.requests_of(Kind::Ping));
 }
 
 #[tokio::test]

@@ -27,9 +27,13 @@ impl Error {
     }
 
     pub(super) fn advice(&self) -> Option<String> {
-        let (registry, host) = (&self.registry, || self.host());
+        let (led_to, facts) = match self.facts() {
+            ErrorKind::Elsewhere { host, kind } => (Some(host), &**kind),
+            facts => (None, facts),
+        };
+        let (registry, host) = (&self.registry, || led_to.cloned().unwrap_or_else(|| self.host()));
         let may = if self.is_of_push() { "may push to" } else { "may use" };
-        Some(match self.facts() {
+        Some(match facts {
             ErrorKind::Rejected { remedy, .. } | ErrorKind::Unavailable { remedy, .. } | ErrorKind::LoginNeeded { remedy } => {
                 remedy.clone()
             }

@@ -175,7 +175,7 @@ impl RepositoryClient {
         };
         progress.close();
         trace(&method, url, begun, answer.as_ref().map(|answer| answer.status));
-        self.heed(&turn, begun, None, answer.as_ref());
+        self.heed(&turn, url, begun, None, answer.as_ref());
         let answer = answer.map_err(|kind| self.error(&method, url, kind))?;
         if answer.is_challenge_of(base) && self.client.auth.renews(&scope, authorization.as_ref(), &answer) {
             return Err(self.error(&method, url, ErrorKind::TokenExpired));
