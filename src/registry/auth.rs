@@ -128,7 +128,9 @@ impl Authenticator {
                 let grant = Grant { bearer, scope, session };
                 return Ok(Some(self.bearer(&grant, need, patience).await?.header));
             }
-            (Challenge::Basic, login) => login.as_ref().and_then(|login| login.credential.basic()),
+            // What is open to all is given without, and only a request shows what is.
+            (Challenge::Basic, None) => return Ok(None),
+            (Challenge::Basic, Some(login)) => login.credential.basic(),
         };
         let Some(header) = own else { return Err(self.error_at(base, self.login_needed(scope))) };
         session.prove(async || self.try_at_base(session, scope, &header, base).await).await?;
@@ -170,8 +172,8 @@ impl Authenticator {
             },
             Challenge::Basic => session.login.as_ref().and_then(|login| login.credential.basic()),
         };
-        if used.is_none() || used != own.as_ref() {
-            // It was sent without credentials, or they have been renewed since.
+        if used != own.as_ref() {
+            // It was sent without them, or they have been renewed since.
             return true;
         }
         if answer.says_expired() {
@@ -185,6 +187,27 @@ impl Authenticator {
     /// Whether there are no credentials for the repository of a scope.
     pub fn is_nobody(&self, scope: &Scope) -> bool {
         self.party(scope).is_nobody()
+    }
+
+    /// What to do where those as whom a scope is used are not let in. Many registries say so of what does not exist, too.
+    pub fn remedy(&self, scope: &Scope) -> String {
+        let party = self.party(scope);
+        let session = party.current();
+        if let Some(Login { source, .. }) = session.as_ref().and_then(|session| session.login.as_ref()) {
+            let what = match scope.push {
+                true => "see that their account may push to this repository",
+                false => "check the repository's name, and that their account may read it",
+            };
+            return format!("it was asked with the credentials from {}: {what}", source.name);
+        }
+        let how = self.keyring.how_to_log_in(&scope.repository);
+        match scope.push {
+            _ if session.is_none() && !party.is_nobody() => {
+                "it was asked without credentials, for which the registry did not ask".to_owned()
+            }
+            true => format!("it was asked without credentials: {how}"),
+            false => format!("it was asked without credentials; if the repository's name is right, {how}"),
+        }
     }
 
     fn party(&self, scope: &Scope) -> Arc<Party> {
@@ -294,7 +317,7 @@ impl Authenticator {
                 self.reject(session, scope, &method, &answer)
             }
             // Also 403: some servers refuse a scope with it, and that is no word on the password.
-            _ => error(answer.refusal_of(&bearer.realm)),
+            _ => error(answer.refusal_of(&bearer.realm)).with_remedy(self.remedy(scope)),
         })
     }
 

@@ -41,6 +41,8 @@ pub struct Error {
 pub struct Asked {
     method: Method,
     url: Url,
+    /// What to do if those as whom it was sent may not send it.
+    remedy: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,6 +108,14 @@ impl Error {
     pub(super) fn new(registry: &Registry, method: &Method, url: &Url, kind: ErrorKind) -> Self {
         let asked = Arc::new(Asked::new(method.clone(), url.clone()));
         Self { registry: registry.clone(), asked: Some(asked), kind }
+    }
+
+    /// The same, with what to do about whom the request was sent as.
+    pub(super) fn with_remedy(mut self, remedy: String) -> Self {
+        if let Some(asked) = self.asked.as_mut().and_then(Arc::get_mut) {
+            asked.remedy = Some(remedy);
+        }
+        self
     }
 
     /// Whether it came to a request with one of these methods.
@@ -283,6 +293,11 @@ impl Error {
         self.status() == Some(StatusCode::NOT_FOUND)
     }
 
+    /// Whether it was refused to whom the request was sent as.
+    pub(super) fn is_denial(&self) -> bool {
+        matches!(self.status(), Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN))
+    }
+
     /// Whether the registry says that this is not for us.
     pub fn is_forbidden(&self) -> bool {
         self.status() == Some(StatusCode::FORBIDDEN)
@@ -390,7 +405,7 @@ impl Asked {
         url.set_fragment(None);
         // An address that has no room for them has none.
         let _ = (url.set_username(""), url.set_password(None));
-        Self { method, url }
+        Self { method, url, remedy: None }
     }
 }
 

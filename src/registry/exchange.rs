@@ -97,7 +97,11 @@ impl RepositoryClient {
             ErrorKind::NotHttp { reason } => ErrorKind::Broken { reason: format!("what came is no HTTP: {reason}") },
             kind => kind,
         };
-        Error::new(&self.client.registry, method, url, kind)
+        let error = Error::new(&self.client.registry, method, url, kind);
+        match error.is_denial() && self.client.is_own(url) {
+            true => error.with_remedy(self.client.auth.remedy(&self.scope(method, None))),
+            false => error,
+        }
     }
 
     /// What requests of this method need: one that changes nothing asks for no more than it needs, also here.

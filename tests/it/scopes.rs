@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use scriptable_registry::{Answer, Gate, Kind, Registry, Request};
+use scriptable_registry::{Accounts, Answer, Gate, Kind, Matcher, Registry, Request};
 use serde_json::json;
 
 use crate::support::{Migration, PASSWORD, USER, small};
@@ -47,6 +47,45 @@ async fn credentials_that_gave_a_token_are_not_rejected_for_a_scope() {
             assert_eq!(line.contains("rejected"), !is_good, "{line}");
         }
     }
+}
+
+#[tokio::test]
+async fn of_a_push_that_is_refused_it_is_said_as_whom() {
+    let (source, accounts) = (Registry::open().await, Accounts::new().user(USER, PASSWORD));
+    let destination = Registry::builder().bearer(accounts.allow(USER, "moved/", "pull")).start().await;
+    source.put("team/app", "1", &small(1));
+    let outcome = Migration::new()
+        .auth(&json!({ destination.host(): { "username": USER, "password": PASSWORD } }))
+        .app_tags(&source, "1", &destination)
+        .run()
+        .await;
+    outcome.assert_failures(1, 1, 0);
+    let as_whom = format!("it was asked with the credentials from {:?} in auth.json", destination.host());
+    let to = format!("{}/moved/app:1", destination.host());
+    let words = ["401", &as_whom, "may push to this repository"];
+    outcome.assert_failed(&source.reference("team/app", "1"), &to, &words);
+}
+
+#[tokio::test]
+async fn what_is_open_to_all_is_read_without_credentials_where_others_need_some() {
+    let accounts = Accounts::new().user(USER, PASSWORD).anonymous("public/", "pull");
+    let (source, destination) = (Registry::builder().basic(accounts).start().await, Registry::open().await);
+    let mut migration = Migration::new()
+        .auth(&json!({ format!("{}/team", source.host()): { "username": USER, "password": PASSWORD } }))
+        .app(&source, &destination);
+    source.put("team/app", "1", &small(0));
+    for name in ["public/a", "public/b", "public/c", "hidden/d"] {
+        source.put(name, "1", &small(1));
+        migration = migration.rule(source.reference(name, "1"), format!("{}/moved/{name}", destination.host()));
+    }
+    let outcome = migration.run().await;
+    outcome.assert_failures(5, 1, 0);
+    let (hidden, to) = (source.reference("hidden/d", "1"), format!("{}/moved/hidden/d:1", destination.host()));
+    outcome.assert_failed(&hidden, &to, &["it was asked without credentials", "in auth.json"]);
+    let with_credentials = source.requests_of(Matcher::any().filter(|request| {
+        request.header("authorization").is_some() && request.repository.as_deref() != Some("team/app")
+    }));
+    assert!(with_credentials.iter().all(|request| request.kind == Kind::Ping), "{with_credentials:#?}");
 }
 
 #[tokio::test]

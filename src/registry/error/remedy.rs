@@ -60,11 +60,11 @@ impl Error {
                  gives itself, or the Host header that a proxy before it passes on",
                 host()
             ),
-            ErrorKind::Status { status: StatusCode::UNAUTHORIZED, .. } => {
-                format!("check that auth.json has an entry for {registry} whose account {may} this repository")
-            }
-            ErrorKind::Status { status: StatusCode::FORBIDDEN, .. } if !self.may_be_of_media_type() => {
-                format!("check that the account in auth.json {may} this repository")
+            ErrorKind::Status { .. } if self.is_denial() && !self.may_be_of_media_type() => {
+                let remedy = self.asked.as_ref().and_then(|asked| asked.remedy.clone());
+                remedy.unwrap_or_else(|| {
+                    format!("check that auth.json has an entry for {registry} whose account {may} this repository")
+                })
             }
             // Who has lists says what is not there.
             ErrorKind::Status { status: StatusCode::NOT_FOUND, codes, .. }
