@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 
-use super::outcomes::{Outcome, Outcomes};
-use crate::config::{Filter, Rule, Target, Which};
+use super::outcomes::Outcomes;
+use crate::config::{Filter, RecordedImage, Rule, Target, Which};
 use crate::digest::Digest;
 use crate::reference::{Identifier, Reference, Registry, Repository, Tag};
 
@@ -290,7 +290,7 @@ impl Moves {
     }
 
     /// The digest to write for an image that was copied and that had `written` in the file.
-    fn digest(&self, outcome: &Outcome, written: Option<&Digest>) -> Result<Option<Digest>, Reason> {
+    fn digest(&self, outcome: &RecordedImage, written: Option<&Digest>) -> Result<Option<Digest>, Reason> {
         if !outcome.is_there() {
             return Err(Reason::NotCopied(outcome.result.clone()));
         }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::rewrite::tests::{assert_changes, moves, rewrite};
+use crate::rewrite::tests::{assert_changes, moves, reported, rewrite};
 
 /// Source, destination, the digests of both, result.
 type Line<'l> = (&'l str, &'l str, Option<&'l Digest>, Option<&'l Digest>, &'l str);
@@ -13,8 +13,7 @@ fn outcomes(lines: &[Line]) -> Outcomes {
                 "destinationDigest": text(to), "result": result })
         })
         .collect();
-    Outcomes::parse(serde_json::json!({ "schema": crate::schema::NAME, "images": images }).to_string().as_bytes())
-        .unwrap()
+    reported(&serde_json::json!({ "schema": crate::schema::NAME, "images": images }).to_string())
 }
 
 #[test]
