@@ -34,6 +34,20 @@ fn an_earlier_rule_keeps_its_destination() {
 }
 
 #[test]
+fn whatever_tag_it_has_an_image_is_where_only_its_own_rules_bring_something_before() {
+    let rules = moves(
+        r#"{"s.io/a:1": "d.io/x", "s.io/a:2": "d.io/x", "s.io/a": "d.io/x", "s.io/b": "d.io/x", "s.io/c": "d.io/x"}"#,
+        Choice::default(),
+    );
+    let text = "- image: ⟦s.io/a→d.io/x⟧:$X\n- image: s.io/b:$X\n- image: s.io/c:$X\n";
+    let unknown = "its tag is not written here, and no rule brings every tag";
+    assert_eq!(
+        assert_changes("a.yaml", &rules, text),
+        [format!("s.io/b:$X: {unknown}"), format!("s.io/c:$X: {unknown}")]
+    );
+}
+
+#[test]
 fn of_two_rules_that_keep_a_destination_the_first_is_named() {
     let rules = moves(
         r#"{"s.io/a": "d.io/x", "s.io/b:1": "d.io/x", "s.io/c:1": "d.io/x", "s.io/d:1": "d.io/y", "s.io/e": "d.io/y",
