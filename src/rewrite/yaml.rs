@@ -71,7 +71,11 @@ pub fn read(scan: &mut Scan, setting: &Setting) {
 
 fn parse(text: &str, range: &Range<usize>) -> Option<Tree> {
     let part = &text[range.clone()];
-    Tree::parse_at(range.start, part, part).or_else(|| Tree::parse_at(range.start, part, &template::mask(part)?.text))
+    let plain = Tree::parse_at(range.start, part, part);
+    if plain.as_ref().is_some_and(|tree| !tree.is_template) {
+        return plain;
+    }
+    template::mask(part).and_then(|masked| Tree::parse_at(range.start, part, &masked.text)).or(plain)
 }
 
 /// Whether the value of such a key is an image.
@@ -97,7 +101,7 @@ impl<'s, 'a, 't> Walk<'s, 'a, 't> {
         let surroundings = Surroundings { anchors: Anchors::of(tree), scope: Scope::default() };
         let mut walk = Walk { scan, setting, surroundings, depth };
         tree.roots.iter().for_each(|root| walk.node(None, root));
-        tree.plain().for_each(|range| walk.scan.quote(range));
+        tree.plain.iter().for_each(|range| walk.scan.quote(range.clone()));
     }
 
     fn node(&mut self, key: Option<&str>, node: &'t Node) {

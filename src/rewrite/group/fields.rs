@@ -48,7 +48,9 @@ impl<'t> Field<'t> {
 
     fn write(&self, scan: &mut Scan, text: &str) {
         if self.is_there() {
-            self.value.write(scan, text);
+            // A chart that puts no slash behind it needs the one that is there.
+            let slashes = if self.text().is_empty() { "" } else { &self.value.value[self.text().len()..] };
+            self.value.write(scan, &format!("{text}{slashes}"));
         } else if let Some(place) = self.gap(scan.text) {
             scan.replace(place..place, format!(" {}", as_value(text)));
         }
