@@ -269,8 +269,10 @@ impl<'s, 'a, 't> Walk<'s, 'a, 't> {
     fn image(&mut self, scalar: &Scalar) {
         let content = scalar.content();
         if !self.surroundings.anchors.is_image(scalar) {
-            if let Some(Meaning::Moved(to)) = content.map(|range| self.scan.meaning(range.start, &scalar.value)) {
-                self.scan.stays(scalar.raw.start, &scalar.value, Reason::Shared(to));
+            if let Some(range) = content
+                && let Meaning::Moved(to) = self.scan.meaning(range.start, &scalar.value)
+            {
+                self.scan.keeps(range.start, &scalar.value, Reason::Shared(to));
             }
             return;
         }

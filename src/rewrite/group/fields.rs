@@ -156,7 +156,7 @@ impl<'t> Group<'t> {
         (mapping, anchors): (&Mapping, &Anchors),
     ) {
         let Some(changes) = self.changes(text, written, to) else {
-            return scan.stays(offset, text, Reason::NoRoom(to.repository.to_string()));
+            return scan.keeps(offset, text, Reason::NoRoom(to.repository.to_string()));
         };
         let versions = [self.tag, self.digest].map(|field| field.map(|field| field.key.value.as_str()));
         let keeps_version =
@@ -169,7 +169,7 @@ impl<'t> Group<'t> {
         if changes.iter().any(|(field, _)| field.is_some_and(|field| !field.can_change(scan.text)))
             || !anchors.merging(mapping, is_apart).all(suits)
         {
-            return scan.stays(offset, text, Reason::Shared(to.repository.to_string()));
+            return scan.keeps(offset, text, Reason::Shared(to.repository.to_string()));
         }
         for (field, text) in &changes {
             match field {
