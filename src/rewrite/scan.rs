@@ -223,7 +223,8 @@ impl<'a> Scan<'a> {
             let before = start.checked_sub(1).and_then(|before| bytes.get(before));
             let has_begin = is_marked || !before.is_some_and(|byte| b"$}%*".contains(byte));
             let behind = bytes.get(end).filter(|_| !is_marked);
-            let is_cut = behind.is_some_and(|byte| b"${%".contains(byte) || (*byte == b'<' && bytes[end - 1] == b':'));
+            let is_cut =
+                behind.is_some_and(|byte| b"${%".contains(byte) || (b"<>~^".contains(byte) && bytes[end - 1] == b':'));
             if has_begin && is_cut {
                 self.unclear(range.start + start, &text[start..=end]);
             }
@@ -317,12 +318,13 @@ fn is_emphasis(bytes: &[u8], range: Range<usize>) -> bool {
     before > 0 && bytes[range.end..].iter().take_while(is_star).count() == before
 }
 
-/// Whether `range` is all of a value: between quotes, or behind `=` up to the end of the line.
+/// Whether `range` is all of a value: between quotes, right behind `=`, or behind it up to the end of the line.
 fn is_value(bytes: &[u8], range: Range<usize>) -> bool {
     let before = &bytes[..range.start];
     let behind = &bytes[range.end..];
     match before.last() {
         Some(quote @ (b'"' | b'\'')) => behind.first() == Some(quote),
+        Some(b'=') => behind.first().is_none_or(|end| end.is_ascii_whitespace() || b",;#\"'".contains(end)),
         _ => {
             let is_blank = |byte: &&u8| matches!(**byte, b' ' | b'\t');
             let end = behind.iter().find(|byte| !is_blank(byte));

@@ -110,6 +110,14 @@ fn emphasis_hides_no_reference_and_a_value_without_a_tag_is_named() {
 }
 
 #[test]
+fn a_value_within_a_command_or_a_list_is_named() {
+    let text = "helm --set image.repository=quay.io/a/b --set image.tag=1\nx --cache-to type=registry,ref=quay.io/a/b,mode=max\n\
+                x '--image=quay.io/a/b' a==quay.io/a/b/c\nweb=quay.io/a/b:~1.2, other=quay.io/a/b:^1\n";
+    let unclear = "quay.io/a/b: its tag is not written here, and nothing says that it is an image";
+    assert_eq!(assert_changes("run.sh", &rules(), text), [unclear; 5]);
+}
+
+#[test]
 fn defaults_of_variables_are_read_where_they_are_all_of_a_reference() {
     let stays = assert_changes(
         "run.sh",

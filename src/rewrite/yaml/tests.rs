@@ -182,6 +182,12 @@ fn an_image_that_variables_are_parts_of_is_rewritten_or_told() {
 }
 
 #[test]
+fn what_is_rewritten_is_not_said_to_stay() {
+    let text = "a: ⟦quay.io/a/b:1→d.io/m/b:1⟧ $X\nb: [\"⟦quay.io/a/b:1→d.io/m/b:1⟧ --x={{ .x }}\"]\nc: |\n  docker run \\\n    ⟦quay.io/a/b:1→d.io/m/b:1⟧ $X\n";
+    assert_eq!(assert_changes("a.yaml", &rules(), text), [""; 0]);
+}
+
+#[test]
 fn what_compose_builds() {
     let stays = assert_changes(
         "compose.yaml",
