@@ -220,7 +220,7 @@ impl<'t> Surroundings<'t> {
 }
 
 /// Whether there is a tag or digest in the field for a name.
-fn has_version_in(name: &str) -> bool {
+pub fn has_version_in(name: &str) -> bool {
     let Parts { tag, digest, .. } = Parts::split(name);
     tag.is_some() || digest.is_some()
 }

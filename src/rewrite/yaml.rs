@@ -9,6 +9,7 @@
 //! | `container` of a job, `uses: docker://` | GitHub, Azure Pipelines |
 //! | `dockerfile_inline`, `args[]` with `..._IMAGE=` | Compose |
 //! | `value` beside `path: .../image` | JSON patches |
+//! | `value`, `default` with a tag, beside `name: ..._IMAGE` | variables of Kubernetes, Tekton |
 //! | `images[]` | lists, and kustomize's, also with Flux: see [`super::kustomize`] |
 //! | `registry`, `repository`, `tag`, `digest` | charts: see [`super::group`] |
 //!
@@ -18,7 +19,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use super::anchors::Anchors;
-use super::group::{Scope, Surroundings};
+use super::group::{Scope, Surroundings, has_version_in};
 use super::moves::{Found, Reason};
 use super::scan::{Meaning, Scan};
 use super::tree::{Mapping, Node, Scalar, Style, Tree, as_value};
@@ -361,7 +362,12 @@ pub fn expects_image(parent: Option<&str>, key: &str, scalar: &Scalar, mapping: 
     match key {
         "name" | "reference" => parent == Some("image"),
         // Of a JSON patch, RFC 6902.
-        "value" => mapping.scalar("path").is_some_and(|path| path.value.ends_with("/image")),
+        "value" if mapping.scalar("path").is_some_and(|path| path.value.ends_with("/image")) => true,
+        // Of a variable. Without a tag it may be a name to which another one adds that.
+        "value" | "default" => {
+            let name = mapping.scalar("name").map(|name| name.value.as_str()).or(parent);
+            name.is_some_and(is_image_key) && has_version_in(&scalar.value)
+        }
         // In Azure Pipelines it may also be the name of one that is described elsewhere.
         "container" => has(&["runs-on"]) || (has(&["job", "pool", "steps"]) && scalar.value.contains([':', '/', '@'])),
         "uses" => scalar.value.starts_with("docker://"),

@@ -306,6 +306,15 @@ fn volumes_of_images_and_keys_in_capitals_are_images() {
 }
 
 #[test]
+fn a_variable_for_an_image_has_its_name_beside_it() {
+    let text = "env: [{name: SIDECAR_IMAGE, value: \"⟦nginx:1→d.io/web/nginx:1⟧\"}, {name: HOST, value: nginx:80}]\nparams:\n- name: builder-image\n  \
+                default: ⟦bitnami/redis→d.io/x/y/redis⟧:$(tag)\nvariables: {DB_IMAGE: {value: ⟦postgres:15→d.io/db/pg:1.15⟧, description: nginx:1}}\n\
+                parameters: [{name: image, value: nginx}, {name: image, value: quay.io/a/b}]\n";
+    let unclear = "quay.io/a/b: its tag is not written here, and nothing says that it is an image";
+    assert_eq!(assert_changes("a.yaml", &rules(), text), [unclear]);
+}
+
+#[test]
 fn behind_the_scheme_of_images_a_short_name_is_one() {
     let text = "build:\n  additional_contexts:\n    base: docker-image://⟦nginx:1.25→d.io/web/nginx:1.25⟧\n    \
                 other: \"docker-image://⟦quay.io/a/b→d.io/m/b⟧\"\nwith:\n  build-contexts: |\n    \
