@@ -30,8 +30,8 @@ pub use auth::{AuthError, UnsetVariable};
 pub use expand::Variables;
 pub use file::FileError;
 pub use json::JsonError;
-pub use place::{At, Place};
-pub use recorded::{Recorded, RecordedError};
+pub use place::{At, Place, Positions};
+pub use recorded::{Recorded, RecordedError, RecordedImage};
 pub use rule::{Filter, Images, InvalidReason, InvalidRule, Rule, Shown, Which};
 pub use target::{InvalidTarget, Target};
 
@@ -140,15 +140,22 @@ pub fn load_recorded(
         Files::Separate { auth, .. } => read_auth(auth, &of_auth)?,
         Files::Combined(path) => read_combined(path, &of_auth)?.0,
     };
-    let document = Document::parse(&shown(report), file::read(report, "--against names the report")?)?;
-    let Recorded { rules, digests, not_generated, shards } = recorded::read(document.root())?;
-    let part = (!shards.is_empty()).then(|| {
-        format!("{} is of shard {} alone: no image of the others is looked at", shown(report), shards.join(", "))
+    let recorded = read_report(report, "--against names the report")?;
+    let part = (!recorded.shards.is_empty()).then(|| {
+        let shards = recorded.shards.join(", ");
+        format!("{} is of shard {shards} alone: no image of the others is looked at", shown(report))
     });
+    let rules: Vec<Rule> = recorded.images.iter().map(RecordedImage::rule).collect();
     let asked = rules.iter().map(|rule| &rule.images.destination);
     let (keyring, mut warnings) = credentials(auth, files, asked, "no image of the report", environment)?;
     warnings.extend(part);
-    Ok((Configuration { keyring, rules, invalid: not_generated, warnings }, digests))
+    let digests = recorded.digests();
+    Ok((Configuration { keyring, rules, invalid: recorded.not_generated, warnings }, digests))
+}
+
+/// The report of an earlier migration; `advice` says what to do if it cannot be read.
+pub fn read_report(path: &Path, advice: &'static str) -> Result<Recorded, ConfigError> {
+    Ok(recorded::read(Document::parse(&shown(path), file::read(path, advice)?)?.root())?)
 }
 
 /// The credentials, and the warnings about them. Fails if one of the repositories that are `asked` needs a variable that is

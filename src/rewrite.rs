@@ -34,7 +34,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use crate::config::{Place, Positions};
 use crate::file::{self, Access, shown};
 use crate::foreign::harmless;
 use crate::reference::Repository;
@@ -74,10 +76,7 @@ pub struct Changed {
 /// A reference to a migrated repository that stays as it is.
 #[derive(Debug)]
 pub struct Stays {
-    pub path: PathBuf,
-    pub line: usize,
-    /// In characters.
-    pub column: usize,
+    pub place: Place,
     pub name: String,
     pub reason: Reason,
 }
@@ -85,7 +84,7 @@ pub struct Stays {
 impl fmt::Display for Stays {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (name, reason) = (harmless(&self.name), harmless(&self.reason.to_string()));
-        write!(f, "{}:{}:{}: {name}: {reason}", shown(&self.path), self.line, self.column)
+        write!(f, "{}: {name}: {reason}", self.place)
     }
 }
 
@@ -161,11 +160,10 @@ impl Rewrite {
         for (name, places) in findings.several {
             self.several.entry(name).or_default().extend(places);
         }
-        let mut cursor = Cursor { text, offset: 0, line: 1, column: 1 };
+        let (file, positions): (Arc<str>, _) = (shown(path).into(), Positions::of(text));
         for (offset, (name, reason)) in findings.stays {
-            cursor.move_to(offset);
-            let Cursor { line, column, .. } = cursor;
-            self.stays.push(Stays { path: path.to_owned(), line, column, name, reason });
+            let (line, column) = positions.locate(text, offset);
+            self.stays.push(Stays { place: Place { file: file.clone(), line, column }, name, reason });
         }
         if !findings.edits.is_empty() {
             let after = content::apply(&before, start, &findings.edits);
@@ -201,27 +199,6 @@ impl Changed {
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, "it is read-only"));
         }
         file::replace(&path, Access::As(old), |writer| writer.write_all(&self.after))
-    }
-}
-
-/// Line and column of an offset, from one offset to the next: a file is read once, however much of it stays.
-struct Cursor<'a> {
-    text: &'a str,
-    offset: usize,
-    line: usize,
-    column: usize,
-}
-
-impl Cursor<'_> {
-    /// Moves on to `offset`, which is not before this.
-    fn move_to(&mut self, offset: usize) {
-        let passed = self.text.get(self.offset..offset).unwrap_or_default();
-        if let Some((lines, rest)) = passed.rsplit_once('\n') {
-            (self.line, self.column) = (self.line + lines.matches('\n').count() + 1, rest.chars().count() + 1);
-        } else {
-            self.column += passed.chars().count();
-        }
-        self.offset = offset;
     }
 }
 

@@ -1,6 +1,6 @@
 //! `image-migrator rewrite`: replaces migrated references in files, or shows how.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, anyhow};
 use clap::Args;
@@ -92,14 +92,11 @@ fn moves(flags: &RewriteFlags) -> anyhow::Result<(Moves, Vec<config::InvalidRule
     // The hosts of auth.json are hosts in the rules; what it says of logging in is not looked at.
     let (rules, invalid) = config::load_rules(&flags.rules.sources(None)?)?;
     let to = flags.to.as_deref().map(|to| to.parse::<Target>().context("--to")).transpose()?;
-    let outcomes = flags.report.as_deref().map(|path| read_report(path).context("--report")).transpose()?;
+    let read = |path| config::read_report(path, "--report names what a migration wrote");
+    let report = flags.report.as_deref().map(|path| read(path).context("--report")).transpose()?;
+    let outcomes = report.map(|report| Outcomes::new(report.images));
     let moves = Moves::new(rules, Choice { to, outcomes, pin: flags.pin }).context("--to")?;
     Ok((moves, invalid))
-}
-
-fn read_report(path: &Path) -> anyhow::Result<Outcomes> {
-    let json = std::fs::read(path).with_context(|| format!("{} cannot be read", shown(path)))?;
-    Outcomes::parse(&json).with_context(|| shown(path))
 }
 
 /// Fails where an image went to several places and `--to` chooses none of them.

@@ -112,7 +112,7 @@ fn in_cluster() -> Result<kube::Config, AccessError> {
 }
 
 async fn configure(chosen: Chosen) -> Result<(kube::Config, String, Option<String>), AccessError> {
-    let Chosen { context, cluster_name, cluster, user_name, mut user, namespace } = chosen;
+    let Chosen { context, cluster_name, cluster, user_name, mut user } = chosen;
     let server = cluster.server.clone().filter(|server| !server.trim().is_empty());
     let server = server.ok_or_else(|| AccessError::NoServer { cluster: cluster_name.clone() })?;
     let url = address(server.trim(), &cluster);
@@ -141,7 +141,6 @@ async fn configure(chosen: Chosen) -> Result<(kube::Config, String, Option<Strin
     config.accept_invalid_certs = cluster.insecure_skip_tls_verify.unwrap_or(false);
     config.tls_server_name = cluster.tls_server_name.clone().filter(|name| !name.is_empty());
     config.auth_info = user;
-    config.default_namespace = namespace.unwrap_or_else(|| "default".to_owned());
     Ok((config, identity, cluster.proxy_url))
 }
 

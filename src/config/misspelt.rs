@@ -28,13 +28,14 @@ const WELL_KNOWN: [&str; 12] = [
 ];
 
 /// A warning for each registry of `rules` that is not among `hosts` but almost is, or almost is one that everybody knows.
-/// Ports do not count: several registries of one host are usual.
+/// Ports do not count, since several registries of one host are usual; but with the usual port it is the same one.
 pub(super) fn warnings(rules: &[Rule], hosts: &HashSet<Registry>) -> impl Iterator<Item = String> {
     let named =
         |rule: &Rule| [&rule.images.source, &rule.images.destination].map(|repository| repository.registry().clone());
     let registries: BTreeSet<Registry> = rules.iter().flat_map(named).collect();
     registries.into_iter().filter(|registry| !hosts.contains(registry)).filter_map(|registry| {
-        let meant = hosts.iter().filter(|known| is_almost(registry.host(), known.host())).min();
+        let is_meant = |known: &&Registry| is_same(&registry, known) || is_almost(registry.host(), known.host());
+        let meant = hosts.iter().filter(is_meant).min();
         match meant {
             Some(meant) => Some(format!("{registry} has no entry in auth.json; is {meant} meant, which has one?")),
             None => {
@@ -43,6 +44,12 @@ pub(super) fn warnings(rules: &[Rule], hosts: &HashSet<Registry>) -> impl Iterat
             }
         }
     })
+}
+
+/// Whether they differ in the usual port of https alone, which one of them leaves out.
+fn is_same(one: &Registry, other: &Registry) -> bool {
+    let plain = |registry: &Registry| registry.as_str().trim_end_matches(":443").to_owned();
+    plain(one) == plain(other)
 }
 
 /// Whether auth.json has the host with another port.
@@ -77,7 +84,14 @@ fn is_elsewhere(one: &str, other: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{WELL_KNOWN, is_almost, well_known_like};
+    use super::{WELL_KNOWN, is_almost, is_same, well_known_like};
+
+    #[test]
+    fn the_usual_port_makes_no_other_registry() {
+        let same = |one: &str, other: &str| is_same(&one.parse().unwrap(), &other.parse().unwrap());
+        assert!(same("swr.example.com", "swr.example.com:443") && same("[fd00::1]:443", "[fd00::1]"));
+        assert!(!same("swr.example.com", "swr.example.com:8443") && !same("[fd00::443]", "[fd00::]"));
+    }
 
     #[test]
     fn a_slip_of_the_pen_in_a_well_known_name_is_asked_about() {

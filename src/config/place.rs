@@ -36,7 +36,7 @@ impl Place {
 const STEP: usize = 256;
 
 /// An index that turns offsets of a text into lines and columns, also where all of it is one long line.
-pub(super) struct Positions {
+pub struct Positions {
     /// The offset of each line's first byte.
     lines: Vec<usize>,
     /// How many characters begin before each multiple of [`STEP`].

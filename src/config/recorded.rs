@@ -1,13 +1,13 @@
-//! The report of an earlier migration, read for what it left at each destination.
+//! The report of an earlier migration, read for what became of its images.
 //!
 //! Only what is needed is read: `{"schema": "image-migrator/report/v1", "shards": ["0/2"], "rules": [{"source",
-//! "destination"}], "images": [{"source", "destination", "destinationDigest", "result"}]}`; whatever else stands there is
-//! passed over.
+//! "destination"}], "images": [{"source", "destination", "sourceDigest", "destinationDigest", "result"}]}`; whatever else
+//! stands there is passed over.
 
 use std::collections::HashMap;
 
 use super::json::{JsonError, Kind, Member, Value};
-use super::place::At;
+use super::place::{At, Place};
 use super::rule::{Images, InvalidReason, InvalidRule, Pair, Rule, Which};
 use crate::digest::{Digest, InvalidDigest};
 use crate::reference::{InvalidReference, Reference};
@@ -16,15 +16,24 @@ use crate::schema::{self, OtherSchema, Outcome};
 /// What a report says of its images.
 #[derive(Debug)]
 pub struct Recorded {
-    /// One for each image, in the order of the report.
-    pub rules: Vec<Rule>,
-    /// The digest that each destination should have. `None` for a skipped image: nothing should be there. An image that
-    /// failed or was only planned is missing.
-    pub digests: HashMap<Reference, Option<Digest>>,
+    /// In the order of the report.
+    pub images: Vec<RecordedImage>,
     /// The rules of which some or all images are not among these.
     pub not_generated: Vec<InvalidRule>,
     /// The shards that the report covers, such as `0/2`; empty if it covers everything.
     pub shards: Vec<String>,
+}
+
+/// What became of one image.
+#[derive(Debug)]
+pub struct RecordedImage {
+    place: Place,
+    pub source: Reference,
+    pub destination: Reference,
+    pub source_digest: Option<Digest>,
+    pub destination_digest: Option<Digest>,
+    /// As the report calls it; a later version may know others.
+    pub result: String,
 }
 
 /// What is wrong with a report.
@@ -51,21 +60,15 @@ pub fn read(root: Value) -> Result<Recorded, RecordedError> {
     let name = schema.string("the \"schema\" of a report, which is a string")?;
     schema::check(&name).map_err(|error| schema.place().at(error))?;
     let images = required("images")?;
-    let mut recorded =
-        Recorded { rules: Vec::new(), digests: HashMap::new(), not_generated: Vec::new(), shards: Vec::new() };
-    if let Some(shards) = field(&members, "shards") {
-        let shards = shards.elements("an array of shards")?;
-        recorded.shards =
-            shards.iter().map(|shard| shard.string("a shard, which is a string")).collect::<Result<_, _>>()?;
-    }
-    if let Some(rules) = field(&members, "rules") {
-        let rules = rules.elements("an array of rules")?;
-        recorded.not_generated = rules.into_iter().map(not_generated).collect::<Result<_, _>>()?;
-    }
-    for image in images.elements("an array of images")? {
-        recorded.add(image)?;
-    }
-    Ok(recorded)
+    let elements = |name, expected| field(&members, name).map_or(Ok(Vec::new()), |list| list.elements(expected));
+    let shards = elements("shards", "an array of shards")?;
+    let rules = elements("rules", "an array of rules")?;
+    let images = images.elements("an array of images")?;
+    Ok(Recorded {
+        images: images.into_iter().map(RecordedImage::read).collect::<Result<_, _>>()?,
+        not_generated: rules.into_iter().map(not_generated).collect::<Result<_, _>>()?,
+        shards: shards.iter().map(|shard| shard.string("a shard, which is a string")).collect::<Result<_, _>>()?,
+    })
 }
 
 /// A rule of which the report says that its images are not all there.
@@ -81,41 +84,64 @@ fn not_generated(rule: Value) -> Result<InvalidRule, JsonError> {
 }
 
 impl Recorded {
-    fn add(&mut self, image: Value) -> Result<(), RecordedError> {
-        let members = image.members("an image, which is an object")?;
-        let reference = |name, expected| -> Result<(String, Reference), RecordedError> {
-            let value = field(&members, name).ok_or_else(|| image.mismatch(expected, None))?;
-            let text = value.string("a reference, which is a string")?;
-            let reference = text.parse().map_err(|error| value.place().at(error))?;
-            Ok((text, reference))
-        };
-        let (written_source, source) = reference("source", "an image with a \"source\"")?;
-        let (written_destination, destination) = reference("destination", "an image with a \"destination\"")?;
-        let result = text(&members, "result", "a result, which is a string")?;
-        let digest = field(&members, "destinationDigest").filter(|value| value.kind() != Kind::Null);
-        match (result.as_deref().and_then(Outcome::named), digest) {
-            (Some(Outcome::Skipped), _) => {
-                self.digests.insert(destination.clone(), None);
-            }
-            (Some(outcome), Some(value)) if outcome.is_there() => {
-                let digest = value.string("a digest or null")?;
-                let digest = digest.parse().map_err(|error| value.place().at(error))?;
-                self.digests.insert(destination.clone(), Some(digest));
-            }
+    /// The digest that each destination should have. `None` for a skipped image: nothing should be there. An image that
+    /// failed or was only planned is missing.
+    pub fn digests(&self) -> HashMap<Reference, Option<Digest>> {
+        let expected = |image: &RecordedImage| match image.outcome()? {
+            Outcome::Skipped => Some(None),
             // Of what failed it is what happened to be there.
-            _ => {}
-        }
-        self.rules.push(Rule {
+            outcome => Some(Some(image.destination_digest.clone().filter(|_| outcome.is_there())?)),
+        };
+        self.images.iter().filter_map(|image| Some((image.destination.clone(), expected(image)?))).collect()
+    }
+}
+
+impl RecordedImage {
+    fn read(image: Value) -> Result<Self, RecordedError> {
+        let members = image.members("an image, which is an object")?;
+        let required = |name, expected| field(&members, name).ok_or_else(|| image.mismatch(expected, None));
+        let reference = |name, expected| -> Result<Reference, RecordedError> {
+            let value = required(name, expected)?;
+            let text = value.string("a reference, which is a string")?;
+            Ok(text.parse().map_err(|error| value.place().at(error))?)
+        };
+        let digest = |name| -> Result<Option<Digest>, RecordedError> {
+            let Some(value) = field(&members, name).filter(|value| value.kind() != Kind::Null) else { return Ok(None) };
+            Ok(Some(value.string("a digest or null")?.parse().map_err(|error| value.place().at(error))?))
+        };
+        Ok(Self {
             place: image.place(),
-            source: written_source,
-            destination: written_destination,
+            source: reference("source", "an image with a \"source\"")?,
+            destination: reference("destination", "an image with a \"destination\"")?,
+            source_digest: digest("sourceDigest")?,
+            destination_digest: digest("destinationDigest")?,
+            result: required("result", "an image with a \"result\"")?.string("a result, which is a string")?,
+        })
+    }
+
+    fn outcome(&self) -> Option<Outcome> {
+        Outcome::named(&self.result)
+    }
+
+    /// Whether it is at its destination.
+    pub fn is_there(&self) -> bool {
+        self.outcome().is_some_and(Outcome::is_there)
+    }
+
+    /// The rule that means this image alone.
+    pub fn rule(&self) -> Rule {
+        let Self { place, source, destination, .. } = self;
+        let pair = Pair { source: source.identifier.clone(), destination: destination.identifier.clone() };
+        Rule {
+            place: place.clone(),
+            source: source.to_string(),
+            destination: destination.to_string(),
             images: Images {
-                source: source.repository,
-                destination: destination.repository,
-                which: Which::Fixed(vec![Pair { source: source.identifier, destination: destination.identifier }]),
+                source: source.repository.clone(),
+                destination: destination.repository.clone(),
+                which: Which::Fixed(vec![pair]),
             },
-        });
-        Ok(())
+        }
     }
 }
 
@@ -155,13 +181,13 @@ mod tests {
                {{"source": "s.io/a:5", "destination": "d.io/a:5", "destinationDigest": null, "result": "skipped"}}"#
         ))
         .unwrap();
-        let rules: Vec<String> = recorded.rules.iter().map(Rule::to_string).collect();
-        assert_eq!(rules[0], r#"report.json:2:1: "s.io/a:1" -> "d.io/a:1""#);
-        assert_eq!(rules.len(), 5);
+        assert_eq!(recorded.images[0].rule().to_string(), r#"report.json:2:1: "s.io/a:1" -> "d.io/a:1""#);
+        assert_eq!(recorded.images.len(), 5);
         let told = |(at, digest): (&Reference, &Option<Digest>)| {
             (at.to_string(), digest.as_ref().map(ToString::to_string).unwrap_or_default())
         };
-        let mut digests: Vec<_> = recorded.digests.iter().map(told).collect();
+        let digests = recorded.digests();
+        let mut digests: Vec<_> = digests.iter().map(told).collect();
         digests.sort();
         let expected = [("d.io/a:1".to_owned(), EMPTY.to_owned()), ("d.io/a:5".to_owned(), String::new())];
         assert_eq!(digests, expected, "what failed may have had any other");
@@ -171,9 +197,8 @@ mod tests {
     #[test]
     fn a_host_needs_no_dot_since_a_report_always_has_one() {
         let text = r#"{"source": "registry/a/b:1", "destination": "mirror/b:1", "result": "failed"}"#;
-        let rules = report(text).unwrap().rules;
-        let images = &rules[0].images;
-        assert_eq!([&images.source, &images.destination].map(ToString::to_string), ["registry/a/b", "mirror/b"]);
+        let image = &report(text).unwrap().images[0];
+        assert_eq!([&image.source, &image.destination].map(ToString::to_string), ["registry/a/b:1", "mirror/b:1"]);
     }
 
     #[test]
@@ -206,6 +231,10 @@ mod tests {
         }
         for (image, error) in [
             (r#"{"source": "s.io/a:1"}"#, "2:1: found an object, expected an image with a \"destination\""),
+            (
+                r#"{"source": "s.io/a:1", "destination": "d.io/a:1"}"#,
+                "2:1: found an object, expected an image with a \"result\"",
+            ),
             (r#"{"source": 1}"#, "2:12: found a number, expected a reference, which is a string"),
             (r#"{"source": "s.io/a"}"#, "2:12: \"s.io/a\" names no single image: "),
             (r#"{"source": "a:1"}"#, "2:12: \"a\" names no repository: "),

@@ -8,6 +8,7 @@ use super::yaml::{expects_image, lists_images};
 #[derive(Default)]
 pub struct Anchors<'t> {
     scalars: HashMap<usize, Anchored<'t>>,
+    mappings: HashMap<usize, &'t Mapping>,
     /// The mappings that merge one with an anchor, by that.
     merging: HashMap<usize, Vec<&'t Mapping>>,
 }
@@ -65,6 +66,7 @@ impl<'t> Anchors<'t> {
                     nodes.extend(items.iter().map(|item| (Position { is_listed: true, ..place }, item)));
                 }
                 Node::Mapping(mapping) => {
+                    anchors.mappings.insert(mapping.anchor, mapping);
                     let parent = Some(place.key).filter(|_| place.mapping.is_some() && !place.is_listed);
                     nodes.extend(mapping.entries().map(|(key, value)| (place.at(parent, mapping, key), value)));
                 }
@@ -84,6 +86,22 @@ impl<'t> Anchors<'t> {
         self.scalars.get(&anchor).map(|anchored| anchored.scalar)
     }
 
+    /// What `mapping` takes over by `<<`, itself or through others: what counts first comes first.
+    pub fn merged(&self, mapping: &Mapping) -> impl Iterator<Item = &'t Mapping> {
+        let taken = |mapping: &Mapping| {
+            let aliases = match mapping.get("<<") {
+                Some(Node::Sequence(items)) => items.as_slice(),
+                alias => alias.map(std::slice::from_ref).unwrap_or_default(),
+            };
+            let anchors = aliases.iter().rev().filter_map(|alias| match alias {
+                Node::Alias(anchor) => self.mappings.get(anchor).copied(),
+                _ => None,
+            });
+            anchors.collect()
+        };
+        reached(taken(mapping), taken)
+    }
+
     /// Whether `scalar` can be rewritten wherever it is repeated. What may be a mere name counts as no image.
     pub fn is_image(&self, scalar: &Scalar) -> bool {
         self.scalars.get(&scalar.anchor).is_none_or(|anchored| {
@@ -99,19 +117,29 @@ impl<'t> Anchors<'t> {
     /// The mappings that include `mapping` by `<<`, themselves or through others, but for those that `is_apart` from it
     /// and what includes it only through these.
     pub fn merging(&self, mapping: &Mapping, is_apart: impl Fn(&Mapping) -> bool) -> impl Iterator<Item = &'t Mapping> {
-        let including = |mapping: &Mapping| self.merging.get(&mapping.anchor).into_iter().flatten().copied();
-        let mut next: Vec<&Mapping> = including(mapping).collect();
-        let mut seen = HashSet::new();
-        std::iter::from_fn(move || {
-            loop {
-                let one = next.pop()?;
-                if !is_apart(one) && seen.insert(std::ptr::from_ref(one)) {
-                    next.extend(including(one));
-                    return Some(one);
-                }
-            }
-        })
+        let including = move |mapping: &Mapping| {
+            let all = self.merging.get(&mapping.anchor).into_iter().flatten().copied();
+            all.filter(|one| !is_apart(one)).collect()
+        };
+        reached(including(mapping), including)
     }
+}
+
+/// `next` and what these lead to, each once.
+fn reached<'t>(
+    mut next: Vec<&'t Mapping>,
+    leads_to: impl Fn(&Mapping) -> Vec<&'t Mapping>,
+) -> impl Iterator<Item = &'t Mapping> {
+    let mut seen = HashSet::new();
+    std::iter::from_fn(move || {
+        loop {
+            let one = next.pop()?;
+            if seen.insert(std::ptr::from_ref(one)) {
+                next.extend(leads_to(one));
+                return Some(one);
+            }
+        }
+    })
 }
 
 #[cfg(test)]

@@ -178,7 +178,7 @@ pub fn apply(scan: &mut Scan, uses: Vec<Use>, arguments: &Arguments) {
         });
         match agreed {
             Some(changes) => changes.iter().for_each(|(range, text)| scan.replace(range.clone(), text.clone())),
-            None => scan.stays(one.word.start, text, Reason::Shared(moved.clone())),
+            None => scan.keeps(one.word.start, text, Reason::Shared(moved.clone())),
         }
     }
 }

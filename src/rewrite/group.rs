@@ -84,10 +84,12 @@ impl<'t> Surroundings<'t> {
     /// The groups that `mapping` may be, the likeliest first.
     fn groups(&self, parent: Option<&str>, mapping: &'t Mapping, hosts: &HashSet<Registry>) -> Vec<Group<'t>> {
         let field = |names: &[&str]| self.field(mapping, names);
-        let (registry, repository, image) = (field(&REGISTRY), field(&REPOSITORY), field(&IMAGE));
+        let (repository, image) = (field(&REPOSITORY), field(&IMAGE));
+        let own =
+            field(&REGISTRY).or_else(|| self.merged(mapping, &REGISTRY).filter(|_| repository.or(image).is_some()));
         // An image with a slash is taken whole by charts that have a hub.
         let hub = || self.hub(mapping).filter(|_| image.is_some_and(|image| !image.text().contains('/')));
-        let registry = self.overriding().or(registry).or_else(hub);
+        let registry = self.overriding().or(own).or_else(hub);
         let (tag, digest) = (field(&TAG), field(&DIGEST));
         let is_image = parent.is_some_and(|parent| parent.to_ascii_lowercase().contains("image"));
         let named = field(&["name"]).filter(|_| is_image);
@@ -142,9 +144,9 @@ impl<'t> Surroundings<'t> {
             }
         };
         // A name that has a host of its own may be all of it.
-        let own = field(&REGISTRY).filter(|own| !own.text().is_empty());
+        let is_own = own.is_some_and(|own| !own.text().is_empty());
         let whole: Vec<Group> =
-            groups.iter().filter_map(|group| group.without_registry(registry?, own.is_some(), has_host)).collect();
+            groups.iter().filter_map(|group| group.without_registry(registry?, is_own, has_host)).collect();
         groups.extend(whole);
         groups
     }
@@ -181,6 +183,12 @@ impl<'t> Surroundings<'t> {
         })
     }
 
+    /// The field that `mapping` takes over by `<<`.
+    fn merged(&self, mapping: &'t Mapping, names: &[&str]) -> Option<Field<'t>> {
+        let field = self.anchors.merged(mapping).find_map(|merged| self.field(merged, names))?;
+        Some(Field { is_shared: true, ..field })
+    }
+
     /// The registry that a chart takes for all its images, whatever they say.
     fn overriding(&self) -> Option<Field<'t>> {
         match self.scope.global?.entry("imageRegistry")? {
@@ -212,7 +220,7 @@ impl<'t> Surroundings<'t> {
 }
 
 /// Whether there is a tag or digest in the field for a name.
-fn has_version_in(name: &str) -> bool {
+pub fn has_version_in(name: &str) -> bool {
     let Parts { tag, digest, .. } = Parts::split(name);
     tag.is_some() || digest.is_some()
 }

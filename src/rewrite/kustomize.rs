@@ -140,7 +140,7 @@ impl<'m> Kustomizations<'m> {
         };
         let names = super::scan_file(path, &text, self.moves, bases.as_ref()).names;
         let mut all = bases.unwrap_or_default();
-        all.names.extend(names.into_iter().map(|(now, then)| if is_ours { then } else { now }));
+        all.names.extend(names.into_values().map(|(now, then)| if is_ours { then } else { now }));
         Some(all)
     }
 }
@@ -163,7 +163,7 @@ struct Called {
 /// Rewrites the entries among the mappings of a list. What else is in the file was read before: it may hold patches. What
 /// `is_apart` from what it changes, such as a component, finds that called either way.
 pub fn read(scan: &mut Scan, list: &[&Mapping], bases: Option<&Bases>, is_apart: bool) {
-    let own = scan.found.names.iter().map(|(_, then)| then);
+    let own = scan.found.names.values().map(|(_, then)| then);
     let known = bases.iter().flat_map(|bases| bases.names.iter().chain(own.clone())).cloned().collect();
     let may_be_old = is_apart || bases.is_some_and(|bases| bases.is_partial);
     let names = Called { known, may_be_old, may_be_new: is_apart };

@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 
-use super::outcomes::{Outcome, Outcomes};
-use crate::config::{Filter, Rule, Target, Which};
+use super::outcomes::Outcomes;
+use crate::config::{Filter, RecordedImage, Rule, Target, Which};
 use crate::digest::Digest;
 use crate::reference::{Identifier, Reference, Registry, Repository, Tag};
 
@@ -13,6 +13,7 @@ use crate::reference::{Identifier, Reference, Registry, Repository, Tag};
 pub struct Moves {
     rules: Vec<Rule>,
     by_source: HashMap<Repository, Vec<usize>>,
+    /// The first rule for each, and the first from another source: later ones tell nothing more.
     by_destination: HashMap<Repository, Vec<usize>>,
     /// Of images that are known without asking: by source where they go, by destination where they come from. There may
     /// be as many rules for a repository as it has tags.
@@ -129,7 +130,10 @@ impl Moves {
             hosts.extend([source.registry().clone(), destination.registry().clone()]);
             paths.insert(source.path().to_owned());
             by_source.entry(source.clone()).or_default().push(index);
-            by_destination.entry(destination.clone()).or_default().push(index);
+            let first: &mut Vec<usize> = by_destination.entry(destination.clone()).or_default();
+            if first.len() < 2 && first.iter().all(|first| rules[*first].images.source != *source) {
+                first.push(index);
+            }
             if let Which::Listed(_) = rule.images.which {
                 listed_from.entry(source.clone()).or_default().push(index);
                 listed_to.entry(destination.clone()).or_default().push(index);
@@ -290,7 +294,7 @@ impl Moves {
     }
 
     /// The digest to write for an image that was copied and that had `written` in the file.
-    fn digest(&self, outcome: &Outcome, written: Option<&Digest>) -> Result<Option<Digest>, Reason> {
+    fn digest(&self, outcome: &RecordedImage, written: Option<&Digest>) -> Result<Option<Digest>, Reason> {
         if !outcome.is_there() {
             return Err(Reason::NotCopied(outcome.result.clone()));
         }
@@ -348,14 +352,10 @@ impl Moves {
                 None => _ = places.insert(destination.clone()),
             }
         }
-        let chosen: Vec<&Repository> = places.iter().filter(|place| self.is_chosen(place)).collect();
-        match (places.len(), chosen.as_slice()) {
-            (0, _) => Found::Stays(reason),
-            (1, _) | (_, [_]) => match chosen.first().copied().or(places.first()) {
-                Some(place) => Found::Moved(Destination { repository: place.clone(), tag: None, digest: None }),
-                None => Found::Stays(reason),
-            },
-            _ => Found::Several(places),
+        match self.chosen(&places) {
+            Some(place) => Found::Moved(Destination { repository: place.clone(), tag: None, digest: None }),
+            None if places.is_empty() => Found::Stays(reason),
+            None => Found::Several(places),
         }
     }
 
@@ -368,20 +368,15 @@ impl Moves {
             }
             return of_pair.find(|one| !one.is_there()).map(|one| Reason::NotCopied(one.result.clone()));
         }
-        let earlier = self.by_destination.get(destination).into_iter().flatten();
-        let mut earlier = earlier.take_while(|earlier| **earlier < index);
-        earlier.any(|&earlier| self.rules[earlier].images.source != *source).then_some(Reason::UnknownTag)
+        let mut first = self.by_destination.get(destination).into_iter().flatten();
+        first.any(|&first| first < index && self.rules[first].images.source != *source).then_some(Reason::UnknownTag)
     }
 
     fn choose(&self, places: Vec<Confirmed>, tag: Option<&Tag>) -> Found {
         let repositories: BTreeSet<Repository> =
             places.iter().map(|place| place.reference.repository.clone()).collect();
-        let chosen: Vec<&Repository> = match repositories.len() {
-            1 => repositories.iter().collect(),
-            _ => repositories.iter().filter(|place| self.is_chosen(place)).collect(),
-        };
-        let [repository] = chosen.as_slice() else { return Found::Several(repositories) };
-        let here = || places.iter().filter(|place| place.reference.repository == **repository);
+        let Some(repository) = self.chosen(&repositories) else { return Found::Several(repositories) };
+        let here = || places.iter().filter(|place| place.reference.repository == *repository);
         // Under several tags it is one image: the tag it has in the file is the one that is looked for.
         let same =
             here().find(|place| matches!((&place.reference.identifier, tag), (Identifier::Tag(a), Some(b)) if a == b));
@@ -390,7 +385,16 @@ impl Moves {
             Identifier::Tag(name) => (Some(name.clone()), place.digest.clone()),
             Identifier::Digest(digest) => (None, place.digest.clone().or_else(|| Some((**digest).clone()))),
         };
-        Found::Moved(Destination { repository: (*repository).clone(), tag, digest })
+        Found::Moved(Destination { repository: repository.clone(), tag, digest })
+    }
+
+    /// The one of `places` that is meant, if it is one.
+    fn chosen<'p>(&self, places: &'p BTreeSet<Repository>) -> Option<&'p Repository> {
+        let mut meant: Vec<&Repository> = places.iter().collect();
+        if meant.len() > 1 {
+            meant.retain(|place| self.is_chosen(place));
+        }
+        meant.pop().filter(|_| meant.is_empty())
     }
 
     fn is_chosen(&self, place: &Repository) -> bool {

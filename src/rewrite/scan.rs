@@ -25,8 +25,8 @@ pub struct Findings {
     pub stays: BTreeMap<usize, (String, Reason)>,
     /// What went to several places, by its name in the file.
     pub several: BTreeMap<String, BTreeSet<Repository>>,
-    /// Images by their names without tags: as they stand in the file, and as they will.
-    pub names: BTreeSet<(String, String)>,
+    /// The names of images without tags, by where they stand: as they are, and as they will be.
+    pub names: BTreeMap<usize, (String, String)>,
 }
 
 /// What a text is, where an image is expected.
@@ -123,6 +123,14 @@ impl<'a> Scan<'a> {
         self.found.stays.insert(offset, (name.into(), reason));
     }
 
+    /// Reports that `name`, which was found at `offset`, stays although it has moved.
+    pub fn keeps(&mut self, offset: usize, name: impl Into<String>, reason: Reason) {
+        if let Some((now, then)) = self.found.names.get_mut(&offset) {
+            then.clone_from(now);
+        }
+        self.stays(offset, name, reason);
+    }
+
     /// Where `image`, which stands at `offset` as `text` and is called `name`, is now. Reports it where it cannot be
     /// rewritten.
     pub fn find(&mut self, offset: usize, text: &str, name: &str, image: &Image) -> Option<Destination> {
@@ -144,7 +152,7 @@ impl<'a> Scan<'a> {
             Found::Foreign => None,
         };
         let then = destination.as_ref().map_or(name.to_owned(), |destination| destination.repository.to_string());
-        self.found.names.insert((name.to_owned(), then));
+        self.found.names.insert(offset, (name.to_owned(), then));
         destination
     }
 
@@ -162,15 +170,10 @@ impl<'a> Scan<'a> {
     /// Reports `text` if it is a migrated image: it is written with escapes at `offset`, so it is not rewritten.
     /// Returns whether it is an image at all.
     pub fn escaped(&mut self, offset: usize, text: &str) -> bool {
-        let reference = without_scheme(text);
-        let Some(written) = Written::parse(reference, self.moves.hosts()) else { return false };
-        match self.moves.find(&written.image()) {
-            Found::Moved(destination) => {
-                self.stays(offset, text, Reason::Escaped(written.moved(reference, &destination)));
-            }
-            Found::Stays(reason) => self.stays(offset, text, reason),
-            Found::Several(places) => self.found.several.entry(harmless(text)).or_default().extend(places),
-            Found::Foreign => {}
+        match self.meaning(offset, text) {
+            Meaning::Other => return false,
+            Meaning::Same => {}
+            Meaning::Moved(to) => self.keeps(offset, text, Reason::Escaped(to)),
         }
         true
     }
@@ -203,7 +206,7 @@ impl<'a> Scan<'a> {
         for (name, places) in several {
             self.found.several.entry(name).or_default().extend(places);
         }
-        self.found.names.extend(names);
+        self.found.names.extend(names.into_iter().map(|(offset, name)| (range.start + offset, name)));
     }
 
     /// Rewrites the references in `range` that need no context: those with registry and tag or digest.
@@ -220,7 +223,8 @@ impl<'a> Scan<'a> {
             let before = start.checked_sub(1).and_then(|before| bytes.get(before));
             let has_begin = is_marked || !before.is_some_and(|byte| b"$}%*".contains(byte));
             let behind = bytes.get(end).filter(|_| !is_marked);
-            let is_cut = behind.is_some_and(|byte| b"${%".contains(byte) || (*byte == b'<' && bytes[end - 1] == b':'));
+            let is_cut =
+                behind.is_some_and(|byte| b"${%".contains(byte) || (b"<>~^".contains(byte) && bytes[end - 1] == b':'));
             if has_begin && is_cut {
                 self.unclear(range.start + start, &text[start..=end]);
             }
@@ -314,12 +318,13 @@ fn is_emphasis(bytes: &[u8], range: Range<usize>) -> bool {
     before > 0 && bytes[range.end..].iter().take_while(is_star).count() == before
 }
 
-/// Whether `range` is all of a value: between quotes, or behind `=` up to the end of the line.
+/// Whether `range` is all of a value: between quotes, right behind `=`, or behind it up to the end of the line.
 fn is_value(bytes: &[u8], range: Range<usize>) -> bool {
     let before = &bytes[..range.start];
     let behind = &bytes[range.end..];
     match before.last() {
         Some(quote @ (b'"' | b'\'')) => behind.first() == Some(quote),
+        Some(b'=') => behind.first().is_none_or(|end| end.is_ascii_whitespace() || b",;#\"'".contains(end)),
         _ => {
             let is_blank = |byte: &&u8| matches!(**byte, b' ' | b'\t');
             let end = behind.iter().find(|byte| !is_blank(byte));

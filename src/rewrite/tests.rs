@@ -8,7 +8,7 @@ use rand::{Rng as _, SeedableRng as _};
 
 use super::kustomize::Kustomizations;
 use super::moves::{Choice, Moves};
-use super::{Content, content};
+use super::{Content, Outcomes, content};
 use crate::config::{self, AuthFile, Files, Sources};
 
 /// What a file becomes, and what of it stays.
@@ -29,6 +29,13 @@ pub fn moves(images: &str, choice: Choice) -> Moves {
     let (rules, invalid) = config::load_rules(&sources).unwrap();
     assert_eq!(invalid, []);
     Moves::new(rules, choice).unwrap()
+}
+
+/// The outcomes of a report.
+pub fn reported(json: &str) -> Outcomes {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), json).unwrap();
+    Outcomes::new(config::read_report(file.path(), "").unwrap().images)
 }
 
 pub fn rewrite(name: &str, text: &str, moves: &Moves) -> Rewritten {
@@ -103,6 +110,14 @@ fn emphasis_hides_no_reference_and_a_value_without_a_tag_is_named() {
 }
 
 #[test]
+fn a_value_within_a_command_or_a_list_is_named() {
+    let text = "helm --set image.repository=quay.io/a/b --set image.tag=1\nx --cache-to type=registry,ref=quay.io/a/b,mode=max\n\
+                x '--image=quay.io/a/b' a==quay.io/a/b/c\nweb=quay.io/a/b:~1.2, other=quay.io/a/b:^1\n";
+    let unclear = "quay.io/a/b: its tag is not written here, and nothing says that it is an image";
+    assert_eq!(assert_changes("run.sh", &rules(), text), [unclear; 5]);
+}
+
+#[test]
 fn defaults_of_variables_are_read_where_they_are_all_of_a_reference() {
     let stays = assert_changes(
         "run.sh",
@@ -161,7 +176,8 @@ fn what_stays_has_its_line_and_column_in_characters() {
     let path = folder.path().join("x.txt");
     std::fs::write(&path, "é quay.io/c/d:x quay.io/c/d:y\r\n\n\u{feff}镜 quay.io/c/d:z\n").unwrap();
     let rewrite = super::plan(std::slice::from_ref(&path), &rules());
-    let places: Vec<_> = rewrite.stays.iter().map(|stays| (stays.line, stays.column, stays.name.as_str())).collect();
+    let places: Vec<_> =
+        rewrite.stays.iter().map(|stays| (stays.place.line, stays.place.column, stays.name.as_str())).collect();
     assert_eq!(places, [(1, 3, "quay.io/c/d:x"), (1, 17, "quay.io/c/d:y"), (3, 4, "quay.io/c/d:z")]);
 }
 

@@ -12,6 +12,10 @@ const MAX_DEPTH: usize = 128;
 /// The documents of a file.
 pub struct Tree {
     pub roots: Vec<Node>,
+    /// Where keys and values without quotes stand.
+    pub plain: Vec<Range<usize>>,
+    /// Whether a mapping is the key of another one. Nobody writes that: it is `{{ .x }}` without quotes.
+    pub is_template: bool,
 }
 
 pub enum Node {
@@ -58,7 +62,7 @@ impl Tree {
     /// The same for a text that stands at `start` of another one, to which all places belong then.
     pub fn parse_at(start: usize, text: &str, masked: &str) -> Option<Self> {
         let offsets = Offsets::of(masked);
-        let mut tree = Self { roots: Vec::new() };
+        let mut tree = Self { roots: Vec::new(), plain: Vec::new(), is_template: false };
         let mut open: Vec<Open> = Vec::new();
         for event in Parser::new_from_str(masked) {
             let (event, span) = event.ok()?;
@@ -66,6 +70,7 @@ impl Tree {
                 Event::Scalar(value, style, anchor, _) => {
                     let mut scalar = Scalar::new(text, masked, value.into_owned(), style, anchor, offsets.range(span)?);
                     scalar.raw = start + scalar.raw.start..start + scalar.raw.end;
+                    tree.plain.extend(Some(scalar.raw.clone()).filter(|_| scalar.style == Style::Plain));
                     Node::Scalar(scalar)
                 }
                 Event::Alias(anchor) => Node::Alias(anchor),
@@ -82,26 +87,14 @@ impl Tree {
                 _ => continue,
             };
             match open.last_mut() {
-                Some(parent) => parent.add(node),
+                Some(parent) => {
+                    tree.is_template |= matches!((&*parent, &node), (Open::Mapping(_, None), Node::Mapping(_)));
+                    parent.add(node);
+                }
                 None => tree.roots.push(node),
             }
         }
         Some(tree)
-    }
-
-    /// Where its values without quotes stand.
-    pub fn plain(&self) -> impl Iterator<Item = Range<usize>> {
-        let mut next: Vec<&Node> = self.roots.iter().collect();
-        std::iter::from_fn(move || {
-            loop {
-                match next.pop()? {
-                    Node::Scalar(scalar) if scalar.style == Style::Plain => return Some(scalar.raw.clone()),
-                    Node::Scalar(_) | Node::Alias(_) => {}
-                    Node::Sequence(items) => next.extend(items),
-                    Node::Mapping(mapping) => next.extend(mapping.entries().map(|(_, value)| value)),
-                }
-            }
-        })
     }
 }
 

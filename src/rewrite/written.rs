@@ -8,8 +8,9 @@ use super::moves::{Destination, Image, Version};
 use crate::digest::Digest;
 use crate::reference::{Parts, Registry, Repository, Tag, looks_like_host};
 
-/// Each begins a part that is filled in when the file is used: by Helm, a shell, Compose, printf, a person.
-const BLANKS: [char; 4] = ['$', '{', '%', '<'];
+/// Each begins a part that is filled in when the file is used: by Helm, a shell, Compose, printf, a person, or by who
+/// looks for the newest version in a range.
+const BLANKS: [char; 7] = ['$', '{', '%', '<', '>', '~', '^'];
 /// The tag that is meant where none is written.
 const LATEST: &str = "latest";
 
@@ -34,8 +35,8 @@ impl<'a> Written<'a> {
         let literal = text.find(BLANKS).map_or(text, |blank| &text[..blank]);
         let is_open = literal.len() < text.len();
         let Parts { name, tag, digest } = Parts::split(literal);
-        // Without a tag or digest, what is filled in may be a part of the name.
-        if is_open && tag.is_none() && digest.is_none() {
+        // Without a tag or digest, what is filled in may be a part of the name; behind a space it is none of the reference.
+        if is_open && (tag.is_none() && digest.is_none() || literal.contains(char::is_whitespace)) {
             return None;
         }
         let (has_host, repository) = repository(name, hosts)?;
@@ -132,11 +133,13 @@ mod tests {
 
     #[test]
     fn what_is_put_in_later_leaves_the_name_known_or_nothing() {
-        for text in ["a/b:{{ .Values.tag }}", "a/b:v${TAG}", "a/b:$TAG", "a/b:%s", "a/b@${DIGEST}", "a/b:1@$D"] {
+        for text in
+            ["a/b:{{ .Values.tag }}", "a/b:v${TAG}", "a/b:$TAG", "a/b:%s", "a/b@${DIGEST}", "a/b:1@$D", "a/b:~1.2"]
+        {
             let written = parse(text).unwrap();
             assert!(written.is_open && written.name == "a/b", "{text}");
         }
-        for text in ["{{ .image }}", "$REGISTRY/a:1", "a/b{{ .suffix }}:1", "a/$B:1"] {
+        for text in ["{{ .image }}", "$REGISTRY/a:1", "a/b{{ .suffix }}:1", "a/$B:1", "a/b:1 $X"] {
             assert_eq!(parse(text), None, "{text}");
         }
     }

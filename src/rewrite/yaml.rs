@@ -9,6 +9,7 @@
 //! | `container` of a job, `uses: docker://` | GitHub, Azure Pipelines |
 //! | `dockerfile_inline`, `args[]` with `..._IMAGE=` | Compose |
 //! | `value` beside `path: .../image` | JSON patches |
+//! | `value`, `default` with a tag, beside `name: ..._IMAGE` | variables of Kubernetes, Tekton |
 //! | `images[]` | lists, and kustomize's, also with Flux: see [`super::kustomize`] |
 //! | `registry`, `repository`, `tag`, `digest` | charts: see [`super::group`] |
 //!
@@ -18,7 +19,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use super::anchors::Anchors;
-use super::group::{Scope, Surroundings};
+use super::group::{Scope, Surroundings, has_version_in};
 use super::moves::{Found, Reason};
 use super::scan::{Meaning, Scan};
 use super::tree::{Mapping, Node, Scalar, Style, Tree, as_value};
@@ -71,7 +72,11 @@ pub fn read(scan: &mut Scan, setting: &Setting) {
 
 fn parse(text: &str, range: &Range<usize>) -> Option<Tree> {
     let part = &text[range.clone()];
-    Tree::parse_at(range.start, part, part).or_else(|| Tree::parse_at(range.start, part, &template::mask(part)?.text))
+    let plain = Tree::parse_at(range.start, part, part);
+    if plain.as_ref().is_some_and(|tree| !tree.is_template) {
+        return plain;
+    }
+    template::mask(part).and_then(|masked| Tree::parse_at(range.start, part, &masked.text)).or(plain)
 }
 
 /// Whether the value of such a key is an image.
@@ -97,7 +102,7 @@ impl<'s, 'a, 't> Walk<'s, 'a, 't> {
         let surroundings = Surroundings { anchors: Anchors::of(tree), scope: Scope::default() };
         let mut walk = Walk { scan, setting, surroundings, depth };
         tree.roots.iter().for_each(|root| walk.node(None, root));
-        tree.plain().for_each(|range| walk.scan.quote(range));
+        tree.plain.iter().for_each(|range| walk.scan.quote(range.clone()));
     }
 
     fn node(&mut self, key: Option<&str>, node: &'t Node) {
@@ -265,8 +270,10 @@ impl<'s, 'a, 't> Walk<'s, 'a, 't> {
     fn image(&mut self, scalar: &Scalar) {
         let content = scalar.content();
         if !self.surroundings.anchors.is_image(scalar) {
-            if let Some(Meaning::Moved(to)) = content.map(|range| self.scan.meaning(range.start, &scalar.value)) {
-                self.scan.stays(scalar.raw.start, &scalar.value, Reason::Shared(to));
+            if let Some(range) = content
+                && let Meaning::Moved(to) = self.scan.meaning(range.start, &scalar.value)
+            {
+                self.scan.keeps(range.start, &scalar.value, Reason::Shared(to));
             }
             return;
         }
@@ -355,7 +362,12 @@ pub fn expects_image(parent: Option<&str>, key: &str, scalar: &Scalar, mapping: 
     match key {
         "name" | "reference" => parent == Some("image"),
         // Of a JSON patch, RFC 6902.
-        "value" => mapping.scalar("path").is_some_and(|path| path.value.ends_with("/image")),
+        "value" if mapping.scalar("path").is_some_and(|path| path.value.ends_with("/image")) => true,
+        // Of a variable. Without a tag it may be a name to which another one adds that.
+        "value" | "default" => {
+            let name = mapping.scalar("name").map(|name| name.value.as_str()).or(parent);
+            name.is_some_and(is_image_key) && has_version_in(&scalar.value)
+        }
         // In Azure Pipelines it may also be the name of one that is described elsewhere.
         "container" => has(&["runs-on"]) || (has(&["job", "pool", "steps"]) && scalar.value.contains([':', '/', '@'])),
         "uses" => scalar.value.starts_with("docker://"),

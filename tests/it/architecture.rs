@@ -18,7 +18,7 @@ const MAY_USE: [(&str, &[&str]); 20] = [
     ("registry", &["causes", "digest", "event", "foreign", "platform", "reference", "shared"]),
     ("config", &["digest", "file", "foreign", "reference", "registry", "schema"]),
     ("cluster", &["causes", "config", "digest", "file", "foreign", "reference"]),
-    ("rewrite", &["config", "digest", "file", "foreign", "reference", "schema"]),
+    ("rewrite", &["config", "digest", "file", "foreign", "reference"]),
     ("plan", &["config", "digest", "event", "reference", "registry", "schema"]),
     ("survey", &["event", "plan", "reference"]),
     ("transfer", &["digest", "event", "plan", "platform", "reference", "registry", "shared", "survey"]),

@@ -22,7 +22,6 @@ pub struct Chosen {
     pub cluster: Cluster,
     pub user_name: String,
     pub user: AuthInfo,
-    pub namespace: Option<String>,
 }
 
 /// What the files say; `None` is that this is a pod and there are no files.
@@ -107,8 +106,7 @@ fn select(config: &Kubeconfig, context: Option<&str>) -> Result<Chosen, AccessEr
         None if user_name.is_empty() => AuthInfo::default(),
         None => return Err(dangling("user", &user_name)),
     };
-    let (context, cluster_name, namespace) = (name.to_owned(), context.cluster, context.namespace);
-    Ok(Chosen { context, cluster_name, cluster, user_name, user, namespace })
+    Ok(Chosen { context: name.to_owned(), cluster_name: context.cluster, cluster, user_name, user })
 }
 
 #[cfg(test)]

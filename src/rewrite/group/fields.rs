@@ -48,7 +48,9 @@ impl<'t> Field<'t> {
 
     fn write(&self, scan: &mut Scan, text: &str) {
         if self.is_there() {
-            self.value.write(scan, text);
+            // A chart that puts no slash behind it needs the one that is there.
+            let slashes = if self.text().is_empty() { "" } else { &self.value.value[self.text().len()..] };
+            self.value.write(scan, &format!("{text}{slashes}"));
         } else if let Some(place) = self.gap(scan.text) {
             scan.replace(place..place, format!(" {}", as_value(text)));
         }
@@ -154,7 +156,7 @@ impl<'t> Group<'t> {
         (mapping, anchors): (&Mapping, &Anchors),
     ) {
         let Some(changes) = self.changes(text, written, to) else {
-            return scan.stays(offset, text, Reason::NoRoom(to.repository.to_string()));
+            return scan.keeps(offset, text, Reason::NoRoom(to.repository.to_string()));
         };
         let versions = [self.tag, self.digest].map(|field| field.map(|field| field.key.value.as_str()));
         let keeps_version =
@@ -167,7 +169,7 @@ impl<'t> Group<'t> {
         if changes.iter().any(|(field, _)| field.is_some_and(|field| !field.can_change(scan.text)))
             || !anchors.merging(mapping, is_apart).all(suits)
         {
-            return scan.stays(offset, text, Reason::Shared(to.repository.to_string()));
+            return scan.keeps(offset, text, Reason::Shared(to.repository.to_string()));
         }
         for (field, text) in &changes {
             match field {

@@ -1,6 +1,5 @@
 use crate::rewrite::moves::Choice;
-use crate::rewrite::outcomes::Outcomes;
-use crate::rewrite::tests::{assert_changes, moves, rules};
+use crate::rewrite::tests::{assert_changes, moves, reported, rules};
 
 const SHARED: &str = "what it is made of is used elsewhere, too, or comes from there;";
 
@@ -11,9 +10,8 @@ fn a_digest_in_the_field_for_tags_stays_a_digest() {
         r#"{{"schema": "image-migrator/report/v1", "images": [{{"source": "quay.io/a/b:1", "destination": "d.io/m/b:1",
             "sourceDigest": "sha256:{was}", "destinationDigest": "sha256:{is}", "result": "copied"}}]}}"#
     );
-    let outcomes = Some(Outcomes::parse(report.as_bytes()).unwrap());
     for pin in [false, true] {
-        let outcomes = outcomes.as_ref().map(|_| Outcomes::parse(report.as_bytes()).unwrap());
+        let outcomes = Some(reported(&report));
         let rules = moves(r#"{"quay.io/a/b": "d.io/m/b"}"#, Choice { outcomes, pin, ..Choice::default() });
         let text = format!(
             "a: {{image: {{repository: ⟦quay.io/a/b→d.io/m/b⟧@sha256, tag: \"⟦{was}→{is}⟧\"}}}}\n\

@@ -66,6 +66,20 @@ fn what_did_not_move_comes_from_where_it_always_came_from() {
     assert_eq!(String::from_utf8_lossy(after), expected);
 }
 
+#[test]
+fn what_stays_in_the_resources_keeps_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let (pod, kustomization) = (folder.path().join("pod.yaml"), folder.path().join("kustomization.yaml"));
+    for image in ["{name: &app nginx, image: *app}", r#"{image: "\x6eginx:1"}"#] {
+        fs::write(&pod, format!("containers: [{image}]\n")).unwrap();
+        fs::write(&kustomization, "resources: [pod.yaml]\nimages:\n- name: nginx\n  newTag: '2'\n").unwrap();
+        let rewrite = plan(&[kustomization.clone(), pod.clone()], &rules());
+        let [file] = rewrite.changed.as_slice() else { panic!("{image}: {rewrite:?}") };
+        let expected = "resources: [pod.yaml]\nimages:\n- name: nginx\n  newName: d.io/web/nginx\n  newTag: '2'\n";
+        assert_eq!(String::from_utf8_lossy(&file.after), expected, "{image}");
+    }
+}
+
 /// Writes kustomizations that are made of each other, each with a resource, and an entry for nginx in that of `a`; gives
 /// what becomes of this one.
 fn made_of_each_other(parts: &[(String, Vec<String>)]) -> String {

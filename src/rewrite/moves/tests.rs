@@ -1,5 +1,5 @@
 use super::*;
-use crate::rewrite::tests::{assert_changes, moves, rewrite};
+use crate::rewrite::tests::{assert_changes, moves, reported, rewrite};
 
 /// Source, destination, the digests of both, result.
 type Line<'l> = (&'l str, &'l str, Option<&'l Digest>, Option<&'l Digest>, &'l str);
@@ -13,8 +13,7 @@ fn outcomes(lines: &[Line]) -> Outcomes {
                 "destinationDigest": text(to), "result": result })
         })
         .collect();
-    Outcomes::parse(serde_json::json!({ "schema": crate::schema::NAME, "images": images }).to_string().as_bytes())
-        .unwrap()
+    reported(&serde_json::json!({ "schema": crate::schema::NAME, "images": images }).to_string())
 }
 
 #[test]
@@ -32,6 +31,20 @@ fn an_earlier_rule_keeps_its_destination() {
     let outcomes = outcomes(&[("s.io/d:1", "d.io/y:1", None, None, "copied")]);
     let rules = moves(images, Choice { outcomes: Some(outcomes), ..Choice::default() });
     assert_changes("a.txt", &rules, "⟦s.io/d:1→d.io/y:1⟧");
+}
+
+#[test]
+fn whatever_tag_it_has_an_image_is_where_only_its_own_rules_bring_something_before() {
+    let rules = moves(
+        r#"{"s.io/a:1": "d.io/x", "s.io/a:2": "d.io/x", "s.io/a": "d.io/x", "s.io/b": "d.io/x", "s.io/c": "d.io/x"}"#,
+        Choice::default(),
+    );
+    let text = "- image: ⟦s.io/a→d.io/x⟧:$X\n- image: s.io/b:$X\n- image: s.io/c:$X\n";
+    let unknown = "its tag is not written here, and no rule brings every tag";
+    assert_eq!(
+        assert_changes("a.yaml", &rules, text),
+        [format!("s.io/b:$X: {unknown}"), format!("s.io/c:$X: {unknown}")]
+    );
 }
 
 #[test]

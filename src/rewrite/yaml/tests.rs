@@ -182,6 +182,12 @@ fn an_image_that_variables_are_parts_of_is_rewritten_or_told() {
 }
 
 #[test]
+fn what_is_rewritten_is_not_said_to_stay() {
+    let text = "a: ⟦quay.io/a/b:1→d.io/m/b:1⟧ $X\nb: [\"⟦quay.io/a/b:1→d.io/m/b:1⟧ --x={{ .x }}\"]\nc: |\n  docker run \\\n    ⟦quay.io/a/b:1→d.io/m/b:1⟧ $X\n";
+    assert_eq!(assert_changes("a.yaml", &rules(), text), [""; 0]);
+}
+
+#[test]
 fn what_compose_builds() {
     let stays = assert_changes(
         "compose.yaml",
@@ -297,6 +303,15 @@ fn volumes_of_images_and_keys_in_capitals_are_images() {
     let text = "volumes:\n- name: v\n  image: {reference: ⟦nginx:1.25→d.io/web/nginx:1.25⟧, pullPolicy: Always}\n\
                 env: {IMAGE: ⟦nginx:1→d.io/web/nginx:1⟧}\nlist: [IMAGE=⟦nginx:1→d.io/web/nginx:1⟧]\nreference: nginx:1\n";
     assert_eq!(assert_changes("pod.yaml", &rules(), text), [""; 0]);
+}
+
+#[test]
+fn a_variable_for_an_image_has_its_name_beside_it() {
+    let text = "env: [{name: SIDECAR_IMAGE, value: \"⟦nginx:1→d.io/web/nginx:1⟧\"}, {name: HOST, value: nginx:80}]\nparams:\n- name: builder-image\n  \
+                default: ⟦bitnami/redis→d.io/x/y/redis⟧:$(tag)\nvariables: {DB_IMAGE: {value: ⟦postgres:15→d.io/db/pg:1.15⟧, description: nginx:1}}\n\
+                parameters: [{name: image, value: nginx}, {name: image, value: quay.io/a/b}]\n";
+    let unclear = "quay.io/a/b: its tag is not written here, and nothing says that it is an image";
+    assert_eq!(assert_changes("a.yaml", &rules(), text), [unclear]);
 }
 
 #[test]

@@ -209,7 +209,7 @@ fn shown(Name { repository, selection }: &Name) -> String {
     }
 }
 
-/// A report as `verify --against` reads it.
+/// A report as `verify --against` and `rewrite --report` read it.
 pub fn recorded(data: &[u8]) {
     let document = match Document::parse("report.json", data.to_vec()) {
         Ok(document) => document,
@@ -217,11 +217,11 @@ pub fn recorded(data: &[u8]) {
     };
     match recorded::read(document.root()) {
         Ok(recorded) => {
-            for rule in &recorded.rules {
+            for rule in recorded.images.iter().map(RecordedImage::rule) {
                 assert!(rule.images.fixed().count() == 1);
                 assert_one_line(&rule.to_string());
             }
-            assert!(recorded.digests.len() <= recorded.rules.len());
+            assert!(recorded.digests().len() <= recorded.images.len());
         }
         Err(error) => assert_one_line(&error.to_string()),
     }

@@ -8,7 +8,6 @@ use crate::fuzz::assert_one_line;
 
 pub fn report(data: &[u8]) {
     crate::config::fuzz::recorded(data);
-    crate::rewrite::fuzz::outcomes(data);
     let document = match json::parse("report.json", data) {
         Ok(document) => document,
         Err(error) => return assert_one_line(&error.to_string()),

@@ -33,6 +33,7 @@ uncovered:
   image: {registry: docker.io, repository: library/postgres, tag: "17"}
 old: {image: ⟦bitnami/redis→d.io/x/y/redis⟧, imageTag: "6"}
 split: {registry: ⟦quay.io/a→d.io/m⟧, repository: b, tag: v1}
+joined: {registry: "⟦quay.io→d.io⟧/", repository: ⟦a/b→m/b⟧, tag: v1}
 operator: {repository: ⟦quay.io/a→d.io/m⟧, image: b, version: v1}
 inside: {registry: ⟦quay.io→d.io⟧, image: "⟦a/b:1→m/b:1⟧"}
 source: {repository: nginx, branch: main}
@@ -99,4 +100,26 @@ fn fields_may_have_a_prefix() {
     let text = "defaultRepository: ⟦bitnami/redis→d.io/x/y/redis⟧\ndefaultTag: \"2.7\"\ndefaultDigest: ~\nwebRepository: ⟦postgres→d.io/db/pg⟧\n\
                 webTag: '⟦15→1.15⟧'\nchartRepository: nginx\nimages: {redis: {repository: ~, tag: ~}}\n";
     assert_eq!(assert_changes("values.yaml", &rules(), text), [""; 0]);
+}
+
+#[test]
+fn a_registry_that_is_taken_over_belongs_to_the_image() {
+    let text = "x: &x {registry: docker.io, repository: bitnami/redis}\ny: &y {<<: *x, tag: \"7\"}\n\
+                a: {image: {<<: *y, repository: nginx}}\nb: {image: {<<: [*y], repository: bitnami/redis, registry: ⟦docker.io→d.io⟧}}\n"
+        .replace("repository: bitnami/redis, registry", "repository: ⟦bitnami/redis→x/y/redis⟧, registry");
+    let shared = "what it is made of is used elsewhere, too, or comes from there; ";
+    assert_eq!(
+        assert_changes("values.yaml", &rules(), &text),
+        [
+            format!("docker.io/bitnami/redis: {shared}d.io/x/y/redis is where it is now"),
+            format!("docker.io/nginx: {shared}d.io/web/nginx is where it is now"),
+        ]
+    );
+}
+
+#[test]
+fn a_field_that_a_template_fills_in_is_not_left_out() {
+    let text = "a:\n  image:\n    registry: {{ .registry }}\n    repository: bitnami/redis\n    tag: 7\n\
+                b:\n  image:\n    repository: ⟦bitnami/redis→d.io/x/y/redis⟧\n    tag: {{ requiredEnv \"TAG\" }}\n";
+    assert_eq!(assert_changes("values.yaml.gotmpl", &rules(), text), [""; 0]);
 }
