@@ -130,11 +130,19 @@ impl Destination {
     }
 
     /// What is named here, if it is there.
-    ///
+    pub async fn digest(&self, identifier: &Identifier) -> Result<Option<Digest>, Error> {
+        self.unless_forced(self.named(identifier).await)
+    }
+
+    /// What is named here at this moment, whatever the tags were when they were listed.
+    pub async fn digest_now(&self, identifier: &Identifier) -> Result<Option<Digest>, Error> {
+        self.unless_forced(self.client.digest(identifier).await)
+    }
+
     /// Of a tag that a full disk left half written distribution never tells: it answers 500. A PUT mends it, and is what
     /// `--force` leads to in any case.
-    pub async fn digest(&self, identifier: &Identifier) -> Result<Option<Digest>, Error> {
-        match self.named(identifier).await {
+    fn unless_forced(&self, named: Result<Option<Digest>, Error>) -> Result<Option<Digest>, Error> {
+        match named {
             Err(error) if self.force && error.is_of_server() => {
                 tracing::warn!(%error, "it is not known what the destination names, which --force writes anyway");
                 Ok(None)

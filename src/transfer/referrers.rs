@@ -89,24 +89,25 @@ impl Image {
 
     /// Brings a tag of the same repository, as it is. Answers what it names, unless the destination's own stays there.
     async fn bring_tag(&self, tag: &Tag) -> Result<Option<Digest>, Failure> {
-        let (task, digest_tags) = (of_tag(&self.task, tag), &self.engine.digest_tags);
-        let written = digest_tags.written(&task.destination);
+        let task = of_tag(&self.task, tag);
         let image = Self { task, ledger: Arc::default(), parts: Arc::default(), ..self.clone() };
-        let copied = image.copy_as_it_is(written).await;
+        let copied = image.copy_as_it_is().await;
         self.ledger.add(&image.ledger);
-        let named = image.ledger.source_digest();
         if copied? == Success::Copied {
-            digest_tags.note_written(&image.task.destination, named.clone());
             self.tell_referrer(&Identifier::Tag(tag.clone()), "cosign");
         }
-        Ok(named)
+        Ok(image.ledger.source_digest())
     }
 
-    /// Whether a tag of cosign stays as it is at the destination.
+    /// Whether a tag of cosign stays as it is at the destination. With --force, what the source has of it is there then.
     pub(super) async fn is_left(&self, there: &Digest, wanted: &Digest) -> Result<bool, Failure> {
-        let Engine { clients, digest_tags, pulls, .. } = &*self.engine;
+        let Engine { clients, digest_tags, pulls, policy, .. } = &*self.engine;
         let wanted = pulls.read(&self.source, wanted).await?;
-        Ok(digest_tags.is_left(clients, &self.task, &self.destination.client, there, &wanted).await)
+        let is_left = digest_tags.is_left(clients, &self.task, &self.destination.client, there, &wanted).await?;
+        if is_left && policy.force {
+            self.bring_parts(&wanted, 0).await?;
+        }
+        Ok(is_left)
     }
 
     /// Brings manifests by digest, and sees to it that the destination lists them as referrers of `subject`.

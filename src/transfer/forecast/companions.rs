@@ -113,7 +113,7 @@ impl Look {
         if let Some(there) = there.as_ref().filter(|there| **there != root) {
             let wanted = self.source.manifest(&Identifier::from(root.clone())).await?;
             let (clients, destination) = (&self.forecast.clients, self.ground.client());
-            if self.forecast.digest_tags.is_left(clients, &task, destination, there, &wanted).await {
+            if self.forecast.digest_tags.is_left(clients, &task, destination, there, &wanted).await? {
                 return Ok(None);
             }
         }
