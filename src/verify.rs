@@ -137,7 +137,8 @@ impl Verification {
                 if place.is_none() {
                     found = named(&destination, &task.place(&image.root)).await?;
                 }
-                (Some(image.source), image.root, found)
+                let image = image.confirmed(found.as_ref(), &source, &task.source.identifier).await?;
+                (Some(image.source.clone()), image.root_like(found.as_ref()), found)
             }
             Standard::Recorded(digests) => {
                 let recorded = digests.get(&task.destination).ok_or_else(|| unrecorded(&task))?;

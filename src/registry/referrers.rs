@@ -168,7 +168,10 @@ impl RepositoryClient {
             Ok(manifest) if manifest.digest == *subject || manifest.media_type != OCI_INDEX => Ok(None),
             Ok(manifest) => Ok(entries(&manifest.bytes).map(|referrers| ReferrersList { manifest, referrers })),
             Err(error) if error.is_not_found() => Ok(None),
-            Err(Error { kind: ErrorKind::Malformed { .. } | ErrorKind::Unsupported { .. }, .. }) => Ok(None),
+            Err(error) if matches!(error.kind, ErrorKind::Malformed { .. } | ErrorKind::Unsupported { .. }) => {
+                tracing::warn!("{error}; if it is a list of what refers to {subject}, that is not seen");
+                Ok(None)
+            }
             Err(error) => Err(error),
         }
     }
@@ -209,7 +212,7 @@ fn read(answer: &Answer) -> Option<Vec<Referrer>> {
     if answer.status == StatusCode::OK { entries(&answer.body) } else { None }
 }
 
-/// The entries of an index, if it is one. What cannot be verified is left out.
+/// The entries of an index, if it is one. What cannot be verified is left out, and that is told.
 pub(super) fn entries(index: &[u8]) -> Option<Vec<Referrer>> {
     let index: Value = serde_json::from_slice(index).ok()?;
     let referrer = |entry: &Value| {
@@ -218,7 +221,15 @@ pub(super) fn entries(index: &[u8]) -> Option<Vec<Referrer>> {
         let artifact_type = one_line(entry.get("artifactType").and_then(Value::as_str).unwrap_or_default());
         Some(Referrer { digest, artifact_type, entry })
     };
-    Some(index.get("manifests")?.as_array()?.iter().filter_map(referrer).collect())
+    let entries = index.get("manifests")?.as_array()?;
+    let referrers: Vec<Referrer> = entries.iter().filter_map(referrer).collect();
+    if referrers.len() < entries.len() {
+        let left = entries.len() - referrers.len();
+        tracing::warn!(
+            "a list of referrers has {left} entries without a digest that can be verified: they are not seen"
+        );
+    }
+    Some(referrers)
 }
 
 impl Referrer {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::{OnceCell, OwnedMutexGuard};
 
 use super::puts::Puts;
+use super::referrers::Referring;
 use crate::digest::Digest;
 use crate::event::Failure;
 use crate::reference::{Identifier, Registry, Repository, Tag};
@@ -40,8 +41,8 @@ pub(super) struct Destination {
     /// Manifests that are there, or are being brought there: once for all images that name them. By where they come from,
     /// since what one source lacks another may have.
     manifests: Mutex<HashMap<(Digest, Repository), Settled>>,
-    /// What refers to a manifest, when all of that is here; in the same way.
-    pub referrers: Keyed<(Digest, Repository), Arc<[Digest]>, Failure>,
+    /// What refers to a manifest, when that is here; in the same way.
+    pub referrers: Keyed<(Digest, Repository), Arc<Referring>, Failure>,
     /// By manifest, held while the list of what refers to it is changed: images of several sources may add to one list.
     lists: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
     /// By manifest, the layers that it names, or that are named below it, and that are left where they are. Few have any.
@@ -130,11 +131,19 @@ impl Destination {
     }
 
     /// What is named here, if it is there.
-    ///
+    pub async fn digest(&self, identifier: &Identifier) -> Result<Option<Digest>, Error> {
+        self.unless_forced(self.named(identifier).await)
+    }
+
+    /// What is named here at this moment, whatever the tags were when they were listed.
+    pub async fn digest_now(&self, identifier: &Identifier) -> Result<Option<Digest>, Error> {
+        self.unless_forced(self.client.digest(identifier).await)
+    }
+
     /// Of a tag that a full disk left half written distribution never tells: it answers 500. A PUT mends it, and is what
     /// `--force` leads to in any case.
-    pub async fn digest(&self, identifier: &Identifier) -> Result<Option<Digest>, Error> {
-        match self.named(identifier).await {
+    fn unless_forced(&self, named: Result<Option<Digest>, Error>) -> Result<Option<Digest>, Error> {
+        match named {
             Err(error) if self.force && error.is_of_server() => {
                 tracing::warn!(%error, "it is not known what the destination names, which --force writes anyway");
                 Ok(None)

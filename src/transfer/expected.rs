@@ -9,7 +9,7 @@ use crate::digest::Digest;
 use crate::event::{Change, Failure};
 use crate::platform::Platform;
 use crate::reference::Identifier;
-use crate::registry::{Error, Manifest, RepositoryClient};
+use crate::registry::{Error, ErrorKind, Manifest, RepositoryClient};
 
 /// What a destination is to have.
 pub enum Expected {
@@ -35,6 +35,38 @@ impl ExpectedImage {
     /// What the source has under `root`, as it is.
     pub fn unchanged(root: Digest) -> Self {
         Self { source: root.clone(), root, parts: Arc::default(), changes: Arc::default() }
+    }
+
+    /// The image as its bytes are, where the destination seems to name another: some sources say wrongly what a tag names,
+    /// or say it by another algorithm. What counts its reads is believed, as in a migration.
+    pub async fn confirmed(
+        self,
+        there: Option<&Digest>,
+        source: &RepositoryClient,
+        identifier: &Identifier,
+    ) -> Result<Self, Error> {
+        let is_certain = self.read_root().is_some() || identifier.digest().is_some() || source.counts_pulls();
+        if is_certain || there.is_none_or(|there| *there == self.root) {
+            return Ok(self);
+        }
+        match source.manifest(identifier).await {
+            Ok(root) => {
+                let digest = root.digest.clone();
+                let parts = Arc::new(HashMap::from([(digest.clone(), root)]));
+                Ok(Self { parts, ..Self::unchanged(digest) })
+            }
+            // It differs, whatever it is.
+            Err(Error { kind: ErrorKind::Malformed { .. } | ErrorKind::Unsupported { .. }, .. }) => Ok(self),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What the destination is to name, by the algorithm by which it names what is `there`.
+    pub fn root_like(&self, there: Option<&Digest>) -> Digest {
+        match (there, self.read_root()) {
+            (Some(there), Some(root)) => there.same_algorithm_of(&root.bytes),
+            _ => self.root.clone(),
+        }
     }
 
     /// The root, if it was read or made already.

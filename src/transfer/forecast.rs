@@ -229,11 +229,14 @@ impl Look {
             there = self.ground.digest(&self.task.place(&wanted.root)).await?;
             self.ledger.before(there.as_ref());
         }
+        let wanted = wanted.confirmed(there.as_ref(), &self.source, &self.task.source.identifier).await?;
+        self.ledger.source(&wanted.source);
         if let Some(root) = wanted.read_root() {
             self.ledger.root(root);
         }
-        if policy.is_done(&self.task, Some(&wanted.source), there.as_ref(), &wanted.root)? {
-            self.ledger.placed(&wanted.root);
+        let digest = wanted.root_like(there.as_ref());
+        if policy.is_done(&self.task, Some(&wanted.source), there.as_ref(), &digest)? {
+            self.ledger.placed(&digest);
             return Ok(Some((wanted, None)));
         }
         self.tell_loss(&self.task, there.as_ref(), &wanted).await?;

@@ -89,14 +89,16 @@ impl Image {
         Self { parts: Arc::new(parts), ..self.clone() }.bring_referrers(&digest, &changes).await
     }
 
-    /// Brings a tag of signatures as it is at the source, unless it stays. `written` is what it names since this run wrote
-    /// it: a list of tags that was read before that does not have it.
-    pub async fn copy_as_it_is(&self, written: Option<Digest>) -> Result<Success, Failure> {
+    /// Brings a tag of signatures as it is at the source, unless it stays. Others sign at the destination, too, perhaps since
+    /// its tags were listed: it is asked for now.
+    pub async fn copy_as_it_is(&self) -> Result<Success, Failure> {
         let image = Self { conversion: Arc::default(), ..self.clone() };
-        let (mut there, mut wanted) = image.or_say_why(|| image.compare()).await?;
-        if written.is_some() {
-            (there, wanted) = (written, Some(named(&image.source, &image.task.source.identifier).await?));
-        }
+        let Task { source, destination } = &image.task;
+        let there = image.or_say_why(|| image.destination.digest_now(&destination.identifier)).await?;
+        let wanted = match &there {
+            Some(_) => Some(named(&image.source, &source.identifier).await?),
+            None => None,
+        };
         if let (Some(there), Some(wanted)) = (&there, &wanted)
             && there != wanted
             && image.is_left(there, wanted).await?

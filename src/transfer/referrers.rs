@@ -1,23 +1,32 @@
 //! What refers to an image travels with it: signatures, SBOMs, attestations.
 //!
-//! Found in three ways: by the registry's own list, by the index under a tag made of the subject's digest, and by the tags
-//! that cosign makes of it. Each subject once in a round for a destination repository, however many images name it.
+//! Once an image is in its place, its referrers are looked for, and those of every manifest that it names or that was found
+//! so, until nothing is new. The referrers of a manifest are what the source lists as such, by its API and by the index
+//! under a tag made of the digest, and what stands under the tags that cosign makes of it. What is listed is put by its
+//! digest, and where the destination keeps no list itself, it is joined to the one under the tag. A tag of cosign is copied
+//! as an image is, but stays where the destination has added to it. A tag that the rules name is left to them. To what was
+//! converted nothing is brought: what refers to it at the source is counted, and left.
+//!
+//! Each manifest is looked at once in a round for a destination repository, however many images have it.
 
-mod circles;
 mod digest_tags;
+mod listing;
+mod subjects;
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-pub(super) use self::circles::{Circles, all_below, check_number};
 pub(super) use self::digest_tags::{DigestTags, SourceTags};
+pub(super) use self::listing::{Keeper, Listing};
+use self::subjects::check_number;
+pub(super) use self::subjects::{Subject, Subjects};
 use super::Engine;
-use super::image::{Image, MAX_DEPTH};
+use super::image::Image;
 use crate::digest::Digest;
-use crate::event::{Category, Change, Event, Failure, Success};
+use crate::event::{Category, Change, Event, Failure, Retry, Success};
 use crate::plan::Task;
 use crate::reference::{Identifier, Tag};
-use crate::registry::{Error, Manifest, Referrer, ReferrersList, RepositoryClient};
+use crate::registry::{Manifest, Referrer, ReferrersList, RepositoryClient};
 
 /// What cosign adds to the tag of a subject.
 const COSIGN: [&str; 3] = ["sig", "att", "sbom"];
@@ -29,12 +38,19 @@ impl Image {
             let reason = format!("the image is there; {}", failure.reason);
             Failure { reason: reason.into(), ..failure }
         })?;
-        let mut circles = Circles::around(self.manifests_of(root).await?, changes);
-        while let Some(subject) = circles.next() {
-            circles.add(&self.bring_referrers_of(&subject, &tags).await?, self.source.repository())?;
+        let mut subjects = Subjects::of(root, self.source.repository());
+        let mut lost = None;
+        while let Some(subject) = subjects.next() {
+            subjects.add_children(&subject.digest, self.children_of(&subject).await)?;
+            // To what was made on the way nobody can have referred.
+            if !changes.iter().any(|change| change.to == subject.digest) {
+                let brought = self.bring_referrers_of(&subject.digest, &tags).await?;
+                subjects.add(&brought.subjects)?;
+                lost = lost.or_else(|| brought.lost.clone());
+            }
         }
-        if circles.are_cut {
-            tracing::warn!(source = %self.task.source, "referrers of referrers, more than {MAX_DEPTH} deep, are left");
+        if let Some(failure) = lost {
+            return Err(failure);
         }
         // A signature of what was is none of what it has become. Told when the image is done, so that it is told once.
         for (subject, referrers) in self.engine.digest_tags.left_behind(&self.source, changes, &tags).await? {
@@ -43,107 +59,99 @@ impl Image {
         Ok(())
     }
 
-    /// The digests of a manifest and of all below it.
-    async fn manifests_of(&self, root: &Digest) -> Result<Vec<Digest>, Failure> {
-        let children_of = |digest: Digest| async move {
-            let manifest = self.manifest_of(&digest, None).await?;
-            Ok(manifest.content.children().iter().map(|child| (child.digest.clone(), child.is_index())).collect())
-        };
-        all_below(root, children_of).await
+    async fn children_of(&self, subject: &Subject) -> Result<Vec<Subject>, Failure> {
+        if !subject.is_index {
+            return Ok(Vec::new());
+        }
+        let manifest = self.manifest_of(&subject.digest, None).await?;
+        Ok(manifest.content.children().iter().map(Subject::from).collect())
     }
 
-    /// Brings what refers directly to `subject`, and answers what that is: what may be referred to in turn.
-    async fn bring_referrers_of(&self, subject: &Digest, tags: &SourceTags) -> Result<Arc<[Digest]>, Failure> {
+    /// Brings what refers directly to `subject`.
+    async fn bring_referrers_of(&self, subject: &Digest, tags: &SourceTags) -> Result<Arc<Referring>, Failure> {
         let bring = async || {
-            let found = find(&self.source, subject, tags).await?;
-            check_number(found.referrers.len(), self.source.repository())?;
-            let mut brought = self.bring_tags(subject, &found.tags).await?;
-            if !found.referrers.is_empty() {
-                self.bring_listed(subject, &found).await?;
+            let mut brought = Referring::default();
+            if let Some(found) = brought.unless_lost(find(&self.source, subject, tags).await)? {
+                self.bring_tags(subject, &found.tags, &mut brought).await?;
+                self.bring_listed(subject, &found, &mut brought).await?;
             }
-            for referrer in found.referrers {
-                match referrer.is_index() {
-                    true => brought.extend(self.manifests_of(&referrer.digest).await?),
-                    false => brought.push(referrer.digest),
-                }
-            }
-            Ok(brought.into())
+            Ok(Arc::new(brought))
         };
         self.destination.referrers.get((subject.clone(), self.source.repository().clone()), bring).await
     }
 
-    /// Brings the tags of cosign that are not the rules', and answers what they name.
-    async fn bring_tags(&self, subject: &Digest, tags: &[Tag]) -> Result<Vec<Digest>, Failure> {
+    /// Brings the tags of cosign that are not the rules'.
+    async fn bring_tags(&self, subject: &Digest, tags: &[Tag], brought: &mut Referring) -> Result<(), Failure> {
         let tags: Vec<&Tag> = tags.iter().filter(|tag| !self.is_planned(tag)).collect();
-        let mut named = Vec::new();
         if tags.is_empty() {
-            return Ok(named);
+            return Ok(());
         }
         // What several sources have is brought by one after the other.
         let _list = self.destination.list_of(subject).await;
         for tag in tags {
-            named.extend(self.bring_tag(tag).await.map_err(|failure| of_referrer(tag, subject, failure))?);
+            let named = self.bring_tag(tag).await.map_err(|failure| of_referrer(tag, subject, failure));
+            let named = brought.unless_lost(named)?.flatten();
+            brought.subjects.extend(named.map(|digest| Subject { digest, is_index: false }));
         }
-        Ok(named)
+        Ok(())
     }
 
     /// Brings a tag of the same repository, as it is. Answers what it names, unless the destination's own stays there.
     async fn bring_tag(&self, tag: &Tag) -> Result<Option<Digest>, Failure> {
-        let (task, digest_tags) = (of_tag(&self.task, tag), &self.engine.digest_tags);
-        let written = digest_tags.written(&task.destination);
+        let task = of_tag(&self.task, tag);
         let image = Self { task, ledger: Arc::default(), parts: Arc::default(), ..self.clone() };
-        let copied = image.copy_as_it_is(written).await;
+        let copied = image.copy_as_it_is().await;
         self.ledger.add(&image.ledger);
-        let named = image.ledger.source_digest();
         if copied? == Success::Copied {
-            digest_tags.note_written(&image.task.destination, named.clone());
             self.tell_referrer(&Identifier::Tag(tag.clone()), "cosign");
         }
-        Ok(named)
+        Ok(image.ledger.source_digest())
     }
 
-    /// Whether a tag of cosign stays as it is at the destination.
+    /// Whether a tag of cosign stays as it is at the destination. With --force, what the source has of it is there then.
     pub(super) async fn is_left(&self, there: &Digest, wanted: &Digest) -> Result<bool, Failure> {
-        let Engine { clients, digest_tags, pulls, .. } = &*self.engine;
+        let Engine { clients, digest_tags, pulls, policy, .. } = &*self.engine;
         let wanted = pulls.read(&self.source, wanted).await?;
-        Ok(digest_tags.is_left(clients, &self.task, &self.destination.client, there, &wanted).await)
+        let is_left = digest_tags.is_left(clients, &self.task, &self.destination.client, there, &wanted).await?;
+        if is_left && policy.force {
+            self.bring_parts(&wanted, 0).await?;
+        }
+        Ok(is_left)
     }
 
     /// Brings manifests by digest, and sees to it that the destination lists them as referrers of `subject`.
-    async fn bring_listed(
-        &self,
-        subject: &Digest,
-        Found { referrers, under_tag, is_under_tag, .. }: &Found,
-    ) -> Result<(), Failure> {
-        let destination = &self.destination.client;
-        // What several sources have is added by one after the other.
-        let _list = self.destination.list_of(subject).await;
-        let by_api = destination.referrers(subject).await?;
-        let has_api = by_api.is_some();
-        let found = match by_api {
-            Some(listed) => Some(listed),
-            None => destination.tagged_referrers(subject).await?.map(|list| list.referrers),
-        };
-        let listed = found.as_deref().unwrap_or_default();
-        let mut all = listed.to_vec();
-        for referrer in referrers {
-            if !self.engine.policy.force && listed.iter().any(|listed| listed.digest == referrer.digest) {
-                continue;
-            }
-            let brought = self.bring_referrer(subject, referrer).await;
-            let manifest = brought.map_err(|failure| of_referrer(&referrer.digest, subject, failure))?;
-            all.retain(|listed| listed.digest != referrer.digest);
-            let referrer = referrer.clone().told_by(&manifest);
-            self.tell_referrer(&Identifier::from(referrer.digest.clone()), &referrer.artifact_type);
-            all.push(referrer);
-        }
-        // With the API the registry has put them on its list itself. Else what others listed stays listed.
-        let tag = Tag::of_digest(subject);
-        if has_api || all == listed {
+    async fn bring_listed(&self, subject: &Digest, found: &Found, brought: &mut Referring) -> Result<(), Failure> {
+        if found.referrers.is_empty() {
             return Ok(());
         }
+        // What several sources have is added by one after the other.
+        let _list = self.destination.list_of(subject).await;
+        let there = Listing::of(subject, &self.destination.client).await?;
+        let mut all = there.referrers.clone();
+        for referrer in &found.referrers {
+            if self.engine.policy.force || !there.has(&referrer.digest) {
+                let manifest = self.bring_referrer(subject, referrer).await;
+                let manifest = manifest.map_err(|failure| of_referrer(&referrer.digest, subject, failure));
+                let Some(manifest) = brought.unless_lost(manifest)? else { continue };
+                all.retain(|listed| listed.digest != referrer.digest);
+                let referrer = referrer.clone().told_by(&manifest);
+                self.tell_referrer(&Identifier::from(referrer.digest.clone()), &referrer.artifact_type);
+                all.push(referrer);
+            }
+            brought.subjects.push(referrer.into());
+        }
+        if there.keeper != Keeper::Registry && all != there.referrers {
+            let listed = self.list(subject, &all, &there, found).await;
+            brought.unless_lost(listed)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the list of what refers to `subject`, which is `all`, in place of the one that is `there`.
+    async fn list(&self, subject: &Digest, all: &[Referrer], there: &Listing, found: &Found) -> Result<(), Failure> {
+        let tag = Tag::of_digest(subject);
         if self.is_planned(&tag) {
-            if !is_under_tag {
+            if !found.is_under_tag {
                 let source = &self.task.source;
                 tracing::warn!(
                     %source, %subject,
@@ -153,14 +161,14 @@ impl Image {
             }
             return Ok(());
         }
-        let no_clobber = self.engine.policy.no_clobber;
-        if found.is_none() || no_clobber {
-            let there = self.named_there(&Identifier::Tag(tag)).await?;
-            may_list(&self.task, subject, UnderTag::of(there.as_ref(), found.is_some()), no_clobber)?;
-        }
-        let (place, joined) = destination.list_of_referrers(subject, &all).await?;
+        let other = match there.keeper {
+            Keeper::Nobody => self.named_there(&Identifier::Tag(tag)).await?,
+            Keeper::Tag | Keeper::Registry => None,
+        };
+        there.may_grow(&self.task, subject, other.as_ref(), self.engine.policy.no_clobber)?;
+        let (place, joined) = self.destination.client.list_of_referrers(subject, all).await?;
         // Where there is nothing to join it is the source's own, with its digest and all that it says beside the entries.
-        let own = under_tag.as_ref().filter(|own| own.serves_for(&joined, listed));
+        let own = found.under_tag.as_ref().filter(|own| own.serves_for(&joined, &there.referrers));
         Ok(self.put(&place, own.map_or(&joined, |own| &own.manifest)).await?)
     }
 
@@ -194,7 +202,7 @@ impl Image {
 }
 
 /// What refers directly to `subject`; `tags` are those of the source that are made of digests.
-pub(super) async fn find(source: &RepositoryClient, subject: &Digest, tags: &SourceTags) -> Result<Found, Error> {
+pub(super) async fn find(source: &RepositoryClient, subject: &Digest, tags: &SourceTags) -> Result<Found, Failure> {
     let by_api = source.referrers(subject).await?.unwrap_or_default();
     let own_tag = Tag::of_digest(subject);
     let under_tag = match tags {
@@ -208,6 +216,7 @@ pub(super) async fn find(source: &RepositoryClient, subject: &Digest, tags: &Sou
     let all = by_api.into_iter().chain(by_tag.iter().cloned());
     let referrers = all.filter(|referrer| referrer.digest != *subject && seen.insert(referrer.digest.clone()));
     let referrers: Vec<Referrer> = referrers.collect();
+    check_number(referrers.len(), source.repository())?;
     let mut cosign = Vec::new();
     for tag in COSIGN.iter().filter_map(|suffix| format!("{own_tag}.{suffix}").parse().ok()) {
         if tags.have(source, &tag).await? {
@@ -222,43 +231,6 @@ pub(super) fn of_tag(Task { source, destination }: &Task, tag: &Tag) -> Task {
     Task { source: source.repository.tagged(tag.clone()), destination: destination.repository.tagged(tag.clone()) }
 }
 
-/// What the destination has under the tag for the list of what refers to a manifest.
-pub(super) enum UnderTag<'a> {
-    Nothing,
-    List,
-    /// Something else with this digest.
-    Other(&'a Digest),
-}
-
-impl<'a> UnderTag<'a> {
-    /// The tag names `there`, which can be read as a list or not.
-    pub fn of(there: Option<&'a Digest>, is_list: bool) -> Self {
-        match there {
-            None => Self::Nothing,
-            Some(_) if is_list => Self::List,
-            Some(other) => Self::Other(other),
-        }
-    }
-}
-
-/// Whether the list of what refers to `subject` may be written under its tag. What is no list is somebody's image, and
-/// stays; but the subject itself is there by its digest, and GitLab says that the tag names it.
-pub(super) fn may_list(task: &Task, subject: &Digest, under: UnderTag<'_>, no_clobber: bool) -> Result<(), Failure> {
-    let reason = match under {
-        UnderTag::List if no_clobber => {
-            format!("more refers to {subject} than the destination lists under its tag; --no-clobber leaves it so")
-        }
-        UnderTag::Other(there) if no_clobber || there != subject => {
-            format!(
-                "what refers to {subject} cannot be listed: the destination names {there} under the tag for that, which \
-                 is no list and is left so; delete that tag, or copy without --referrers"
-            )
-        }
-        _ => return Ok(()),
-    };
-    Err(Failure::for_good(Category::Refused, Some(task.destination.repository.registry()), reason))
-}
-
 /// What refers to one manifest.
 pub(super) struct Found {
     /// By digest, from a list.
@@ -269,6 +241,28 @@ pub(super) struct Found {
     pub is_under_tag: bool,
     /// Under tags of cosign.
     pub tags: Vec<Tag>,
+}
+
+/// What refers to a manifest, as far as it was brought.
+#[derive(Default)]
+pub(super) struct Referring {
+    /// To these others may refer in turn.
+    subjects: Vec<Subject>,
+    /// Why the first that cannot be had is not there. The others are.
+    lost: Option<Failure>,
+}
+
+impl Referring {
+    /// Notes a failure that concerns one of them. One that may pass by itself ends them all, until it has.
+    fn unless_lost<T>(&mut self, result: Result<T, Failure>) -> Result<Option<T>, Failure> {
+        match result {
+            Err(failure) if failure.retry != Retry::AfterPause && failure.category != Category::Cancelled => {
+                self.lost.get_or_insert(failure);
+                Ok(None)
+            }
+            result => result.map(Some),
+        }
+    }
 }
 
 /// What refers to a manifest could not be brought, which is there itself.

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::digest::Digest;
 use crate::reference::{Identifier, Reference};
-use crate::registry::{Manifest, RepositoryClient};
+use crate::registry::{Error, Manifest, RepositoryClient};
 
 /// How what a tag names at the destination differs from what it is to name.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,29 +30,35 @@ impl Difference {
     }
 }
 
-/// What `there` is at the destination compared with what is to be in its place, if it can be read.
+/// What `there` is at the destination compared with what is to be in its place; nothing if it cannot be read at all.
 pub(super) async fn difference(
     destination: &RepositoryClient,
     there: &Digest,
     wanted: &Manifest,
-) -> Option<Difference> {
+) -> Result<Option<Difference>, Error> {
     match destination.manifest(&Identifier::from(there.clone())).await {
-        Ok(there) => Some(Difference::between(&there, wanted)),
+        Ok(there) => Ok(Some(Difference::between(&there, wanted))),
+        Err(error) if error.is_transient() => Err(error),
         // What is replaced need not be readable.
         Err(error) => {
             tracing::debug!(%error, "what is replaced cannot be read");
-            None
+            Ok(None)
         }
     }
 }
 
 /// Tells what goes when a tag is moved.
 pub(super) async fn tell_loss(destination: &RepositoryClient, tag: &Reference, there: &Digest, wanted: &Manifest) {
-    if let Some(Difference { lost: lost @ 1.., .. }) = difference(destination, there, wanted).await {
-        tracing::warn!(
+    match difference(destination, there, wanted).await {
+        Ok(Some(Difference { lost: lost @ 1.., .. })) => tracing::warn!(
             %tag, %there, wanted = %wanted.digest,
             "moving this tag to what the source has takes away {lost} of its entries, which the source has not"
-        );
+        ),
+        Ok(_) => {}
+        Err(error) => tracing::warn!(
+            %tag, %there, wanted = %wanted.digest, %error,
+            "this tag is moved, and what it named cannot be read: whether that takes anything away is not known"
+        ),
     }
 }
 

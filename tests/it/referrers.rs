@@ -4,6 +4,7 @@ mod added;
 mod answers;
 mod deep;
 mod list;
+mod lost;
 mod plan;
 mod planned;
 
@@ -300,39 +301,6 @@ async fn nothing_is_asked_for_that_is_not_wanted() {
     plain.run().await.assert_success(1);
     assert_eq!(source.count(Kind::Referrers) + destination.count(Kind::Referrers), 0);
     assert!(destination.manifest("app", &sbom).is_none());
-}
-
-#[tokio::test]
-async fn a_referrer_that_cannot_be_had_fails_its_image() {
-    let (source, destination) = (registry(true).await, registry(true).await);
-    let subject = source.put("app", "1", &small(1));
-    let (sbom, _) = attach(&source, "text/sbom", &subject, "sbom");
-    source.on(Kind::ManifestGet.of(&sbom), Answer::status(404));
-    let outcome = migration(&source, &destination).run().await;
-    outcome.assert_failures(1, 1, 0);
-    outcome.assert_line("FAILED ", &[&sbom, "which refers to it", "404"]);
-}
-
-#[tokio::test]
-async fn a_list_of_referrers_that_cannot_be_read_to_its_end_fails_its_image() {
-    let long = json!({ "manifests": [], "annotations": { "of": "x".repeat(5 << 20) } }).to_string();
-    for (link, second, words) in [
-        ("<http://r.example.com/v2/app/referrers/x>; rel=next", Action::All(Vec::new()), "another host"),
-        ("<http://[bad>; rel=next", Action::All(Vec::new()), "cannot be read"),
-        ("</v2/app/referrers/x?page=2>; rel=next", Answer::status(404).into(), "404"),
-        ("</v2/app/referrers/x?page=2>; rel=next", Answer::status(200).body("<html>").into(), "not a list"),
-        ("</v2/app/referrers/x?page=2>; rel=next", Answer::status(200).body(long).into(), "8 MiB"),
-        ("<?page=2>; rel=next", Action::All(Vec::new()), "100 pages"),
-    ] {
-        let (source, destination) = (registry(true).await, registry(true).await);
-        let subject = source.put("app", "1", &small(1));
-        attach(&source, "text/sbom", &subject, "sbom");
-        source.on(Kind::Referrers.filter(|request| request.query == "page=2"), second);
-        source.on(Kind::Referrers, Action::header("Link", link));
-        let outcome = migration(&source, &destination).run().await;
-        outcome.assert_failures(1, 1, 0);
-        outcome.assert_line("FAILED ", &[words]);
-    }
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! `verify` finds what is missing, different or damaged at a destination, names it, and changes nothing.
 
+mod answers;
 mod real;
 
 use scriptable_registry::{Accounts, Action, Answer, Gate, Image, Index, Kind, Manifest as _, Matcher, Registry};
@@ -76,7 +77,6 @@ async fn a_missing_and_a_moved_tag_are_found() {
     assert_only_read(&[&source, &destination]);
 }
 
-/// Each kind of damage below a tag that is right, found at the depth that shows it, and at no other.
 #[tokio::test]
 async fn what_is_missing_is_named_once_however_many_indexes_name_it() {
     let (source, destination) = two_registries().await;
@@ -93,6 +93,7 @@ async fn what_is_missing_is_named_once_however_many_indexes_name_it() {
     assert_eq!(outcome.stdout.matches(&child.digest()).count(), 1, "{outcome}");
 }
 
+/// Each kind of damage below a tag that is right, found at the depth that shows it, and at no other.
 #[tokio::test]
 async fn damage_below_a_tag_is_named() {
     let (source, destination) = two_registries().await;
@@ -194,38 +195,6 @@ async fn blobs_are_read_by_as_many_workers_as_allowed() {
     let outcome = verify(&source, &destination, &["--depth", "content", "--workers", "2"]).run().await;
     assert_lines(&outcome, 0, &[tally([4, 4, 0, 0, 0, 0])]);
     assert!(destination.peak(Kind::BlobGet) <= 2, "{}", destination.peak(Kind::BlobGet));
-}
-
-#[tokio::test]
-async fn a_head_with_the_length_of_nothing_is_not_believed() {
-    let image = large(1);
-    let (source, destination) = migrated(&[("1", &image)]).await;
-    destination.on(Kind::BlobHead, Action::header("Content-Length", "0"));
-    let outcome = verify(&source, &destination, &["--depth", "tree"]).run().await;
-    assert_lines(&outcome, 0, &[tally([1, 1, 0, 0, 0, 0])]);
-}
-
-#[tokio::test]
-async fn where_no_head_is_answered_blobs_are_asked_for() {
-    for status in [405, 501] {
-        let (source, destination) = migrated(&[("1", &large(1)), ("2", &large(2))]).await;
-        destination.remove_blob("app", &large(2).layers()[0]);
-        destination.on(Kind::BlobHead, Answer::status(status));
-        let outcome = verify(&source, &destination, &["--depth", "tree"]).run().await;
-        assert_eq!(outcome.code, Some(1), "{outcome}");
-        assert!(outcome.stdout.contains("is missing"), "{outcome}");
-        assert_eq!(outcome.stdout.lines().filter(|line| line.starts_with("error")).count(), 0, "{outcome}");
-    }
-}
-
-#[tokio::test]
-async fn bytes_that_go_wrong_on_the_way_are_no_damage() {
-    let image = large(1);
-    let (source, destination) = migrated(&[("1", &image)]).await;
-    let hook = destination.on(Kind::BlobGet.of(&image.layers()[0]).once(), Action::CorruptResponse);
-    let outcome = verify(&source, &destination, &["--depth", "content"]).run().await;
-    assert_lines(&outcome, 0, &[tally([1, 1, 0, 0, 0, 0])]);
-    assert_eq!(hook.hits(), 1);
 }
 
 #[tokio::test]

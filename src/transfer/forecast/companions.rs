@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use super::Look;
-use super::nodes::Blob;
+use super::nodes::{Blob, Child};
 use crate::digest::Digest;
 use crate::event::Failure;
 use crate::plan::Task;
 use crate::reference::{Identifier, Tag};
-use crate::registry::Referrer;
 use crate::transfer::expected::{ExpectedImage, named};
-use crate::transfer::referrers::{Circles, SourceTags, UnderTag, all_below, check_number, find, may_list, of_tag};
+use crate::transfer::referrers::{Keeper, SourceTags, Subject, Subjects, find, of_tag};
 use crate::transfer::replaced::tell_loss;
 
 /// Something that refers to an image, or to a manifest of it, and is not at the destination.
@@ -28,7 +27,7 @@ pub(super) struct Circle {
     /// Those of it that would travel.
     coming: Vec<Companion>,
     /// All that may be referred to in turn.
-    subjects: Vec<Digest>,
+    subjects: Vec<Subject>,
 }
 
 /// What refers to an image.
@@ -44,35 +43,38 @@ impl Look {
         let tags = self.forecast.digest_tags.of(&self.source).await?;
         let left = self.forecast.digest_tags.left_behind(&self.source, &wanted.changes, &tags).await?;
         let mut companions = Companions { coming: Vec::new(), left };
-        let mut circles = Circles::around(self.manifests_of(wanted).await?, &wanted.changes);
-        while let Some(subject) = circles.next() {
-            let key = (subject.clone(), self.source.repository().clone());
-            let look = async || self.circle(&subject, &tags).await.map(Arc::new);
+        let mut subjects = Subjects::of(&wanted.root, self.source.repository());
+        while let Some(subject) = subjects.next() {
+            subjects.add_children(&subject.digest, self.children_of(wanted, &subject).await)?;
+            if wanted.changes.iter().any(|change| change.to == subject.digest) {
+                continue;
+            }
+            let key = (subject.digest.clone(), self.source.repository().clone());
+            let look = async || self.circle(&subject.digest, &tags).await.map(Arc::new);
             let circle = self.ground.circles.get(key, look).await?;
-            circles.add(&circle.subjects, self.source.repository())?;
+            subjects.add(&circle.subjects)?;
             companions.coming.extend(circle.coming.iter().cloned());
         }
         Ok(companions)
     }
 
-    /// The digests of the image's manifests.
-    async fn manifests_of(&self, wanted: &ExpectedImage) -> Result<Vec<Digest>, Failure> {
-        let children_of = |digest: Digest| async move {
-            let node = self.forecast.nodes.get(&self.source, wanted, &digest).await?;
-            Ok(node.children.iter().map(|child| (child.digest.clone(), child.is_index)).collect())
-        };
-        all_below(&wanted.root, children_of).await
+    async fn children_of(&self, wanted: &ExpectedImage, subject: &Subject) -> Result<Vec<Subject>, Failure> {
+        if !subject.is_index {
+            return Ok(Vec::new());
+        }
+        let node = self.forecast.nodes.get(&self.source, wanted, &subject.digest).await?;
+        let child = |child: &Child| Subject { digest: child.digest.clone(), is_index: child.is_index };
+        Ok(node.children.iter().map(child).collect())
     }
 
     async fn circle(&self, subject: &Digest, tags: &SourceTags) -> Result<Circle, Failure> {
         // What the image itself lacks is no part of what its referrers lack.
         let look = Self { walked: Arc::default(), ..self.clone() };
         let found = find(&self.source, subject, tags).await?;
-        check_number(found.referrers.len(), self.source.repository())?;
         let mut circle = Circle::default();
         for tag in found.tags.iter().filter(|tag| !self.is_planned(tag)) {
             if let Some((named, companion)) = look.tagged(tag).await? {
-                circle.subjects.push(named);
+                circle.subjects.push(Subject { digest: named, is_index: false });
                 circle.coming.extend(companion);
             }
         }
@@ -80,26 +82,22 @@ impl Look {
             return Ok(circle);
         }
         let (force, no_clobber) = (self.forecast.policy.force, self.forecast.policy.no_clobber);
-        let (listed, by_api) = self.ground.listed(subject).await?;
-        let is_listed = |referrer: &Referrer| listed.iter().flatten().any(|listed| listed.digest == referrer.digest);
-        let is_longer = !by_api && !found.referrers.iter().all(is_listed);
+        let there = self.ground.listing(subject).await?;
+        let is_longer = !found.referrers.iter().all(|referrer| there.has(&referrer.digest));
         let tag = Tag::of_digest(subject);
-        if is_longer && !self.is_planned(&tag) {
-            let there = self.ground.digest(&Identifier::Tag(tag)).await?;
-            may_list(&self.task, subject, UnderTag::of(there.as_ref(), listed.is_some()), no_clobber)?;
+        if is_longer && there.keeper != Keeper::Registry && !self.is_planned(&tag) {
+            let other = self.ground.digest(&Identifier::Tag(tag)).await?;
+            there.may_grow(&self.task, subject, other.as_ref(), no_clobber)?;
         }
         for referrer in &found.referrers {
-            let digest = referrer.digest.clone();
-            let wanted = ExpectedImage::unchanged(digest.clone());
-            if !is_listed(referrer) || force {
+            let digest = &referrer.digest;
+            if force || !there.has(digest) {
+                let wanted = ExpectedImage::unchanged(digest.clone());
                 let blobs = look.lacking(&wanted, digest.clone(), None, 1).await?;
                 let (identifier, artifact_type) = (digest.clone().into(), referrer.artifact_type.clone());
                 circle.coming.push(Companion { identifier, artifact_type, blobs });
             }
-            match referrer.is_index() {
-                true => circle.subjects.extend(self.manifests_of(&wanted).await?),
-                false => circle.subjects.push(digest),
-            }
+            circle.subjects.push(referrer.into());
         }
         Ok(circle)
     }
@@ -113,7 +111,7 @@ impl Look {
         if let Some(there) = there.as_ref().filter(|there| **there != root) {
             let wanted = self.source.manifest(&Identifier::from(root.clone())).await?;
             let (clients, destination) = (&self.forecast.clients, self.ground.client());
-            if self.forecast.digest_tags.is_left(clients, &task, destination, there, &wanted).await {
+            if self.forecast.digest_tags.is_left(clients, &task, destination, there, &wanted).await? {
                 return Ok(None);
             }
         }

@@ -10,9 +10,10 @@ use super::companions::Circle;
 use crate::digest::Digest;
 use crate::event::Failure;
 use crate::reference::{Identifier, Repository};
-use crate::registry::{Error, ErrorKind, Referrer, RepositoryClient};
+use crate::registry::{Error, ErrorKind, RepositoryClient};
 use crate::shared::Keyed;
 use crate::transfer::destination::{Destination, Known};
+use crate::transfer::referrers::{Keeper, Listing};
 
 pub(super) struct Ground {
     destination: Destination,
@@ -68,23 +69,17 @@ impl Ground {
         self.manifests.get(digest.clone(), ask).await
     }
 
-    /// What is listed here as referring to `subject`, if there is a list, and whether the registry itself keeps it.
-    pub async fn listed(&self, subject: &Digest) -> Result<(Option<Vec<Referrer>>, bool), Error> {
+    /// What is listed here as referring to `subject`. Where nothing is to be seen, the registry is taken to keep lists.
+    pub async fn listing(&self, subject: &Digest) -> Result<Listing, Error> {
+        let none = || Listing { referrers: Vec::new(), keeper: Keeper::Registry };
         if self.destination.has_no_tags() {
-            return Ok((None, true));
+            return Ok(none());
         }
-        let client = &self.destination.client;
-        let list = async {
-            Ok(match client.referrers(subject).await {
-                // It is not there yet, and so nothing refers to it.
-                Err(error) if error.is_not_found() => (None, true),
-                listed => match listed? {
-                    Some(listed) => (Some(listed), true),
-                    None => (client.tagged_referrers(subject).await?.map(|list| list.referrers), false),
-                },
-            })
-        };
-        Ok(self.unless_hidden(list).await?.unwrap_or((None, true)))
+        match self.unless_hidden(Listing::of(subject, &self.destination.client)).await {
+            // It is not there yet, and so nothing refers to it.
+            Err(error) if error.is_not_found() => Ok(none()),
+            listing => Ok(listing?.unwrap_or_else(none)),
+        }
     }
 
     /// Whether a blob is there. Where there are no tags there is hardly one, and it is not asked.

@@ -194,7 +194,12 @@ impl Image {
         self.destination.forget(manifest.content.children().iter().map(|child| &child.digest));
     }
 
-    async fn bring_parts(&self, manifest: &Manifest, depth: usize) -> Result<Option<u64>, Failure> {
+    /// Brings what a manifest names.
+    pub(in crate::transfer) async fn bring_parts(
+        &self,
+        manifest: &Manifest,
+        depth: usize,
+    ) -> Result<Option<u64>, Failure> {
         if depth == MAX_DEPTH && matches!(manifest.content, Content::Index { .. }) {
             return Err(corrupt(&self.task, too_deep()));
         }

@@ -1,6 +1,5 @@
 //! What is known of tags that are made of digests, at sources and at destinations.
 
-use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
@@ -19,13 +18,11 @@ pub(in crate::transfer) struct DigestTags {
     /// Those that sources have.
     listed: Keyed<Repository, Arc<SourceTags>, Error>,
     /// How much refers to a manifest of a source that was converted, and so is left.
-    left: Keyed<(Repository, Digest), usize, Error>,
+    left: Keyed<(Repository, Digest), usize, Failure>,
     /// Those that the rules want at destinations, here or on another machine.
     planned: Mutex<HashSet<Reference>>,
-    /// The destinations of more than one source, with all of those.
-    shared: Mutex<HashMap<Repository, HashSet<Repository>>>,
-    /// What was written there under tags of cosign.
-    written: Mutex<HashMap<Reference, Digest>>,
+    /// From where images come to each destination.
+    sources: Mutex<HashMap<Repository, HashSet<Repository>>>,
 }
 
 /// Those tags of one source.
@@ -47,24 +44,12 @@ impl SourceTags {
 impl DigestTags {
     /// Notes what a round brings by itself.
     pub fn plan(&self, tasks: &[Task]) {
-        let destinations = tasks.iter().map(|task| &task.destination);
-        lock(&self.planned).extend(destinations.filter(|place| place.identifier.is_about_digest()).cloned());
-        let mut firsts = HashMap::new();
+        let (mut planned, mut sources) = (lock(&self.planned), lock(&self.sources));
         for Task { source, destination } in tasks {
-            let (source, destination) = (&source.repository, &destination.repository);
-            match firsts.entry(destination) {
-                Entry::Vacant(first) => _ = first.insert(source),
-                Entry::Occupied(first) if *first.get() == source => {}
-                Entry::Occupied(first) => {
-                    let mut shared = lock(&self.shared);
-                    let sources = shared.entry(destination.clone()).or_default();
-                    for source in [*first.get(), source] {
-                        if !sources.contains(source) {
-                            sources.insert(source.clone());
-                        }
-                    }
-                }
+            if destination.identifier.is_about_digest() {
+                planned.insert(destination.clone());
             }
+            sources.entry(destination.repository.clone()).or_default().insert(source.repository.clone());
         }
     }
 
@@ -108,24 +93,24 @@ impl DigestTags {
         destination: &RepositoryClient,
         there: &Digest,
         wanted: &Manifest,
-    ) -> bool {
-        match difference(destination, there, wanted).await {
-            Some(difference) if difference.is_addition() => return true,
+    ) -> Result<bool, Error> {
+        match difference(destination, there, wanted).await? {
+            Some(difference) if difference.is_addition() => return Ok(true),
             Some(difference) if difference.lost > 0 => {}
-            _ => return false,
+            _ => return Ok(false),
         }
-        let Some(other) = self.other_source(clients, task, there).await else { return false };
+        let Some(other) = self.other_source(clients, task, there).await else { return Ok(false) };
         tracing::warn!(
             tag = %task.destination, source = %task.source, %there, wanted = %wanted.digest,
             "this tag stays as {other} has it, which comes to the same repository and was first"
         );
-        true
+        Ok(true)
     }
 
     /// Another source of the same destination that has `digest` under this tag.
     async fn other_source(&self, clients: &Clients, task: &Task, digest: &Digest) -> Option<Repository> {
         let Identifier::Tag(tag) = &task.source.identifier else { return None };
-        let mut sources: Vec<_> = lock(&self.shared).get(&task.destination.repository)?.iter().cloned().collect();
+        let mut sources: Vec<_> = lock(&self.sources).get(&task.destination.repository)?.iter().cloned().collect();
         sources.retain(|source| *source != task.source.repository);
         for source in sources {
             let client = clients.reader(&source);
@@ -138,17 +123,6 @@ impl DigestTags {
             }
         }
         None
-    }
-
-    /// What this run wrote under a tag, where more than one source may.
-    pub fn written(&self, tag: &Reference) -> Option<Digest> {
-        lock(&self.written).get(tag).cloned()
-    }
-
-    pub fn note_written(&self, tag: &Reference, digest: Option<Digest>) {
-        if let Some(digest) = digest.filter(|_| lock(&self.shared).contains_key(&tag.repository)) {
-            lock(&self.written).insert(tag.clone(), digest);
-        }
     }
 
     /// The manifests that were converted and have referrers, and how many. Each is asked for once in a run; `tags` are

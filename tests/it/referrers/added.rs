@@ -1,7 +1,9 @@
 //! What others have added at the destination to signatures and lists is not taken away without a word.
 
+use std::sync::Arc;
+
 use super::*;
-use crate::support::Outcome;
+use crate::support::{Outcome, when};
 
 /// Puts signatures under cosign's tag for `subject`, as cosign does: one layer each, told apart by its annotation.
 fn sign(registry: &Registry, subject: &str, signatures: &[&str]) -> String {
@@ -51,6 +53,49 @@ async fn a_signature_that_the_destination_added_stays() {
         }
         assert_eq!(destination.digest("app", &sig(&subject)), Some(both), "{flags:?}");
     }
+}
+
+#[tokio::test]
+async fn a_signature_that_the_destination_adds_while_a_run_goes_on_stays() {
+    let (source, destination) = (registry(false).await, Arc::new(registry(false).await));
+    let subject = source.put("app", "1", &small(1));
+    sign(&source, &subject, &["theirs"]);
+    // It has tags, which are listed, and not yet this image.
+    destination.put("app", "other", &small(2));
+    let signed = subject.clone();
+    when(&destination, Kind::ManifestPut.of("1"), move |there| _ = sign(there, &signed, &["theirs", "ours"]));
+    let outcome = migration(&source, &destination).run().await;
+    outcome.assert_success(1);
+    assert!(destination.count(Kind::TagList) > 0, "{outcome}");
+    let layers = &destination.manifest("app", &sig(&subject)).unwrap().json()["layers"];
+    assert_eq!(layers.as_array().unwrap().len(), 2, "{outcome}");
+}
+
+#[tokio::test]
+async fn a_signature_that_cannot_be_read_for_a_moment_is_not_replaced() {
+    let (source, destination) = (registry(false).await, registry(false).await);
+    let subject = source.put("app", "1", &small(1));
+    sign(&source, &subject, &["theirs"]);
+    migration(&source, &destination).run().await.assert_success(1);
+    let both = sign(&destination, &subject, &["theirs", "ours"]);
+    destination.on(Kind::ManifestGet.of(&both), Answer::status(500));
+    let outcome = migration(&source, &destination).run().await;
+    outcome.assert_failures(1, 1, 0);
+    outcome.assert_line("FAILED ", &[&sig(&subject), "500"]);
+    assert_eq!(destination.digest("app", &sig(&subject)), Some(both));
+}
+
+#[tokio::test]
+async fn force_mends_what_a_signature_needs_that_stays() {
+    let (source, destination) = (registry(false).await, registry(false).await);
+    let subject = source.put("app", "1", &small(1));
+    sign(&source, &subject, &["theirs"]);
+    migration(&source, &destination).run().await.assert_success(1);
+    let both = sign(&destination, &subject, &["theirs", "ours"]);
+    assert!(destination.remove_blob("app", &of("what is signed")));
+    migration(&source, &destination).args(["--force"]).run().await.assert_success(1);
+    assert_eq!(destination.digest("app", &sig(&subject)), Some(both.clone()));
+    assert_eq!(destination.missing("app", &both), Vec::<String>::new());
 }
 
 #[tokio::test]

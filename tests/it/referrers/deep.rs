@@ -77,6 +77,24 @@ async fn what_refers_to_a_child_of_an_index_that_refers_to_an_image_travels() {
 }
 
 #[tokio::test]
+async fn what_refers_to_an_image_travels_however_far_it_is_from_it() {
+    let (source, destination) = (registry(true).await, registry(false).await);
+    let mut subject = source.put("app", "1", &small(1));
+    let mut chain = Vec::new();
+    for n in 0..12 {
+        subject = attach(&source, "text/signature", &subject, &n.to_string()).0;
+        chain.push(subject.clone());
+    }
+    let plan = dry_run(&source, &destination).run().await;
+    migration(&source, &destination).run().await.assert_success(1);
+    for digest in &chain {
+        assert_eq!(destination.missing("app", digest), Vec::<String>::new());
+    }
+    chain.sort();
+    assert_eq!(told(plan.log.as_ref().unwrap(), "would be copied"), chain, "{plan}");
+}
+
+#[tokio::test]
 async fn more_referrers_than_anybody_makes_are_refused_before_any_is_brought() {
     let (source, destination) = (registry(false).await, registry(false).await);
     let subject = source.put("app", "1", &small(1));

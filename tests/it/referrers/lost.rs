@@ -1,0 +1,96 @@
+//! What a source lists and does not have, or not so that anybody can read it.
+
+use super::plan::dry_run;
+use super::*;
+
+#[tokio::test]
+async fn a_referrer_that_cannot_be_had_fails_its_image_and_keeps_no_other_away() {
+    for lists in [true, false] {
+        let (source, destination) = (registry(true).await, registry(lists).await);
+        let one = small(1);
+        let subject = source.put("app", "1", &Index::new().image(&one).image(&small(2)));
+        let child = source.put("other", "child", &one);
+        let (lost, _) = attach(&source, "text/sbom", &subject, "sbom");
+        let (kept, _) = attach(&source, "text/sbom", &subject, "another");
+        let (of_kept, _) = attach(&source, "text/signature", &kept, "of the other");
+        let (of_child, _) = attach(&source, "text/signature", &child, "of a child");
+        source.on(Kind::ManifestGet.of(&lost), Answer::status(404));
+        let outcome = migration(&source, &destination).run().await;
+        outcome.assert_failures(1, 1, 0);
+        outcome.assert_line("FAILED ", &[&lost, "which refers to it", "404"]);
+        for digest in [&kept, &of_kept, &of_child] {
+            assert_eq!(destination.missing("app", digest), Vec::<String>::new(), "{outcome}");
+        }
+        if !lists {
+            assert_eq!((listed(&destination, &subject), listed(&destination, &kept)), (vec![kept], vec![of_kept]));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_list_of_referrers_that_cannot_be_read_to_its_end_fails_its_image() {
+    let long = json!({ "manifests": [], "annotations": { "of": "x".repeat(5 << 20) } }).to_string();
+    for (link, second, words) in [
+        ("<http://r.example.com/v2/app/referrers/x>; rel=next", Action::All(Vec::new()), "another host"),
+        ("<http://[bad>; rel=next", Action::All(Vec::new()), "cannot be read"),
+        ("</v2/app/referrers/x?page=2>; rel=next", Answer::status(404).into(), "404"),
+        ("</v2/app/referrers/x?page=2>; rel=next", Answer::status(200).body("<html>").into(), "not a list"),
+        ("</v2/app/referrers/x?page=2>; rel=next", Answer::status(200).body(long).into(), "8 MiB"),
+        ("<?page=2>; rel=next", Action::All(Vec::new()), "100 pages"),
+    ] {
+        let (source, destination) = (registry(true).await, registry(true).await);
+        let subject = source.put("app", "1", &small(1));
+        attach(&source, "text/sbom", &subject, "sbom");
+        source.on(Kind::Referrers.filter(|request| request.query == "page=2"), second);
+        source.on(Kind::Referrers, Action::header("Link", link));
+        let outcome = migration(&source, &destination).run().await;
+        outcome.assert_failures(1, 1, 0);
+        outcome.assert_line("FAILED ", &[words]);
+    }
+}
+
+#[tokio::test]
+async fn an_index_that_the_source_lists_and_has_lost_is_not_missed_where_it_is_there() {
+    let (source, destination) = (registry(true).await, registry(true).await);
+    let subject = source.put("app", "1", &small(1));
+    let index = json!({
+        "schemaVersion": 2, "mediaType": INDEX, "artifactType": "text/reports", "manifests": [],
+        "subject": { "mediaType": ARTIFACT, "digest": subject, "size": 1 },
+    });
+    let index = source.put_manifest("app", &of(&index.to_string()), INDEX, index.to_string());
+    migration(&source, &destination).run().await.assert_success(1);
+    source.on(Kind::ManifestGet.of(&index), Answer::error(404, "MANIFEST_UNKNOWN", "gone"));
+    let (later, _) = attach(&source, "text/sbom", &subject, "later");
+    for run in [dry_run(&source, &destination), migration(&source, &destination)] {
+        let outcome = run.run().await;
+        assert_eq!(outcome.code, Some(0), "{outcome}");
+        outcome.assert_line(" WARN ", &["lost an index", &index]);
+    }
+    assert_eq!(destination.missing("app", &later), Vec::<String>::new());
+    // Where it is not, it is missed.
+    assert!(destination.remove_manifest("app", &index));
+    let outcome = migration(&source, &destination).run().await;
+    outcome.assert_failures(1, 1, 0);
+    outcome.assert_line("FAILED ", &[&index, "which refers to it", "404"]);
+}
+
+#[tokio::test]
+async fn what_a_source_lists_and_nobody_can_read_is_told() {
+    let (source, destination) = (registry(false).await, registry(true).await);
+    let subject = source.put("app", "1", &small(1));
+    let (_, mut entry) = attach(&source, "text/sbom", &subject, "sbom");
+    entry["size"] = json!(-1);
+    list(&source, &subject, &[entry]);
+    let outcome = migration(&source, &destination).run().await;
+    outcome.assert_success(1);
+    outcome.assert_line(" WARN ", &[&tag(&subject), "is not seen"]);
+
+    let (source, destination) = (registry(true).await, registry(true).await);
+    let subject = source.put("app", "1", &small(1));
+    let entry = json!({ "mediaType": ARTIFACT, "digest": "blake3:00", "size": 1 });
+    let answer = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [entry] });
+    source.on(Kind::Referrers.of(&subject), Answer::status(200).body(answer.to_string()));
+    let outcome = migration(&source, &destination).run().await;
+    outcome.assert_success(1);
+    outcome.assert_line(" WARN ", &["1 entries", "are not seen"]);
+}
