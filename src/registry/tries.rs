@@ -80,6 +80,10 @@ mod tests {
     use crate::registry::ErrorKind;
 
     fn down() -> Error {
+        down_for(Duration::ZERO)
+    }
+
+    fn down_for(asked: Duration) -> Error {
         Error {
             registry: "r.example.com".parse().unwrap(),
             asked: None,
@@ -87,7 +91,7 @@ mod tests {
                 status: StatusCode::SERVICE_UNAVAILABLE,
                 codes: Vec::new(),
                 message: String::new(),
-                retry_after: Some(Duration::ZERO),
+                retry_after: Some(asked),
             },
         }
     }
@@ -97,6 +101,20 @@ mod tests {
         let up_again = Instant::now() + Duration::from_secs(4);
         let attempt = async || if Instant::now() < up_again { Err(down()) } else { Ok(()) };
         assert!(patiently(attempt).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_for_some_time_is_given_it_and_who_asks_for_hours_is_not_waited_for() {
+        for (asked, tries) in [(LONGEST_WAIT, 2), (LONGEST_WAIT + Duration::from_secs(1), 1)] {
+            let (begun, mut made) = (Instant::now(), 0);
+            let attempt = || {
+                made += 1;
+                let again = made == 1;
+                async move { if again { Err(down_for(asked)) } else { Ok(()) } }
+            };
+            assert_eq!((patiently(attempt).await.is_ok(), made), (tries == 2, tries));
+            assert_eq!(begun.elapsed().as_secs(), if tries == 2 { asked.as_secs() } else { 0 });
+        }
     }
 
     /// How often that is tried which never succeeds, if all ends after so long.

@@ -93,8 +93,9 @@ async fn an_interruption_ends_a_pause_between_rounds() {
     let migration =
         Migration::with_default_retries().app_tags(&source, "1.0,2.0", &destination).args(["--retries", "1000"]);
     let mut running = migration.start().await;
-    running.until(&source, Kind::ManifestGet, 3).await;
     running.until(&destination, Kind::ManifestPut, 1).await;
+    // Told when the round has ended.
+    running.until_logged("it will be tried again").await;
     running.signal("TERM");
     let outcome = running.finish().await;
     assert_eq!(outcome.code, Some(143), "{outcome}");

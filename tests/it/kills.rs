@@ -9,6 +9,7 @@ use rand::{Rng, SeedableRng};
 use scriptable_registry::{Image, Index, Registry};
 
 use crate::support::docker_registry::{DockerRegistry, Options, is_installed};
+use crate::support::run::until_seen;
 use crate::support::{Migration, http_client, number};
 
 /// Kills, if nobody wants more.
@@ -99,7 +100,16 @@ async fn a_run_that_is_killed_again_and_again_tags_nothing_incomplete_and_is_com
         loop {
             let running = limited.start().await;
             // It ends by itself if it lives that long.
-            tokio::time::sleep(Duration::from_millis(random.random_range(30..LONGEST_LIFE))).await;
+            let life = match kills % 2 {
+                0 => random.random_range(30..LONGEST_LIFE),
+                // Images arrive late in a life: of every other one it is waited for the first.
+                _ => {
+                    let is_any_there = || images().any(|(_, to, tag)| destination.tag(&to, &tag).is_some());
+                    until_seen("a tag", async || is_any_there().then_some(())).await;
+                    random.random_range(0..LONGEST_LIFE / 20)
+                }
+            };
+            tokio::time::sleep(Duration::from_millis(life)).await;
             running.signal("KILL");
             let outcome = running.finish().await;
             let mut tags = 0;

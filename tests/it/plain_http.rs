@@ -49,8 +49,8 @@ impl Drop for Front {
 enum Http {
     /// What the registry at this address answers.
     Registry(String),
-    /// That https is to be spoken.
-    Redirect,
+    /// This, whatever is asked.
+    Answer(&'static str),
 }
 
 async fn serve(mut client: TcpStream, unread: Unread, http: Http) -> std::io::Result<()> {
@@ -65,10 +65,9 @@ async fn serve(mut client: TcpStream, unread: Unread, http: Http) -> std::io::Re
             let mut registry = TcpStream::connect(host).await?;
             tokio::io::copy_bidirectional(&mut client, &mut registry).await?;
         }
-        (_, _, Http::Redirect) => {
+        (_, _, Http::Answer(head)) => {
             let _ = client.read(&mut [0; 16 << 10]).await?;
-            let answer = b"HTTP/1.1 301 Moved\r\nlocation: https://127.0.0.1/\r\ncontent-length: 0\r\n\r\n";
-            client.write_all(answer).await?;
+            client.write_all(format!("HTTP/1.1 {head}\r\ncontent-length: 0\r\n\r\n").as_bytes()).await?;
         }
     }
     Ok(())
@@ -87,12 +86,14 @@ async fn a_server_that_closes_what_is_not_http_is_spoken_to_in_http() {
 }
 
 #[tokio::test]
-async fn a_server_that_leads_from_http_to_https_speaks_https() {
+async fn a_server_that_takes_no_http_or_leads_to_https_speaks_https() {
     let source = Registry::open().await;
     source.put("app", "1", &small(1));
-    let front = Front::start(Unread::Close, Http::Redirect).await;
-    let migration = Migration::new().rule(source.reference("app", "1"), format!("{}/app", front.host));
-    let outcome = migration.run().await;
-    outcome.assert_failures(1, 1, 0);
-    outcome.assert_line("FAILED ", &[&format!("GET https://{}/v2/", front.host), "cannot connect"]);
+    for answer in ["301 Moved\r\nlocation: https://127.0.0.1/", "400 Bad Request"] {
+        let front = Front::start(Unread::Close, Http::Answer(answer)).await;
+        let migration = Migration::new().rule(source.reference("app", "1"), format!("{}/app", front.host));
+        let outcome = migration.run().await;
+        outcome.assert_failures(1, 1, 0);
+        outcome.assert_line("FAILED ", &[&format!("GET https://{}/v2/", front.host), "cannot connect"]);
+    }
 }

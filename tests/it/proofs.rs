@@ -127,6 +127,25 @@ async fn a_wrong_password_is_shown_once_also_where_the_token_server_was_too_busy
 }
 
 #[tokio::test]
+async fn what_a_host_says_of_credentials_to_which_a_token_server_leads_is_no_word_on_them() {
+    let (source, elsewhere) = (Registry::builder().bearer((USER, PASSWORD)).start().await, Registry::open().await);
+    let destination = Registry::open().await;
+    let place = format!("{}/token", elsewhere.url());
+    source.on(Kind::Token, Answer::status(307).header("Location", &place));
+    elsewhere.on(Matcher::any(), unauthorized());
+    for entry in [json!({ "username": USER, "password": PASSWORD }), json!({ "identityToken": "s3cret" })] {
+        elsewhere.clear_log();
+        let outcome = migration(&source, &destination, &["team/app"], &entry).run().await;
+        outcome.assert_failures(1, 1, 0);
+        assert!(!outcome.everything().contains("rejected"), "{outcome}");
+        // A password stays behind; what would be posted is not sent there at all.
+        let asked = elsewhere.requests();
+        assert_eq!(asked.is_empty(), entry.get("identityToken").is_some(), "{asked:#?}");
+        assert!(asked.iter().all(|request| request.header("authorization").is_none()), "{asked:#?}");
+    }
+}
+
+#[tokio::test]
 async fn a_token_server_that_wants_to_know_who_asks_is_told_from_one_that_refuses() {
     for (status, wants_login) in [(401, true), (403, false)] {
         let source = Registry::builder().bearer((USER, PASSWORD)).start().await;

@@ -86,14 +86,37 @@ async fn certificates_are_checked_behind_a_proxy() {
 }
 
 #[tokio::test]
-async fn what_no_proxy_names_is_asked_directly() {
+async fn what_no_proxy_names_is_not_asked_by_way_of_the_proxy() {
     let destination = Registry::open().await;
-    let proxy = Proxy::http(&[]).await;
+    for (names, is_left_out) in [("example.com,.test", true), ("example.com,.test.example.com", false)] {
+        // It lets nobody through.
+        let proxy = Proxy::http(&[]).await;
+        let url = format!("http://{}", proxy.address());
+        let migration = migration(&destination).env("HTTP_PROXY", &url).env("https_proxy", &url);
+        let outcome = migration.env("NO_PROXY", names).run().await;
+        outcome
+            .assert_failures(1, 1, 0)
+            .assert_line("FAILED ", &[&format!("GET https://{NAME}/v2/"), "cannot connect"]);
+        assert_eq!(proxy.asked().is_empty(), is_left_out, "{names}: {:?}", proxy.asked());
+        assert_eq!(outcome.stderr.contains("by way of the proxy"), !is_left_out, "{names}\n{outcome}");
+    }
+}
+
+/// Only this machine is spoken to in plain http unasked.
+#[tokio::test]
+async fn a_registry_that_nobody_called_insecure_is_shown_nothing_in_plain_http() {
+    let (source, destination) = two_registries().await;
+    source.put("team/app", "1", &small(1));
+    let proxy = Proxy::http(&[(NAME, source.host())]).await;
     let url = format!("http://{}", proxy.address());
-    let migration = migration(&destination).env("HTTP_PROXY", &url).env("https_proxy", &url);
-    let outcome = migration.env("NO_PROXY", "example.com,.test").run().await;
-    outcome.assert_failures(1, 1, 0);
-    assert!(proxy.asked().is_empty(), "{:?}", proxy.asked());
+    let login = json!({ "username": "mover", "password": "s3cret" });
+    for entry in [json!({}), login, json!({ "insecure": false, "anonymous": true })] {
+        let migration = migration(&destination).auth(&json!({ NAME: entry }));
+        let outcome = migration.env("http_proxy", &url).env("HTTPS_PROXY", &url).run().await;
+        outcome.assert_failures(1, 1, 0).assert_line("FAILED ", &["plain http server", "\"insecure\": true"]);
+        assert!(proxy.asked().iter().all(|line| *line == format!("CONNECT {NAME}")), "{:#?}", proxy.asked());
+    }
+    assert!(!proxy.asked().is_empty() && source.count_all() == 0);
 }
 
 #[tokio::test]

@@ -26,11 +26,11 @@ async fn the_pages_of_quay_are_followed_by_their_tokens() {
     // The page after the first is known by a token that says nothing of tags.
     let page = |tags: &[&str]| Answer::status(200).body(json!({ "name": "team/app", "tags": tags }).to_string());
     let second = Kind::TagList.filter(|request| request.query.contains("next_page=gAAAAABo"));
-    source.on(second, page(&["v002"]));
+    let second = source.on(second, page(&["v002"]));
     let next = "</v2/team/app/tags/list?n=50&next_page=gAAAAABo%3D%3D>; rel=\"next\"";
     source.on(Kind::TagList.once(), page(&["v000", "v001"]).header("Link", next));
     all_tags(&source, &destination).run().await.assert_success(3);
-    assert_eq!(destination.tags("moved/app"), names(3));
+    assert_eq!((second.hits(), destination.tags("moved/app")), (1, names(3)));
 }
 
 #[tokio::test]
@@ -44,8 +44,9 @@ async fn a_registry_that_refuses_the_size_of_a_page_chooses_it() {
         for tag in names(5) {
             source.put("team/app", &tag, &small(1));
         }
-        source.on(Kind::TagList.filter(|request| request.query.contains("n=1000")), refusal);
+        let refused = source.on(Kind::TagList.filter(|request| request.query.contains("n=1000")), refusal);
         all_tags(&source, &destination).run().await.assert_success(5);
+        assert!(refused.hits() > 0);
     }
 }
 
@@ -170,9 +171,12 @@ async fn a_list_whose_next_page_cannot_be_had_is_a_failed_generation() {
     for (link, words) in [
         (format!("<{}/v2/team/app/tags/list?last=1.0>; rel=\"next\"", elsewhere.url()), "on another host"),
         ("<http://[bad/v2/team/app/tags/list?last=1.0>; rel=\"next\"".to_owned(), "cannot be read"),
+        // Which is not for its size, since that was taken.
+        ("</v2/team/app/tags/list?refused>; rel=\"next\"".to_owned(), "400"),
     ] {
         let (source, destination) = two_registries().await;
         source.put("team/app", "1.0", &small(1));
+        source.on(Kind::TagList.filter(|request| request.query == "refused"), Answer::status(400));
         source.on(Kind::TagList, Action::header("Link", &link));
         let outcome = all_tags(&source, &destination).run().await;
         outcome.assert_failures(0, 0, 1);
@@ -206,8 +210,9 @@ async fn what_a_head_does_not_tell_a_get_does() {
     ];
     for head in heads {
         let (source, destination, migration) = moved_on().await;
-        source.on(Kind::ManifestHead, head);
+        let heads = source.on(Kind::ManifestHead, head);
         migration.run().await.assert_success(1);
+        assert!(heads.hits() > 0);
         assert_same((&source, "team/app", "1.0"), (&destination, "moved/app", "1.0"));
     }
 }

@@ -67,7 +67,7 @@ async fn a_registry_that_refuses_always_is_not_asked_by_every_task() {
     assert!(outcome.lines("FAILED").iter().all(|line| line.contains("429") && line.contains("slow down")), "{outcome}");
     // Five bursts, each half as large as the one before: 35 and 18 and 9 and 5 and 3.
     assert!(source.count(Kind::ManifestGet) <= 2 * REQUESTS, "{}", source.count(Kind::ManifestGet));
-    assert!(told(&outcome, "reads of manifests wait for 1s") <= 5, "{outcome}");
+    assert!((1..=5).contains(&told(&outcome, "reads of manifests wait for 1s")), "{outcome}");
 }
 
 #[tokio::test]
@@ -295,7 +295,6 @@ async fn a_used_up_pull_quota_is_named_with_its_end_and_heads_go_on() {
 #[tokio::test]
 async fn a_spent_rate_is_waited_for_before_it_is_refused() {
     let (source, _destination, migration) = with_images(20, small).await;
-    let refused = source.on_each(Kind::ManifestGet.nth(1), |_| None);
     source.on(
         Kind::ManifestGet.once(),
         Action::header("RateLimit-Remaining", "0").and(Action::header("RateLimit-Reset", "290")),
@@ -307,7 +306,7 @@ async fn a_spent_rate_is_waited_for_before_it_is_refused() {
     running.signal("INT");
     let outcome = running.finish().await;
     assert_eq!(outcome.code, Some(130), "{outcome}");
-    assert_eq!((source.count(Kind::ManifestGet), refused.hits()), (1, 0), "{outcome}");
+    assert_eq!(source.count(Kind::ManifestGet), 1, "{outcome}");
 }
 
 #[tokio::test]

@@ -138,11 +138,6 @@ async fn copy_to(options: Options, prepare: impl FnOnce(Migration, &DockerRegist
 }
 
 #[tokio::test]
-async fn a_registry_that_asks_for_no_login_is_migrated_to() {
-    copy_to(OPEN, |migration, _| migration).await;
-}
-
-#[tokio::test]
 async fn a_registry_with_passwords() {
     copy_to(PASSWORDS, |migration, registry| migration.auth(&auth(&[registry], false))).await;
     copy_to(PASSWORDS, |migration, registry| migration.auth(&auth(&[registry], true))).await;

@@ -87,23 +87,6 @@ async fn referrers_of_image_child_and_referrer_travel_along() {
     assert_eq!(destination.tags("app"), ["1"], "a registry that lists them needs no tag");
 }
 
-/// As distribution answers, which knows of no repository that has no tag, whatever else it holds.
-#[tokio::test]
-async fn referrers_come_also_from_a_repository_without_tags() {
-    let (source, destination) = (registry(true).await, registry(true).await);
-    let subject = source.put("app", "1", &small(1));
-    let (sbom, _) = attach(&source, "text/sbom", &subject, "sbom");
-    source.remove_manifest("app", "1");
-    source.on(Kind::TagList, Answer::error(404, "NAME_UNKNOWN", "repository name not known to registry"));
-    let from = source.reference("app", &subject);
-    let to = format!("{}/app", destination.host());
-    let outcome = Migration::new().rule(from, to).args(["--referrers"]).run().await;
-    outcome.assert_success(1);
-    for digest in [&subject, &sbom] {
-        assert_eq!(destination.missing("app", digest), Vec::<String>::new(), "{outcome}");
-    }
-}
-
 #[tokio::test]
 async fn a_signature_that_came_later_is_brought_and_nothing_else() {
     let (source, destination) = (registry(true).await, registry(true).await);
@@ -245,6 +228,7 @@ async fn what_was_converted_and_what_was_left_is_told_once_however_often_it_is_t
     }
 }
 
+/// As distribution answers, which knows of no repository that has no tag, whatever else it holds.
 #[tokio::test]
 async fn what_refers_to_an_image_without_a_tag_travels_where_no_repository_is_known_without_tags() {
     // The other says nothing of tags: there may be signatures under some, which are asked for one by one.

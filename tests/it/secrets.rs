@@ -98,6 +98,28 @@ async fn what_a_registry_or_token_server_repeats_of_credentials_is_not_told() {
     }
 }
 
+/// A registry may tell it in the address to which it leads.
+#[tokio::test]
+async fn what_a_host_repeats_of_credentials_that_it_was_not_shown_is_not_told() {
+    let source = Registry::builder().basic((USER, PASSWORD)).start().await;
+    let (elsewhere, destination) = (Registry::open().await, Registry::open().await);
+    source.put("team/app", "1", &large(1));
+    let place = elsewhere.url();
+    source.on_each(Kind::BlobGet, move |request| {
+        let shown: String = url::form_urlencoded::byte_serialize(request.header("authorization")?.as_bytes()).collect();
+        Some(Answer::status(307).header("Location", &format!("{place}/x?of={shown}")).into())
+    });
+    elsewhere.on_each(Matcher::any(), |request| {
+        let (_, shown) = url::form_urlencoded::parse(request.query.as_bytes()).next()?;
+        Some(Answer::error(404, "UNKNOWN", &format!("nothing for {shown}")).into())
+    });
+    let migration = migration(&source, &destination, &json!({ "username": USER, "password": PASSWORD }));
+    let outcome = migration.run().await;
+    let shown = source.requests_of(Kind::BlobGet);
+    let shown = shown.iter().filter_map(|request| request.header("authorization")).flat_map(secrets);
+    assert_hidden(&migration, &outcome, &shown.collect::<Vec<_>>());
+}
+
 #[tokio::test]
 async fn what_a_manifest_or_a_list_repeats_of_credentials_is_not_told() {
     let login = json!({ "username": USER, "password": PASSWORD });

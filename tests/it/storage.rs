@@ -1,6 +1,15 @@
 //! Bytes that a registry has elsewhere: redirects to its storage, parts of blobs, uploads to other addresses.
 
+use std::sync::{Arc, Mutex};
+
 use scriptable_registry::{Action, Answer, Hook, Kind, Matcher, Port, Registry, Request};
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::support::pki::Authority;
 
 use crate::support::pki::Authority;
 use crate::support::token_server::TokenServer;
@@ -178,5 +187,59 @@ async fn where_a_new_address_is_refused_as_well_it_is_said_what_may_be_wrong() {
     outcome.assert_failed(&source.reference("team/app", "1.0"), &to, &["401", "Host header"]);
     for blob in large(1).layers() {
         assert!(elsewhere.requests_of(Kind::UploadFinish.of(&blob)).len() <= 2);
+    }
+}
+
+/// A server of an authority whose clients it may be shown; it ends when this is dropped.
+struct Front {
+    host: String,
+    /// Of each connection, whether a certificate was shown on it.
+    shown: Arc<Mutex<Vec<bool>>>,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Front {
+    /// One that leads to the other, or has nothing.
+    async fn start(authority: &Authority, other: Option<&Self>) -> Self {
+        let tls = authority.server(&["127.0.0.1"]).server_config_with_clients(authority);
+        let tls = TlsAcceptor::from(Arc::new(tls));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let host = listener.local_addr().unwrap().to_string();
+        let answer = match other {
+            Some(other) => format!("307 Temporary Redirect\r\nlocation: https://{}/x", other.host),
+            None => "404 Not Found".to_owned(),
+        };
+        let answer = format!("HTTP/1.1 {answer}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
+        let shown = Arc::new(Mutex::new(Vec::new()));
+        let seen = shown.clone();
+        let task = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let Ok(mut stream) = tls.accept(stream).await else { continue };
+                seen.lock().unwrap().push(stream.get_ref().1.peer_certificates().is_some());
+                let _ = stream.read(&mut [0; 4096]).await;
+                let _ = stream.write_all(answer.as_bytes()).await;
+                let _ = stream.shutdown().await;
+            }
+        });
+        Self { host, shown, _task: AbortOnDropHandle::new(task) }
+    }
+}
+
+#[tokio::test]
+async fn our_certificate_is_shown_to_its_registry_and_not_where_that_leads() {
+    let (authority, destination) = (Authority::new("ours"), Registry::open().await);
+    let storage = Front::start(&authority, None).await;
+    let source = Front::start(&authority, Some(&storage)).await;
+    let client = authority.client();
+    let migration = Migration::new()
+        .file("ca.pem", &authority.pem)
+        .file("cert.pem", &client.pem)
+        .file("key.pem", &client.key)
+        .auth(&json!({ &source.host: { "ca": "ca.pem", "cert": "cert.pem", "key": "key.pem" } }))
+        .rule(format!("{}/app:1", source.host), format!("{}/app", destination.host()));
+    migration.run().await.assert_failures(1, 1, 0).assert_line("FAILED ", &["404"]);
+    for (front, is_shown) in [(&source, true), (&storage, false)] {
+        let shown = front.shown.lock().unwrap();
+        assert!(!shown.is_empty() && shown.iter().all(|shown| *shown == is_shown), "{shown:?}");
     }
 }

@@ -91,6 +91,7 @@ async fn what_is_missing_is_named_once_however_many_indexes_name_it() {
     destination.remove_manifest("app", &child.digest());
     let outcome = verify(&source, &destination, &["--depth", "tree"]).run().await;
     assert_eq!(outcome.stdout.matches(&child.digest()).count(), 1, "{outcome}");
+    assert_eq!(outcome.stdout.lines().last(), Some(tally([1, 0, 0, 0, 1, 0]).as_str()), "{outcome}");
 }
 
 /// Each kind of damage below a tag that is right, found at the depth that shows it, and at no other.
@@ -192,9 +193,14 @@ async fn blobs_are_read_by_as_many_workers_as_allowed() {
             registry.put("app", &tag.to_string(), image);
         }
     }
-    let outcome = verify(&source, &destination, &["--depth", "content", "--workers", "2"]).run().await;
-    assert_lines(&outcome, 0, &[tally([4, 4, 0, 0, 0, 0])]);
-    assert!(destination.peak(Kind::BlobGet) <= 2, "{}", destination.peak(Kind::BlobGet));
+    let gate = Gate::closed();
+    destination.on(Kind::BlobGet, gate.clone());
+    let migration = verify(&source, &destination, &["--depth", "content", "--workers", "2"]);
+    let mut running = migration.start().await;
+    running.until(&destination, Kind::BlobGet, 2).await;
+    gate.open();
+    assert_lines(&running.finish().await, 0, &[tally([4, 4, 0, 0, 0, 0])]);
+    assert_eq!(destination.peak(Kind::BlobGet), 2);
 }
 
 #[tokio::test]
@@ -220,11 +226,12 @@ async fn what_cannot_be_compared_has_failed() {
 #[tokio::test]
 async fn what_fails_for_a_moment_is_asked_again_in_a_round() {
     let (source, destination) = migrated(&[("1", &small(1))]).await;
-    destination.on(Kind::ManifestHead.once(), Answer::status(409));
+    let moment = destination.on(Kind::ManifestHead.once(), Answer::status(409));
     let migration = Migration::with_default_retries()
         .rule(format!("{}/app", source.host()), format!("{}/app", destination.host()))
         .args(["verify"]);
     assert_lines(&migration.run().await, 0, &[tally([1, 1, 0, 0, 0, 0])]);
+    assert_eq!(moment.hits(), 1);
 }
 
 #[tokio::test]

@@ -1,9 +1,12 @@
 //! What is too large for one request is sent in others, and the way that worked is remembered.
 
+use std::sync::Arc;
+
 use scriptable_registry::{Action, Answer, Image, Kind, Matcher, Registry, Request, profiles};
+use serde_json::json;
 
 use super::{MIB, image_of};
-use crate::support::{LARGE, Migration, Outcome, assert_same, large};
+use crate::support::{LARGE, Migration, Outcome, PASSWORD, USER, assert_same, large, when};
 
 /// The chunks that a registry took, as their Content-Range tells them: the last run of them that begins at 0.
 fn chunks(registry: &Registry) -> Vec<String> {
@@ -25,6 +28,16 @@ fn ranges(sizes: &[u64]) -> Vec<String> {
 
 fn refused(request: &Request) -> bool {
     request.status == Some(413)
+}
+
+/// A chunk after the first one.
+fn later_chunk() -> Matcher {
+    Kind::UploadChunk.filter(|request| request.header("content-range").is_some_and(|range| !range.starts_with("0-")))
+}
+
+/// The end of an upload in chunks.
+fn last_request() -> Matcher {
+    Kind::UploadFinish.filter(|request| request.header("content-length") == Some("0"))
 }
 
 /// The only layer of the image.
@@ -197,13 +210,11 @@ async fn a_limit_that_nothing_fits_is_said_so() {
 
 #[tokio::test]
 async fn an_upload_in_chunks_goes_on_where_it_was_interrupted() {
-    let of_chunk =
-        || Kind::UploadChunk.filter(|request| request.header("content-range").is_some_and(|r| !r.starts_with("0-")));
     let actions: [Action; 3] = [Action::LoseAnswer, Answer::status(503).into(), Action::Drop];
     for action in actions {
         let destination = profiles::nginx(MIB).start().await;
         let (source, migration) = image_of(4 * MIB, &destination).await;
-        let hook = destination.on(of_chunk().once(), action);
+        let hook = destination.on(later_chunk().once(), action);
         let outcome = migration.run().await;
         outcome.assert_success(1);
         assert_eq!(hook.hits(), 1);
@@ -214,17 +225,34 @@ async fn an_upload_in_chunks_goes_on_where_it_was_interrupted() {
 
 #[tokio::test]
 async fn an_upload_in_chunks_whose_session_is_lost_is_begun_anew() {
-    let unknown = || Answer::error(404, "BLOB_UPLOAD_UNKNOWN", "blob upload unknown to registry");
-    for matcher in [
-        Kind::UploadChunk.filter(|request| request.header("content-range").is_some_and(|r| !r.starts_with("0-"))),
-        Kind::UploadFinish.filter(|request| request.header("content-length") == Some("0")),
+    for answer in [
+        Answer::error(404, "BLOB_UPLOAD_UNKNOWN", "blob upload unknown to registry"),
+        Answer::error(400, "BLOB_UPLOAD_INVALID", "blob upload invalid"),
+        Answer::error(416, "RANGE_INVALID", "invalid content range"),
     ] {
-        let destination = profiles::nginx(MIB).start().await;
+        for matcher in [later_chunk(), last_request()] {
+            let destination = profiles::nginx(MIB).start().await;
+            let (source, migration) = image_of(3 * MIB, &destination).await;
+            let hook = destination.on(matcher.once(), answer.clone());
+            migration.run().await.assert_success(1);
+            assert_eq!(hook.hits(), 1);
+            assert_same((&source, "team/app", "1.0"), (&destination, "moved/app", "1.0"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_is_revoked_between_chunks_is_renewed_and_none_is_sent_twice() {
+    for matcher in [later_chunk(), last_request()] {
+        let destination = Arc::new(profiles::nginx(MIB).bearer((USER, PASSWORD)).start().await);
         let (source, migration) = image_of(3 * MIB, &destination).await;
-        let hook = destination.on(matcher.once(), unknown());
-        migration.run().await.assert_success(1);
-        assert_eq!(hook.hits(), 1);
+        let revoked = when(&destination, matcher.once(), Registry::revoke_tokens);
+        let login = json!({ "username": USER, "password": PASSWORD });
+        migration.auth(&json!({ destination.host(): login })).run().await.assert_success(1);
+        assert_eq!(revoked.hits(), 1);
         assert_same((&source, "team/app", "1.0"), (&destination, "moved/app", "1.0"));
+        assert_eq!(chunks(&destination), ranges(&[MIB, MIB, MIB]));
+        assert_eq!(source.count(Kind::BlobGet), 1 + 3, "it was begun anew");
     }
 }
 
@@ -252,7 +280,7 @@ async fn a_stream_that_fails_is_not_committed() {
     let failed = destination.on(Kind::UploadChunk.once(), Answer::status(502));
     copy(3 * MIB, &destination).await;
     assert_eq!(failed.hits(), 1);
-    let commits = destination.requests_of(Kind::UploadFinish.filter(|put| put.header("content-length") == Some("0")));
+    let commits = destination.requests_of(last_request());
     assert_eq!(commits.iter().map(|put| put.status).collect::<Vec<_>>(), [Some(201)]);
 }
 
@@ -272,8 +300,7 @@ async fn a_stream_for_which_there_is_no_room_is_not_sent_in_another_way() {
 #[tokio::test]
 async fn what_has_all_bytes_is_not_sent_again_because_its_end_comes_too_fast() {
     let destination = profiles::length_checking_front(MIB).start().await;
-    let end = Kind::UploadFinish.filter(|put| put.header("content-length") == Some("0"));
-    let refused = destination.on(end.times(2), Answer::status(429).header("retry-after", "1"));
+    let refused = destination.on(last_request().times(2), Answer::status(429).header("retry-after", "1"));
     copy(3 * MIB, &destination).await;
     assert_eq!((refused.hits(), destination.count(Kind::UploadChunk)), (2, 1));
 }
@@ -304,8 +331,7 @@ async fn failures_of_chunks_do_not_add_up_while_others_are_taken() {
 #[tokio::test]
 async fn a_registry_that_takes_one_chunk_and_no_other_is_given_up() {
     let destination = profiles::nginx(MIB).start().await;
-    let later = Kind::UploadChunk.filter(|patch| patch.header("content-range").is_some_and(|r| !r.starts_with("0-")));
-    destination.on(later, Answer::status(429));
+    destination.on(later_chunk(), Answer::status(429));
     destination.on(Kind::UploadStatus, Answer::status(404));
     let (_, migration) = image_of(2 * MIB, &destination).await;
     migration.run().await.assert_failures(1, 1, 0);
