@@ -16,6 +16,7 @@ use tracing_subscriber::field::{RecordFields, VisitOutput as _};
 use tracing_subscriber::filter::{FilterFn, Targets, filter_fn};
 use tracing_subscriber::fmt::format::{DefaultVisitor, JsonFields, Writer};
 use tracing_subscriber::fmt::time::FormatTime;
+use tracing_subscriber::fmt::writer::MakeWriterExt as _;
 use tracing_subscriber::fmt::{FormatFields, MakeWriter, layer};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
@@ -159,10 +160,15 @@ fn short<S: Subscriber + for<'a> LookupSpan<'a>>(console: Console, level: Level)
     let wanted: FilterFn<_> = filter_fn(move |metadata: &Metadata<'_>| {
         is_ours(metadata) && *metadata.level() <= level && !is_printed(metadata) && metadata.target() != ALWAYS
     });
-    let once = SaidOnce { console, told: Arc::default() };
-    let base = layer().with_writer(move || once.clone()).with_ansi(false).with_target(false);
+    let once = SaidOnce { console: console.clone(), told: Arc::default() };
+    let of_events = (move || once.clone()).with_filter(|metadata| metadata.target() == EVENTS);
+    let writer = of_events.or_else(move || console.clone());
+    let base = layer().with_writer(writer).with_ansi(false).with_target(false);
     base.without_time().fmt_fields(Unsaid).with_filter(wanted)
 }
+
+/// Where lines about images and rules come from.
+const EVENTS: &str = concat!(env!("CARGO_CRATE_NAME"), "::report::log");
 
 /// The console, to which no line is said twice: what fails again in another round fails in the same words.
 #[derive(Clone)]
