@@ -1,10 +1,12 @@
 //! Where log lines go: to the log file those of the levels that are asked for, to the console warnings.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::fs::{File, OpenOptions};
+use std::hash::BuildHasher as _;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Once};
+use std::sync::{Arc, Mutex, Once};
 use std::time::SystemTime;
 
 use tracing::field::{Field, Visit};
@@ -14,6 +16,7 @@ use tracing_subscriber::field::{RecordFields, VisitOutput as _};
 use tracing_subscriber::filter::{FilterFn, Targets, filter_fn};
 use tracing_subscriber::fmt::format::{DefaultVisitor, JsonFields, Writer};
 use tracing_subscriber::fmt::time::FormatTime;
+use tracing_subscriber::fmt::writer::MakeWriterExt as _;
 use tracing_subscriber::fmt::{FormatFields, MakeWriter, layer};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
@@ -22,6 +25,7 @@ use tracing_subscriber::{Layer, registry};
 
 use crate::file::shown;
 use crate::report::{ALWAYS, Console, PRINTED, TOLD};
+use crate::shared::lock;
 
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,8 +160,34 @@ fn short<S: Subscriber + for<'a> LookupSpan<'a>>(console: Console, level: Level)
     let wanted: FilterFn<_> = filter_fn(move |metadata: &Metadata<'_>| {
         is_ours(metadata) && *metadata.level() <= level && !is_printed(metadata) && metadata.target() != ALWAYS
     });
-    let base = layer().with_writer(move || console.clone()).with_ansi(false).with_target(false);
+    let once = SaidOnce { console: console.clone(), told: Arc::default() };
+    let of_events = (move || once.clone()).with_filter(|metadata| metadata.target() == EVENTS);
+    let writer = of_events.or_else(move || console.clone());
+    let base = layer().with_writer(writer).with_ansi(false).with_target(false);
     base.without_time().fmt_fields(Unsaid).with_filter(wanted)
+}
+
+/// Where lines about images and rules come from.
+const EVENTS: &str = concat!(env!("CARGO_CRATE_NAME"), "::report::log");
+
+/// The console, to which no line is said twice: what fails again in another round fails in the same words.
+#[derive(Clone)]
+struct SaidOnce {
+    console: Console,
+    /// The lines that were said, as numbers.
+    told: Arc<Mutex<HashSet<u64>>>,
+}
+
+impl Write for SaidOnce {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let mut told = lock(&self.told);
+        let number = told.hasher().hash_one(line);
+        if told.insert(number) { self.console.write(line) } else { Ok(line.len()) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.console.flush()
+    }
 }
 
 /// Fields as text, but for what the message says already: which image a line is about, and why something failed.

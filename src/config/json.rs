@@ -47,6 +47,7 @@ pub enum Found {
 pub enum Hint {
     NoComments,
     NoTrailingCommas,
+    NotYaml,
     LooksLikeAuth,
     LooksLikeImages,
     LooksCombined,
@@ -95,6 +96,7 @@ impl fmt::Display for Hint {
         f.write_str(match self {
             Self::NoComments => "JSON has no comments",
             Self::NoTrailingCommas => "JSON has no comma after the last entry",
+            Self::NotYaml => "it has to be JSON, not YAML",
             Self::LooksLikeAuth => "this looks like auth.json",
             Self::LooksLikeImages => "this looks like images.json",
             Self::LooksCombined => "a file that holds both credentials and rules is given with --config",

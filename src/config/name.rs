@@ -57,6 +57,11 @@ pub enum InvalidName {
     #[error("it holds a space: none is allowed, also not between tags")]
     Space,
     #[error(
+        "it holds a '*': a rule is one repository, and its tags are chosen by a regular expression, as in \
+         registry/namespace/repository:/^v1/"
+    )]
+    Asterisk,
+    #[error(
         "it names no registry: write {written_out:?} if Docker Hub is meant (a host without a dot needs an entry in \
          auth.json)"
     )]
@@ -90,6 +95,9 @@ impl<'a> Name<'a> {
         let (name, expression) = split_expression(text)?;
         if name.contains(char::is_whitespace) {
             return Err(InvalidName::Space);
+        }
+        if name.contains('*') {
+            return Err(InvalidName::Asterisk);
         }
         let (registry, rest) = split_registry(name, text, hosts)?;
         if let Some(expression) = expression {
@@ -287,6 +295,8 @@ mod tests {
     #[test]
     fn each_mistake_has_its_reason() {
         let several = format!("quay.io/a:1,2@{DIGEST}");
+        let asterisk = "it holds a '*': a rule is one repository, and its tags are chosen by a regular expression, as in \
+                        registry/namespace/repository:/^v1/";
         for (text, expected) in [
             ("", "it is empty: expected registry/namespace/repository"),
             ("https://quay.io/a/b", "it begins with https://: expected the registry's host first"),
@@ -302,6 +312,9 @@ mod tests {
             ("quay.io/a/b//", "it ends with a slash"),
             ("quay.io/a/b:1, 2", "it holds a space: none is allowed, also not between tags"),
             (" quay.io/a/b", "it holds a space: none is allowed, also not between tags"),
+            ("quay.io/a/b:v1.*", asterisk),
+            ("quay.io/a/*", asterisk),
+            ("quay.io/a/*:/^v1/", asterisk),
             ("quay.io", "\"quay.io\" names no repository: expected registry/namespace/repository"),
             ("quay.io:443", "\"quay.io:443\" names no repository: expected registry/namespace/repository"),
             ("registry", "\"registry\" names no repository: expected registry/namespace/repository"),

@@ -85,6 +85,9 @@ fn hint_at(text: &str, offset: usize) -> Option<Hint> {
         Some(Hint::NoComments)
     } else if after.starts_with(['}', ']']) && before.trim_end().ends_with(',') {
         Some(Hint::NoTrailingCommas)
+    } else if before.chars().all(|c| c == '-' || c.is_whitespace()) {
+        // Nothing of JSON stands before it.
+        Some(Hint::NotYaml)
     } else {
         None
     }

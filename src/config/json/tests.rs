@@ -82,6 +82,14 @@ fn a_comment_is_recognised() {
 }
 
 #[test]
+fn yaml_is_recognised() {
+    let yaml = "expected a value; it has to be JSON, not YAML";
+    assert_eq!(error("quay.io/a/b: quay.io/c/d\n"), format!("1:1: found other text, {yaml}"));
+    let number = "expected a number as JSON writes it; it has to be JSON, not YAML";
+    assert_eq!(error("---\nquay.io/a: quay.io/b\n"), format!("1:2: found other text, {number}"));
+}
+
+#[test]
 fn a_file_that_ends_too_early_is_told_what_is_missing() {
     for (text, expected) in [
         ("", "1:1: found an empty file, expected a JSON object"),

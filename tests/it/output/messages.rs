@@ -58,6 +58,17 @@ async fn a_failure_is_found_in_a_json_log_by_its_image_and_is_no_longer_in_a_tex
 }
 
 #[tokio::test]
+async fn what_fails_again_in_the_same_words_is_said_once_and_logged_each_time() {
+    let (source, destination) = two_registries().await;
+    source.put("team/app", "1.0", &large(1));
+    let to = format!("{}/moved/app", destination.host());
+    let migration = Migration::with_default_retries().rule(source.reference("team/app", "missing"), &to);
+    let outcome = migration.run().await;
+    let count = |text: &str| text.matches("it will be tried again").count();
+    assert_eq!((count(&outcome.stderr), count(outcome.log.as_deref().unwrap())), (1, 3), "{outcome}");
+}
+
+#[tokio::test]
 async fn a_quiet_log_has_warnings_and_the_last_line_alone() {
     let (source, destination) = two_registries().await;
     for repository in ["a/app", "b/app"] {
