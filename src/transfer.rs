@@ -21,7 +21,6 @@
 //! | `stream` | the bytes of a blob, verified and resumed |
 //! | `pulls` | manifests that a registry counts |
 //! | `puts` | manifests that are put one after the other |
-//! | `belief` | what can be believed of a registry's answers to mounts |
 //! | `doubts` | refused manifests of which parts may be missing |
 //! | `expected` | what a source becomes on its way |
 //! | `forecast` | the dry run: what would be done, found out by reading alone |
@@ -34,7 +33,6 @@
 //! waits for a blob which another image is moving is an entry of the board, and holds no place and no permit. So is a blob
 //! whose registry wants to be left alone for longer than a moment.
 
-mod belief;
 mod board;
 mod convert;
 mod destination;
@@ -78,7 +76,6 @@ pub use self::image::{MAX_DEPTH, too_deep};
 pub use self::shown::Shown;
 pub use self::stream::read_through;
 
-use self::belief::Beliefs;
 use self::board::{Board, Job};
 use self::destination::{Destination, Known};
 use self::doubts::Doubts;
@@ -151,7 +148,6 @@ pub struct Engine {
     limits: Limits,
     policy: Policy,
     board: Board,
-    beliefs: Beliefs,
     doubts: Doubts,
     pulls: Pulls,
     /// The repositories that are being written to in this round.
@@ -202,7 +198,6 @@ impl Engine {
             limits,
             policy,
             board: Board::new(&limits),
-            beliefs: Beliefs::default(),
             doubts: Doubts::default(),
             pulls: Pulls::default(),
             destinations: Mutex::default(),

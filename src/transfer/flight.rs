@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 
 use super::Engine;
-use super::board::{Back, BlobKey, Came, Concerns, Ticket, Work};
+use super::board::{Back, BlobKey, Came, Concerns, Mounts, Ticket, Work};
 use super::opening::{Opening, is_linked_by_name, may_be_granted_later};
 use super::shown::Shown;
 use super::stream::{LONGEST_PAUSE, Passed, SourceFault, verified};
@@ -119,7 +119,7 @@ impl Engine {
             };
             if fault.side == Side::Destination && matches!(fault.error.kind, ErrorKind::WrongSize { .. }) {
                 // It has something else under this digest, and would say that the blob is there.
-                self.beliefs.was_wrong(&key.registry);
+                self.board.mounts(&key.registry, Mounts::were_wrong);
             }
             let Some(pause) = pause else { return Err(fault) };
             self.tell(Event::BlobRetried {
@@ -241,9 +241,6 @@ pub(super) async fn fly(engine: &Arc<Engine>, ticket: &Ticket, upload: Option<Up
 /// Has the registry link the blob from another of its repositories.
 async fn mount(engine: &Arc<Engine>, ticket: &Ticket, from: &Repository) -> Back {
     let key = &ticket.key;
-    if !engine.beliefs.may_mount(&key.registry) {
-        return Back::MountRefused(None);
-    }
     if !is_linked_by_name(&key.digest) {
         return Back::NotMounted(None);
     }

@@ -195,8 +195,8 @@ impl Image {
     /// Whether the source is in the same registry, and that is known to grant mounts.
     fn will_be_mounted(&self) -> bool {
         let registry = self.destination.registry();
-        let is_one = self.source.repository().registry() == registry;
-        is_one && self.engine.board.mounts_are_granted(registry) && self.engine.beliefs.may_mount(registry)
+        self.source.repository().registry() == registry
+            && self.engine.board.mounts(registry, |mounts| mounts.are_granted())
     }
 
     /// The manifest to be copied: by its digest, if that is known.

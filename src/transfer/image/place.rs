@@ -14,7 +14,7 @@ use crate::event::{Event, Failure, Retry};
 use crate::platform::Platform;
 use crate::reference::Identifier;
 use crate::registry::{Content, Descriptor, Error, Format, Manifest};
-use crate::transfer::board::{Came, Wanted};
+use crate::transfer::board::{Came, Mounts, Wanted};
 use crate::transfer::destination::Unsettled;
 use crate::transfer::doubts::Lack;
 
@@ -147,7 +147,7 @@ impl Image {
             tracing::warn!(%error, "the destination misses parts of this manifest; they are looked for again");
             if repairs > 1 {
                 // Nor was the second look right: what the registry says of mounts is not.
-                self.engine.beliefs.was_wrong(self.destination.client.repository().registry());
+                self.engine.board.mounts(self.destination.registry(), Mounts::were_wrong);
             }
             tokio::time::sleep(Duration::from_millis(500 * u64::from(repairs))).await;
         }
