@@ -5,8 +5,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
-
 use crate::config::{self, InvalidReason, Rule, Shown};
 use crate::event::{
     Ending, Event, FailedImage, FailedRule, Failure, InvalidRule, Listener, Phase, Retry, RuleName, RuleText,
@@ -31,15 +29,15 @@ pub struct Rounds<'a> {
     /// Rounds in which what failed is run again.
     pub retries: u32,
     pub listener: Arc<dyn Listener>,
-    pub cancel: CancellationToken,
 }
 
 impl Rounds<'_> {
-    /// Runs to the end, or until it is cancelled; what was not reached by then has failed.
+    /// Runs to the end, or until the clients are to end; what was not reached by then has failed.
     pub async fn run(self, work: &dyn Work) -> Ending {
-        let Self { rules, invalid, shard, clients, retries, listener, cancel } = self;
+        let Self { rules, invalid, shard, clients, retries, listener } = self;
+        let cancel = clients.end();
         let tell = |phase| listener.hear(&Event::Phase(phase));
-        let mut planner = Planner::new(rules, shard, clients.clone(), listener.clone(), cancel.clone());
+        let mut planner = Planner::new(rules, shard, clients.clone(), listener.clone());
 
         // All are met at once: destinations while sources list their tags, sources while destinations are asked what they have.
         let [destinations, sources] = planner.first_contacts();

@@ -178,22 +178,17 @@ impl Work for Arc<Engine> {
 }
 
 impl Engine {
-    pub fn new(
-        clients: Arc<Clients>,
-        limits: Limits,
-        policy: Policy,
-        listener: Arc<dyn Listener>,
-        cancel: CancellationToken,
-    ) -> Arc<Self> {
+    /// An engine that works until `clients` are to end.
+    pub fn new(clients: Arc<Clients>, limits: Limits, policy: Policy, listener: Arc<dyn Listener>) -> Arc<Self> {
         let cut = CancellationToken::new();
         Arc::new(Self {
             round: Mutex::new(cut.child_token()),
             flights: TaskTracker::new(),
             flights_started: AtomicU64::new(0),
             is_repeated: AtomicBool::new(false),
+            cancel: clients.end().clone(),
             clients,
             listener,
-            cancel,
             cut,
             limits,
             policy,

@@ -20,7 +20,7 @@ impl Listener for Panicky {
 
 fn engine(limits: Limits, panics_at: fn(&Event) -> bool) -> Arc<Engine> {
     let clients = Arc::new(Clients::new(Arc::new(Keyring::default()), limits.requests).unwrap());
-    Engine::new(clients, limits, Policy::default(), Arc::new(Panicky(panics_at)), CancellationToken::new())
+    Engine::new(clients, limits, Policy::default(), Arc::new(Panicky(panics_at)))
 }
 
 fn task(from: &fake::Registry, source: &str, to: &fake::Registry, destination: &str) -> Task {
