@@ -31,7 +31,7 @@ impl Engine {
     /// Tells how a blob came; if it was linked, that was `from` there.
     fn tell_arrival(&self, ticket: &Ticket, came: Came, from: &Repository, elapsed: Duration) {
         let Ticket { key, destination: repository, image, .. } = ticket;
-        if let (Came::Present, Some(destination)) = (came, self.destinations().get(repository)) {
+        if let (Came::Present, Some(destination)) = (came, self.destinations.get(repository)) {
             destination.note_blob_found();
         }
         let (repository, digest, bytes) = (repository.clone(), key.digest.clone(), key.size);

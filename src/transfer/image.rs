@@ -67,6 +67,16 @@ impl Brought {
 }
 
 impl Image {
+    /// Brings the image to its destination, and tells that it begins, and that it has ended well.
+    pub async fn run(self) -> Result<(), Failure> {
+        let (engine, Task { source, destination }) = (&self.engine, self.task.clone());
+        engine.tell(Event::ImageStarted { source: source.clone(), destination: destination.clone() });
+        let result = engine.cut.run_until_cancelled(self.copy()).await.unwrap_or_else(|| Err(Failure::cancelled()));
+        let success = result?;
+        engine.tell(Event::ImageDone { source, destination, success, facts: self.ledger.facts() });
+        Ok(())
+    }
+
     /// Brings the image to its destination, unless it is there; and what refers to it, if that is wanted.
     pub async fn copy(&self) -> Result<Success, Failure> {
         let Brought { success, tree } = self.bring().await?;

@@ -38,8 +38,11 @@ impl Engine {
         if let Some(opening) = self.by_mount_from_source(key, source, destination).await? {
             return Ok(opening);
         }
+        let place = self.destinations.get(destination.repository());
+        // Where blobs are found it may be there already.
         if key.size <= TINY
-            && let Some(upload) = self.take_first_upload(destination.repository())
+            && let Some(place) = place.filter(|place| !place.has_blobs())
+            && let Some(upload) = place.take_first_upload()
         {
             // It is not asked for: to send it once too often costs no more.
             return Ok(Opening::Upload(upload));
@@ -64,7 +67,7 @@ impl Engine {
         if !self.may_mount(key, source, own) {
             return Ok(None);
         }
-        let place = self.destinations().get(own).cloned();
+        let place = self.destinations.get(own);
         if let Some(place) = &place {
             place.check_not_refused()?;
         }
@@ -154,6 +157,10 @@ impl Engine {
     /// Whether the blob is there, asked by HEAD. Where there are no tags there is hardly a blob, and it is not asked.
     pub(super) async fn is_there(&self, destination: &RepositoryClient, key: &BlobKey) -> Result<bool, Error> {
         Ok(!self.seems_empty(destination.repository()) && destination.has_blob(&key.digest, key.size).await?)
+    }
+
+    pub(super) fn seems_empty(&self, repository: &Repository) -> bool {
+        self.destinations.get(repository).is_some_and(|destination| destination.seems_empty())
     }
 }
 
