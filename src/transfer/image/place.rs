@@ -125,19 +125,17 @@ impl Image {
                 }
                 Err(error) => error,
             };
-            let lack = Box::pin(self.lack(&error, manifest)).await;
-            if lack == Lack::NothingMore && !is_put_again {
-                is_put_again = true;
-                continue;
-            }
-            let are_missing = lack == Lack::Parts;
-            if are_missing {
-                // Also in the next round it is asked for.
-                self.forget_parts(manifest);
-            }
-            if !are_missing {
-                let of_tag = depth == 0 && !error.is_transient();
-                return Err(Unsettled { failure: self.refused(&error, manifest, depth), of_tag });
+            match Box::pin(self.lack(&error, manifest)).await {
+                Lack::NothingMore if !is_put_again => {
+                    is_put_again = true;
+                    continue;
+                }
+                // Also in the next round they are asked for.
+                Lack::Parts => self.forget_parts(manifest),
+                Lack::NothingMore | Lack::Nothing => {
+                    let of_tag = depth == 0 && !error.is_transient();
+                    return Err(Unsettled { failure: self.refused(&error, manifest, depth), of_tag });
+                }
             }
             if repairs == most_repairs(&error, manifest) {
                 return Err(self.looked_for_in_vain(&error, manifest, depth).into());
