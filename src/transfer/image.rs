@@ -71,8 +71,9 @@ impl Image {
     pub async fn run(self) -> Result<(), Failure> {
         let (engine, Task { source, destination }) = (&self.engine, self.task.clone());
         engine.tell(Event::ImageStarted { source: source.clone(), destination: destination.clone() });
-        let result = engine.cut.run_until_cancelled(self.copy()).await.unwrap_or_else(|| Err(Failure::cancelled()));
-        let success = result?;
+        // Boxed: moved into what waits for both it would be held more than once.
+        let copied = engine.cut.run_until_cancelled(Box::pin(self.copy())).await;
+        let success = copied.unwrap_or_else(|| Err(Failure::cancelled()))?;
         engine.tell(Event::ImageDone { source, destination, success, facts: self.ledger.facts() });
         Ok(())
     }

@@ -23,7 +23,8 @@ impl Round {
 
     /// Sets something going that ends with the round at the latest.
     pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
-        let over = self.over.clone();
+        // Boxed: moved into what waits for both it would be held more than once.
+        let (over, work) = (self.over.clone(), Box::pin(work));
         self.tasks.spawn(async move { over.run_until_cancelled(work).await });
     }
 
