@@ -10,8 +10,6 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use tokio_util::sync::CancellationToken;
-
 use crate::config::{Images, Rule, Which};
 use crate::event::{Category, Event, Failure, Listener, Retry};
 use crate::reference::{Identifier, Reference, Registry, Repository, Tag};
@@ -43,7 +41,6 @@ pub struct Planner<'a> {
     own: Option<HashSet<Repository>>,
     clients: Arc<Clients>,
     listener: Arc<dyn Listener>,
-    cancel: CancellationToken,
     /// Destinations of more than one rule.
     contested: HashSet<Repository>,
     /// The source that holds each contested destination. Empty once no more rules can come.
@@ -59,13 +56,7 @@ pub struct Planner<'a> {
 }
 
 impl<'a> Planner<'a> {
-    pub fn new(
-        rules: &'a [Rule],
-        shard: Option<Shard>,
-        clients: Arc<Clients>,
-        listener: Arc<dyn Listener>,
-        cancel: CancellationToken,
-    ) -> Self {
+    pub fn new(rules: &'a [Rule], shard: Option<Shard>, clients: Arc<Clients>, listener: Arc<dyn Listener>) -> Self {
         let mut wanted = HashSet::new();
         let places: Vec<_> = rules.iter().map(|rule| rule.images.destination.without_usual_port()).collect();
         Self {
@@ -75,7 +66,6 @@ impl<'a> Planner<'a> {
             own: shard.map(|shard| own_repositories(shard, rules)),
             clients,
             listener,
-            cancel,
             claims: HashMap::new(),
             failures: BTreeMap::new(),
             clashing: HashSet::new(),
@@ -284,7 +274,7 @@ impl<'a> Planner<'a> {
     async fn list(&self, indexes: &[usize]) -> Listings {
         let wanted = indexes.iter().filter(|index| !self.deferred.contains_key(index)).map(|index| &self.rules[*index]);
         let listed = wanted.filter(|rule| matches!(rule.images.which, Which::Listed(_)));
-        list::list(listed.map(|rule| &rule.images.source), &self.clients, &*self.listener, &self.cancel).await
+        list::list(listed.map(|rule| &rule.images.source), &self.clients, &*self.listener).await
     }
 
     /// Takes the destinations of a rule's images for it, as far as no other source has them.

@@ -5,11 +5,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
-
 use crate::config::{self, InvalidReason, Rule, Shown};
 use crate::event::{
-    Ending, Event, FailedImage, FailedRule, Failure, InvalidRule, Listener, Phase, Retry, RuleName, RuleText,
+    Category, Ending, Event, FailedImage, FailedRule, Failure, InvalidRule, Listener, Phase, Retry, RuleName, RuleText,
     WrittenRule,
 };
 use crate::plan::{Planner, Task, Work};
@@ -31,15 +29,15 @@ pub struct Rounds<'a> {
     /// Rounds in which what failed is run again.
     pub retries: u32,
     pub listener: Arc<dyn Listener>,
-    pub cancel: CancellationToken,
 }
 
 impl Rounds<'_> {
-    /// Runs to the end, or until it is cancelled; what was not reached by then has failed.
+    /// Runs to the end, or until the clients are to end; what was not reached by then has failed.
     pub async fn run(self, work: &dyn Work) -> Ending {
-        let Self { rules, invalid, shard, clients, retries, listener, cancel } = self;
+        let Self { rules, invalid, shard, clients, retries, listener } = self;
+        let cancel = clients.end();
         let tell = |phase| listener.hear(&Event::Phase(phase));
-        let mut planner = Planner::new(rules, shard, clients.clone(), listener.clone(), cancel.clone());
+        let mut planner = Planner::new(rules, shard, clients.clone(), listener.clone());
 
         // All are met at once: destinations while sources list their tags, sources while destinations are asked what they have.
         let [destinations, sources] = planner.first_contacts();
@@ -57,7 +55,7 @@ impl Rounds<'_> {
         let mut images = tasks.len();
         listener.hear(&Event::TasksGenerated(images));
         tell(Phase::Handle);
-        let mut failed = run(work, tasks, retries == 0).await;
+        let mut failed = run(work, tasks, Vec::new(), retries == 0).await;
 
         let mut pause = FIRST_PAUSE;
         for left in (0..retries).rev() {
@@ -76,7 +74,7 @@ impl Rounds<'_> {
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
             clients.forget_unreachable();
-            let mut tasks: Vec<Task> = again.into_iter().map(|(task, _)| task).collect();
+            let (mut tasks, earlier): (Vec<Task>, Vec<Failure>) = again.into_iter().unzip();
             if planner.has_retriable() {
                 tell(Phase::RetryGenerate);
                 let new = planner.generate_again(left == 0).await;
@@ -87,12 +85,13 @@ impl Rounds<'_> {
             }
             if !tasks.is_empty() {
                 tell(Phase::RetryHandle);
-                failed.extend(run(work, tasks, left == 0).await);
+                failed.extend(run(work, tasks, earlier, left == 0).await);
             }
         }
         let left_over = planner.left_over();
         images += left_over.len();
-        failed.extend(left_over.into_iter().map(|task| (task, Failure::cancelled())));
+        let cancelled = Failure::cancelled();
+        failed.extend(left_over.into_iter().map(|task| (task, cancelled.clone())));
         let failed_rules = planner.failures().map(|(rule, failure)| failed_rule(rule, failure.clone())).collect();
         let invalid_rules = invalid.iter().map(invalid_rule).collect();
         let name = |rule: &Rule| RuleName { source: rule.source.clone(), destination: rule.full_destination() };
@@ -106,10 +105,15 @@ impl Rounds<'_> {
     }
 }
 
-/// Works on the tasks and gives those that failed.
-async fn run(work: &dyn Work, tasks: Vec<Task>, last: bool) -> Vec<(Task, Failure)> {
+/// Works on the tasks and gives those that failed. The first of them failed `earlier`, for these reasons.
+async fn run(work: &dyn Work, tasks: Vec<Task>, earlier: Vec<Failure>, last: bool) -> Vec<(Task, Failure)> {
     let failed = work.run(&tasks, last).await;
-    failed.into_iter().map(|(place, failure)| (tasks[place].clone(), failure)).collect()
+    let known = |place: usize, failure: Failure| match earlier.get(place) {
+        // That the run was interrupted before it was known better does not hide why it failed.
+        Some(earlier) if failure.category == Category::Cancelled => earlier.clone(),
+        _ => failure,
+    };
+    failed.into_iter().map(|(place, failure)| (tasks[place].clone(), known(place, failure))).collect()
 }
 
 fn failed_rule(rule: &Rule, failure: Failure) -> FailedRule {

@@ -2,42 +2,66 @@
 //!
 //! It knows tasks, blobs, manifests and limits; no files, flags or terminals. What happens is told as events.
 //!
-//! | file | holds |
-//! | --- | --- |
-//! | `queue` | which image is admitted next |
-//! | `image` | one image: compare, bring its parts, write its manifest |
-//! | `convert` | what is to be placed: an image as it is, or what was asked for |
-//! | `destination` | what is known of one destination repository, and whether it takes anything |
-//! | `board` | which image needs which blob where, and which flight brings it |
-//! | `lane` | the places for blobs in flight |
-//! | `launch` | what the board lets start, and that it comes back |
-//! | `flight` | one blob on its way, with its tries |
-//! | `tries` | how often a blob is tried, and when again |
-//! | `opening` | what the destination says before anything is sent |
-//! | `referrers` | what refers to an image, if that is wanted |
-//! | `replaced` | what a tag of signatures names before it is moved |
-//! | `ledger` | what is learnt of one image on its way |
-//! | `shown` | what the operator is shown of a flight |
-//! | `stream` | the bytes of a blob, verified and resumed |
-//! | `pulls` | manifests that a registry counts |
-//! | `puts` | manifests that are put one after the other |
-//! | `belief` | what can be believed of a registry's answers to mounts |
-//! | `doubts` | refused manifests of which parts may be missing |
-//! | `expected` | what a source becomes on its way |
-//! | `forecast` | the dry run: what would be done, found out by reading alone |
+//! # The schedule
+//!
+//! A run works in rounds; each gets the tasks that failed in the one before. Within a round [`Engine::run`] keeps up to
+//! [`Limits::images`] images in progress, pairs of registries in turn. An image is a task of its own: it compares both
+//! sides, tells the board which blobs it needs where, waits for the answers, and puts its manifests, the tag last.
+//!
+//! The board answers at once where a blob is there. Else it gives out a ticket, for a move or a mount, as soon as a lane
+//! has a place, and all who need the blob there get the same answer: one flight brings it. Who needs it elsewhere in that
+//! registry waits until it can be mounted, or has it moved as well where mounts are refused. Nobody polls the board:
+//! whoever has told it something calls `Engine::dispatch`, which makes a task of each ticket that may start now.
+//!
+//! | what is bounded | by | held |
+//! | --- | --- | --- |
+//! | images in progress | [`Limits::images`] | until the image ends |
+//! | blobs in flight | the lanes: workers, tiny blobs, mounts | from ticket to answer; a worker hands its place on when all is sent |
+//! | small requests at one registry | permits, in `registry` | for one exchange |
+//!
+//! A round ends with its last image: flights for which nobody waits are cut. An interruption ends a run: nothing is begun
+//! any more, and what waits for a place fails at once; what is under way after `GRACE` is cut.
 //!
 //! # Why it cannot stop
 //!
-//! Resources are taken in one order: a place among the images, a list of referrers, a manifest (by digest), a look at what
-//! a refused one lacks, a blob's flight, a place in a lane, a manifest's turn to be put, a permit for one request. A task
-//! that holds one waits only for those further right, and the rightmost is one exchange with a time limit. An image that
-//! waits for a blob which another image is moving is an entry of the board, and holds no place and no permit. So is a blob
-//! whose registry wants to be left alone for longer than a moment.
+//! Resources are taken in one order: a place among the images, the referrers of a manifest and the list of them, a manifest
+//! (by digest), a look at what a refused one lacks, a blob's answer, a place in a lane, a manifest's turn to be put, the
+//! first look at a repository, a permit for one request. A task that holds one waits only for those further right, and the
+//! rightmost is one exchange with a time limit. An image that waits for a blob has no place in a lane and no permit, but an
+//! entry of the board; nor has a blob whose registry wants to be left alone for longer than a moment.
+//!
+//! # Where it stands
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `queue` | which image is admitted next |
+//! | `running` | images in progress, each a task of its own |
+//! | `image` | one image: compare, bring its parts, write its manifest |
+//! | `convert` | what is to be placed: an image as it is, or what was asked for |
+//! | `destinations` | the destination repositories that are being written to |
+//! | `destination` | what is known of one of them, and whether it takes anything |
+//! | `board` | which image needs which blob where, and which flight brings it |
+//! | `lane` | the places for blobs in flight |
+//! | `launch` | what the board lets start, and that it comes back |
+//! | `round` | what a round has set going |
+//! | `flight` | one blob on its way, with its tries |
+//! | `tries` | how often a blob is tried, and when again |
+//! | `opening` | what the destination says before anything is sent |
+//! | `stream` | the bytes of a blob, verified and resumed |
+//! | `shown` | what the operator is shown of a flight |
+//! | `pulls` | manifests that a registry counts |
+//! | `puts` | manifests that are put one after the other |
+//! | `doubts` | refused manifests of which parts may be missing |
+//! | `referrers` | what refers to an image, if that is wanted |
+//! | `replaced` | what a tag of signatures names before it is moved |
+//! | `ledger` | what is learnt of one image on its way |
+//! | `expected` | what a source becomes on its way |
+//! | `forecast` | the dry run: what would be done, found out by reading alone |
 
-mod belief;
 mod board;
 mod convert;
 mod destination;
+mod destinations;
 mod doubts;
 mod expected;
 mod flight;
@@ -55,21 +79,21 @@ mod puts;
 mod queue;
 mod referrers;
 mod replaced;
+mod round;
+mod running;
 mod shown;
 mod stream;
 mod tries;
 
-use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::collections::HashMap;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
-use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::{AbortOnDropHandle, TaskTracker};
-use tracing::Instrument as _;
+use tokio_util::task::AbortOnDropHandle;
 
 pub use self::convert::Conversion;
 pub use self::expected::{Expected, expected};
@@ -78,20 +102,21 @@ pub use self::image::{MAX_DEPTH, too_deep};
 pub use self::shown::Shown;
 pub use self::stream::read_through;
 
-use self::belief::Beliefs;
 use self::board::{Board, Job};
-use self::destination::{Destination, Known};
+use self::destinations::Destinations;
 use self::doubts::Doubts;
 use self::image::Image;
 use self::ledger::Ledger;
 use self::pulls::Pulls;
 use self::queue::Queue;
 use self::referrers::DigestTags;
+use self::round::Round;
+use self::running::{Ended, Running};
 use crate::digest::Digest;
 use crate::event::{Event, Failure, Listener};
 use crate::plan::{Task, Work};
-use crate::reference::{Registry, Repository};
-use crate::registry::{Clients, Upload};
+use crate::reference::Repository;
+use crate::registry::Clients;
 use crate::shared::lock;
 
 /// How long an interrupted run lets what is under way end: a manifest whose answer is awaited, the rest of a small blob.
@@ -151,24 +176,14 @@ pub struct Engine {
     limits: Limits,
     policy: Policy,
     board: Board,
-    beliefs: Beliefs,
+    destinations: Destinations,
     doubts: Doubts,
     pulls: Pulls,
-    /// The repositories that are being written to in this round.
-    destinations: Mutex<HashMap<Repository, Arc<Destination>>>,
-    /// Those that opened an upload.
-    open: Mutex<HashSet<Repository>>,
-    /// By registry, whether the repository that was last looked at had no tags.
-    are_new: Mutex<HashMap<Registry, Arc<AtomicBool>>>,
     digest_tags: DigestTags,
     /// Images that this run has put in their place, but not all that refers to them: with what the tag named before.
     written: Mutex<HashMap<Task, Option<Digest>>>,
-    /// Ends with the round: a blob that nobody waits for any more is not moved.
-    round: Mutex<CancellationToken>,
-    flights: TaskTracker,
+    round: Mutex<Arc<Round>>,
     flights_started: AtomicU64,
-    /// Whether a round is over. It may have left blobs where there is no tag yet.
-    is_repeated: AtomicBool,
 }
 
 impl Work for Arc<Engine> {
@@ -182,77 +197,51 @@ impl Work for Arc<Engine> {
 }
 
 impl Engine {
-    pub fn new(
-        clients: Arc<Clients>,
-        limits: Limits,
-        policy: Policy,
-        listener: Arc<dyn Listener>,
-        cancel: CancellationToken,
-    ) -> Arc<Self> {
+    /// An engine that works until `clients` are to end.
+    pub fn new(clients: Arc<Clients>, limits: Limits, policy: Policy, listener: Arc<dyn Listener>) -> Arc<Self> {
         let cut = CancellationToken::new();
         Arc::new(Self {
-            round: Mutex::new(cut.child_token()),
-            flights: TaskTracker::new(),
-            flights_started: AtomicU64::new(0),
-            is_repeated: AtomicBool::new(false),
-            clients,
             listener,
-            cancel,
-            cut,
+            cancel: clients.end().clone(),
             limits,
-            policy,
             board: Board::new(&limits),
-            beliefs: Beliefs::default(),
+            destinations: Destinations::new(clients.clone(), policy.force),
             doubts: Doubts::default(),
             pulls: Pulls::default(),
-            destinations: Mutex::default(),
-            open: Mutex::default(),
-            are_new: Mutex::default(),
             digest_tags: DigestTags::default(),
             written: Mutex::default(),
+            round: Mutex::new(Round::begin(&cut)),
+            flights_started: AtomicU64::new(0),
+            clients,
+            cut,
+            policy,
         })
     }
 
     /// Runs every task once. Gives those that failed, by their place among the tasks and in that order. `last` if what
     /// fails is not tried again.
     pub async fn run(self: &Arc<Self>, tasks: &[Task], last: bool) -> Vec<(usize, Failure)> {
-        *lock(&self.round) = self.cut.child_token();
-        self.board.begin_round();
-        if self.policy.referrers {
-            self.digest_tags.plan(tasks);
-        }
+        self.begin_round(tasks);
         let _interruption = AbortOnDropHandle::new(tokio::spawn(self.clone().end_when_cancelled()));
-        let mut failed = Vec::new();
-        let mut queue = Queue::new(tasks);
-        let mut running = JoinSet::new();
-        let mut jobs: HashMap<Id, (usize, Arc<Ledger>)> = HashMap::new();
+        let (mut queue, mut running, mut failed) = (Queue::new(tasks), Running::default(), Vec::new());
         let mut room = self.limits.images;
         loop {
             while running.len() < room
                 && !self.cancel.is_cancelled()
                 && let Some(job) = queue.next()
             {
-                let image = self.image(job, &tasks[job], queue.unfinished(&tasks[job].destination.repository));
-                let ledger = image.ledger.clone();
-                // Whatever is logged on its way names the image.
-                let Task { source, destination } = &tasks[job];
-                let span = tracing::info_span!("image", %source, %destination);
-                jobs.insert(running.spawn(self.clone().run_one(image).instrument(span)).id(), (job, ledger));
+                let images = queue.unfinished(&tasks[job].destination.repository);
+                running.begin(self.image(job, &tasks[job], images));
             }
-            let Ok(ended) = tokio::time::timeout(STUCK, running.join_next_with_id()).await else {
+            let Ok(ended) = tokio::time::timeout(STUCK, running.next()).await else {
                 if self.board.is_idle() {
                     room = 2 * self.limits.images;
                 }
                 continue;
             };
             room = self.limits.images;
-            let Some(ended) = ended else { break };
-            let (id, outcome) = match ended {
-                Ok((id, outcome)) => (id, outcome),
-                Err(error) => (error.id(), Err(Failure::internal(&error.to_string()))),
-            };
-            let Some((job, ledger)) = jobs.remove(&id) else { continue };
-            if let Err(failure) = outcome {
+            let Some(Ended { job, ledger, result }) = ended else { break };
+            if let Err(failure) = result {
                 self.tell_failed(&tasks[job], &failure, &ledger, last);
                 failed.push((job, failure));
             }
@@ -260,15 +249,25 @@ impl Engine {
                 self.close(repository);
             }
         }
-        self.round().cancel();
-        self.flights.close();
-        self.flights.wait().await;
-        self.flights.reopen();
-        self.is_repeated.store(true, Relaxed);
-        // What was not reached.
-        failed.extend(std::iter::from_fn(|| queue.next()).map(|job| (job, Failure::cancelled())));
+        self.end_round().await;
+        // What was not reached may be all there is: the reason is held once.
+        let cancelled = Failure::cancelled();
+        failed.extend(std::iter::from_fn(|| queue.next()).map(|job| (job, cancelled.clone())));
         failed.sort_unstable_by_key(|(job, _)| *job);
         failed
+    }
+
+    fn begin_round(&self, tasks: &[Task]) {
+        *lock(&self.round) = Round::begin(&self.cut);
+        self.board.begin_round();
+        if self.policy.referrers {
+            self.digest_tags.plan(tasks);
+        }
+    }
+
+    async fn end_round(&self) {
+        self.round().end().await;
+        self.destinations.end_round();
     }
 
     /// Notes that an image failed, and what the next round has to know of it.
@@ -283,18 +282,15 @@ impl Engine {
 
     /// Nothing more goes to this repository in this round.
     fn close(&self, repository: &Repository) {
-        let destination = self.destinations().remove(repository);
         self.board.close(repository);
-        let Some(destination) = destination else { return };
-        if destination.is_open() {
-            lock(&self.open).insert(repository.clone());
-        }
         // All that was wanted there was mounted, or there already.
-        if let Some(upload) = destination.take_first_upload() {
+        if let Some(destination) = self.destinations.leave(repository)
+            && let Some(upload) = destination.take_first_upload()
+        {
             let cancel = self.cancel.clone();
             let courtesy = async move { destination.client.cancel_upload(upload).await };
             // An interrupted run does not wait for it.
-            self.flights.spawn(async move { cancel.run_until_cancelled(courtesy).await });
+            self.round().spawn_awaited(async move { cancel.run_until_cancelled(courtesy).await });
         }
     }
 
@@ -313,61 +309,25 @@ impl Engine {
 
     /// One of `images` that go to the same repository in this round.
     fn image(self: &Arc<Self>, job: usize, task: &Task, images: usize) -> Image {
-        let repository = &task.destination.repository;
-        let new = || {
-            let known = Known {
-                is_open: lock(&self.open).contains(repository),
-                has_blobs: self.is_repeated.load(Relaxed),
-                others_are_new: lock(&self.are_new).entry(repository.registry().clone()).or_default().clone(),
-            };
-            Arc::new(Destination::new(self.clients.writer(repository), images, self.policy.force, known))
-        };
-        let destination = self.destinations().entry(repository.clone()).or_insert_with(new).clone();
-        let source = self.clients.reader(&task.source.repository);
         let written = lock(&self.written).remove(task);
         Image {
             engine: self.clone(),
             task: task.clone(),
             job: Job { place: job, image: Arc::new(task.destination.clone()) },
-            source,
-            destination,
+            source: self.clients.reader(&task.source.repository),
+            destination: self.destinations.enter(&task.destination.repository, images),
             ledger: Arc::new(written.map(Ledger::of_written).unwrap_or_default()),
             parts: Arc::default(),
             conversion: self.policy.conversion.clone(),
         }
     }
 
-    async fn run_one(self: Arc<Self>, image: Image) -> Result<(), Failure> {
-        let Task { source, destination } = image.task.clone();
-        self.tell(Event::ImageStarted { source: source.clone(), destination: destination.clone() });
-        let result = self.cut.run_until_cancelled(image.copy()).await.unwrap_or_else(|| Err(Failure::cancelled()));
-        let success = result?;
-        self.tell(Event::ImageDone { source, destination, success, facts: image.ledger.facts() });
-        Ok(())
-    }
-
-    fn seems_empty(&self, repository: &Repository) -> bool {
-        self.destinations().get(repository).is_some_and(|destination| destination.seems_empty())
-    }
-
-    /// The upload by which the repository was found to be open, if a small blob is hardly there already.
-    fn take_first_upload(&self, repository: &Repository) -> Option<Upload> {
-        let destination = self.destinations().get(repository).cloned();
-        destination
-            .filter(|destination| !destination.has_blobs())
-            .and_then(|destination| destination.take_first_upload())
-    }
-
-    fn round(&self) -> CancellationToken {
+    fn round(&self) -> Arc<Round> {
         lock(&self.round).clone()
     }
 
     fn tell(&self, event: Event) {
         self.listener.hear(&event);
-    }
-
-    fn destinations(&self) -> MutexGuard<'_, HashMap<Repository, Arc<Destination>>> {
-        lock(&self.destinations)
     }
 }
 

@@ -12,7 +12,6 @@ use std::sync::Arc;
 
 use futures_util::future::LocalBoxFuture;
 use futures_util::{FutureExt as _, StreamExt as _};
-use tokio_util::sync::CancellationToken;
 
 use self::tree::{Readers, Tree};
 use crate::digest::Digest;
@@ -48,7 +47,6 @@ pub enum Standard {
 pub struct Verification {
     clients: Arc<Clients>,
     listener: Arc<dyn Listener>,
-    cancel: CancellationToken,
     limits: Limits,
     standard: Standard,
     /// What has become of the images on their way.
@@ -75,10 +73,9 @@ impl Verification {
         conversion: Conversion,
         depth: Depth,
         listener: Arc<dyn Listener>,
-        cancel: CancellationToken,
     ) -> Arc<Self> {
         let readers = Arc::new(Readers::new(limits.workers));
-        Arc::new(Self { clients, listener, cancel, limits, standard, conversion, depth, readers })
+        Arc::new(Self { clients, listener, limits, standard, conversion, depth, readers })
     }
 
     /// Looks at every image once and tells of them in their order. Gives those that failed, by their place among the
@@ -89,7 +86,7 @@ impl Verification {
             let client = self.clients.reader(&task.destination.repository);
             let readers = (self.depth == Depth::Content).then(|| self.readers.clone());
             let tree = trees.borrow_mut().open(task, |_| Tree::new(client.clone(), readers, self.listener.clone()));
-            let looking = begin(self.clone().look(task.clone(), client, tree), &self.cancel);
+            let looking = begin(self.clone().look(task.clone(), client, tree), self.clients.end());
             async move { (task, looking.await) }
         });
         let mut looked = pin!(in_order(looks, self.limits.images).enumerate());

@@ -38,11 +38,9 @@ async fn migrate(cli: &Cli, configuration: Configuration, console: Console, outp
     };
     if cli.dry_run {
         let teller = Arc::new(PlanTeller::new(teller));
-        let forecast =
-            |run: &Run, listener| Forecast::new(run.clients.clone(), run.limits, policy, listener, run.cancel.clone());
+        let forecast = |run: &Run, listener| Forecast::new(run.clients.clone(), run.limits, policy, listener);
         return Ok(run.carry_out(teller, forecast).await);
     }
-    let engine =
-        |run: &Run, listener| Engine::new(run.clients.clone(), run.limits, policy, listener, run.cancel.clone());
+    let engine = |run: &Run, listener| Engine::new(run.clients.clone(), run.limits, policy, listener);
     Ok(run.carry_out(Arc::new(teller), engine).await)
 }

@@ -5,7 +5,6 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use tokio_util::sync::CancellationToken;
 
 use super::log::LogFlags;
 use super::outputs::{self, Outputs};
@@ -41,7 +40,6 @@ pub(super) struct Run<'a> {
     invalid: Vec<InvalidRule>,
     pub limits: Limits,
     pub clients: Arc<Clients>,
-    pub cancel: CancellationToken,
     interruption: Interruption,
     progress: Option<Arc<Progress>>,
     recorder: Option<Arc<Recorder>>,
@@ -65,18 +63,14 @@ impl<'a> Run<'a> {
         if let Some(rate) = settings.limit_rate {
             clients = clients.with_rate(rate);
         }
-        let cancel = clients.end().clone();
-        let interruption = signals::watch(cancel.clone()).context("signals cannot be watched")?;
+        let interruption = signals::watch(clients.end().clone()).context("signals cannot be watched")?;
         let teller = Teller::new(console.clone());
         teller.configuration(&warnings, &invalid);
         let progress = progress_style(settings.progress, settings.log)
             .map(|style| Arc::new(Progress::start(console.clone(), style, settings.activity)));
         let recorder = settings.outputs.want_records().then(|| Arc::new(Recorder::new(limits.streamed_from)));
         let clients = Arc::new(clients);
-        Ok((
-            Self { settings, console, rules, invalid, limits, clients, cancel, interruption, progress, recorder },
-            teller,
-        ))
+        Ok((Self { settings, console, rules, invalid, limits, clients, interruption, progress, recorder }, teller))
     }
 
     /// Does the work in rounds, to its end; then tells how it ended, writes what is left behind, and gives the exit code.
@@ -106,7 +100,6 @@ impl<'a> Run<'a> {
             clients: self.clients.clone(),
             retries: self.settings.retries,
             listener,
-            cancel: self.cancel.clone(),
         };
         let ending = rounds.run(work).await;
         // Nothing may move on the console any more: the failures are about to be named.

@@ -128,9 +128,7 @@ async fn verify(
     };
     let (run, teller) = Run::begin(configuration, settings, console)?;
     let conversion = flags.conversion.conversion();
-    let verification = |run: &Run, listener| {
-        let (clients, cancel) = (run.clients.clone(), run.cancel.clone());
-        Verification::new(clients, run.limits, standard, conversion, depth, listener, cancel)
-    };
+    let verification =
+        |run: &Run, listener| Verification::new(run.clients.clone(), run.limits, standard, conversion, depth, listener);
     Ok(run.carry_out(Arc::new(VerificationTeller::new(teller)), verification).await)
 }

@@ -4,7 +4,6 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
 use crate::event::{Event, Failure, Listener};
 use crate::reference::{Registry, Repository, Tag};
@@ -16,14 +15,13 @@ const AT_ONCE: usize = 256;
 /// The tags of each source repository that was asked for, or why there are none.
 pub(super) type Listings = HashMap<Repository, Result<Vec<Tag>, Failure>>;
 
-/// Lists the tags of these repositories, each once. Stops where the run is interrupted.
+/// Lists the tags of these repositories, each once. Stops when the clients are to end.
 pub(super) async fn list(
     sources: impl Iterator<Item = &Repository>,
     clients: &Arc<Clients>,
     listener: &dyn Listener,
-    cancel: &CancellationToken,
 ) -> Listings {
-    let sources = in_turn(sources);
+    let (sources, cancel) = (in_turn(sources), clients.end());
     let mut open = sources.iter();
     let mut requests = JoinSet::new();
     let mut listings = Listings::new();

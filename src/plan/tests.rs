@@ -40,7 +40,7 @@ async fn plan_shard(json: &str, shard: Option<Shard>) -> (Vec<String>, Vec<Strin
     let rules = rules(json);
     let clients = Arc::new(Clients::new(Arc::new(Keyring::default()), 1).unwrap());
     let clashes = Arc::new(Clashes::default());
-    let mut planner = Planner::new(&rules, shard, clients, clashes.clone(), CancellationToken::new());
+    let mut planner = Planner::new(&rules, shard, clients, clashes.clone());
     let tasks = planner.generate(true).await;
     assert!(planner.claims.is_empty(), "nothing comes after the last round");
     let tasks = tasks.iter().map(|task| format!("{} > {}", task.source, task.destination)).collect();
@@ -99,7 +99,7 @@ async fn a_rule_alone_at_its_destination_may_name_a_tag_twice_but_not_bring_two_
 async fn destinations_are_held_only_where_rules_meet_and_while_more_may_come() {
     let rules = rules(r#"{"s.io/a:1,2": "d.io/a", "s.io/b:1": "d.io/x", "s.io/c": "d.io/x", "s.io/d:2": "d.io/x"}"#);
     let clients = Arc::new(Clients::new(Arc::new(Keyring::default()), 1).unwrap());
-    let mut planner = Planner::new(&rules, None, clients, Arc::new(Clashes::default()), CancellationToken::new());
+    let mut planner = Planner::new(&rules, None, clients, Arc::new(Clashes::default()));
     let failure = Failure::internal("tag list");
     let mut tasks = Vec::new();
     for index in [0, 1] {
@@ -148,7 +148,7 @@ async fn what_is_told_of_a_clash_does_not_grow_with_the_tags_of_its_rule() {
     let rules = rules(&format!(r#"{{"s.io/a:{tags}": "d.io/x", "s.io/b:{tags}": "d.io/x"}}"#));
     let clients = Arc::new(Clients::new(Arc::new(Keyring::default()), 1).unwrap());
     let longest = Arc::new(Longest::default());
-    let mut planner = Planner::new(&rules, None, clients, longest.clone(), CancellationToken::new());
+    let mut planner = Planner::new(&rules, None, clients, longest.clone());
     assert_eq!(planner.generate(true).await.len(), 500);
     assert!(longest.0.load(Relaxed) < 100);
     let failures: Vec<String> = planner.failures().map(|(_, failure)| failure.to_string()).collect();

@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
 use self::blob::{Blob, Need, Stage};
-use self::mounts::{Mounts, When};
+pub(super) use self::mounts::{Mounts, When};
 pub(super) use self::ticket::{Back, Place, Ticket, Work};
 use self::whereabouts::Whereabouts;
 use super::Limits;
@@ -246,19 +246,10 @@ impl Board {
         self.lock().lanes.have_room()
     }
 
-    /// Whether a registry is asked for mounts from a repository that has a manifest which names the blob.
-    pub fn mounts_are_worth_asking(&self, registry: &Registry) -> bool {
-        self.lock().mounts.get(registry).is_none_or(|mounts| mounts.are_worth_asking(When::Late))
-    }
-
-    /// Whether a registry has granted any mount.
-    pub fn mounts_are_granted(&self, registry: &Registry) -> bool {
-        self.lock().mounts.get(registry).is_some_and(Mounts::are_granted)
-    }
-
-    /// What came of such a mount.
-    pub fn mount_told(&self, registry: &Registry, granted: bool) {
-        self.lock().mounts.entry(registry.clone()).or_default().told(When::Late, granted);
+    /// What is known of a registry's mounts, to be asked or told something. It is done under the lock, and asks the board
+    /// for nothing else.
+    pub fn mounts<T>(&self, registry: &Registry, look: impl FnOnce(&mut Mounts) -> T) -> T {
+        look(self.lock().mounts.entry(registry.clone()).or_default())
     }
 
     /// A manifest that names these blobs is in `repository`: from there they can be mounted at any registry that mounts.
@@ -301,10 +292,9 @@ impl State {
     fn advance(&mut self, key: &BlobKey) {
         let Some(blob) = self.blobs.get_mut(key) else { return };
         let home = self.whereabouts.home(key);
-        let mounts = self.mounts.get(&key.registry);
-        let are_worth_asking = |when| mounts.is_none_or(|mounts| mounts.are_worth_asking(when));
+        let mounts = self.mounts.entry(key.registry.clone()).or_default();
         // What is being moved now is there before its manifest.
-        let (now, once_moved) = (are_worth_asking(When::of(home)), are_worth_asking(When::Early));
+        let [now, once_moved] = [When::of(home), When::Early].map(|when| mounts.are_worth_asking(when));
         let moved_by = if key.size < self.streamed_from { LaneKind::Tiny } else { LaneKind::Worker };
         let mut somebody_moves = blob.needs.iter().any(|need| need.stage.is_move());
         let held = blob.held();
@@ -375,14 +365,14 @@ impl State {
         sending: &Arc<tokio::sync::Mutex<()>>,
     ) -> Option<Ticket> {
         let home = self.whereabouts.home(&key);
+        let when = When::of(home);
+        let mounts = self.mounts.entry(key.registry.clone()).or_default();
+        let from = home.filter(|_| mounts.are_worth_asking(when)).map(|home| &home.repository);
         let blob = self.blobs.get_mut(&key);
-        let Some((work, image, postponements)) =
-            blob.and_then(|blob| blob.take(&destination, kind, home.map(|home| &home.repository)))
-        else {
+        let Some((work, image, postponements)) = blob.and_then(|blob| blob.take(&destination, kind, from)) else {
             self.advance(&key);
             return None;
         };
-        let when = When::of(home);
         let generation = self.lanes.get(kind).generation(pair);
         let place = Place {
             kind,

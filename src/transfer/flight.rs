@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 
 use super::Engine;
-use super::board::{Back, BlobKey, Came, Concerns, Ticket, Work};
+use super::board::{Back, BlobKey, Came, Concerns, Mounts, Ticket, Work};
 use super::opening::{Opening, is_linked_by_name, may_be_granted_later};
 use super::shown::Shown;
 use super::stream::{LONGEST_PAUSE, Passed, SourceFault, verified};
@@ -31,7 +31,7 @@ impl Engine {
     /// Tells how a blob came; if it was linked, that was `from` there.
     fn tell_arrival(&self, ticket: &Ticket, came: Came, from: &Repository, elapsed: Duration) {
         let Ticket { key, destination: repository, image, .. } = ticket;
-        if let (Came::Present, Some(destination)) = (came, self.destinations().get(repository)) {
+        if let (Came::Present, Some(destination)) = (came, self.destinations.get(repository)) {
             destination.note_blob_found();
         }
         let (repository, digest, bytes) = (repository.clone(), key.digest.clone(), key.size);
@@ -42,72 +42,83 @@ impl Engine {
             Came::Present => Event::BlobPresent { repository, digest, bytes, again: ticket.was_denied },
         });
     }
+}
 
-    /// Shows the blob as on its way, from when it has its place to itself.
-    fn show(&self, ticket: &Ticket, source: &RepositoryClient, shown: &mut Option<Shown>) -> Passed {
-        let flight = || Flight {
-            number: self.flights_started.fetch_add(1, Relaxed),
-            source: source.repository().clone(),
-            destination: Some(ticket.destination.clone()),
-            digest: ticket.key.digest.clone(),
-            bytes: ticket.key.size,
-            passed: Passed::default(),
-        };
-        let start = || Shown::start(&self.listener, flight());
-        shown.get_or_insert_with(start).passed.clone()
-    }
-
-    /// Brings the blob from the first source that has it; and why others would not do.
-    async fn bring_from_any(
-        self: &Arc<Self>,
-        ticket: &Ticket,
-        sources: &[Repository],
-        mut upload: Option<Upload>,
-    ) -> (Back, Vec<(Concerns, Failure)>) {
-        let (mut reasons, mut postponed, mut shown) = (Vec::new(), None::<Duration>, None);
-        for source in sources {
-            let fault = match self.bring(ticket, source, upload.take(), &mut shown).await {
-                Ok(came) => {
-                    let elapsed = shown.take().map(|shown| shown.began.elapsed()).unwrap_or_default();
-                    self.tell_arrival(ticket, came, source, elapsed);
-                    return (Back::Landed(came), reasons);
-                }
-                Err(fault) => fault,
-            };
-            match ticket.postponed(&fault.error) {
-                Some(wait) => postponed = Some(postponed.map_or(wait, |other| other.min(wait))),
-                None => reasons.push((concerns(&fault, source, &ticket.destination), fault.error.to_failure())),
-            }
-            if fault.side == Side::Destination {
-                break;
-            }
+/// Does what a ticket says, and answers what came of it. `upload` is one that is open already.
+pub(super) async fn fly(engine: &Arc<Engine>, ticket: &Ticket, upload: Option<Upload>) -> Back {
+    match &ticket.work {
+        Work::Mount { from } => mount(engine, ticket, from).await,
+        Work::Move { sources, .. } => {
+            let (back, reasons) = bring_from_any(engine, ticket, sources, upload).await;
+            engine.board.note(ticket, &reasons);
+            back
         }
-        (postponed.map_or(Back::Failed, Back::Postponed), reasons)
+    }
+}
+
+/// Brings the blob from the first source that has it; and why others would not do.
+async fn bring_from_any(
+    engine: &Arc<Engine>,
+    ticket: &Ticket,
+    sources: &[Repository],
+    mut upload: Option<Upload>,
+) -> (Back, Vec<(Concerns, Failure)>) {
+    let (mut reasons, mut postponed, mut shown) = (Vec::new(), None::<Duration>, None);
+    for source in sources {
+        let fault = match Moving::new(engine, ticket, source).bring(upload.take(), &mut shown).await {
+            Ok(came) => {
+                let elapsed = shown.take().map(|shown| shown.began.elapsed()).unwrap_or_default();
+                engine.tell_arrival(ticket, came, source, elapsed);
+                return (Back::Landed(came), reasons);
+            }
+            Err(fault) => fault,
+        };
+        match ticket.postponed(&fault.error) {
+            Some(wait) => postponed = Some(postponed.map_or(wait, |other| other.min(wait))),
+            None => reasons.push((concerns(&fault, source, &ticket.destination), fault.error.to_failure())),
+        }
+        if fault.side == Side::Destination {
+            break;
+        }
+    }
+    (postponed.map_or(Back::Failed, Back::Postponed), reasons)
+}
+
+/// A blob on its way from one source.
+struct Moving<'a> {
+    engine: &'a Arc<Engine>,
+    ticket: &'a Ticket,
+    source: RepositoryClient,
+    destination: RepositoryClient,
+    /// What all its tries share.
+    budget: Budget,
+}
+
+impl<'a> Moving<'a> {
+    fn new(engine: &'a Arc<Engine>, ticket: &'a Ticket, source: &Repository) -> Self {
+        let budget = Budget::default();
+        // What lasts longer than an upload may be silent gives the place back.
+        let source = engine.clients.reader(source).within(&budget, LONGEST_PAUSE);
+        let destination = engine.clients.writer(&ticket.destination).within(&budget, LONGEST_PAUSE);
+        Self { engine, ticket, source, destination, budget }
     }
 
-    async fn bring(
-        self: &Arc<Self>,
-        ticket: &Ticket,
-        source: &Repository,
-        mut upload: Option<Upload>,
-        shown: &mut Option<Shown>,
-    ) -> Result<Came, Fault> {
-        let (key, budget) = (&ticket.key, Budget::default());
-        // What lasts longer than an upload may be silent gives the place back.
-        let source = &self.clients.reader(source).within(&budget, LONGEST_PAUSE);
-        let destination = &self.clients.writer(&ticket.destination).within(&budget, LONGEST_PAUSE);
-        let mut tries = Tries::new(&budget);
+    /// Tries until the blob is there, or another try makes no sense.
+    async fn bring(&self, mut upload: Option<Upload>, shown: &mut Option<Shown>) -> Result<Came, Fault> {
+        let Self { engine, ticket, .. } = self;
+        let key = &ticket.key;
+        let mut tries = Tries::new(&self.budget);
         loop {
-            let fault = match self.attempt(ticket, source, destination, &budget, upload.take(), shown).await {
+            let fault = match self.attempt(upload.take(), shown).await {
                 Ok(came) => return Ok(came),
                 Err(fault) => fault,
             };
-            if self.cancel.is_cancelled() {
+            if engine.cancel.is_cancelled() {
                 return Err(fault);
             }
             let pause = match tries.after(&fault) {
                 Next::WhenServed => {
-                    self.board.overloaded(ticket);
+                    engine.board.overloaded(ticket);
                     continue;
                 }
                 Next::InAnotherWay => {
@@ -119,37 +130,30 @@ impl Engine {
             };
             if fault.side == Side::Destination && matches!(fault.error.kind, ErrorKind::WrongSize { .. }) {
                 // It has something else under this digest, and would say that the blob is there.
-                self.beliefs.was_wrong(&key.registry);
+                engine.board.mounts(&key.registry, Mounts::were_wrong);
             }
             let Some(pause) = pause else { return Err(fault) };
-            self.tell(Event::BlobRetried {
-                repository: destination.repository().clone(),
+            engine.tell(Event::BlobRetried {
+                repository: ticket.destination.clone(),
                 digest: key.digest.clone(),
                 failure: fault.error.to_failure(),
                 pause,
             });
-            if self.cancel.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+            if engine.cancel.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
                 return Err(fault);
             }
         }
     }
 
     /// One try: is it there, or can it be linked; if not, read it and send it.
-    async fn attempt(
-        self: &Arc<Self>,
-        ticket: &Ticket,
-        source: &RepositoryClient,
-        destination: &RepositoryClient,
-        budget: &Budget,
-        upload: Option<Upload>,
-        shown: &mut Option<Shown>,
-    ) -> Result<Came, Fault> {
-        if (source.holds_back(ticket.key.size) || destination.holds_back(ticket.key.size))
-            && let Some(came) = self.wait_for_both(ticket, source, destination, upload.as_ref()).await?
+    async fn attempt(&self, upload: Option<Upload>, shown: &mut Option<Shown>) -> Result<Came, Fault> {
+        let Self { engine, ticket, source, destination, budget } = self;
+        let Ticket { key: key @ BlobKey { digest, size, .. }, place, .. } = ticket;
+        if (source.holds_back(*size) || destination.holds_back(*size))
+            && let Some(came) = self.wait_for_both(upload.is_some()).await?
         {
             return Ok(came);
         }
-        let place = &ticket.place;
         let turn = match place.sending.try_lock() {
             Ok(turn) => Some(turn),
             // Another has the place, since all was sent before, in vain: nothing is read before it is done.
@@ -158,24 +162,20 @@ impl Engine {
             Err(_) => None,
         };
         if turn.is_some() {
-            self.show(ticket, source, shown);
+            self.show(shown);
         }
-        let key @ BlobKey { digest, size, .. } = &ticket.key;
         let open = async {
             match upload {
                 Some(upload) => Ok(Opening::Upload(upload)),
-                None => {
-                    let opening = self.open(key, source.repository(), destination).await;
-                    opening.map_err(at_destination)
-                }
+                None => engine.open(key, source.repository(), destination).await.map_err(at_destination),
             }
         };
         // Where the destination has nothing and can link nothing, the source is opened beside the upload; else it may not
         // be needed.
         let own = destination.repository();
-        let beside = self.seems_empty(own) && !self.may_mount(key, source.repository(), own);
+        let beside = engine.seems_empty(own) && !engine.may_mount(key, source.repository(), own);
         // An empty blob is no stream: nobody asks for a body without bytes, and so nobody would verify it.
-        if *size == 0 || *size < self.limits.streamed_from {
+        if *size == 0 || *size < engine.limits.streamed_from {
             let read = async { source.small_blob(digest, *size).await.map_err(at_source) };
             match gather(beside, open, read).await? {
                 Gathered::There(came) => return Ok(came),
@@ -192,8 +192,8 @@ impl Engine {
                         Some(turn) => turn,
                         None => place.sending.lock().await,
                     };
-                    let passed = self.show(ticket, source, shown);
-                    let (engine, place) = (self.clone(), place.clone());
+                    let passed = self.show(shown);
+                    let (engine, place) = (Arc::clone(engine), place.clone());
                     let sent = move || engine.hand_on(&place);
                     send(reader, budget, destination, upload, passed, sent).await?;
                 }
@@ -205,45 +205,40 @@ impl Engine {
 
     /// Waits until both want to be asked for what moves a blob, before anything is opened and read in vain; unless it need
     /// not be moved.
-    async fn wait_for_both(
-        &self,
-        ticket: &Ticket,
-        source: &RepositoryClient,
-        destination: &RepositoryClient,
-        upload: Option<&Upload>,
-    ) -> Result<Option<Came>, Fault> {
-        if upload.is_none() {
-            if self.may_mount(&ticket.key, source.repository(), destination.repository()) {
+    async fn wait_for_both(&self, is_open: bool) -> Result<Option<Came>, Fault> {
+        let Self { engine, ticket: Ticket { key, .. }, source, destination, .. } = self;
+        if !is_open {
+            if engine.may_mount(key, source.repository(), destination.repository()) {
                 return Ok(None);
             }
-            if self.is_there(destination, &ticket.key).await.map_err(at_destination)? {
+            if engine.is_there(destination, key).await.map_err(at_destination)? {
                 return Ok(Some(Came::Present));
             }
         }
-        source.wait_to_move(ticket.key.size).await.map_err(at_source)?;
-        destination.wait_to_move(ticket.key.size).await.map_err(at_destination)?;
+        source.wait_to_move(key.size).await.map_err(at_source)?;
+        destination.wait_to_move(key.size).await.map_err(at_destination)?;
         Ok(None)
     }
-}
 
-/// Does what a ticket says, and answers what came of it. `upload` is one that is open already.
-pub(super) async fn fly(engine: &Arc<Engine>, ticket: &Ticket, upload: Option<Upload>) -> Back {
-    match &ticket.work {
-        Work::Mount { from } => mount(engine, ticket, from).await,
-        Work::Move { sources, .. } => {
-            let (back, reasons) = engine.bring_from_any(ticket, sources, upload).await;
-            engine.board.note(ticket, &reasons);
-            back
-        }
+    /// Shows the blob as on its way, from when it has its place to itself.
+    fn show(&self, shown: &mut Option<Shown>) -> Passed {
+        let Self { engine, ticket, source, .. } = self;
+        let flight = || Flight {
+            number: engine.flights_started.fetch_add(1, Relaxed),
+            source: source.repository().clone(),
+            destination: Some(ticket.destination.clone()),
+            digest: ticket.key.digest.clone(),
+            bytes: ticket.key.size,
+            passed: Passed::default(),
+        };
+        let start = || Shown::start(&engine.listener, flight());
+        shown.get_or_insert_with(start).passed.clone()
     }
 }
 
 /// Has the registry link the blob from another of its repositories.
 async fn mount(engine: &Arc<Engine>, ticket: &Ticket, from: &Repository) -> Back {
     let key = &ticket.key;
-    if !engine.beliefs.may_mount(&key.registry) {
-        return Back::MountRefused(None);
-    }
     if !is_linked_by_name(&key.digest) {
         return Back::NotMounted(None);
     }

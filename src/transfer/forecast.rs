@@ -18,7 +18,6 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use futures_util::future::{BoxFuture, LocalBoxFuture};
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
-use tokio_util::sync::CancellationToken;
 
 use self::claims::{Claims, Way};
 use self::companions::{Companion, Companions};
@@ -41,7 +40,6 @@ use crate::survey::{Repositories, begin, in_order};
 pub struct Forecast {
     clients: Arc<Clients>,
     listener: Arc<dyn Listener>,
-    cancel: CancellationToken,
     limits: Limits,
     policy: Policy,
     nodes: Nodes,
@@ -86,15 +84,9 @@ impl Work for Arc<Forecast> {
 }
 
 impl Forecast {
-    pub fn new(
-        clients: Arc<Clients>,
-        limits: Limits,
-        policy: Policy,
-        listener: Arc<dyn Listener>,
-        cancel: CancellationToken,
-    ) -> Arc<Self> {
+    pub fn new(clients: Arc<Clients>, limits: Limits, policy: Policy, listener: Arc<dyn Listener>) -> Arc<Self> {
         let (nodes, claims, digest_tags) = (Nodes::default(), Mutex::default(), DigestTags::default());
-        Arc::new(Self { clients, listener, cancel, limits, policy, nodes, claims, digest_tags })
+        Arc::new(Self { clients, listener, limits, policy, nodes, claims, digest_tags })
     }
 
     /// Looks at every task once and tells of them in their order. Gives those that failed, by their place among the
@@ -106,11 +98,11 @@ impl Forecast {
         let grounds = RefCell::new(Repositories::of(tasks));
         let looks = tasks.iter().map(|task| {
             let look = self.look(task, &mut grounds.borrow_mut());
-            let looking = begin(look.clone().compare(), &self.cancel);
+            let looking = begin(look.clone().compare(), self.clients.end());
             async move { (look, task, looking.await) }
         });
         let settled = in_order(looks, self.limits.images).map(|(look, task, lacking)| {
-            let settling = lacking.map(|lacking| begin(look.clone().settle(lacking), &self.cancel));
+            let settling = lacking.map(|lacking| begin(look.clone().settle(lacking), self.clients.end()));
             async move {
                 let settled = match settling {
                     Ok(settling) => settling.await,

@@ -67,6 +67,17 @@ impl Brought {
 }
 
 impl Image {
+    /// Brings the image to its destination, and tells that it begins, and that it has ended well.
+    pub async fn run(self) -> Result<(), Failure> {
+        let (engine, Task { source, destination }) = (&self.engine, self.task.clone());
+        engine.tell(Event::ImageStarted { source: source.clone(), destination: destination.clone() });
+        // Boxed: moved into what waits for both it would be held more than once.
+        let copied = engine.cut.run_until_cancelled(Box::pin(self.copy())).await;
+        let success = copied.unwrap_or_else(|| Err(Failure::cancelled()))?;
+        engine.tell(Event::ImageDone { source, destination, success, facts: self.ledger.facts() });
+        Ok(())
+    }
+
     /// Brings the image to its destination, unless it is there; and what refers to it, if that is wanted.
     pub async fn copy(&self) -> Result<Success, Failure> {
         let Brought { success, tree } = self.bring().await?;
@@ -197,8 +208,8 @@ impl Image {
     /// Whether the source is in the same registry, and that is known to grant mounts.
     fn will_be_mounted(&self) -> bool {
         let registry = self.destination.registry();
-        let is_one = self.source.repository().registry() == registry;
-        is_one && self.engine.board.mounts_are_granted(registry) && self.engine.beliefs.may_mount(registry)
+        self.source.repository().registry() == registry
+            && self.engine.board.mounts(registry, |mounts| mounts.are_granted())
     }
 
     /// The manifest to be copied: by its digest, if that is known.

@@ -3,13 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
-
 use super::Engine;
 use super::board::{Back, Place, Ticket};
 use super::flight::fly;
+use super::round::Round;
 use crate::event::Failure;
-use crate::registry::Upload;
 
 /// Gives the ticket back if its task ends without having said what came of it.
 ///
@@ -20,8 +18,9 @@ struct Guard {
 }
 
 impl Guard {
-    async fn fly(self, upload: Option<Upload>) {
-        let Some(ticket) = &self.ticket else { return };
+    async fn fly(mut self) {
+        let Some(ticket) = &mut self.ticket else { return };
+        let upload = ticket.take_upload();
         let back = fly(&self.engine, ticket, upload).await;
         self.close(back);
     }
@@ -37,8 +36,7 @@ impl Guard {
         self.engine.dispatch();
         // Begun only now: what is not postponed yet would not be resumed.
         if let Some(resumed) = resumed {
-            let round = self.engine.round();
-            self.engine.flights.spawn(async move { round.run_until_cancelled(resumed).await });
+            self.engine.round().spawn(resumed);
         }
     }
 }
@@ -58,7 +56,7 @@ impl Engine {
     /// Starts whatever may start now. At the end of a round that is nothing, and after an interruption it fails instead.
     pub(super) fn dispatch(self: &Arc<Self>) {
         let round = self.round();
-        if round.is_cancelled() {
+        if round.is_over() {
             return;
         }
         if self.cancel.is_cancelled() {
@@ -70,7 +68,7 @@ impl Engine {
     /// Has the next blob read, while what has the place is stored by the destination.
     pub(super) fn hand_on(self: &Arc<Self>, place: &Place) {
         let round = self.round();
-        if !round.is_cancelled()
+        if !round.is_over()
             && !self.cancel.is_cancelled()
             && let Some(ticket) = self.board.sent(place)
         {
@@ -80,11 +78,9 @@ impl Engine {
         self.dispatch();
     }
 
-    fn start(self: &Arc<Self>, mut ticket: Ticket, round: &CancellationToken) {
-        let upload = ticket.take_upload();
+    fn start(self: &Arc<Self>, ticket: Ticket, round: &Round) {
         let guard = Guard { engine: self.clone(), ticket: Some(ticket) };
-        let round = round.clone();
-        self.flights.spawn(async move { round.run_until_cancelled(guard.fly(upload)).await });
+        round.spawn(guard.fly());
     }
 
     /// Has a blob that is postponed tried again after some time.

@@ -2,7 +2,7 @@
 //! is an upload. In as few requests as the registry can be believed in.
 
 use super::Engine;
-use super::board::{BlobKey, Came};
+use super::board::{BlobKey, Came, Mounts, When};
 use crate::digest::Digest;
 use crate::reference::Repository;
 use crate::registry::{Error, RepositoryClient, Started, Upload};
@@ -38,8 +38,11 @@ impl Engine {
         if let Some(opening) = self.by_mount_from_source(key, source, destination).await? {
             return Ok(opening);
         }
+        let place = self.destinations.get(destination.repository());
+        // Where blobs are found it may be there already.
         if key.size <= TINY
-            && let Some(upload) = self.take_first_upload(destination.repository())
+            && let Some(place) = place.filter(|place| !place.has_blobs())
+            && let Some(upload) = place.take_first_upload()
         {
             // It is not asked for: to send it once too often costs no more.
             return Ok(Opening::Upload(upload));
@@ -64,7 +67,7 @@ impl Engine {
         if !self.may_mount(key, source, own) {
             return Ok(None);
         }
-        let place = self.destinations().get(own).cloned();
+        let place = self.destinations.get(own);
         if let Some(place) = &place {
             place.check_not_refused()?;
         }
@@ -74,7 +77,8 @@ impl Engine {
         {
             return Err(error.clone());
         }
-        self.board.mount_told(&key.registry, matches!(mounted, Ok(Started::Mounted)));
+        let granted = matches!(mounted, Ok(Started::Mounted));
+        self.board.mounts(&key.registry, |mounts| mounts.told(When::Late, granted));
         match mounted {
             Ok(Started::Mounted) => Ok(Some(Opening::There(Came::Mounted))),
             Ok(Started::Upload(upload)) => self.unless_there(destination, key, upload).await.map(Some),
@@ -98,33 +102,35 @@ impl Engine {
     ) -> Result<Option<Opening>, Error> {
         let BlobKey { registry, digest, size } = key;
         // A mount says that there is a blob, and not that it is whole.
-        if self.policy.force || !self.beliefs.may_tell(registry) || !is_linked_by_name(digest) {
+        if self.policy.force || !is_linked_by_name(digest) || !self.board.mounts(registry, |mounts| mounts.may_tell()) {
             return Ok(None);
         }
-        match destination.mount(digest, destination.repository()).await {
-            Ok(Started::Mounted) if self.beliefs.tells(registry) => Ok(Some(Opening::There(Came::Present))),
+        let mounted = destination.mount(digest, destination.repository()).await;
+        let is_true = self.board.mounts(registry, |mounts| mounts.tell());
+        match mounted {
+            Ok(Started::Mounted) if is_true => Ok(Some(Opening::There(Came::Present))),
             // The first time it is checked whether that is true.
             Ok(Started::Mounted) => {
                 if destination.has_blob(digest, *size).await? {
-                    self.beliefs.told_truth(registry);
+                    self.board.mounts(registry, Mounts::told_truth);
                     return Ok(Some(Opening::There(Came::Present)));
                 }
-                self.beliefs.was_wrong(registry);
+                self.board.mounts(registry, Mounts::were_wrong);
                 Ok(None)
             }
-            Ok(Started::Upload(upload)) if self.beliefs.tells(registry) => Ok(Some(Opening::Upload(upload))),
+            Ok(Started::Upload(upload)) if is_true => Ok(Some(Opening::Upload(upload))),
             // Some registries answer every mount with an upload.
             Ok(Started::Upload(upload)) => {
                 let opening = self.unless_there(destination, key, upload).await?;
                 if let Opening::There(_) = opening {
-                    self.beliefs.tells_nothing(registry);
+                    self.board.mounts(registry, Mounts::tell_nothing);
                 }
                 Ok(Some(opening))
             }
             Err(error) if error.is_transient() => Err(error),
             Err(error) => {
                 tracing::debug!(%error, "a mount is no way to ask for a blob here");
-                self.beliefs.tells_nothing(registry);
+                self.board.mounts(registry, Mounts::tell_nothing);
                 Ok(None)
             }
         }
@@ -133,7 +139,7 @@ impl Engine {
     /// Whether `destination` is asked to link a blob that `source` has, since both are in one registry.
     pub(super) fn may_mount(&self, key: &BlobKey, source: &Repository, destination: &Repository) -> bool {
         let registry = destination.registry();
-        let is_worth_it = || self.beliefs.may_mount(registry) && self.board.mounts_are_worth_asking(registry);
+        let is_worth_it = || self.board.mounts(registry, |mounts| mounts.are_worth_asking(When::Late));
         source.registry() == registry && source != destination && is_linked_by_name(&key.digest) && is_worth_it()
     }
 
@@ -151,6 +157,10 @@ impl Engine {
     /// Whether the blob is there, asked by HEAD. Where there are no tags there is hardly a blob, and it is not asked.
     pub(super) async fn is_there(&self, destination: &RepositoryClient, key: &BlobKey) -> Result<bool, Error> {
         Ok(!self.seems_empty(destination.repository()) && destination.has_blob(&key.digest, key.size).await?)
+    }
+
+    pub(super) fn seems_empty(&self, repository: &Repository) -> bool {
+        self.destinations.get(repository).is_some_and(|destination| destination.seems_empty())
     }
 }
 

@@ -20,7 +20,7 @@ impl Listener for Panicky {
 
 fn engine(limits: Limits, panics_at: fn(&Event) -> bool) -> Arc<Engine> {
     let clients = Arc::new(Clients::new(Arc::new(Keyring::default()), limits.requests).unwrap());
-    Engine::new(clients, limits, Policy::default(), Arc::new(Panicky(panics_at)), CancellationToken::new())
+    Engine::new(clients, limits, Policy::default(), Arc::new(Panicky(panics_at)))
 }
 
 fn task(from: &fake::Registry, source: &str, to: &fake::Registry, destination: &str) -> Task {
@@ -146,9 +146,7 @@ async fn a_flight_that_ends_before_it_began_gives_its_place_back() {
     let mut answer = want();
     // Spawned, and not polled before the round is over.
     engine.dispatch();
-    engine.round().cancel();
-    engine.flights.close();
-    engine.flights.wait().await;
+    engine.round().end().await;
     assert!(answer.try_recv().unwrap().is_err());
     let _next_round = want();
     assert_eq!(engine.board.take_ready().len(), 1);
@@ -176,7 +174,7 @@ async fn what_gets_its_turn_as_another_place_is_handed_on_is_begun_at_once() {
     assert_eq!(engine.board.take_ready().len(), 0);
     drop(given_up);
     engine.hand_on(&ticket.place);
-    assert_eq!(engine.flights.len(), 1);
+    assert_eq!(engine.round().tasks(), 1);
 }
 
 #[tokio::test]

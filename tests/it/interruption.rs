@@ -8,7 +8,9 @@ use serde_json::json;
 use crate::support::helper::Helpers;
 use crate::support::kube_api::kubeconfig;
 use crate::support::run::until_seen;
-use crate::support::{GENERATE, HANDLE, Migration, PASSWORD, USER, assert_same, large, summary, two_registries};
+use crate::support::{
+    GENERATE, HANDLE, Migration, PASSWORD, RETRY_HANDLE, USER, assert_same, large, summary, two_registries,
+};
 
 #[tokio::test]
 async fn an_interrupted_run_ends_with_its_summary_and_the_next_completes_it() {
@@ -81,6 +83,21 @@ async fn an_interrupted_round_is_the_last_one() {
     outcome.assert_failed(&source.reference("team/app", "1.0"), &format!("{to}:1.0"), &["interrupted"]);
     let missing = format!("FAILED {} -> {to}:missing: ", source.reference("team/app", "missing"));
     outcome.assert_line(&missing, &[]);
+}
+
+#[tokio::test]
+async fn what_failed_before_an_interruption_is_told_as_it_failed() {
+    let (source, destination) = two_registries().await;
+    source.put("team/app", "2.0", &large(1));
+    source.on(Kind::ManifestGet.of("1.0").after(1), Gate::closed());
+    let migration = Migration::with_default_retries().app_tags(&source, "1.0", &destination);
+    let mut running = migration.start().await;
+    running.until(&source, Kind::ManifestGet, 2).await;
+    running.signal("INT");
+    let outcome = running.finish().await;
+    outcome.assert(130, &[GENERATE, HANDLE, RETRY_HANDLE, &summary(1, 1, 0)]);
+    let to = format!("{}/moved/app:1.0", destination.host());
+    outcome.assert_failed(&source.reference("team/app", "1.0"), &to, &["404"]);
 }
 
 #[tokio::test]

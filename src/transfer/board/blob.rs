@@ -34,6 +34,7 @@ pub(super) struct Need {
     pub waiters: Vec<oneshot::Sender<Answer>>,
 }
 
+/// From `Waiting` to `Queued` to `Active`; from there to its answer, or back to `Waiting`, perhaps by way of `Postponed`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
     /// It waits for what others do.
@@ -86,12 +87,13 @@ impl Blob {
     }
 
     /// The work of a need whose turn it is, for which image it is done, and how often it was postponed; none if nobody waits
-    /// for it any more, or if this way has been lost while it was queued. Then it waits for another.
+    /// for it any more, or if this way has been lost while it was queued. Then it waits for another. `from` is where it can
+    /// be mounted from.
     pub fn take(
         &mut self,
         destination: &Repository,
         kind: LaneKind,
-        home: Option<&Repository>,
+        from: Option<&Repository>,
     ) -> Option<(Work, Arc<Reference>, u32)> {
         let at = self.needs.iter().position(|need| need.destination == *destination)?;
         if self.needs[at].is_abandoned() {
@@ -107,7 +109,7 @@ impl Blob {
             return None;
         }
         let work = match kind {
-            LaneKind::Mount => Work::Mount { from: home?.clone() },
+            LaneKind::Mount => Work::Mount { from: from?.clone() },
             LaneKind::Worker | LaneKind::Tiny => {
                 let sources: Vec<_> =
                     need.sources.iter().filter(|source| self.failures.of_source(source).is_none()).cloned().collect();

@@ -1,4 +1,10 @@
-//! Whether a registry is asked to mount.
+//! What is known of a registry's mounts: whether it is asked for any, and what its answers say.
+//!
+//! A mount from another repository is asked for until such mounts were refused a few times and never granted. One from the
+//! repository itself, `POST ?mount=D&from=<the same repository>`, is 201 if the blob is there and 202 with an upload if
+//! not: existence and the start of an upload in one request. That is no promise of the specification, so it is believed
+//! only of registries that were found to have told the truth once, and given up at the first odd answer. A registry that
+//! turns out not to have what it granted is asked for neither.
 
 use super::homes::Home;
 
@@ -17,22 +23,36 @@ pub enum When {
 
 impl When {
     /// Of a mount from `home`; without one, of a mount from where the blob is being moved now.
-    pub fn of(home: Option<&Home>) -> Self {
+    pub(super) fn of(home: Option<&Home>) -> Self {
         if home.is_some_and(Home::is_sealed) { Self::Late } else { Self::Early }
     }
 }
 
 /// What came of the mounts that a registry was asked for.
 #[derive(Default)]
-pub(super) struct Mounts {
+pub struct Mounts {
     early: Asked,
     late: Asked,
+    of_itself: OfItself,
+    /// It said that it had what it had not.
+    are_wrong: bool,
 }
 
 #[derive(Default)]
 struct Asked {
     granted: bool,
     refused: u32,
+}
+
+/// What a mount from the repository itself says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum OfItself {
+    /// Nobody knows: the answer is checked.
+    #[default]
+    Unknown,
+    /// Whether the blob is there.
+    Truth,
+    Nothing,
 }
 
 impl Asked {
@@ -42,19 +62,21 @@ impl Asked {
 }
 
 impl Mounts {
+    /// Whether a mount from another repository is worth a request.
     pub fn are_worth_asking(&self, when: When) -> bool {
-        match when {
-            When::Early => self.early.is_worth_asking(),
-            When::Late => self.early.granted || self.late.is_worth_asking(),
-        }
+        !self.are_wrong
+            && match when {
+                When::Early => self.early.is_worth_asking(),
+                When::Late => self.early.granted || self.late.is_worth_asking(),
+            }
     }
 
-    /// Whether any was granted.
+    /// Whether such mounts are known to be granted.
     pub fn are_granted(&self) -> bool {
-        self.early.granted || self.late.granted
+        !self.are_wrong && (self.early.granted || self.late.granted)
     }
 
-    /// A mount was granted, or not.
+    /// Such a mount was granted, or not.
     pub fn told(&mut self, when: When, granted: bool) {
         let asked = match when {
             When::Early => &mut self.early,
@@ -65,5 +87,56 @@ impl Mounts {
         } else {
             asked.refused += 1;
         }
+    }
+
+    /// Whether a mount from the repository itself is worth a request.
+    pub fn may_tell(&self) -> bool {
+        !self.are_wrong && self.of_itself != OfItself::Nothing
+    }
+
+    /// Whether its answer says for certain if the blob is there.
+    pub fn tell(&self) -> bool {
+        !self.are_wrong && self.of_itself == OfItself::Truth
+    }
+
+    /// Such a mount was granted, and the blob is there.
+    pub fn told_truth(&mut self) {
+        if self.of_itself == OfItself::Unknown {
+            self.of_itself = OfItself::Truth;
+        }
+    }
+
+    /// Such a mount was answered as if the blob were not there, or not at all.
+    pub fn tell_nothing(&mut self) {
+        self.of_itself = OfItself::Nothing;
+    }
+
+    /// The registry does not have what it was believed to have.
+    pub fn were_wrong(&mut self) {
+        self.are_wrong = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_wrong_is_not_believed_again() {
+        let mut mounts = Mounts::default();
+        let is_asked = |mounts: &Mounts| [When::Early, When::Late].map(|when| mounts.are_worth_asking(when));
+        assert!(mounts.may_tell() && !mounts.tell() && !mounts.are_granted());
+        mounts.told_truth();
+        assert!(mounts.tell());
+        mounts.tell_nothing();
+        mounts.told_truth();
+        assert!(!mounts.may_tell() && !mounts.tell());
+        mounts.told(When::Early, true);
+        assert!(mounts.are_granted());
+        assert_eq!(is_asked(&mounts), [true; 2]);
+        mounts.were_wrong();
+        mounts.told(When::Late, true);
+        assert_eq!(is_asked(&mounts), [false; 2]);
+        assert!(!mounts.are_granted() && !mounts.may_tell());
     }
 }

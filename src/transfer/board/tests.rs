@@ -233,7 +233,21 @@ fn what_a_registry_could_not_answer_is_no_refusal() {
         assert!(ready.iter().all(is_move));
         ready.into_iter().for_each(|ticket| landed(&board, ticket, Came::Moved));
     }
-    assert!(board.mounts_are_worth_asking(at("d", 0).registry()));
+    assert!(board.mounts(at("d", 0).registry(), |mounts| mounts.are_worth_asking(When::Late)));
+}
+
+#[test]
+fn nobody_waits_for_a_mount_where_mounts_are_not_what_they_are_said_to_be() {
+    let board = board(7, 1);
+    let want = |n, to| awaited(board.want(&digest(n), SIZE, &repository("s"), &at("d", to), &job(to)));
+    let _granted = [want(0, 0), want(0, 1)];
+    landed(&board, first(&board), Came::Moved);
+    landed(&board, first(&board), Came::Mounted);
+    let _queued = want(0, 2);
+    board.mounts(at("d", 0).registry(), Mounts::were_wrong);
+    let _side_by_side = [want(1, 0), want(1, 1)];
+    let ready = board.take_ready();
+    assert!(ready.len() == 3 && ready.iter().all(is_move), "{ready:?}");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::event::{Event, Failure, Retry};
 use crate::platform::Platform;
 use crate::reference::Identifier;
 use crate::registry::{Content, Descriptor, Error, Format, Manifest};
-use crate::transfer::board::{Came, Wanted};
+use crate::transfer::board::{Came, Mounts, Wanted};
 use crate::transfer::destination::Unsettled;
 use crate::transfer::doubts::Lack;
 
@@ -125,19 +125,17 @@ impl Image {
                 }
                 Err(error) => error,
             };
-            let lack = Box::pin(self.lack(&error, manifest)).await;
-            if lack == Lack::NothingMore && !is_put_again {
-                is_put_again = true;
-                continue;
-            }
-            let are_missing = lack == Lack::Parts;
-            if are_missing {
-                // Also in the next round it is asked for.
-                self.forget_parts(manifest);
-            }
-            if !are_missing {
-                let of_tag = depth == 0 && !error.is_transient();
-                return Err(Unsettled { failure: self.refused(&error, manifest, depth), of_tag });
+            match Box::pin(self.lack(&error, manifest)).await {
+                Lack::NothingMore if !is_put_again => {
+                    is_put_again = true;
+                    continue;
+                }
+                // Also in the next round they are asked for.
+                Lack::Parts => self.forget_parts(manifest),
+                Lack::NothingMore | Lack::Nothing => {
+                    let of_tag = depth == 0 && !error.is_transient();
+                    return Err(Unsettled { failure: self.refused(&error, manifest, depth), of_tag });
+                }
             }
             if repairs == most_repairs(&error, manifest) {
                 return Err(self.looked_for_in_vain(&error, manifest, depth).into());
@@ -147,7 +145,7 @@ impl Image {
             tracing::warn!(%error, "the destination misses parts of this manifest; they are looked for again");
             if repairs > 1 {
                 // Nor was the second look right: what the registry says of mounts is not.
-                self.engine.beliefs.was_wrong(self.destination.client.repository().registry());
+                self.engine.board.mounts(self.destination.registry(), Mounts::were_wrong);
             }
             tokio::time::sleep(Duration::from_millis(500 * u64::from(repairs))).await;
         }
