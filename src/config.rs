@@ -251,7 +251,7 @@ pub fn check_default_registry(text: &str) -> Result<(), name::InvalidName> {
 
 /// Whether `text` may be a default namespace; empty is none.
 pub fn check_default_namespace(text: &str) -> Result<(), name::InvalidName> {
-    if text.is_empty() { Ok(()) } else { name::repository(name::registry("localhost")?, text).map(drop) }
+    if text.is_empty() { Ok(()) } else { name::namespace(name::registry("localhost")?, text).map(drop) }
 }
 
 fn check(written: Vec<Written>, hosts: &HashSet<Registry>, sources: &Sources) -> (Vec<Rule>, Vec<InvalidRule>) {

@@ -116,6 +116,7 @@ async fn a_default_that_is_none_is_wrong_usage_as_a_flag_and_an_invalid_rule_as_
         ("--registry", "DEFAULT_REGISTRY", "me:s3cr3t@registry:5000", "it begins with a login"),
         ("--namespace", "DEFAULT_NAMESPACE", "/n/", "invalid repository path"),
         ("--namespace", "DEFAULT_NAMESPACE", "Team", "must be lower-case"),
+        ("--namespace", "DEFAULT_NAMESPACE", "me:s3cr3t@x.io/n", "it begins with a login"),
     ] {
         // No rule needs it.
         let outcome = Migration::new().images("{}").args([flag, value]).run().await;
