@@ -288,7 +288,7 @@ pub enum Event {
         subject: Digest,
         referrers: usize,
     },
-    /// An image is about to be copied, or compared with what it should be, in this round.
+    /// An image is about to be copied, or looked at, in this round.
     ImageStarted {
         source: Reference,
         destination: Reference,

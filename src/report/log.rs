@@ -126,8 +126,6 @@ fn planned(source: &Reference, destination: &Reference, prospect: &Prospect, fac
         Prospect::Copy => line!(info,
             %source, %destination, %digest, blobs = moved, bytes = bytes_moved, mounts = mounted, "image would be copied"
         ),
-        // Told as a failure.
-        Prospect::Fails(_) => {}
     }
 }
 

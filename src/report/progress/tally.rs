@@ -79,12 +79,10 @@ impl Tally {
             Event::TagsListed { tags, .. } => self.listed += tags,
             Event::TasksGenerated(tasks) => self.images += *tasks as u64,
             Event::ImageStarted { .. } => self.started += 1,
-            Event::ImageDone { .. } | Event::ImagePlanned { .. } | Event::ImageVerified { .. } => {
-                self.started = self.started.max(self.done + 1);
+            Event::ImageDone { .. } | Event::ImagePlanned { .. } => self.done += 1,
+            Event::ImageVerified { verdict, .. } => {
                 self.done += 1;
-                if let Event::ImageVerified { verdict, .. } = event {
-                    self.unequal += u64::from(!matches!(verdict, Verdict::Equal | Verdict::Skipped));
-                }
+                self.unequal += u64::from(!matches!(verdict, Verdict::Equal | Verdict::Skipped));
             }
             Event::ImageFailed { again: false, .. } => self.failed += 1,
             Event::BlobWanted { bytes } => {
@@ -121,7 +119,7 @@ impl Tally {
 
     /// Whether progress is measured in bytes; else in images.
     fn moves_bytes(&self) -> bool {
-        self.activity != Activity::Verification { of_content: false }
+        matches!(self.activity, Activity::Migration | Activity::Verification { of_content: true })
     }
 
     fn ended(&self) -> u64 {
@@ -191,7 +189,7 @@ impl Tally {
         if let Some(left) = self.left(rate) {
             add(format!("{} left", humantime::format_duration(left)));
         }
-        if !is_verified || self.blobs.known > 0 {
+        if self.activity == Activity::Migration || self.blobs.known > 0 {
             add(format!("{}/{} blobs", self.blobs.there, self.blobs.known));
         }
         line
@@ -218,7 +216,7 @@ mod tests {
 
     use super::*;
     use crate::digest::Digest;
-    use crate::event::{Facts, Failure, Success};
+    use crate::event::{Facts, Failure, Prospect, Success};
     use crate::reference::{Reference, Repository};
 
     const MIB: u64 = 1 << 20;
@@ -345,6 +343,21 @@ mod tests {
         let (mut content, begin) = tally_of(Activity::Verification { of_content: true }, of_content);
         content.sample(begin + Duration::from_secs(5));
         assert_eq!(content.to_line(), "verified 0/40 images, 15.0 MiB of 20.0 MiB read, 3.0 MiB/s, 8s left, 1/2 blobs");
+    }
+
+    #[test]
+    fn a_dry_run_goes_as_fast_as_its_images_and_counts_each_once() {
+        let planned = Event::ImagePlanned {
+            source: image(),
+            destination: image(),
+            prospect: Prospect::Copy,
+            referrers: 0,
+            facts: Facts::default(),
+        };
+        let events = [Event::TasksGenerated(22), Event::Phase(Phase::Handle), started(), failed(false)];
+        let (mut tally, begin) = tally_of(Activity::DryRun, events.into_iter().chain(vec![planned; 11]));
+        tally.sample(begin + Duration::from_secs(4));
+        assert_eq!(tally.to_line(), "12/22 images, 1 failed, 3/s, 3s left");
     }
 
     #[test]
