@@ -404,6 +404,12 @@ pub struct InvalidRule {
     pub written: WrittenRule,
 }
 
+impl fmt::Display for InvalidRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "INVALID {}: {}", self.rule, self.reason)
+    }
+}
+
 /// A source with its destinations.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WrittenRule {

@@ -13,12 +13,12 @@ use super::log::LogFlags;
 use super::outputs::{self, Outputs};
 use super::signals::{self, Interruption};
 use super::{Stopped, descriptors, exit};
-use crate::config::{Configuration, InvalidRule, Rule};
-use crate::event::Listener;
+use crate::config::{Configuration, Rule};
+use crate::event::{InvalidRule, Listener};
 use crate::plan;
 use crate::registry::Clients;
 use crate::report::{Activity, Conclusion, Console, Progress, Recorder, Style, Teller, Telling, log_summary};
-use crate::rounds::Rounds;
+use crate::rounds::{Rounds, invalid_rule};
 use crate::schema::Shard;
 use crate::transfer::Limits;
 
@@ -105,11 +105,10 @@ impl<'a> Run<'a> {
         settings: Settings<'a>,
         console: Console,
     ) -> anyhow::Result<(Self, Teller)> {
-        let Configuration { keyring, rules, mut invalid, warnings } = configuration;
-        if settings.flags.shard.is_some_and(|shard| shard.index > 0) {
-            // The first shard names and counts them.
-            invalid.clear();
-        }
+        let Configuration { keyring, rules, invalid, warnings } = configuration;
+        // The first shard names and counts them.
+        let is_first = settings.flags.shard.is_none_or(|shard| shard.index == 0);
+        let invalid: Vec<InvalidRule> = invalid.iter().filter(|_| is_first).map(invalid_rule).collect();
         let limits = Limits::for_workers(settings.flags.workers.into());
         let limits = descriptors::raise().map_or(limits, |files| descriptors::within(files, limits));
         let mut clients = Clients::new(Arc::new(keyring), limits.requests).context("HTTP cannot be set up")?;
@@ -153,7 +152,7 @@ impl<'a> Run<'a> {
         let shard = self.settings.flags.shard;
         let rounds = Rounds {
             rules: &self.rules,
-            invalid: &self.invalid,
+            invalid: self.invalid,
             shard,
             clients: self.clients.clone(),
             retries: self.settings.flags.retries,

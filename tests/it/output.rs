@@ -228,10 +228,11 @@ async fn a_json_log_on_standard_error_has_all_that_is_told_there_and_nothing_els
         lines.iter().filter(|line| line["message"].as_str().unwrap().contains(word)).collect()
     };
     assert_eq!((of("FAILED ").len(), of("INVALID ").len()), (2, 1), "{outcome}");
-    for line in of("FAILED ") {
-        assert_eq!(line["category"], "not-found", "{line}");
+    for (line, category) in of("FAILED ").into_iter().zip(["not-found"; 2]).chain([(of("INVALID ")[0], "config")]) {
+        assert_eq!(line["category"], category, "{line}");
         assert!(line["message"].as_str().unwrap().ends_with(line["reason"].as_str().unwrap()), "{line}");
     }
+    assert!(of("INVALID ")[0]["rule"].as_str().unwrap().starts_with("images.json:5:3: \"nginx\" -> "), "{outcome}");
     assert_eq!((of(" copied, ").len(), of("migration finished").len()), (1, 1), "{outcome}");
     assert!(lines.iter().any(|line| line["message"] == "3 images"), "{outcome}");
 }
