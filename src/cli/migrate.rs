@@ -12,7 +12,8 @@ use crate::transfer::{Engine, Forecast, Policy};
 pub(super) fn run(cli: Cli) -> u8 {
     cli.run.accompany(cli.failed.as_deref(), &cli.inputs.files(), |outputs, console| {
         let sources = cli.inputs.sources().map_err(Stopped::usage)?;
-        let configuration = config::load(&sources, &|name| std::env::var_os(name)).map_err(Stopped::usage)?;
+        let mut configuration = config::load(&sources, &|name| std::env::var_os(name)).map_err(Stopped::usage)?;
+        configuration.warnings.extend(config::before_copying(&configuration.rules));
         block_on(migrate(&cli, configuration, console, outputs))?.map_err(Stopped::failed)
     })
 }
