@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use bytesize::ByteSize;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 
 use crate::report::unless_closed;
@@ -132,7 +133,7 @@ enum Command {
 pub fn run() -> ExitCode {
     let mut cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(told) => return ExitCode::from(tell(&told)),
+        Err(told) => return ExitCode::from(tell(told)),
     };
     let ended = match cli.command.take() {
         Some(Command::Config(flags)) => config::run(flags),
@@ -152,8 +153,15 @@ pub fn run() -> ExitCode {
 }
 
 /// Prints help, version or wrong usage, and gives the exit code.
-fn tell(told: &clap::Error) -> u8 {
+fn tell(mut told: clap::Error) -> u8 {
     if told.use_stderr() {
+        if let (ErrorKind::ArgumentConflict, Some(ContextValue::String(command))) =
+            (told.kind(), told.get(ContextKind::InvalidSubcommand))
+        {
+            // It may well have such a flag.
+            let tip = format!("the flags of '{command}' stand behind it").into();
+            told.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
+        }
         let _ = told.print();
         return exit::USAGE;
     }

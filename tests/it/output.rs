@@ -2,6 +2,8 @@
 
 mod messages;
 
+use std::collections::BTreeSet;
+
 use scriptable_registry::{Answer, Gate, Kind, Registry};
 use serde_json::{Value, json};
 
@@ -362,26 +364,21 @@ fn base64(bytes: &[u8]) -> String {
 }
 
 #[tokio::test]
-async fn help_names_every_flag_and_variable() {
+async fn help_and_readme_name_the_same_flags() {
     let outcome = Migration::with_default_retries().args(["--help"]).run().await;
     assert_eq!(outcome.code, Some(0), "{outcome}");
-    for word in [
-        "--auth",
-        "--images",
-        "--config",
-        "--log",
-        "--namespace",
-        "--registry",
-        "-r, --retries",
-        "-w, --workers",
-        "--limit-rate",
-        "--log-format",
-        "DEFAULT_NAMESPACE",
-        "DEFAULT_REGISTRY",
-        "auth.json",
-        "images.json",
-        "image-migrator.log",
-    ] {
+    let flags = |lines: &[&str]| -> BTreeSet<String> {
+        let words = lines.iter().flat_map(|line| line.split(|c: char| !c.is_ascii_lowercase() && c != '-'));
+        words.filter(|word| word.len() > 2 && word.starts_with("--")).map(str::to_owned).collect()
+    };
+    let rows = include_str!("../../README.md").split_once("\n## Flags\n").unwrap().1.split("\n## ").next().unwrap();
+    let rows: Vec<&str> = rows.lines().filter_map(|row| row.strip_prefix("| `")?.split(" | ").next()).collect();
+    let lines: Vec<&str> = outcome.stdout.lines().map(str::trim).filter(|line| line.starts_with('-')).collect();
+    let beside = flags(&["--verbose --quiet --help --version"]);
+    assert_eq!(flags(&lines), &flags(&rows) | &beside, "{outcome}");
+    for word in
+        ["-r, --retries", "-w, --workers", "-v, --verbose", "-q, --quiet", "DEFAULT_NAMESPACE", "DEFAULT_REGISTRY"]
+    {
         assert!(outcome.stdout.contains(word), "{word}\n{outcome}");
     }
     assert!(outcome.stdout.contains("Usage: image-migrator"), "{outcome}");
