@@ -23,10 +23,10 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use bytesize::ByteSize;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Parser, Subcommand};
 
 use crate::report::unless_closed;
-use crate::schema::Shard;
 
 const EXIT_CODES: &str = "Exit codes: 0 all done; 1 an image or a rule failed, or a report or standard output could not be \
      written; 2 wrong usage or configuration; 129, 130, 143 interrupted.";
@@ -77,16 +77,6 @@ struct Cli {
     #[command(flatten)]
     inputs: inputs::Inputs,
 
-    #[command(flatten)]
-    log: log::LogFlags,
-
-    /// How progress is shown on stderr: bars on a terminal, else a plain line now and then
-    #[arg(long, value_name = "HOW", default_value = "auto")]
-    progress: Show,
-
-    #[command(flatten)]
-    conversion: conversion::ConversionFlags,
-
     /// Also copy what refers to each image: signatures, SBOMs, attestations
     #[arg(long)]
     referrers: bool,
@@ -103,32 +93,18 @@ struct Cli {
     #[arg(long)]
     dry_run: bool,
 
-    /// This machine's part of the work, counted from zero: 0/4, 1/4, 2/4, 3/4 together do everything once
-    #[arg(long, value_name = "INDEX/COUNT")]
-    shard: Option<Shard>,
+    /// Ceiling for the bytes of blobs per second of the whole run: 50M, 800K; K, M, G are powers of 1000, Ki, Mi, Gi of 1024
+    /// [default: none]
+    #[arg(long, value_name = "BYTES", value_parser = rate)]
+    limit_rate: Option<NonZeroU64>,
 
-    /// What became of each image: .json or .csv for machines, .html a page for people; repeatable
-    #[arg(long, value_name = "FILE")]
-    report: Vec<PathBuf>,
+    #[command(flatten)]
+    run: run::RunFlags,
 
     /// What failed or was not reached, to be given back to --images (what a shard left: without --shard); {} when all is
     /// well
     #[arg(long, value_name = "FILE")]
     failed: Option<PathBuf>,
-
-    /// Rounds in which failed tasks are run again
-    #[arg(short, long, value_name = "N", default_value_t = 3)]
-    retries: u32,
-
-    /// Blobs in flight at once, but for those below 128 KiB, which count as small requests; the limit of small requests grows
-    /// with it, and 1 also means one of those at a time at each registry
-    #[arg(short, long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..))]
-    workers: u16,
-
-    /// Ceiling for the bytes of blobs per second of the whole run: 50M, 800K; K, M, G are powers of 1000, Ki, Mi, Gi of 1024
-    /// [default: none]
-    #[arg(long, value_name = "BYTES", value_parser = rate)]
-    limit_rate: Option<NonZeroU64>,
 }
 
 /// A number of bytes, which is not zero.
@@ -153,22 +129,11 @@ enum Command {
     Rewrite(rewrite::RewriteFlags),
 }
 
-/// How progress is shown.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Show {
-    /// Bars on a terminal, else plain lines
-    Auto,
-    Bars,
-    /// A line every ten seconds
-    Plain,
-    None,
-}
-
 /// Runs the command that was typed.
 pub fn run() -> ExitCode {
     let mut cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(told) => return ExitCode::from(tell(&told)),
+        Err(told) => return ExitCode::from(tell(told)),
     };
     let ended = match cli.command.take() {
         Some(Command::Config(flags)) => config::run(flags),
@@ -188,8 +153,15 @@ pub fn run() -> ExitCode {
 }
 
 /// Prints help, version or wrong usage, and gives the exit code.
-fn tell(told: &clap::Error) -> u8 {
+fn tell(mut told: clap::Error) -> u8 {
     if told.use_stderr() {
+        if let (ErrorKind::ArgumentConflict, Some(ContextValue::String(command))) =
+            (told.kind(), told.get(ContextKind::InvalidSubcommand))
+        {
+            // It may well have such a flag.
+            let tip = format!("the flags of '{command}' stand behind it").into();
+            told.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
+        }
         let _ = told.print();
         return exit::USAGE;
     }

@@ -120,12 +120,16 @@ pub enum CombinedProblem {
 pub fn load(sources: &Sources, environment: Variables) -> Result<Configuration, ConfigError> {
     let (auth, written) = read(sources, &|root, folder| auth::read(root, folder, environment))?;
     let (rules, invalid) = check(written, &auth.hosts, sources);
-    let remarks = rules.iter().filter_map(Rule::warning).chain(misspelt::warnings(&rules, &auth.hosts));
-    let remarks: Vec<String> = remarks.chain(chained::warnings(&rules)).collect();
+    let misspelt: Vec<String> = misspelt::warnings(&rules, &auth.hosts).collect();
     let asked = rules.iter().flat_map(|rule| [&rule.images.source, &rule.images.destination]);
     let (keyring, mut warnings) = credentials(auth, &sources.files, asked, "no rule", environment)?;
-    warnings.extend(remarks);
+    warnings.extend(misspelt);
     Ok(Configuration { keyring, rules, invalid, warnings })
+}
+
+/// What should be known before these rules are carried out, although they can be.
+pub fn before_copying(rules: &[Rule]) -> impl Iterator<Item = String> {
+    rules.iter().filter_map(Rule::warning).chain(chained::warnings(rules))
 }
 
 /// As [`load`], with the images of the report of an earlier migration in place of rules; and what it left at each
@@ -258,7 +262,7 @@ pub fn check_default_registry(text: &str) -> Result<(), name::InvalidName> {
 
 /// Whether `text` may be a default namespace; empty is none.
 pub fn check_default_namespace(text: &str) -> Result<(), name::InvalidName> {
-    if text.is_empty() { Ok(()) } else { name::repository(name::registry("localhost")?, text).map(drop) }
+    if text.is_empty() { Ok(()) } else { name::namespace(name::registry("localhost")?, text).map(drop) }
 }
 
 fn check(written: Vec<Written>, hosts: &HashSet<Registry>, sources: &Sources) -> (Vec<Rule>, Vec<InvalidRule>) {

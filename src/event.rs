@@ -288,7 +288,7 @@ pub enum Event {
         subject: Digest,
         referrers: usize,
     },
-    /// An image is about to be copied, or compared with what it should be, in this round.
+    /// An image is about to be copied, or looked at, in this round.
     ImageStarted {
         source: Reference,
         destination: Reference,
@@ -402,6 +402,12 @@ pub struct InvalidRule {
     pub reason: String,
     /// As it stands in the file, with whatever login is in it: for files of rules alone.
     pub written: WrittenRule,
+}
+
+impl fmt::Display for InvalidRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "INVALID {}: {}", self.rule, self.reason)
+    }
 }
 
 /// A source with its destinations.

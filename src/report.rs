@@ -22,7 +22,6 @@ mod text;
 pub mod traffic;
 mod verification;
 
-use std::fmt::Display;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
@@ -34,7 +33,7 @@ pub use recorder::Recorder;
 pub use text::{merged_failures, merged_summary};
 pub use verification::VerificationTeller;
 
-use crate::event::{Ending, Event, FailedImage, FailedRule, Listener, Success};
+use crate::event::{Ending, Event, FailedImage, FailedRule, InvalidRule, Listener, Success};
 
 /// Tells of a run while it goes on, and of its end.
 pub trait Telling: Listener {
@@ -76,12 +75,13 @@ impl Teller {
     }
 
     /// Tells what was found in the configuration, before anything is done.
-    pub fn configuration(&self, warnings: &[String], invalid: &[impl Display]) {
+    pub fn configuration(&self, warnings: &[String], invalid: &[InvalidRule]) {
         for warning in warnings {
             tracing::warn!("{warning}");
         }
         for rule in invalid {
-            self.console.wrong(&format!("INVALID {rule}"));
+            log::invalid(rule);
+            self.console.err_logged(&rule.to_string());
         }
     }
 

@@ -22,7 +22,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 pub struct Rounds<'a> {
     pub rules: &'a [Rule],
     /// Those that cannot be used: they are counted and told at the end.
-    pub invalid: &'a [config::InvalidRule],
+    pub invalid: Vec<InvalidRule>,
     /// This machine's part of the work; without one it is all of it.
     pub shard: Option<Shard>,
     pub clients: Arc<Clients>,
@@ -93,7 +93,6 @@ impl Rounds<'_> {
         let cancelled = Failure::cancelled();
         failed.extend(left_over.into_iter().map(|task| (task, cancelled.clone())));
         let failed_rules = planner.failures().map(|(rule, failure)| failed_rule(rule, failure.clone())).collect();
-        let invalid_rules = invalid.iter().map(invalid_rule).collect();
         let name = |rule: &Rule| RuleName { source: rule.source.clone(), destination: rule.full_destination() };
         let listed_rules = planner.listed().map(name).collect();
         let rules_again = planner.to_be_given_again().into_iter().map(name).collect();
@@ -101,7 +100,7 @@ impl Rounds<'_> {
             .into_iter()
             .map(|(Task { source, destination }, failure)| FailedImage { source, destination, failure })
             .collect();
-        Ending { images, failed_images, failed_rules, invalid_rules, listed_rules, rules_again }
+        Ending { images, failed_images, failed_rules, invalid_rules: invalid, listed_rules, rules_again }
     }
 }
 
@@ -122,7 +121,8 @@ fn failed_rule(rule: &Rule, failure: Failure) -> FailedRule {
     FailedRule { rule: text, full_destination: rule.full_destination(), failure }
 }
 
-fn invalid_rule(rule: &config::InvalidRule) -> InvalidRule {
+/// A rule that cannot be used, as it is told.
+pub fn invalid_rule(rule: &config::InvalidRule) -> InvalidRule {
     let Shown { source, destination, reason } = rule.shown();
     let destinations =
         if rule.reason == InvalidReason::NoDestinations { vec![] } else { vec![rule.destination.clone()] };

@@ -7,7 +7,7 @@ use clap_complete::Shell;
 
 use super::{Cli, EXAMPLES, EXIT_STATUS, print};
 
-/// Print a completion script for a shell, or the manual page, on stdout
+/// Prints a completion script for a shell, or the manual page, on stdout
 ///
 ///   bash: image-migrator completions bash > ~/.local/share/bash-completion/completions/image-migrator
 ///   zsh: image-migrator completions zsh > a folder of $fpath/_image-migrator
@@ -17,7 +17,7 @@ use super::{Cli, EXAMPLES, EXIT_STATUS, print};
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct CompletionsFlags {
-    /// For what
+    /// Which shell, or man
     #[arg(value_name = "SHELL")]
     kind: Kind,
 }

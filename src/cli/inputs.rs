@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::conversion::ConversionFlags;
 use crate::config::{self, AuthFile, Files, Sources};
+use crate::transfer::Conversion;
 
 pub(super) const DEFAULT_AUTH: &str = "./auth.json";
 
@@ -20,6 +21,9 @@ pub(super) struct Inputs {
 
     #[command(flatten)]
     rules: RuleFlags,
+
+    #[command(flatten)]
+    conversion: ConversionFlags,
 }
 
 /// The rules.
@@ -60,9 +64,13 @@ impl Inputs {
         }
     }
 
-    /// For images that are converted as these flags say.
-    pub fn sources(&self, conversion: &ConversionFlags) -> anyhow::Result<Sources> {
-        Ok(Sources { converts: conversion.conversion().changes_images(), ..self.rules.sources(self.auth.as_deref())? })
+    pub fn sources(&self) -> anyhow::Result<Sources> {
+        Ok(Sources { converts: self.conversion().changes_images(), ..self.rules.sources(self.auth.as_deref())? })
+    }
+
+    /// What images become on their way.
+    pub fn conversion(&self) -> Conversion {
+        self.conversion.conversion()
     }
 }
 

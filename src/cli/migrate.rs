@@ -10,30 +10,22 @@ use crate::report::{Activity, Console, PlanTeller};
 use crate::transfer::{Engine, Forecast, Policy};
 
 pub(super) fn run(cli: Cli) -> u8 {
-    let outputs = Outputs::check(&cli.report, cli.failed.as_deref(), cli.log.file(), &cli.inputs.files());
-    cli.log.accompany(outputs, |outputs, console| {
-        let sources = cli.inputs.sources(&cli.conversion).map_err(Stopped::usage)?;
-        let configuration = config::load(&sources, &|name| std::env::var_os(name)).map_err(Stopped::usage)?;
+    cli.run.accompany(cli.failed.as_deref(), &cli.inputs.files(), |outputs, console| {
+        let sources = cli.inputs.sources().map_err(Stopped::usage)?;
+        let mut configuration = config::load(&sources, &|name| std::env::var_os(name)).map_err(Stopped::usage)?;
+        configuration.warnings.extend(config::before_copying(&configuration.rules));
         block_on(migrate(&cli, configuration, console, outputs))?.map_err(Stopped::failed)
     })
 }
 
 async fn migrate(cli: &Cli, configuration: Configuration, console: Console, outputs: &Outputs) -> anyhow::Result<u8> {
-    let settings = Settings {
-        shard: cli.shard,
-        retries: cli.retries,
-        workers: cli.workers,
-        limit_rate: cli.limit_rate,
-        progress: cli.progress,
-        activity: if cli.dry_run { Activity::DryRun } else { Activity::Migration },
-        log: &cli.log,
-        outputs,
-    };
+    let activity = if cli.dry_run { Activity::DryRun } else { Activity::Migration };
+    let settings = Settings { flags: &cli.run, limit_rate: cli.limit_rate, activity, outputs };
     let (run, teller) = Run::begin(configuration, settings, console)?;
     let policy = Policy {
         force: cli.force,
         no_clobber: cli.no_clobber,
-        conversion: Arc::new(cli.conversion.conversion()),
+        conversion: Arc::new(cli.inputs.conversion()),
         referrers: cli.referrers,
     };
     if cli.dry_run {

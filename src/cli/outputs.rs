@@ -41,17 +41,18 @@ impl Outputs {
 
     /// Writes them. Says which could not be written; answers whether all could.
     pub fn write(&self, ending: &Ending, document: Option<&Document>, console: &Console) -> bool {
-        let mut written = true;
-        for report in &self.reports {
-            let Some(document) = document else { continue };
-            written &= wrote(&report.target, report.write(document), console);
-        }
-        if let Some(target) = &self.failed {
-            let result = target.write(Access::Owner, |writer| failed::write(ending, writer));
-            written &= wrote(target, result, console);
-        }
-        written
+        let reports = document.is_none_or(|document| write(&self.reports, document, console));
+        let failed = self.failed.as_ref().is_none_or(|target| {
+            wrote(target, target.write(Access::Owner, |writer| failed::write(ending, writer)), console)
+        });
+        reports && failed
     }
+}
+
+/// Writes reports. Says which could not be written; answers whether all could.
+pub(super) fn write(reports: &[ReportFile], document: &Document, console: &Console) -> bool {
+    // Each, whatever became of those before it.
+    reports.iter().filter(|report| !wrote(&report.target, report.write(document), console)).count() == 0
 }
 
 /// Fails if a file would be written over one that is read, over the log, or over another.
@@ -85,7 +86,7 @@ pub(super) fn report_files(paths: &[PathBuf]) -> anyhow::Result<Vec<ReportFile>>
     Ok(paths.iter().map(|path| ReportFile::new(path)).collect::<Result<_, _>>()?)
 }
 
-pub(super) fn wrote(target: &Target, result: io::Result<()>, console: &Console) -> bool {
+fn wrote(target: &Target, result: io::Result<()>, console: &Console) -> bool {
     if let Err(error) = &result {
         console.wrong(&format!("error: {} cannot be written: {error}", shown(target.path())));
     }

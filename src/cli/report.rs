@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, anyhow};
 use clap::{Args, Subcommand};
 
-use super::outputs::{distinct, printed, report_files, wrote};
+use super::outputs::{self, distinct, printed, report_files};
 use super::{Stopped, exit, say};
 use crate::file::shown;
 use crate::report::record::Document;
@@ -63,10 +63,10 @@ pub(super) fn run(flags: ReportFlags) -> Result<u8, Stopped> {
     }
     let console = Console::of_process(false);
     console.out(&merged_summary(&whole));
-    let written = outputs.iter().filter(|file| !wrote(&file.target, file.write(&whole), &console)).count() == 0;
-    let written = printed(&console) && written;
+    let written = outputs::write(&outputs, &whole, &console);
+    let printed = printed(&console);
     let all_well = whole.summary.failed == 0 && whole.summary.not_generated == 0 && missing.is_empty();
-    Ok(if all_well && written { 0 } else { exit::FAILED })
+    Ok(if all_well && written && printed { 0 } else { exit::FAILED })
 }
 
 fn read(file: &Path) -> anyhow::Result<Document> {

@@ -2,33 +2,84 @@
 
 use std::io::{self, IsTerminal as _};
 use std::num::NonZeroU64;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use clap::{Args, ValueEnum};
 
 use super::log::LogFlags;
 use super::outputs::{self, Outputs};
 use super::signals::{self, Interruption};
-use super::{Show, descriptors, exit};
-use crate::config::{Configuration, InvalidRule, Rule};
-use crate::event::Listener;
+use super::{Stopped, descriptors, exit};
+use crate::config::{Configuration, Rule};
+use crate::event::{InvalidRule, Listener};
 use crate::plan;
 use crate::registry::Clients;
 use crate::report::{Activity, Conclusion, Console, Progress, Recorder, Style, Teller, Telling, log_summary};
-use crate::rounds::Rounds;
+use crate::rounds::{Rounds, invalid_rule};
 use crate::schema::Shard;
 use crate::transfer::Limits;
 
+/// The flags of every run, whatever it does with images.
+#[derive(Debug, Args)]
+pub(super) struct RunFlags {
+    /// Rounds in which failed tasks are run again
+    #[arg(short, long, value_name = "N", default_value_t = 3)]
+    retries: u32,
+
+    /// Blobs in flight at once (a migration counts those below 128 KiB as small requests); the limit of small requests grows
+    /// with it, and 1 also means one of those at a time at each registry
+    #[arg(short, long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..))]
+    workers: u16,
+
+    /// This machine's part of the work, counted from zero: 0/4, 1/4, 2/4, 3/4 together do everything once
+    #[arg(long, value_name = "INDEX/COUNT")]
+    shard: Option<Shard>,
+
+    /// How progress is shown on stderr: bars on a terminal, else a plain line now and then
+    #[arg(long, value_name = "HOW", default_value = "auto")]
+    progress: Show,
+
+    #[command(flatten)]
+    log: LogFlags,
+
+    /// What became of each image: .json or .csv for machines, .html a page for people; repeatable
+    #[arg(long, value_name = "FILE")]
+    report: Vec<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Show {
+    /// Bars on a terminal, else plain lines
+    Auto,
+    /// A line for the whole and one for each large blob, redrawn in place
+    Bars,
+    /// A line every ten seconds
+    Plain,
+    /// Nothing
+    None,
+}
+
+impl RunFlags {
+    /// Runs a command that leaves these reports and `failed` behind, and gives its exit code. `inputs` are the files that it
+    /// reads.
+    pub fn accompany(
+        &self,
+        failed: Option<&Path>,
+        inputs: &[&Path],
+        run: impl FnOnce(&Outputs, Console) -> Result<u8, Stopped>,
+    ) -> u8 {
+        let outputs = Outputs::check(&self.report, failed, self.log.file(), inputs);
+        self.log.accompany(outputs, run)
+    }
+}
+
 /// What was typed of a run.
 pub(super) struct Settings<'a> {
-    pub shard: Option<Shard>,
-    pub retries: u32,
-    pub workers: u16,
+    pub flags: &'a RunFlags,
     pub limit_rate: Option<NonZeroU64>,
-    /// How progress is shown.
-    pub progress: Show,
     pub activity: Activity,
-    pub log: &'a LogFlags,
     pub outputs: &'a Outputs,
 }
 
@@ -52,12 +103,11 @@ impl<'a> Run<'a> {
         settings: Settings<'a>,
         console: Console,
     ) -> anyhow::Result<(Self, Teller)> {
-        let Configuration { keyring, rules, mut invalid, warnings } = configuration;
-        if settings.shard.is_some_and(|shard| shard.index > 0) {
-            // The first shard names and counts them.
-            invalid.clear();
-        }
-        let limits = Limits::for_workers(settings.workers.into());
+        let Configuration { keyring, rules, invalid, warnings } = configuration;
+        // The first shard names and counts them.
+        let is_first = settings.flags.shard.is_none_or(|shard| shard.index == 0);
+        let invalid: Vec<InvalidRule> = invalid.iter().filter(|_| is_first).map(invalid_rule).collect();
+        let limits = Limits::for_workers(settings.flags.workers.into());
         let limits = descriptors::raise().map_or(limits, |files| descriptors::within(files, limits));
         let mut clients = Clients::new(Arc::new(keyring), limits.requests).context("HTTP cannot be set up")?;
         if let Some(rate) = settings.limit_rate {
@@ -66,7 +116,7 @@ impl<'a> Run<'a> {
         let interruption = signals::watch(clients.end().clone()).context("signals cannot be watched")?;
         let teller = Teller::new(console.clone());
         teller.configuration(&warnings, &invalid);
-        let progress = progress_style(settings.progress, settings.log)
+        let progress = progress_style(settings.flags)
             .map(|style| Arc::new(Progress::start(console.clone(), style, settings.activity)));
         let recorder = settings.outputs.want_records().then(|| Arc::new(Recorder::new(limits.streamed_from)));
         let clients = Arc::new(clients);
@@ -93,12 +143,13 @@ impl<'a> Run<'a> {
     }
 
     async fn run_rounds(self, work: &dyn plan::Work, listener: Arc<dyn Listener>, teller: &dyn Telling) -> u8 {
+        let shard = self.settings.flags.shard;
         let rounds = Rounds {
             rules: &self.rules,
-            invalid: &self.invalid,
-            shard: self.settings.shard,
+            invalid: self.invalid,
+            shard,
             clients: self.clients.clone(),
-            retries: self.settings.retries,
+            retries: self.settings.flags.retries,
             listener,
         };
         let ending = rounds.run(work).await;
@@ -108,7 +159,7 @@ impl<'a> Run<'a> {
         // Whatever happens to the files.
         self.console.out(&summary);
         let is_dry_run = self.settings.activity == Activity::DryRun;
-        let document = self.recorder.map(|recorder| recorder.document(&ending, self.settings.shard, is_dry_run));
+        let document = self.recorder.map(|recorder| recorder.document(&ending, shard, is_dry_run));
         let written = self.settings.outputs.write(&ending, document.as_ref(), &self.console);
         let printed = outputs::printed(&self.console);
         // Whatever went wrong at the end, this is the last line.
@@ -118,13 +169,13 @@ impl<'a> Run<'a> {
 }
 
 /// How progress is shown, if it is: bars where they can be drawn and nothing else scrolls by.
-fn progress_style(show: Show, log: &LogFlags) -> Option<Style> {
+fn progress_style(flags: &RunFlags) -> Option<Style> {
     let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    match show {
+    match flags.progress {
         Show::None => None,
         Show::Bars => Some(Style::Bars),
         Show::Plain => Some(Style::Plain),
-        Show::Auto if io::stderr().is_terminal() && log.file().is_some() && !set("CI") && !is_dumb() => {
+        Show::Auto if io::stderr().is_terminal() && flags.log.file().is_some() && !set("CI") && !is_dumb() => {
             Some(Style::Bars)
         }
         Show::Auto => Some(Style::Plain),

@@ -5,15 +5,12 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 
-use super::conversion::ConversionFlags;
 use super::inputs::Inputs;
-use super::log::LogFlags;
 use super::outputs::Outputs;
-use super::run::{Run, Settings};
-use super::{Show, Stopped, block_on};
+use super::run::{Run, RunFlags, Settings};
+use super::{Stopped, block_on};
 use crate::config::{self, ConfigError, Configuration, Sources};
 use crate::report::{Activity, Console, VerificationTeller};
-use crate::schema::Shard;
 use crate::verify::{Depth, Standard, Verification};
 
 /// Compares every image that the rules name with its source, and prints what differs; changes nothing.
@@ -35,35 +32,11 @@ pub(super) struct VerifyFlags {
 
     /// Compare with what this report of a migration recorded: its images are looked at in place of those that the rules
     /// name, and no source is asked
-    #[arg(long, value_name = "REPORT.json", conflicts_with = "images")]
+    #[arg(long, value_name = "REPORT.json", conflicts_with_all = ["images", "shard"])]
     against: Option<PathBuf>,
 
     #[command(flatten)]
-    log: LogFlags,
-
-    /// How progress is shown on stderr: bars on a terminal, else a plain line now and then
-    #[arg(long, value_name = "HOW", default_value = "auto")]
-    progress: Show,
-
-    #[command(flatten)]
-    conversion: ConversionFlags,
-
-    /// This machine's part of the work, counted from zero: 0/4, 1/4, 2/4, 3/4 together look at everything once
-    #[arg(long, value_name = "INDEX/COUNT", conflicts_with = "against")]
-    shard: Option<Shard>,
-
-    /// What was found of each image: .json or .csv for machines, .html a page for people; repeatable
-    #[arg(long, value_name = "FILE")]
-    report: Vec<PathBuf>,
-
-    /// Rounds in which what could not be compared is looked at again
-    #[arg(short, long, value_name = "N", default_value_t = 3)]
-    retries: u32,
-
-    /// Blobs that are read at once; the limit of small requests grows with it, and 1 also means one of those at a time at
-    /// each registry
-    #[arg(short, long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..))]
-    workers: u16,
+    run: RunFlags,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -89,9 +62,8 @@ impl From<DepthFlag> for Depth {
 pub(super) fn run(flags: VerifyFlags) -> u8 {
     let mut inputs = flags.inputs.files();
     inputs.extend(flags.against.as_deref());
-    let outputs = Outputs::check(&flags.report, None, flags.log.file(), &inputs);
-    flags.log.accompany(outputs, |outputs, console| {
-        let sources = flags.inputs.sources(&flags.conversion).map_err(Stopped::usage)?;
+    flags.run.accompany(None, &inputs, |outputs, console| {
+        let sources = flags.inputs.sources().map_err(Stopped::usage)?;
         let (configuration, standard) = load(&flags, &sources).map_err(Stopped::usage)?;
         block_on(verify(&flags, configuration, standard, console, outputs))?.map_err(Stopped::failed)
     })
@@ -116,18 +88,10 @@ async fn verify(
     outputs: &Outputs,
 ) -> anyhow::Result<u8> {
     let depth = Depth::from(flags.depth);
-    let settings = Settings {
-        shard: flags.shard,
-        retries: flags.retries,
-        workers: flags.workers,
-        limit_rate: None,
-        progress: flags.progress,
-        activity: Activity::Verification { of_content: depth == Depth::Content },
-        log: &flags.log,
-        outputs,
-    };
+    let activity = Activity::Verification { of_content: depth == Depth::Content };
+    let settings = Settings { flags: &flags.run, limit_rate: None, activity, outputs };
     let (run, teller) = Run::begin(configuration, settings, console)?;
-    let conversion = flags.conversion.conversion();
+    let conversion = flags.inputs.conversion();
     let verification =
         |run: &Run, listener| Verification::new(run.clients.clone(), run.limits, standard, conversion, depth, listener);
     Ok(run.carry_out(Arc::new(VerificationTeller::new(teller)), verification).await)

@@ -48,9 +48,7 @@ pub enum InvalidName {
     Empty,
     #[error("it begins with {0}: expected the registry's host first")]
     Scheme(String),
-    #[error(
-        "it begins with a login, which belongs into username and password of auth.json: expected the registry's host first"
-    )]
+    #[error("it begins with a login, which belongs into username and password of auth.json")]
     Login,
     #[error("it ends with a slash")]
     TrailingSlash,
@@ -150,7 +148,13 @@ pub fn registry(text: &str) -> Result<Registry, InvalidName> {
     Ok(text.parse()?)
 }
 
-/// Refuses a login before a host, whatever that is called: it would be repeated in the message that it is no host.
+/// The namespace `text` of a registry, and nothing else.
+pub fn namespace(registry: Registry, text: &str) -> Result<Repository, InvalidName> {
+    refuse_login(text)?;
+    repository(registry, text)
+}
+
+/// Refuses a login before whatever follows: it would be repeated in the message that this is no name.
 fn refuse_login(text: &str) -> Result<(), InvalidName> {
     if text.contains('@') { Err(InvalidName::Login) } else { Ok(()) }
 }
@@ -306,7 +310,7 @@ mod tests {
             ("oci-archive://quay.io/a", "it begins with oci-archive://: expected the registry's host first"),
             (
                 "user:s3cr3t@quay.io/a/b:1",
-                "it begins with a login, which belongs into username and password of auth.json: expected the registry's host first",
+                "it begins with a login, which belongs into username and password of auth.json",
             ),
             ("quay.io/a/b/", "it ends with a slash"),
             ("quay.io/a/b//", "it ends with a slash"),

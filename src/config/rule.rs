@@ -261,7 +261,7 @@ impl DefaultNamespace {
             (None, None) => return Err(InvalidReason::NoDefault(MissingDefault::Both)),
         };
         let registry = name::host(&registry, hosts).map_err(InvalidReason::DefaultRegistry)?;
-        name::repository(registry.clone(), &namespace).map_err(InvalidReason::DefaultNamespace)?;
+        name::namespace(registry.clone(), &namespace).map_err(InvalidReason::DefaultNamespace)?;
         Ok(Self { registry, namespace })
     }
 }

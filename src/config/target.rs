@@ -3,7 +3,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::foreign::{end_of_login, without_login};
 use crate::reference::{InvalidReference, Registry, Repository};
 
 /// `REGISTRY` or `REGISTRY/NAMESPACE`. The namespace may have several components; empty is all of the registry.
@@ -16,8 +15,9 @@ pub struct Target {
 /// Why a text names no target.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidTarget {
-    #[error("{:?} has a scheme or a login: expected registry/namespace alone", without_login(.0))]
-    Scheme(String),
+    /// There may be a password in it: it is not shown.
+    #[error("it has a scheme, a login or a digest: expected registry/namespace alone")]
+    NotAlone,
     #[error(transparent)]
     Name(#[from] InvalidReference),
 }
@@ -45,8 +45,8 @@ impl FromStr for Target {
     type Err = InvalidTarget;
 
     fn from_str(text: &str) -> Result<Self, InvalidTarget> {
-        if text.contains("://") || end_of_login(text).is_some() {
-            return Err(InvalidTarget::Scheme(text.to_owned()));
+        if text.contains("://") || text.contains('@') {
+            return Err(InvalidTarget::NotAlone);
         }
         let text = text.trim().trim_end_matches('/');
         let (registry, namespace) = text.split_once('/').unwrap_or((text, ""));
@@ -87,9 +87,11 @@ mod tests {
         {
             assert_eq!(read(text), Ok(target.to_owned()));
         }
-        for text in ["", "/", "d.io/A", "d.io//a", "d.io/a@b", "d.io/a:1"] {
+        for text in ["", "/", "d.io/A", "d.io//a", "d.io/a:1"] {
             assert!(matches!(read(text), Err(InvalidTarget::Name(_))), "{text}");
         }
-        assert!(matches!(read("https://d.io"), Err(InvalidTarget::Scheme(_))));
+        for text in ["https://d.io", "me:s3cr3t@registry/a", "me:s3cr3t@registry", "d.io/a@b"] {
+            assert_eq!(read(text), Err(InvalidTarget::NotAlone), "{text}");
+        }
     }
 }

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use super::Failure;
 use crate::digest::Digest;
 
 /// What a migration would do with one image.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Prospect {
     /// The destination names the right digest already.
     UpToDate,
@@ -14,8 +13,6 @@ pub enum Prospect {
     Copy,
     /// It is for a platform that is not wanted.
     Skip,
-    /// It would fail, as far as that can be known.
-    Fails(Failure),
 }
 
 /// How the destination of an image compares with what it should be.

@@ -3,7 +3,8 @@
 use super::text::Failed;
 use crate::digest::Digest;
 use crate::event::{
-    BlobCounts, Change, Dropped, Event, Facts, FailedImage, FailedRule, Flight, Prospect, Success, Verdict,
+    BlobCounts, Category, Change, Dropped, Event, Facts, FailedImage, FailedRule, Flight, InvalidRule, Prospect,
+    Success, Verdict,
 };
 use crate::platform::Platform;
 use crate::reference::Reference;
@@ -126,8 +127,6 @@ fn planned(source: &Reference, destination: &Reference, prospect: &Prospect, fac
         Prospect::Copy => line!(info,
             %source, %destination, %digest, blobs = moved, bytes = bytes_moved, mounts = mounted, "image would be copied"
         ),
-        // Told as a failure.
-        Prospect::Fails(_) => {}
     }
 }
 
@@ -154,6 +153,12 @@ pub(super) fn failed(failed: Failed<'_>) {
                 "{failed}");
         }
     }
+}
+
+/// A rule cannot be used.
+pub(super) fn invalid(invalid: &InvalidRule) {
+    let InvalidRule { rule, reason, .. } = invalid;
+    line!(error, target: PRINTED, %rule, category = %Category::Config, %reason, "{invalid}");
 }
 
 /// An image is not as it should be.

@@ -1,7 +1,8 @@
 //! Several reports as one: the shards of a run, or a run and those that brought what it had left.
 //!
-//! - An image counts once. Of several records of it the one that was begun last counts; one of an image that was not
-//!   reached counts only if there is no other, for it says nothing of the destination.
+//! - An image counts once. Of several records of it the one that was begun last says what became of it; one of an image
+//!   that was not reached does so only if there is no other, for it says nothing of the destination. What was moved is
+//!   summed; and what the earlier ones know of that which is still there, as where it has its layers, is not lost.
 //! - A rule counts once, by its source and destination; one that stands twice in a file is two. One that failed has
 //!   failed, unless a later report says that its tags were listed.
 //! - Blobs and bytes are summed, since all of them were moved; a report that is named twice is one. Times are compared as
@@ -61,10 +62,12 @@ pub fn merge(mut documents: Vec<Document>) -> Document {
         listed.extend(document.listed.into_iter().map(|rule| (rule, number)));
         for image in document.images {
             let name = (image.source.clone(), image.destination.clone());
-            match images.get(&name) {
-                Some(known) if age(known) > age(&image) => {}
-                _ => _ = images.insert(name, image),
-            }
+            let image = match images.remove(&name) {
+                Some(known) if known.started > image.started => known.after(image),
+                Some(known) => image.after(known),
+                None => image,
+            };
+            images.insert(name, image);
         }
     }
     if !alone {
@@ -111,8 +114,32 @@ fn divisions<'a>(shards: impl IntoIterator<Item = &'a Shard>) -> BTreeMap<u16, B
     divisions
 }
 
-fn age(image: &Image) -> Option<Moment> {
-    image.started
+impl Image {
+    /// This record with what an earlier one of the same image has beside it.
+    fn after(self, earlier: Self) -> Self {
+        let summed = Self {
+            bytes_moved: self.bytes_moved.saturating_add(earlier.bytes_moved),
+            blobs_moved: self.blobs_moved.saturating_add(earlier.blobs_moved),
+            blobs_mounted: self.blobs_mounted.saturating_add(earlier.blobs_mounted),
+            ..self
+        };
+        if summed.destination_digest != earlier.destination_digest {
+            return summed;
+        }
+        Self {
+            source_digest: summed.source_digest.or(earlier.source_digest),
+            previous_digest: earlier.previous_digest,
+            media_type: summed.media_type.or(earlier.media_type),
+            platforms: if summed.platforms.is_empty() { earlier.platforms } else { summed.platforms },
+            size: summed.size.or(earlier.size),
+            layers_skipped: if summed.layers_skipped.is_empty() {
+                earlier.layers_skipped
+            } else {
+                summed.layers_skipped
+            },
+            ..summed
+        }
+    }
 }
 
 #[cfg(test)]
@@ -152,6 +179,29 @@ mod tests {
             assert_eq!((whole.summary.images, whole.summary.failed, whole.summary.copied), (1, 0, 1));
             assert_eq!(whole.summary.bytes_moved, 4000, "both moved them");
             assert_eq!((whole.started, whole.seconds), (at(1), 6.5));
+        }
+    }
+
+    #[test]
+    fn what_was_moved_is_summed_and_what_is_known_of_what_is_still_there_is_kept() {
+        let copied = report(1, "s.io/a:1", Outcome::Copied, Some(2));
+        let mut looked = report(5, "s.io/a:1", Outcome::UpToDate, Some(6));
+        let image = &mut looked.images[0];
+        (image.media_type, image.size, image.bytes_moved, image.blobs_moved) = (None, None, 0, 0);
+        image.platforms.clear();
+        image.layers_skipped.clear();
+        for is_there in [true, false] {
+            if !is_there {
+                looked.images[0].destination_digest = None;
+            }
+            for documents in [[&copied, &looked], [&looked, &copied]] {
+                let whole = merge(documents.map(Clone::clone).to_vec());
+                let [image] = whole.images.as_slice() else { panic!("{whole:?}") };
+                assert_eq!((image.result, image.bytes_moved, image.blobs_moved), (Outcome::UpToDate, 1000, 2));
+                let known = (image.media_type.is_some(), image.size.is_some(), !image.platforms.is_empty());
+                assert_eq!(known, (is_there, is_there, is_there));
+                assert_eq!(image.layers_skipped.is_empty(), !is_there);
+            }
         }
     }
 

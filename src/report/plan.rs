@@ -40,9 +40,19 @@ impl PlanTeller {
 impl Listener for PlanTeller {
     fn hear(&self, event: &Event) {
         log::event(event);
-        let Event::ImagePlanned { source, destination, prospect, referrers, facts } = event else { return };
-        self.tally().add(destination.repository.registry(), prospect, &facts.blobs);
-        let told = Told { source, prospect, referrers: *referrers, facts };
+        let (source, destination, told) = match event {
+            Event::ImagePlanned { source, destination, prospect, referrers, facts } => {
+                self.tally().add(destination.repository.registry(), *prospect, &facts.blobs);
+                (source, destination, Told { prospect: *prospect, referrers: *referrers, facts }.to_string())
+            }
+            // Of what was not reached nothing can be said.
+            Event::ImageFailed { source, destination, failure, again: false, .. }
+                if failure.category != Category::Cancelled =>
+            {
+                (source, destination, failing(source, failure))
+            }
+            _ => return,
+        };
         self.teller.console.out(&format!("{source} -> {destination}: {told}"));
     }
 }
@@ -74,7 +84,7 @@ impl Telling for PlanTeller {
 }
 
 impl Tally {
-    fn add(&mut self, registry: &Registry, prospect: &Prospect, blobs: &BlobCounts) {
+    fn add(&mut self, registry: &Registry, prospect: Prospect, blobs: &BlobCounts) {
         match prospect {
             Prospect::UpToDate => self.up_to_date += 1,
             Prospect::Skip => {
@@ -82,7 +92,6 @@ impl Tally {
                 return;
             }
             Prospect::Copy => self.to_copy += 1,
-            Prospect::Fails(_) => return,
         }
         let load = self.loads.entry(registry.clone()).or_default();
         load.moved += blobs.moved;
@@ -93,8 +102,7 @@ impl Tally {
 
 /// What would become of an image, in words.
 struct Told<'a> {
-    source: &'a Reference,
-    prospect: &'a Prospect,
+    prospect: Prospect,
     /// How many things that refer to it would travel with it.
     referrers: usize,
     facts: &'a Facts,
@@ -105,13 +113,11 @@ impl fmt::Display for Told<'_> {
         match self.prospect {
             Prospect::UpToDate if self.referrers == 0 => return f.write_str("up to date"),
             Prospect::Skip => return f.write_str("skipped, it is for another platform"),
-            Prospect::Fails(failure) if is_missing(self.source, failure) => return f.write_str("missing at source"),
-            Prospect::Fails(failure) => return write!(f, "would fail: {failure}"),
             Prospect::UpToDate | Prospect::Copy => {}
         }
         let mut steps = Vec::new();
         match (&self.facts.digest_before, &self.facts.digest) {
-            _ if *self.prospect == Prospect::UpToDate => steps.push("up to date".to_owned()),
+            _ if self.prospect == Prospect::UpToDate => steps.push("up to date".to_owned()),
             (Some(before), Some(after)) if before == after => steps.push("would put the same again".to_owned()),
             (Some(before), Some(after)) => {
                 steps.push(format!("would move tag ({} -> {})", Short(before), Short(after)));
@@ -137,14 +143,15 @@ impl fmt::Display for Told<'_> {
     }
 }
 
-/// Whether the source has no such image; and not the image no such part or platform. That is told apart only by what was
-/// asked for.
-fn is_missing(source: &Reference, failure: &Failure) -> bool {
+/// How an image would fail. That its source has no such image, and not the image no such part or platform, is known only from
+/// what was asked for.
+fn failing(source: &Reference, failure: &Failure) -> String {
     let Reference { repository, identifier } = source;
     let asked = format!("/v2/{}/manifests/{identifier}: 404 ", repository.path());
-    failure.category == Category::NotFound
+    let is_missing = failure.category == Category::NotFound
         && failure.registry.as_ref() == Some(repository.registry())
-        && failure.reason.contains(&asked)
+        && failure.reason.contains(&asked);
+    if is_missing { "missing at source".to_owned() } else { format!("would fail: {failure}") }
 }
 
 /// As much of a digest as people compare: `sha256:0123456789ab…`.
@@ -172,7 +179,7 @@ mod tests {
     fn told(before: Option<&[u8]>, blobs: BlobCounts) -> String {
         let digest_before = before.map(Digest::of);
         let facts = Facts { digest: Some(Digest::of(b"new")), digest_before, blobs, ..Facts::default() };
-        Told { source: &source(), prospect: &Prospect::Copy, referrers: 0, facts: &facts }.to_string()
+        Told { prospect: Prospect::Copy, referrers: 0, facts: &facts }.to_string()
     }
 
     #[test]
@@ -194,7 +201,7 @@ mod tests {
         let told = |prospect, referrers, moved| {
             let blobs = BlobCounts { moved, bytes_moved: moved << 10, ..BlobCounts::default() };
             let facts = Facts { blobs, ..Facts::default() };
-            Told { source: &source(), prospect: &prospect, referrers, facts: &facts }.to_string()
+            Told { prospect, referrers, facts: &facts }.to_string()
         };
         assert_eq!(told(Prospect::Copy, 2, 5), "copy 5 blobs 5.0 KiB, with 2 referrers");
         assert_eq!(told(Prospect::UpToDate, 1, 1), "up to date, copy 1 blobs 1.0 KiB, with 1 referrer");
@@ -204,11 +211,7 @@ mod tests {
 
     #[test]
     fn a_plan_says_what_would_fail() {
-        let facts = Facts::default();
-        let told = |failure: &Failure| {
-            let prospect = Prospect::Fails(failure.clone());
-            Told { source: &source(), prospect: &prospect, referrers: 0, facts: &facts }.to_string()
-        };
+        let told = |failure: &Failure| failing(&source(), failure);
         let missing = |url: &str, what: &str| {
             let reason = format!("GET https://{url}: 404 Not Found (MANIFEST_UNKNOWN){what}");
             told(&Failure::for_good(Category::NotFound, "s.io".parse().ok().as_ref(), reason))

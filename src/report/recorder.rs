@@ -130,24 +130,18 @@ impl Listener for Recorder {
                 };
                 self.lock().ended(destination, now, facts, |image| image.succeed(outcome));
             }
-            Event::ImagePlanned { source, destination, prospect, facts, .. } => {
-                let mut state = self.lock();
-                let BlobCounts { moved, bytes_moved, mounted, present } = facts.blobs;
-                let would = |outcome| {
-                    move |image: &mut Image| {
-                        (image.blobs_moved, image.bytes_moved) = (moved, bytes_moved);
-                        (image.blobs_mounted, image.blobs_present) = (mounted, present);
-                        image.succeed(outcome);
-                    }
+            Event::ImagePlanned { destination, prospect, facts, .. } => {
+                let outcome = match prospect {
+                    Prospect::UpToDate => Outcome::UpToDate,
+                    Prospect::Copy => Outcome::Planned,
+                    Prospect::Skip => Outcome::Skipped,
                 };
-                match prospect {
-                    Prospect::UpToDate => state.planned(source, destination, facts, would(Outcome::UpToDate)),
-                    Prospect::Copy => state.planned(source, destination, facts, would(Outcome::Planned)),
-                    Prospect::Skip => state.planned(source, destination, facts, would(Outcome::Skipped)),
-                    Prospect::Fails(failure) => {
-                        state.planned(source, destination, facts, |image| image.fail(failure));
-                    }
-                }
+                let BlobCounts { moved, bytes_moved, mounted, present } = facts.blobs;
+                self.lock().ended(destination, now, facts, |image| {
+                    (image.blobs_moved, image.bytes_moved) = (moved, bytes_moved);
+                    (image.blobs_mounted, image.blobs_present) = (mounted, present);
+                    image.succeed(outcome);
+                });
             }
             Event::ImageVerified { destination, verdict, facts, .. } => {
                 self.lock().ended(destination, now, facts, |image| image.judge(verdict));
@@ -193,14 +187,6 @@ impl State {
     fn ended(&mut self, destination: &Reference, now: Duration, facts: &Facts, end: impl FnOnce(&mut Image)) {
         let Some(entry) = self.images.get_mut(destination) else { return };
         entry.image.seconds = record::seconds(now.saturating_sub(entry.began));
-        entry.learn(facts);
-        end(&mut entry.image);
-    }
-
-    /// Notes what would become of an image, which is not begun.
-    fn planned(&mut self, source: &Reference, destination: &Reference, facts: &Facts, end: impl FnOnce(&mut Image)) {
-        let entry = self.images.entry(destination.clone()).or_insert_with(|| Entry::new(source, destination));
-        entry.image.attempts += 1;
         entry.learn(facts);
         end(&mut entry.image);
     }
@@ -311,19 +297,15 @@ impl Image {
 
     /// An image that is not as it should be counts as failed.
     fn judge(&mut self, verdict: &Verdict) {
-        match verdict {
-            Verdict::Equal => self.succeed(Outcome::UpToDate),
-            Verdict::Skipped => self.succeed(Outcome::Skipped),
-            Verdict::Missing | Verdict::Differs { .. } | Verdict::Incomplete(_) => {
-                let category = match verdict {
-                    Verdict::Missing => Category::NotFound,
-                    Verdict::Incomplete(_) => Category::Corrupt,
-                    _ => Category::Refused,
-                };
-                self.result = Outcome::Failed;
-                (self.category, self.reason) = (Some(category), super::verification::reason(verdict));
-            }
-        }
+        let category = match verdict {
+            Verdict::Equal => return self.succeed(Outcome::UpToDate),
+            Verdict::Skipped => return self.succeed(Outcome::Skipped),
+            Verdict::Missing => Category::NotFound,
+            Verdict::Differs { .. } => Category::Refused,
+            Verdict::Incomplete(_) => Category::Corrupt,
+        };
+        self.result = Outcome::Failed;
+        (self.category, self.reason) = (Some(category), super::verification::reason(verdict));
     }
 
     fn fail(&mut self, failure: &Failure) {

@@ -30,7 +30,7 @@ use super::ledger::Ledger;
 use super::referrers::DigestTags;
 use super::{Limits, Policy};
 use crate::digest::Digest;
-use crate::event::{Category, Event, Facts, Failure, Listener, Prospect};
+use crate::event::{Event, Facts, Failure, Listener, Prospect};
 use crate::plan::{Task, Work};
 use crate::registry::{Clients, RepositoryClient};
 use crate::shared::lock;
@@ -142,25 +142,19 @@ impl Forecast {
     fn tell(&self, look: &Look, settled: Result<Outlook, Failure>, last: bool) -> Result<(), Failure> {
         let Task { source, destination } = look.task.clone();
         let facts = look.ledger.facts();
-        let failure = match settled {
+        match settled {
             Ok(Outlook { prospect, companions }) => {
                 let referrers = companions.coming.len();
                 self.tell_companions(&look.task, companions);
                 self.listener.hear(&Event::ImagePlanned { source, destination, prospect, referrers, facts });
-                return Ok(());
+                Ok(())
             }
-            Err(failure) => failure,
-        };
-        let again = failure.is_tried_again(last);
-        let facts = Facts { digest: None, ..facts };
-        // Of what was not reached nothing can be said.
-        if !again && failure.category != Category::Cancelled {
-            let (source, destination, facts) = (source.clone(), destination.clone(), facts.clone());
-            let prospect = Prospect::Fails(failure.clone());
-            self.listener.hear(&Event::ImagePlanned { source, destination, prospect, referrers: 0, facts });
+            Err(failure) => {
+                let (again, facts) = (failure.is_tried_again(last), Facts { digest: None, ..facts });
+                self.listener.hear(&Event::ImageFailed { source, destination, failure: failure.clone(), again, facts });
+                Err(failure)
+            }
         }
-        self.listener.hear(&Event::ImageFailed { source, destination, failure: failure.clone(), again, facts });
-        Err(failure)
     }
 
     fn tell_companions(&self, Task { source, destination }: &Task, Companions { coming, left }: Companions) {
@@ -182,6 +176,8 @@ impl Forecast {
 impl Look {
     /// What both sides name, and what the destination lacks of it and of what refers to it.
     async fn compare(self) -> Result<Lacking, Failure> {
+        let Task { source, destination } = self.task.clone();
+        self.forecast.listener.hear(&Event::ImageStarted { source, destination });
         let Some((wanted, lacking)) = self.compare_image().await? else {
             let (blobs, companions) = (Vec::new(), Companions::default());
             return Ok(Lacking { prospect: Prospect::Skip, blobs, companions });

@@ -83,27 +83,34 @@ async fn missing_files_are_errors_where_they_are_needed() {
 
 #[tokio::test]
 async fn wrong_usage_is_exit_code_two() {
-    for arguments in [
-        vec!["--no-such-flag"],
-        vec!["stray"],
-        vec!["--retries", "-1"],
-        vec!["--retries", "many"],
-        vec!["--workers", "0"],
-        vec!["--log-format", "xml"],
-        vec!["--config", "all.json", "--images", "images.json"],
-        vec!["--config", "all.json", "--auth", "auth.json"],
-        vec!["--images"],
-        vec!["--progress", "loud"],
-        vec!["--retries", "1", "verify"],
-        vec!["--images", "images.json", "rewrite", "."],
-        vec!["-v", "config"],
-        vec!["completions"],
-        vec!["completions", "tcsh"],
-        vec!["report"],
-        vec!["report", "merge"],
+    for (line, words) in [
+        ("--no-such-flag", ["--no-such-flag", "unexpected"]),
+        ("stray", ["stray", "unrecognized"]),
+        ("--retries -1", ["-1", "unexpected"]),
+        ("--retries many", ["many", "--retries"]),
+        ("--workers 0", ["0", "--workers"]),
+        ("--log-format xml", ["xml", "text, json"]),
+        ("--limit-rate 0", ["--limit-rate", "at least one byte a second"]),
+        ("--limit-rate fast", ["--limit-rate", "such as 50M"]),
+        ("--force --no-clobber", ["--force", "--no-clobber"]),
+        ("--config all.json --images images.json", ["--config", "--images"]),
+        ("--config all.json --auth auth.json", ["--config", "--auth"]),
+        ("--images", ["--images", "a value is required"]),
+        ("--progress loud", ["loud", "auto, bars, plain, none"]),
+        ("verify --against r.json --images images.json", ["--against", "--images"]),
+        ("verify --against r.json --shard 0/2", ["--against", "--shard"]),
+        ("--retries 1 verify", ["--retries", "tip: the flags of 'verify' stand behind it"]),
+        ("--images images.json rewrite .", ["--images", "tip: the flags of 'rewrite' stand behind it"]),
+        ("-v config", ["--verbose", "tip: the flags of 'config' stand behind it"]),
+        ("completions", ["<SHELL>", "required"]),
+        ("completions tcsh", ["tcsh", "bash, zsh"]),
+        ("report", ["Usage: image-migrator report <COMMAND>", "merge"]),
+        ("report merge", ["<FILE>", "required"]),
     ] {
         let migration = Migration::with_default_retries().images("{}").file("all.json", r#"{"images": {}}"#);
-        migration.args(arguments.clone()).run().await.assert(2, &[]);
+        let migration = migration.args(line.split(' '));
+        migration.run().await.assert_refused(&words);
+        assert_eq!(migration.files(), ["all.json", "images.json"], "no log is begun");
     }
 }
 
@@ -116,6 +123,7 @@ async fn a_default_that_is_none_is_wrong_usage_as_a_flag_and_an_invalid_rule_as_
         ("--registry", "DEFAULT_REGISTRY", "me:s3cr3t@registry:5000", "it begins with a login"),
         ("--namespace", "DEFAULT_NAMESPACE", "/n/", "invalid repository path"),
         ("--namespace", "DEFAULT_NAMESPACE", "Team", "must be lower-case"),
+        ("--namespace", "DEFAULT_NAMESPACE", "me:s3cr3t@x.io/n", "it begins with a login"),
     ] {
         // No rule needs it.
         let outcome = Migration::new().images("{}").args([flag, value]).run().await;

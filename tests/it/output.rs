@@ -2,6 +2,8 @@
 
 mod messages;
 
+use std::collections::BTreeSet;
+
 use scriptable_registry::{Answer, Gate, Kind, Registry};
 use serde_json::{Value, json};
 
@@ -228,10 +230,11 @@ async fn a_json_log_on_standard_error_has_all_that_is_told_there_and_nothing_els
         lines.iter().filter(|line| line["message"].as_str().unwrap().contains(word)).collect()
     };
     assert_eq!((of("FAILED ").len(), of("INVALID ").len()), (2, 1), "{outcome}");
-    for line in of("FAILED ") {
-        assert_eq!(line["category"], "not-found", "{line}");
+    for (line, category) in of("FAILED ").into_iter().zip(["not-found"; 2]).chain([(of("INVALID ")[0], "config")]) {
+        assert_eq!(line["category"], category, "{line}");
         assert!(line["message"].as_str().unwrap().ends_with(line["reason"].as_str().unwrap()), "{line}");
     }
+    assert!(of("INVALID ")[0]["rule"].as_str().unwrap().starts_with("images.json:5:3: \"nginx\" -> "), "{outcome}");
     assert_eq!((of(" copied, ").len(), of("migration finished").len()), (1, 1), "{outcome}");
     assert!(lines.iter().any(|line| line["message"] == "3 images"), "{outcome}");
 }
@@ -361,26 +364,21 @@ fn base64(bytes: &[u8]) -> String {
 }
 
 #[tokio::test]
-async fn help_names_every_flag_and_variable() {
+async fn help_and_readme_name_the_same_flags() {
     let outcome = Migration::with_default_retries().args(["--help"]).run().await;
     assert_eq!(outcome.code, Some(0), "{outcome}");
-    for word in [
-        "--auth",
-        "--images",
-        "--config",
-        "--log",
-        "--namespace",
-        "--registry",
-        "-r, --retries",
-        "-w, --workers",
-        "--limit-rate",
-        "--log-format",
-        "DEFAULT_NAMESPACE",
-        "DEFAULT_REGISTRY",
-        "auth.json",
-        "images.json",
-        "image-migrator.log",
-    ] {
+    let flags = |lines: &[&str]| -> BTreeSet<String> {
+        let words = lines.iter().flat_map(|line| line.split(|c: char| !c.is_ascii_lowercase() && c != '-'));
+        words.filter(|word| word.len() > 2 && word.starts_with("--")).map(str::to_owned).collect()
+    };
+    let rows = include_str!("../../README.md").split_once("\n## Flags\n").unwrap().1.split("\n## ").next().unwrap();
+    let rows: Vec<&str> = rows.lines().filter_map(|row| row.strip_prefix("| `")?.split(" | ").next()).collect();
+    let lines: Vec<&str> = outcome.stdout.lines().map(str::trim).filter(|line| line.starts_with('-')).collect();
+    let beside = flags(&["--verbose --quiet --help --version"]);
+    assert_eq!(flags(&lines), &flags(&rows) | &beside, "{outcome}");
+    for word in
+        ["-r, --retries", "-w, --workers", "-v, --verbose", "-q, --quiet", "DEFAULT_NAMESPACE", "DEFAULT_REGISTRY"]
+    {
         assert!(outcome.stdout.contains(word), "{word}\n{outcome}");
     }
     assert!(outcome.stdout.contains("Usage: image-migrator"), "{outcome}");

@@ -409,3 +409,17 @@ async fn one_component_is_a_path_and_a_destination_may_be_the_source_registry() 
     assert_eq!(source.digest("copy", "1.0"), source.digest("app", "1.0"));
     assert_eq!(source.count(Kind::UploadFinish), 0, "its own registry mounts");
 }
+
+#[tokio::test]
+async fn that_one_rule_writes_what_another_copies_is_told_who_copies_and_not_who_looks() {
+    let (source, destination) = two_registries().await;
+    source.put("app", "1", &small(1));
+    let [staging, live] = ["staging", "live"].map(|name| format!("{}/{name}", destination.host()));
+    for (flags, is_told) in [(["--retries", "0"].as_slice(), true), (&["--dry-run"], true), (&["verify"], false)] {
+        let migration = Migration::with_default_retries()
+            .rule(source.reference("app", "1"), &staging)
+            .rule(format!("{staging}:1"), &live);
+        let outcome = migration.args(flags.iter().copied()).run().await;
+        assert_eq!(outcome.stderr.contains("another rule writes what it copies"), is_told, "{outcome}");
+    }
+}

@@ -10,8 +10,6 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::support::pki::Authority;
-
-use crate::support::pki::Authority;
 use crate::support::token_server::TokenServer;
 use crate::support::{
     GENERATE, HANDLE, LARGE, Migration, RETRY_HANDLE, assert_same, large, small, summary, two_registries,

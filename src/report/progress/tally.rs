@@ -79,12 +79,10 @@ impl Tally {
             Event::TagsListed { tags, .. } => self.listed += tags,
             Event::TasksGenerated(tasks) => self.images += *tasks as u64,
             Event::ImageStarted { .. } => self.started += 1,
-            Event::ImageDone { .. } | Event::ImagePlanned { .. } | Event::ImageVerified { .. } => {
-                self.started = self.started.max(self.done + 1);
+            Event::ImageDone { .. } | Event::ImagePlanned { .. } => self.done += 1,
+            Event::ImageVerified { verdict, .. } => {
                 self.done += 1;
-                if let Event::ImageVerified { verdict, .. } = event {
-                    self.unequal += u64::from(!matches!(verdict, Verdict::Equal | Verdict::Skipped));
-                }
+                self.unequal += u64::from(!matches!(verdict, Verdict::Equal | Verdict::Skipped));
             }
             Event::ImageFailed { again: false, .. } => self.failed += 1,
             Event::BlobWanted { bytes } => {
@@ -119,9 +117,9 @@ impl Tally {
         }
     }
 
-    /// Whether progress is measured in bytes; else in images.
+    /// Whether progress is measured in bytes; else in images, as where all of them are there already.
     fn moves_bytes(&self) -> bool {
-        self.activity != Activity::Verification { of_content: false }
+        self.bytes.known > 0 && self.activity != Activity::Verification { of_content: false }
     }
 
     fn ended(&self) -> u64 {
@@ -191,7 +189,7 @@ impl Tally {
         if let Some(left) = self.left(rate) {
             add(format!("{} left", humantime::format_duration(left)));
         }
-        if !is_verified || self.blobs.known > 0 {
+        if self.blobs.known > 0 {
             add(format!("{}/{} blobs", self.blobs.there, self.blobs.known));
         }
         line
@@ -218,7 +216,7 @@ mod tests {
 
     use super::*;
     use crate::digest::Digest;
-    use crate::event::{Facts, Failure, Success};
+    use crate::event::{Facts, Failure, Prospect, Success};
     use crate::reference::{Reference, Repository};
 
     const MIB: u64 = 1 << 20;
@@ -345,6 +343,18 @@ mod tests {
         let (mut content, begin) = tally_of(Activity::Verification { of_content: true }, of_content);
         content.sample(begin + Duration::from_secs(5));
         assert_eq!(content.to_line(), "verified 0/40 images, 15.0 MiB of 20.0 MiB read, 3.0 MiB/s, 8s left, 1/2 blobs");
+    }
+
+    #[test]
+    fn where_nothing_is_sent_a_run_goes_as_fast_as_its_images() {
+        let (source, destination, facts) = (image(), image(), Facts::default());
+        let planned = Event::ImagePlanned { source, destination, prospect: Prospect::Copy, referrers: 0, facts };
+        for (activity, settled) in [(Activity::DryRun, planned), (Activity::Migration, done())] {
+            let events = [Event::TasksGenerated(22), Event::Phase(Phase::Handle), started(), failed(false)];
+            let (mut tally, begin) = tally_of(activity, events.into_iter().chain(vec![settled; 11]));
+            tally.sample(begin + Duration::from_secs(4));
+            assert_eq!(tally.to_line(), "12/22 images, 1 failed, 3/s, 3s left");
+        }
     }
 
     #[test]
