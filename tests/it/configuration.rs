@@ -83,27 +83,27 @@ async fn missing_files_are_errors_where_they_are_needed() {
 
 #[tokio::test]
 async fn wrong_usage_is_exit_code_two() {
-    for arguments in [
-        vec!["--no-such-flag"],
-        vec!["stray"],
-        vec!["--retries", "-1"],
-        vec!["--retries", "many"],
-        vec!["--workers", "0"],
-        vec!["--log-format", "xml"],
-        vec!["--config", "all.json", "--images", "images.json"],
-        vec!["--config", "all.json", "--auth", "auth.json"],
-        vec!["--images"],
-        vec!["--progress", "loud"],
-        vec!["--retries", "1", "verify"],
-        vec!["--images", "images.json", "rewrite", "."],
-        vec!["-v", "config"],
-        vec!["completions"],
-        vec!["completions", "tcsh"],
-        vec!["report"],
-        vec!["report", "merge"],
+    for (arguments, word) in [
+        (&["--no-such-flag"][..], "'--no-such-flag'"),
+        (&["stray"], "'stray'"),
+        (&["--retries", "-1"], "'-1'"),
+        (&["--retries", "many"], "'--retries <N>'"),
+        (&["--workers", "0"], "'--workers <N>'"),
+        (&["--log-format", "xml"], "possible values: text, json"),
+        (&["--config", "all.json", "--images", "images.json"], "cannot be used with '--images <FILE>'"),
+        (&["--config", "all.json", "--auth", "auth.json"], "cannot be used with '--auth <FILE>'"),
+        (&["--images"], "a value is required for '--images <FILE>'"),
+        (&["--progress", "loud"], "possible values: auto, bars, plain, none"),
+        (&["--retries", "1", "verify"], "'verify' cannot be used with '--retries <N>'"),
+        (&["--images", "images.json", "rewrite", "."], "'rewrite' cannot be used with '--images <FILE>'"),
+        (&["-v", "config"], "'config' cannot be used with '--verbose...'"),
+        (&["completions"], "<SHELL>"),
+        (&["completions", "tcsh"], "possible values: bash, "),
+        (&["report"], "image-migrator report <COMMAND>"),
+        (&["report", "merge"], "<FILE>..."),
     ] {
         let migration = Migration::with_default_retries().images("{}").file("all.json", r#"{"images": {}}"#);
-        migration.args(arguments.clone()).run().await.assert(2, &[]);
+        migration.args(arguments.iter().copied()).run().await.assert_refused(&[word]);
     }
 }
 
