@@ -1,7 +1,7 @@
 //! `--dry-run` says what a migration would do, and does nothing.
 
-use scriptable_registry::{Accounts, Action, Answer, Gate, Image, Index, Kind, Registry};
-use serde_json::Value;
+use scriptable_registry::{Accounts, Action, Answer, Gate, Image, Index, Kind, Manifest, Matcher, Registry, Request};
+use serde_json::{Value, json};
 
 use crate::support::{LARGE, Migration, Outcome, assert_only_read, large, small, two_registries};
 
@@ -211,13 +211,32 @@ async fn a_destination_that_may_not_be_looked_at_is_taken_for_empty_and_that_is_
     let (source, destination) = two_registries().await;
     source.put("app", "1", &small(1));
     source.put("app", "2", &small(2));
-    destination.on(scriptable_registry::Matcher::any().within("app"), Answer::error(403, "DENIED", "no such project"));
+    destination.on(Matcher::any().within("app"), Answer::error(403, "DENIED", "no such project"));
     let outcome = dry_run(&source, &destination).run().await;
     assert_eq!(outcome.code, Some(0), "{outcome}");
     assert!(plan_of(&outcome, &destination.reference("app", "2")).starts_with("copy 2 blobs"), "{outcome}");
     let said = outcome.stderr.lines().filter(|line| line.contains("taken for empty")).count();
     assert_eq!(said, 1, "{outcome}");
     outcome.assert_line(" WARN", &["/app may not be looked at", "no such project"]);
+}
+
+/// Harbor says it so to whom it knows.
+#[tokio::test]
+async fn a_destination_that_says_401_of_a_project_is_taken_for_empty() {
+    let source = Registry::open().await;
+    let destination = Registry::builder().bearer(("reader", "secret")).start().await;
+    source.put("app", "1", &small(1));
+    source.put("app", "2", &small(2));
+    let is_known = |request: &Request| request.header("authorization").is_some();
+    let refusal = Answer::error(401, "UNAUTHORIZED", "no such project").header("WWW-Authenticate", "");
+    destination.on(Matcher::any().within("app").filter(is_known), refusal);
+    let auth = json!({ destination.host(): { "username": "reader", "password": "secret" } });
+    let outcome = dry_run(&source, &destination).auth(&auth).run().await;
+    assert_eq!(outcome.code, Some(0), "{outcome}");
+    assert!(plan_of(&outcome, &destination.reference("app", "2")).starts_with("copy 2 blobs"), "{outcome}");
+    let said = outcome.stderr.lines().filter(|line| line.contains("taken for empty")).count();
+    assert_eq!(said, 1, "{outcome}");
+    outcome.assert_line(" WARN", &["/app may not be looked at", "401 Unauthorized"]);
 }
 
 #[tokio::test]
@@ -317,6 +336,22 @@ async fn what_is_mounted_is_planned_so_also_for_an_image_that_is_asked_again() {
     assert_eq!(outcome.code, Some(0), "{outcome}");
     let plan = plan_of(&outcome, &destination.reference("b", "1"));
     assert!(plan.starts_with("copy 2 blobs ") && plan.ends_with(", mount 1"), "{outcome}");
+}
+
+#[tokio::test]
+async fn what_refers_to_an_image_is_planned_also_when_that_is_asked_again() {
+    let registry = || Registry::builder().referrers().start();
+    let (source, destination) = (registry().await, registry().await);
+    let image = large(1);
+    source.put("a", "1", &image);
+    let signature = Image::new("").artifact("application/vnd.sig").layer("s").subject(&image);
+    source.put("a", &signature.digest(), &signature);
+    destination.put("a", "old", &small(3));
+    let asked = destination.on(Kind::BlobHead.of(&image.layers()[0]).once(), Answer::status(409));
+    let migration = rule(Migration::with_default_retries(), &source, "a", &destination, "a");
+    let outcome = migration.args(["--dry-run", "--referrers"]).run().await;
+    assert_eq!((outcome.code, asked.hits()), (Some(0), 1), "{outcome}");
+    assert!(plan_of(&outcome, &destination.reference("a", "1")).ends_with(", with 1 referrer"), "{outcome}");
 }
 
 #[tokio::test]
