@@ -29,6 +29,11 @@ fn rules(json: &str) -> Vec<Rule> {
     configuration.rules
 }
 
+fn planner(rules: &[Rule]) -> Planner<'_> {
+    let clients = Arc::new(Clients::new(Arc::new(Keyring::default()), 1).unwrap());
+    Planner::new(rules, None, clients, Arc::new(Clashes::default()))
+}
+
 /// The tasks of rules that need no registry, and what failed.
 async fn plan(json: &str) -> (Vec<String>, Vec<String>) {
     let (tasks, failures, _) = plan_shard(json, None).await;
@@ -98,8 +103,7 @@ async fn a_rule_alone_at_its_destination_may_name_a_tag_twice_but_not_bring_two_
 #[tokio::test]
 async fn destinations_are_held_only_where_rules_meet_and_while_more_may_come() {
     let rules = rules(r#"{"s.io/a:1,2": "d.io/a", "s.io/b:1": "d.io/x", "s.io/c": "d.io/x", "s.io/d:2": "d.io/x"}"#);
-    let clients = Arc::new(Clients::new(Arc::new(Keyring::default()), 1).unwrap());
-    let mut planner = Planner::new(&rules, None, clients, Arc::new(Clashes::default()));
+    let mut planner = planner(&rules);
     let failure = Failure::internal("tag list");
     let mut tasks = Vec::new();
     for index in [0, 1] {
@@ -117,6 +121,34 @@ async fn destinations_are_held_only_where_rules_meet_and_while_more_may_come() {
     };
     assert!(waits(false));
     assert!(!waits(true), "nobody has what was not listed");
+}
+
+/// `planner` has two rules whose lists failed, on both sides of one whose images are these.
+fn waits_between(planner: &Planner<'_>, order: [usize; 2]) -> bool {
+    let images = images(&planner.rules[1], &Listings::new()).unwrap();
+    let mut unlisted = HashMap::new();
+    for index in order {
+        planner.note_unlisted(&mut unlisted, index, &planner.failures[&index], false);
+    }
+    planner.unlisted_before(1, &images, &unlisted).is_some()
+}
+
+#[tokio::test]
+async fn a_rule_waits_for_the_first_that_could_not_be_listed_and_comes_though_the_run_ends() {
+    let rules = rules(r#"{"s.io/a": "d.io/x", "s.io/b:1": "d.io/x", "s.io/c": "d.io/x"}"#);
+    let mut planner = planner(&rules);
+    let why = Failure { retry: Retry::AtOnce, ..Failure::for_good(Category::NotFound, None, "there is no list") };
+    planner.failures = BTreeMap::from([(0, why.clone()), (2, why.clone())]);
+    assert!(waits_between(&planner, [0, 2]) && waits_between(&planner, [2, 0]));
+
+    planner.deferred.insert(1, images(&rules[1], &Listings::new()).unwrap());
+    let left_over = planner.left_over();
+    assert_eq!(left_over.iter().map(|task| task.source.to_string()).collect::<Vec<_>>(), ["s.io/b:1"]);
+    // That it was interrupted in another try does not hide why it failed.
+    planner.clients.end().cancel();
+    assert!(planner.generate_again(false).await.is_empty());
+    assert!(planner.failures().all(|(_, failure)| failure.reason == why.reason));
+    assert_eq!(planner.failures().count(), 2);
 }
 
 #[tokio::test]

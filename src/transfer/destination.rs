@@ -374,3 +374,40 @@ impl Destination {
         lock(&self.manifests)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::pin::pin;
+
+    use futures_util::poll;
+    use tokio::sync::Notify;
+
+    use super::*;
+    use crate::registry::{Clients, Keyring};
+
+    #[tokio::test]
+    async fn what_is_forgotten_while_it_is_brought_is_brought_again() {
+        let clients = Clients::new(Arc::new(Keyring::default()), 1).unwrap();
+        let [source, own]: [Repository; 2] = ["s.io/a", "d.io/a"].map(|name| name.parse().unwrap());
+        let destination = Destination::new(clients.writer(&own), 1, false, Known::default());
+        let (digest, open, brought) = (Digest::of(b"child"), Notify::new(), Cell::new(0));
+        let bring = async || {
+            brought.set(brought.get() + 1);
+            open.notified().await;
+            Ok(Some(1))
+        };
+        let mut again = pin!(destination.settled(&digest, &source, bring));
+        let forgotten = async || {
+            destination.forget([&digest].into_iter());
+            assert!(poll!(&mut again).is_pending());
+            Ok(Some(1))
+        };
+        destination.settled(&digest, &source, forgotten).await.unwrap();
+        let mut waits = pin!(destination.settled(&digest, &source, bring));
+        assert!(poll!(&mut waits).is_pending(), "it is not there yet");
+        open.notify_one();
+        assert_eq!((again.await.unwrap(), waits.await.unwrap()), (Some(1), Some(1)));
+        assert_eq!(brought.get(), 1, "once for all");
+    }
+}

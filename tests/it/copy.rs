@@ -1,6 +1,6 @@
 //! Whatever a tag names arrives byte for byte, with all that belongs to it.
 
-use scriptable_registry::{Answer, Image, Index, Kind, Manifest, Registry, digest_of};
+use scriptable_registry::{Action, Answer, Image, Index, Kind, Manifest, Matcher, Registry, digest_of};
 use serde_json::{Value, json};
 
 use crate::support::{LARGE, Migration, assert_same, large, small, two_registries};
@@ -232,6 +232,35 @@ async fn a_tag_that_names_something_else_is_moved() {
     let migration = Migration::new().app_tags(&source, "1.0", &destination);
     migration.run().await.assert_success(1);
     assert_same((&source, "team/app", "1.0"), (&destination, "moved/app", "1.0"));
+}
+
+#[tokio::test]
+async fn what_is_there_already_is_not_refused_for_a_digest_that_the_source_tells_wrongly() {
+    let (source, destination) = two_registries().await;
+    source.put("team/app", "1.0", &small(1));
+    destination.put("moved/app", "1.0", &small(1));
+    let wrong = source.on(Kind::ManifestHead, Action::header("Docker-Content-Digest", &digest_of(b"another")));
+    let migration = Migration::new().app_tags(&source, "1.0", &destination).args(["--no-clobber"]);
+    migration.run().await.assert_success(1);
+    assert_eq!((wrong.hits(), destination.count(Kind::ManifestPut)), (1, 0));
+}
+
+#[tokio::test]
+async fn where_pulls_are_counted_a_tag_is_read_whose_digest_is_told_wrongly() {
+    let (source, destination) = two_registries().await;
+    let left = Action::header("ratelimit-remaining", "76;w=21600");
+    source.on(Matcher::any(), Action::header("ratelimit-limit", "100;w=21600").and(left));
+    let nothing = digest_of(b"nothing");
+    source.on(Kind::ManifestHead, Action::header("docker-content-digest", &nothing));
+    for seed in 0..3 {
+        source.put("team/app", &format!("v{seed}"), &small(seed));
+    }
+    Migration::new().app(&source, &destination).args(["-w", "1"]).run().await.assert_success(3);
+    for tag in ["v0", "v1", "v2"] {
+        assert_same((&source, "team/app", tag), (&destination, "moved/app", tag));
+    }
+    assert!(source.count(Kind::ManifestHead) > 0, "its digest is asked for first");
+    assert!(!source.requests_of(Kind::ManifestGet.of(&nothing)).is_empty());
 }
 
 #[tokio::test]

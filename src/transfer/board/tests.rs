@@ -3,6 +3,7 @@
 mod postponed;
 mod remembered;
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use super::mounts::REFUSALS;
@@ -313,8 +314,8 @@ fn what_the_registry_denies_is_looked_for_again() {
     assert!(is_move(&board.take_ready()[0]));
 }
 
-/// Random needs, and for each ticket a random end. Whatever happens, nobody waits for ever, the limits hold, and a
-/// blob flies at most once at a time to a registry that mounts.
+/// Random needs, and for each ticket a random end. Whatever happens, nobody waits for ever, the limits hold, a blob flies
+/// at most once at a time to a registry that mounts, and none is said to be where it was not brought.
 #[test]
 fn every_need_ends_in_every_world() {
     for seed in 0..2_000 {
@@ -326,6 +327,7 @@ fn every_need_ends_in_every_world() {
         let mut answers = Vec::new();
         let mut flying: Vec<Ticket> = Vec::new();
         let mut held: Vec<(BlobKey, Repository)> = Vec::new();
+        let mut there: HashSet<(Repository, Digest)> = HashSet::new();
         let mut left = random.random_range(1..60);
         loop {
             if left > 0 && (flying.is_empty() || random.random_bool(0.5)) {
@@ -334,8 +336,10 @@ fn every_need_ends_in_every_world() {
                 let size = if n % 2 == 0 { 10 } else { SIZE };
                 let source = at(["s", "t"].choose(&mut random).unwrap(), random.random_range(0..3));
                 let destination = at(["d", "e"].choose(&mut random).unwrap(), random.random_range(0..4));
-                if let Wanted::Await { answer, .. } = board.want(&digest(n), size, &source, &destination, &job(left)) {
-                    answers.push(answer);
+                match board.want(&digest(n), size, &source, &destination, &job(left)) {
+                    Wanted::Await { answer, .. } => answers.push((answer, (destination, digest(n)))),
+                    Wanted::Here => assert!(there.contains(&(destination, digest(n))), "seed {seed}: it is not there"),
+                    Wanted::Failed(_) => {}
                 }
             }
             if !held.is_empty() && (flying.is_empty() || random.random_bool(0.2)) {
@@ -369,6 +373,9 @@ fn every_need_ends_in_every_world() {
                 held.push(postponed(&board, ticket));
                 continue;
             }
+            if let Work::Mount { from } = &ticket.work {
+                assert!(there.contains(&(from.clone(), ticket.key.digest.clone())), "seed {seed}: it is not at {from}");
+            }
             let back = match &ticket.work {
                 Work::Mount { .. } if refusals && random.random_bool(0.7) => Back::MountRefused(None),
                 Work::Mount { .. } => Back::Landed(Came::Mounted),
@@ -386,10 +393,14 @@ fn every_need_ends_in_every_world() {
                     _ => Back::Aborted(failure()),
                 },
             };
+            if let Back::Landed(_) = back {
+                there.insert((ticket.destination.clone(), ticket.key.digest.clone()));
+            }
             board.give_back(ticket, back);
         }
-        for mut answer in answers {
-            assert!(answer.try_recv().is_ok(), "seed {seed}: somebody waits for ever");
+        for (mut answer, place) in answers {
+            let came = answer.try_recv().unwrap_or_else(|_| panic!("seed {seed}: somebody waits for ever"));
+            assert!(came.is_err() || there.contains(&place), "seed {seed}: {place:?} is said to be there");
         }
         assert!(board.lock().lanes.are_free(), "seed {seed}: a place is lost");
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use scriptable_registry::{Answer, Hook, Image, Index, Kind, Manifest, Registry, Request};
+use scriptable_registry::{Answer, Hook, Image, Index, Kind, Manifest, Matcher, Registry, Request};
 
 use super::layer;
 use crate::support::{GENERATE, HANDLE, Migration, RETRY_HANDLE, assert_same, large, small, summary, when};
@@ -108,14 +108,18 @@ async fn what_vanishes_again_and_again_is_sent_by_the_next_round_and_no_format_i
 
 #[tokio::test]
 async fn where_no_head_is_answered_nothing_is_taken_for_missing() {
-    let (source, destination) = (Registry::open().await, Registry::open().await);
-    source.put("team/app", "1.0", &large(1).oci());
-    destination.on(Kind::BlobHead, Answer::status(405));
-    destination.on(Kind::ManifestPut, invalid());
-    let outcome = Migration::new().app_tags(&source, "1.0", &destination).run().await;
-    outcome.assert_failures(1, 1, 0);
-    assert!(outcome.stderr.contains("--format docker"), "{outcome}");
-    assert_eq!(destination.requests_of(Kind::UploadFinish.of(&layer(1))).len(), 1);
+    let child = large(1).digest();
+    for (status, refused) in [(403, "1.0"), (405, "1.0"), (403, &child), (405, &child)] {
+        let (source, destination) = (Registry::open().await, Registry::open().await);
+        source.put("team/app", "1.0", &Index::new().image(&large(1)));
+        destination.on(Matcher::any_of([Kind::BlobHead, Kind::ManifestHead]), Answer::status(status));
+        let refusal = destination.on(Kind::ManifestPut.of(refused), invalid());
+        let outcome = Migration::new().app_tags(&source, "1.0", &destination).run().await;
+        outcome.assert_failures(1, 1, 0);
+        assert!(outcome.stderr.contains("--format docker"), "{outcome}");
+        let sent = destination.requests_of(Kind::UploadFinish.of(&layer(1))).len();
+        assert_eq!((refusal.hits(), sent), (1, 1), "{status} {refused}: {outcome}");
+    }
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use scriptable_registry::{Action, Answer, Index, Kind, Manifest, Matcher, Mounts
 
 use super::{assert_overcome, layer};
 use crate::support::{
-    GENERATE, HANDLE, Migration, RETRY_HANDLE, assert_same, large, small, summary, two_registries, when,
+    GENERATE, HANDLE, LARGE, Migration, RETRY_HANDLE, assert_same, large, small, summary, two_registries, when,
 };
 
 #[tokio::test]
@@ -22,6 +22,8 @@ async fn a_mount_that_is_refused_is_no_failure() {
             .app_tags(&source, "1.0", &destination)
             .rule(source.reference("team/other", "1.0"), format!("{}/moved/other", destination.host()));
         assert_overcome(&source, &destination, &migration).await;
+        let asked = destination.requests_of(Kind::Mount.of(&layer(1)));
+        assert!(asked.iter().any(|mount| mount.from != mount.repository), "{mounts:?}: {asked:?}");
     }
 }
 
@@ -48,7 +50,9 @@ async fn assert_arrive_sharing(destination: &Registry, has_tags: bool) {
 #[tokio::test]
 async fn a_mount_that_is_granted_and_not_made_is_not_believed() {
     for has_tags in [false, true] {
-        let (source, destination) = two_registries().await;
+        let source = Registry::open().await;
+        // It would not tell that anything is missing.
+        let destination = Registry::builder().takes_incomplete_manifests().start().await;
         source.put("team/app", "1.0", &large(1));
         if has_tags {
             destination.put("moved/app", "old", &small(9));
@@ -58,6 +62,25 @@ async fn a_mount_that_is_granted_and_not_made_is_not_believed() {
         migration.run().await.assert_success(1);
         assert_same((&source, "team/app", "1.0"), (&destination, "moved/app", "1.0"));
         assert!(destination.count(Kind::Mount) > 0);
+    }
+}
+
+#[tokio::test]
+async fn a_registry_where_no_mount_tells_what_is_there_is_asked_for_one_and_not_sent_what_it_has() {
+    for (mounts, left_open) in [(Mounts::Ignored, 1), (Mounts::Refused(405), 0)] {
+        let source = Registry::open().await;
+        let destination = Registry::builder().mounts(mounts).start().await;
+        let image = (2..6).fold(large(1), |image, seed| image.layer_of(seed, LARGE));
+        source.put("team/app", "1.0", &image);
+        destination.put("moved/app", "old", &small(9));
+        for blob in image.build().blobs() {
+            destination.put_blob("moved/app", source.blob("team/app", &blob).unwrap());
+        }
+        let migration = Migration::new().app_tags(&source, "1.0", &destination).args(["-w", "1"]);
+        migration.run().await.assert_success(1);
+        assert_same((&source, "team/app", "1.0"), (&destination, "moved/app", "1.0"));
+        let seen = [Kind::Mount, Kind::UploadStart, Kind::UploadFinish].map(|kind| destination.count(kind));
+        assert_eq!((seen, destination.open_uploads()), ([1, 0, 0], left_open), "{mounts:?}");
     }
 }
 

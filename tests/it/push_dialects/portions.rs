@@ -331,10 +331,12 @@ async fn failures_of_chunks_do_not_add_up_while_others_are_taken() {
 #[tokio::test]
 async fn a_registry_that_takes_one_chunk_and_no_other_is_given_up() {
     let destination = profiles::nginx(MIB).start().await;
-    destination.on(later_chunk(), Answer::status(429));
-    destination.on(Kind::UploadStatus, Answer::status(404));
-    let (_, migration) = image_of(2 * MIB, &destination).await;
-    migration.run().await.assert_failures(1, 1, 0);
+    let refused = destination.on(later_chunk(), Answer::status(429));
+    let (_source, migration) = image_of(2 * MIB, &destination).await;
+    let outcome = migration.run().await;
+    outcome.assert_failures(1, 1, 0);
+    outcome.assert_line("FAILED ", &["429"]);
+    assert!(refused.hits() > 0, "{outcome}");
 }
 
 /// As container-registry 0.3 and other small ones, which know only how docker sends a blob.

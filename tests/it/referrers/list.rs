@@ -66,6 +66,9 @@ async fn a_list_is_joined_where_the_destination_says_something_of_its_own() {
     assert_eq!(listed(&destination, &subject), [sbom, later]);
     let index = destination.manifest("app", &tag(&subject)).unwrap().json();
     assert_eq!(index["manifests"][0]["annotations"]["noted"], "at the destination");
+    // Each once, also where all are brought again.
+    migration(&source, &destination).args(["--force"]).run().await.assert_success(1);
+    assert_eq!(listed(&destination, &subject).len(), 2);
 }
 
 /// As Harbor lists them.
