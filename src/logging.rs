@@ -161,8 +161,9 @@ fn short<S: Subscriber + for<'a> LookupSpan<'a>>(console: Console, level: Level)
         is_ours(metadata) && *metadata.level() <= level && !is_printed(metadata) && metadata.target() != ALWAYS
     });
     let once = SaidOnce { console: console.clone(), told: Arc::default() };
-    let of_events = (move || once.clone()).with_filter(|metadata| metadata.target() == EVENTS);
-    let writer = of_events.or_else(move || console.clone());
+    let is_of_a_try = |metadata: &Metadata<'_>| metadata.target() == EVENTS && *metadata.level() == Level::WARN;
+    let of_tries = (move || once.clone()).with_filter(is_of_a_try);
+    let writer = of_tries.or_else(move || console.clone());
     let base = layer().with_writer(writer).with_ansi(false).with_target(false);
     base.without_time().fmt_fields(Unsaid).with_filter(wanted)
 }
@@ -170,7 +171,7 @@ fn short<S: Subscriber + for<'a> LookupSpan<'a>>(console: Console, level: Level)
 /// Where lines about images and rules come from.
 const EVENTS: &str = concat!(env!("CARGO_CRATE_NAME"), "::report::log");
 
-/// The console, to which no line is said twice: what fails again in another round fails in the same words.
+/// The console, to which no warning is said twice: what fails again in another round fails in the same words.
 #[derive(Clone)]
 struct SaidOnce {
     console: Console,

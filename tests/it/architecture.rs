@@ -25,7 +25,7 @@ const MAY_USE: [(&str, &[&str]); 20] = [
     ("verify", &["digest", "event", "plan", "reference", "registry", "shared", "survey", "transfer"]),
     ("rounds", &["config", "event", "plan", "registry", "schema"]),
     ("report", &["digest", "event", "file", "foreign", "platform", "reference", "schema", "shared"]),
-    ("logging", &["file", "report"]),
+    ("logging", &["file", "report", "shared"]),
 ];
 
 /// Where a library is used, and nowhere else.

@@ -13,6 +13,7 @@ async fn an_oci_index_becomes_a_docker_list() {
         descriptor(&arm, ""),
         descriptor(&docker, &on("windows", "amd64")),
         descriptor(&amd, &attests(&amd)),
+        descriptor(&docker, &attests(&docker)),
     ];
     let source = index(OCI_INDEX, &children).replace("\"manifests\"", "\"annotations\":{\"x\":\"y\"},\"manifests\"");
     let root = manifest(OCI_INDEX, &source);
@@ -30,7 +31,7 @@ async fn an_oci_index_becomes_a_docker_list() {
     assert_eq!(tree.parts[&docker_amd.digest].bytes, docker_amd.bytes);
     assert_eq!(tree.changes.len(), 3, "{:?}", tree.changes);
     assert_eq!(tree.changes[2].lost, ["annotations", "manifests.annotations"]);
-    assert_eq!(tree.changes[2].dropped.len(), 1, "the attestation");
+    assert_eq!(tree.changes[2].dropped.len(), 2, "the attestations, of whatever type");
     assert_whole(&tree, &shelf);
 }
 
@@ -109,13 +110,14 @@ async fn every_kind_of_layer_is_renamed() {
 }
 
 #[tokio::test]
-async fn a_manifest_that_leaves_its_type_to_the_header_says_it_to_docker() {
+async fn a_manifest_that_leaves_its_type_to_the_header_and_its_version_out_says_them_to_docker() {
     let mut shelf = Shelf::default();
     let oci = shelf.image(Format::Oci, "linux", "amd64");
-    let silent = manifest(OCI_IMAGE, &text(&oci).replace(&format!(r#""mediaType":"{OCI_IMAGE}","#), ""));
+    let silent = text(&oci).replace(&format!(r#""schemaVersion":2,"mediaType":"{OCI_IMAGE}","#), "");
+    let silent = manifest(OCI_IMAGE, &silent);
     let tree = placed(&format(Format::Docker), &silent, &shelf).await;
     let docker = shelf.image(Format::Docker, "linux", "amd64");
-    let own = format!(r#""mediaType":"{DOCKER_IMAGE}""#);
+    let own = format!(r#""schemaVersion":2,"mediaType":"{DOCKER_IMAGE}""#);
     let moved = text(&docker).replace(&format!("{own},"), "").replace("]}", &format!("],{own}}}"));
     assert_eq!(text(&tree.root), moved);
 }

@@ -117,6 +117,10 @@ async fn indexes_within_indexes_are_cut_too() {
     assert_eq!(text(&tree.root), index(OCI_INDEX, &[descriptor(&inner, "")]));
     assert_eq!(tree.changes.iter().map(|change| &change.to).collect::<Vec<_>>(), [&inner.digest, &tree.root.digest]);
     assert_whole(&tree, &shelf);
+    // Whatever the root says of the platform of an index.
+    let named = manifest(OCI_INDEX, &index(OCI_INDEX, &[descriptor(&both, &on("linux", "amd64"))]));
+    let tree = placed(&platforms(&["linux/amd64"]), &named, &shelf).await;
+    assert_eq!(text(&tree.root), index(OCI_INDEX, &[descriptor(&inner, &on("linux", "amd64"))]));
     let reason = refused(&platforms(&["linux/s390x"]), &root, &shelf).await;
     assert!(reason.ends_with("it has linux/amd64, linux/arm64"), "{reason}");
 }
@@ -203,8 +207,11 @@ async fn an_image_of_one_platform_is_skipped_also_in_an_index() {
     let mut shelf = Shelf::default();
     let amd = shelf.image(Format::Oci, "linux", "amd64");
     let attestation = shelf.put(OCI_IMAGE, &image(Format::Oci, &Digest::of(b"{}"), 2));
-    let children = [descriptor(&amd, &on("linux", "amd64")), descriptor(&attestation, &attests(&amd))];
-    let root = manifest(OCI_INDEX, &index(OCI_INDEX, &children));
-    let target = platforms(&["linux/arm64"]).apply(root, &shelf).await.unwrap();
-    assert!(matches!(target, Target::Skip(platform) if platform.to_string() == "linux/amd64"));
+    // What runs nowhere is no reason to keep it.
+    let chart = shelf.put(OCI_IMAGE, &image(Format::Oci, &amd.digest, 1).replace("image.config", "chart.config"));
+    for beside in [descriptor(&attestation, &attests(&amd)), descriptor(&chart, "")] {
+        let root = manifest(OCI_INDEX, &index(OCI_INDEX, &[descriptor(&amd, &on("linux", "amd64")), beside]));
+        let target = platforms(&["linux/arm64"]).apply(root, &shelf).await.unwrap();
+        assert!(matches!(target, Target::Skip(platform) if platform.to_string() == "linux/amd64"));
+    }
 }
