@@ -145,7 +145,7 @@ where
     });
     let base = layer().with_writer(writer).with_ansi(false).with_target(false).with_timer(Clock);
     match format {
-        Format::Text => base.fmt_fields(Unsaid).with_filter(wanted).boxed(),
+        Format::Text => base.fmt_fields(Unsaid { left_out: "" }).with_filter(wanted).boxed(),
         Format::Json => base
             .json()
             .flatten_event(true)
@@ -165,7 +165,7 @@ fn short<S: Subscriber + for<'a> LookupSpan<'a>>(console: Console, level: Level)
     let of_tries = (move || once.clone()).with_filter(is_of_a_try);
     let writer = of_tries.or_else(move || console.clone());
     let base = layer().with_writer(writer).with_ansi(false).with_target(false);
-    base.without_time().fmt_fields(Unsaid).with_filter(wanted)
+    base.without_time().fmt_fields(Unsaid { left_out: "category" }).with_filter(wanted)
 }
 
 /// Where lines about images and rules come from.
@@ -192,11 +192,15 @@ impl Write for SaidOnce {
 }
 
 /// Fields as text, but for what the message says already: which image a line is about, and why something failed.
-struct Unsaid;
+struct Unsaid {
+    /// A field that only those look for who search a log.
+    left_out: &'static str,
+}
 
 impl<'w> FormatFields<'w> for Unsaid {
     fn format_fields<R: RecordFields>(&self, writer: Writer<'w>, fields: R) -> fmt::Result {
-        let mut told = Told { fields: DefaultVisitor::new(writer, true), message: String::new() };
+        let mut told =
+            Told { fields: DefaultVisitor::new(writer, true), message: String::new(), left_out: self.left_out };
         fields.record(&mut told);
         told.fields.finish()
     }
@@ -206,6 +210,7 @@ struct Told<'w> {
     fields: DefaultVisitor<'w>,
     /// It is the first of the fields.
     message: String,
+    left_out: &'static str,
 }
 
 impl Visit for Told<'_> {
@@ -219,6 +224,7 @@ impl Visit for Told<'_> {
             "destination" => Some(format!(" -> {value:?}")),
             "rule" => Some(format!("{value:?}: ")),
             "reason" => Some(format!(": {value:?}")),
+            name if name == self.left_out => return,
             _ => None,
         };
         if said.is_none_or(|said| !self.message.contains(&said)) {

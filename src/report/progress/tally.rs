@@ -137,7 +137,7 @@ impl Tally {
         if seconds > 0.0 { after.saturating_sub(*before) as f64 / seconds } else { 0.0 }
     }
 
-    /// How long the rest will take if it is like what has been seen of it.
+    /// How long the rest will take if it is like what has been seen of it. Where all known bytes are there, nobody knows.
     fn left(&self, rate: f64) -> Option<Duration> {
         let rest = if !self.moves_bytes() {
             self.images as f64 - self.ended() as f64
@@ -147,7 +147,7 @@ impl Tally {
             return None;
         };
         let seconds = rest / rate;
-        (0.0..1e7).contains(&seconds).then(|| Duration::from_secs(seconds as u64))
+        (rest > 0.0 && seconds < 1e7).then(|| Duration::from_secs(seconds as u64))
     }
 
     /// Bytes that are where they are needed, and those on their way. What a second try sends again counts once.
@@ -288,6 +288,11 @@ mod tests {
         tally.sample(begin + Duration::from_secs(5));
         // 15 of 40 MiB in 5 seconds.
         assert_eq!(tally.to_line(), "1/4 images, 15.0 MiB of 20.0 MiB, 3.0 MiB/s, 8s left, 1/2 blobs");
+
+        for event in [started(), started(), moved(10 * MIB), Event::FlightEnded(1), done(), done()] {
+            tally.add(&event);
+        }
+        assert_eq!(tally.to_line(), "3/4 images, 20.0 MiB of 20.0 MiB, 3.0 MiB/s, 2/2 blobs", "it waits for the last");
     }
 
     #[test]

@@ -42,6 +42,7 @@ async fn a_failure_is_found_in_a_json_log_by_its_image_and_is_no_longer_in_a_tex
                 assert!(!doubled, "{line}");
             }
             assert!(log.contains("it will be tried again category=not-found"), "{outcome}");
+            assert!(outcome.stderr.contains("it will be tried again\n"), "{outcome}");
             continue;
         }
         let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
