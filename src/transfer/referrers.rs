@@ -110,8 +110,8 @@ impl Image {
 
     /// Whether a tag of cosign stays as it is at the destination. With --force, what the source has of it is there then.
     pub(super) async fn is_left(&self, there: &Digest, wanted: &Digest) -> Result<bool, Failure> {
-        let Engine { clients, digest_tags, pulls, policy, .. } = &*self.engine;
-        let wanted = pulls.read(&self.source, wanted).await?;
+        let Engine { clients, digest_tags, policy, .. } = &*self.engine;
+        let wanted = self.read(Some(wanted)).await?;
         let is_left = digest_tags.is_left(clients, &self.task, &self.destination.client, there, &wanted).await?;
         if is_left && policy.force {
             self.bring_parts(&wanted, 0).await?;

@@ -108,17 +108,19 @@ impl Look {
         let task = of_tag(&self.task, tag);
         let there = self.ground.digest(&identifier);
         let (root, there) = tokio::try_join!(named(&self.source, &identifier), there)?;
-        if let Some(there) = there.as_ref().filter(|there| **there != root) {
-            let wanted = self.source.manifest(&Identifier::from(root.clone())).await?;
+        let wanted = ExpectedImage::unchanged(root);
+        let wanted = wanted.confirmed(there.as_ref(), &self.source, &identifier).await?;
+        let (root, digest) = (wanted.root.clone(), wanted.root_like(there.as_ref()));
+        if let Some(there) = there.as_ref().filter(|there| **there != digest) {
+            let wanted = wanted.manifest(&self.source, &root).await?;
             let (clients, destination) = (&self.forecast.clients, self.ground.client());
             if self.forecast.digest_tags.is_left(clients, &task, destination, there, &wanted).await? {
                 return Ok(None);
             }
         }
-        if self.forecast.policy.is_done(&task, Some(&root), there.as_ref(), &root)? {
+        if self.forecast.policy.is_done(&task, Some(&root), there.as_ref(), &digest)? {
             return Ok(Some((root, None)));
         }
-        let wanted = ExpectedImage::unchanged(root.clone());
         self.tell_loss(&task, there.as_ref(), &wanted).await?;
         let look = Self { task, ..self.clone() };
         let blobs = look.lacking(&wanted, root.clone(), None, 0).await?;
