@@ -46,9 +46,12 @@ impl Listener for PlanTeller {
                 (source, destination, Told { prospect: *prospect, referrers: *referrers, facts }.to_string())
             }
             // Of what was not reached nothing can be said.
-            Event::ImageFailed { source, destination, failure, again: false, .. }
+            Event::ImageFailed { source, destination, failure, again: false, facts }
                 if failure.category != Category::Cancelled =>
             {
+                if facts.blobs != BlobCounts::default() {
+                    self.tally().add_load(destination.repository.registry(), &facts.blobs);
+                }
                 (source, destination, failing(source, failure))
             }
             _ => return,
@@ -93,6 +96,11 @@ impl Tally {
             }
             Prospect::Copy => self.to_copy += 1,
         }
+        self.add_load(registry, blobs);
+    }
+
+    /// What would come to a registry, also with an image that would fail since something that refers to it cannot be had.
+    fn add_load(&mut self, registry: &Registry, blobs: &BlobCounts) {
         let load = self.loads.entry(registry.clone()).or_default();
         load.moved += blobs.moved;
         load.bytes_moved = load.bytes_moved.saturating_add(blobs.bytes_moved);

@@ -30,7 +30,7 @@ use super::ledger::Ledger;
 use super::referrers::DigestTags;
 use super::{Limits, Policy};
 use crate::digest::Digest;
-use crate::event::{Event, Facts, Failure, Listener, Prospect};
+use crate::event::{BlobCounts, Event, Facts, Failure, Listener, Prospect};
 use crate::plan::{Task, Work};
 use crate::registry::{Clients, RepositoryClient};
 use crate::shared::lock;
@@ -102,7 +102,7 @@ impl Forecast {
             async move { (look, task, looking.await) }
         });
         let settled = in_order(looks, self.limits.images).map(|(look, task, lacking)| {
-            let settling = lacking.map(|lacking| begin(look.clone().settle(lacking), self.clients.end()));
+            let settling = lacking.map(|lacking| begin(look.clone().settle(lacking, last), self.clients.end()));
             async move {
                 let settled = match settling {
                     Ok(settling) => settling.await,
@@ -141,23 +141,31 @@ impl Forecast {
 
     fn tell(&self, look: &Look, settled: Result<Outlook, Failure>, last: bool) -> Result<(), Failure> {
         let Task { source, destination } = look.task.clone();
-        let facts = look.ledger.facts();
-        match settled {
+        let mut facts = look.ledger.facts();
+        let failure = match settled {
             Ok(Outlook { prospect, companions }) => {
-                let referrers = companions.coming.len();
-                self.tell_companions(&look.task, companions);
-                self.listener.hear(&Event::ImagePlanned { source, destination, prospect, referrers, facts });
-                Ok(())
+                let (referrers, lost) = (companions.coming.len(), companions.lost.failure().cloned());
+                if !lost.as_ref().is_some_and(|failure| failure.is_tried_again(last)) {
+                    self.tell_companions(&look.task, companions);
+                }
+                let Some(failure) = lost else {
+                    self.listener.hear(&Event::ImagePlanned { source, destination, prospect, referrers, facts });
+                    return Ok(());
+                };
+                // What can be had would come all the same.
+                failure
             }
             Err(failure) => {
-                let (again, facts) = (failure.is_tried_again(last), Facts { digest: None, ..facts });
-                self.listener.hear(&Event::ImageFailed { source, destination, failure: failure.clone(), again, facts });
-                Err(failure)
+                facts.blobs = BlobCounts::default();
+                failure
             }
-        }
+        };
+        let (again, facts) = (failure.is_tried_again(last), Facts { digest: None, ..facts });
+        self.listener.hear(&Event::ImageFailed { source, destination, failure: failure.clone(), again, facts });
+        Err(failure)
     }
 
-    fn tell_companions(&self, Task { source, destination }: &Task, Companions { coming, left }: Companions) {
+    fn tell_companions(&self, Task { source, destination }: &Task, Companions { coming, left, .. }: Companions) {
         for (subject, referrers) in left {
             self.listener.hear(&Event::ReferrersLeft { source: source.clone(), subject, referrers });
         }
@@ -261,9 +269,10 @@ impl Look {
                 return Ok(Vec::new());
             }
             let nodes = &look.forecast.nodes;
-            let node = nodes.get(&look.source, &wanted, &digest).await.map_err(|error| match depth {
-                0 => error.to_failure(),
-                _ => absent_child(&digest, None, &error),
+            // An index says how large its children are.
+            let node = nodes.get(&look.source, &wanted, &digest).await.map_err(|error| match size {
+                None => error.to_failure(),
+                Some(_) => absent_child(&digest, None, &error),
             })?;
             if let Some(size) = size.filter(|&size| size != node.bytes) {
                 return Err(of_another_size(&look.task, &digest, node.bytes, size));
@@ -282,7 +291,7 @@ impl Look {
 
     /// How each blob would come to the destination. Who claims it is settled at once, when this is called: in the order of
     /// the plan.
-    fn settle(self, lacking: Lacking) -> impl Future<Output = Result<Outlook, Failure>> + Send + 'static {
+    fn settle(self, lacking: Lacking, last: bool) -> impl Future<Output = Result<Outlook, Failure>> + Send + 'static {
         let Lacking { prospect, blobs, mut companions } = lacking;
         let mut claimed = Vec::new();
         let (source, destination) = (&self.task.source.repository, &self.task.destination.repository);
@@ -304,13 +313,14 @@ impl Look {
                 look.ledger.blob(&blob.digest, blob.size, if is_there { Came::Present } else { Came::Moved });
                 Ok(())
             });
-            if let Err(failure) = asked.buffer_unordered(CHILDREN).try_collect::<()>().await {
+            let asked: Result<(), Failure> = asked.buffer_unordered(CHILDREN).try_collect().await;
+            if asked.is_err() || companions.lost.failure().is_some_and(|failure| failure.is_tried_again(last)) {
                 // It is asked again in another round, or what it was to bring is another's to bring.
                 let (mut claims, destination) = (self.forecast.claims(), &self.task.destination.repository);
                 claimed.iter().for_each(|(blob, way)| claims.release(blob, *way, destination));
                 companions.coming.iter().for_each(|it| claims.release_referrer(&it.identifier, destination));
-                return Err(failure);
             }
+            asked?;
             Ok(Outlook { prospect, companions })
         }
     }

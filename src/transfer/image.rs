@@ -213,7 +213,7 @@ impl Image {
     }
 
     /// The manifest to be copied: by its digest, if that is known.
-    async fn read(&self, wanted: Option<&Digest>) -> Result<Arc<Manifest>, Error> {
+    pub(super) async fn read(&self, wanted: Option<&Digest>) -> Result<Arc<Manifest>, Error> {
         let identifier = &self.task.source.identifier;
         if self.source.counts_pulls() {
             let asked = match wanted {

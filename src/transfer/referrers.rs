@@ -11,6 +11,7 @@
 
 mod digest_tags;
 mod listing;
+mod lost;
 mod subjects;
 
 use std::collections::HashSet;
@@ -18,15 +19,16 @@ use std::sync::Arc;
 
 pub(super) use self::digest_tags::{DigestTags, SourceTags};
 pub(super) use self::listing::{Keeper, Listing};
+pub(super) use self::lost::Lost;
 use self::subjects::check_number;
 pub(super) use self::subjects::{Subject, Subjects};
 use super::Engine;
 use super::image::Image;
 use crate::digest::Digest;
-use crate::event::{Category, Change, Event, Failure, Retry, Success};
+use crate::event::{Change, Event, Failure, Success};
 use crate::plan::Task;
 use crate::reference::{Identifier, Tag};
-use crate::registry::{Manifest, Referrer, ReferrersList, RepositoryClient};
+use crate::registry::{Error, Manifest, Referrer, ReferrersList, RepositoryClient};
 
 /// What cosign adds to the tag of a subject.
 const COSIGN: [&str; 3] = ["sig", "att", "sbom"];
@@ -38,19 +40,21 @@ impl Image {
             let reason = format!("the image is there; {}", failure.reason);
             Failure { reason: reason.into(), ..failure }
         })?;
+        let made: HashSet<&Digest> = changes.iter().map(|change| &change.to).collect();
         let mut subjects = Subjects::of(root, self.source.repository());
-        let mut lost = None;
+        let mut lost = Lost::default();
         while let Some(subject) = subjects.next() {
-            subjects.add_children(&subject.digest, self.children_of(&subject).await)?;
+            let children = subjects.unless_gone(&subject.digest, self.children_of(&subject).await);
+            subjects.add(&lost.unless_lost(children)?.unwrap_or_default())?;
             // To what was made on the way nobody can have referred.
-            if !changes.iter().any(|change| change.to == subject.digest) {
+            if !made.contains(&subject.digest) {
                 let brought = self.bring_referrers_of(&subject.digest, &tags).await?;
                 subjects.add(&brought.subjects)?;
-                lost = lost.or_else(|| brought.lost.clone());
+                lost.join(&brought.lost);
             }
         }
-        if let Some(failure) = lost {
-            return Err(failure);
+        if let Some(failure) = lost.failure() {
+            return Err(failure.clone());
         }
         // A signature of what was is none of what it has become. Told when the image is done, so that it is told once.
         for (subject, referrers) in self.engine.digest_tags.left_behind(&self.source, changes, &tags).await? {
@@ -71,7 +75,7 @@ impl Image {
     async fn bring_referrers_of(&self, subject: &Digest, tags: &SourceTags) -> Result<Arc<Referring>, Failure> {
         let bring = async || {
             let mut brought = Referring::default();
-            if let Some(found) = brought.unless_lost(find(&self.source, subject, tags).await)? {
+            if let Some(found) = brought.lost.unless_lost(find_to_bring(&self.source, subject, tags).await)? {
                 self.bring_tags(subject, &found.tags, &mut brought).await?;
                 self.bring_listed(subject, &found, &mut brought).await?;
             }
@@ -90,7 +94,7 @@ impl Image {
         let _list = self.destination.list_of(subject).await;
         for tag in tags {
             let named = self.bring_tag(tag).await.map_err(|failure| of_referrer(tag, subject, failure));
-            let named = brought.unless_lost(named)?.flatten();
+            let named = brought.lost.unless_lost(named)?.flatten();
             brought.subjects.extend(named.map(|digest| Subject { digest, is_index: false }));
         }
         Ok(())
@@ -110,8 +114,8 @@ impl Image {
 
     /// Whether a tag of cosign stays as it is at the destination. With --force, what the source has of it is there then.
     pub(super) async fn is_left(&self, there: &Digest, wanted: &Digest) -> Result<bool, Failure> {
-        let Engine { clients, digest_tags, pulls, policy, .. } = &*self.engine;
-        let wanted = pulls.read(&self.source, wanted).await?;
+        let Engine { clients, digest_tags, policy, .. } = &*self.engine;
+        let wanted = self.read(Some(wanted)).await?;
         let is_left = digest_tags.is_left(clients, &self.task, &self.destination.client, there, &wanted).await?;
         if is_left && policy.force {
             self.bring_parts(&wanted, 0).await?;
@@ -126,23 +130,25 @@ impl Image {
         }
         // What several sources have is added by one after the other.
         let _list = self.destination.list_of(subject).await;
-        let there = Listing::of(subject, &self.destination.client).await?;
-        let mut all = there.referrers.clone();
+        let there = Listing::of(subject, &self.destination.client).await;
+        let Some(there) = brought.lost.unless_lost(there)? else { return Ok(()) };
+        let listed = there.digests();
+        let mut new = Vec::new();
         for referrer in &found.referrers {
-            if self.engine.policy.force || !there.has(&referrer.digest) {
+            if self.engine.policy.force || !listed.contains(&referrer.digest) {
                 let manifest = self.bring_referrer(subject, referrer).await;
                 let manifest = manifest.map_err(|failure| of_referrer(&referrer.digest, subject, failure));
-                let Some(manifest) = brought.unless_lost(manifest)? else { continue };
-                all.retain(|listed| listed.digest != referrer.digest);
+                let Some(manifest) = brought.lost.unless_lost(manifest)? else { continue };
                 let referrer = referrer.clone().told_by(&manifest);
                 self.tell_referrer(&Identifier::from(referrer.digest.clone()), &referrer.artifact_type);
-                all.push(referrer);
+                new.push(referrer);
             }
             brought.subjects.push(referrer.into());
         }
+        let all = there.with(new);
         if there.keeper != Keeper::Registry && all != there.referrers {
             let listed = self.list(subject, &all, &there, found).await;
-            brought.unless_lost(listed)?;
+            brought.lost.unless_lost(listed)?;
         }
         Ok(())
     }
@@ -201,8 +207,19 @@ impl Image {
     }
 }
 
-/// What refers directly to `subject`; `tags` are those of the source that are made of digests.
-pub(super) async fn find(source: &RepositoryClient, subject: &Digest, tags: &SourceTags) -> Result<Found, Failure> {
+/// What refers directly to `subject`, unless so much is not brought; `tags` are those of the source that are made of
+/// digests.
+pub(super) async fn find_to_bring(
+    source: &RepositoryClient,
+    subject: &Digest,
+    tags: &SourceTags,
+) -> Result<Found, Failure> {
+    let found = find(source, subject, tags).await?;
+    check_number(found.referrers.len(), source.repository())?;
+    Ok(found)
+}
+
+async fn find(source: &RepositoryClient, subject: &Digest, tags: &SourceTags) -> Result<Found, Error> {
     let by_api = source.referrers(subject).await?.unwrap_or_default();
     let own_tag = Tag::of_digest(subject);
     let under_tag = match tags {
@@ -216,7 +233,6 @@ pub(super) async fn find(source: &RepositoryClient, subject: &Digest, tags: &Sou
     let all = by_api.into_iter().chain(by_tag.iter().cloned());
     let referrers = all.filter(|referrer| referrer.digest != *subject && seen.insert(referrer.digest.clone()));
     let referrers: Vec<Referrer> = referrers.collect();
-    check_number(referrers.len(), source.repository())?;
     let mut cosign = Vec::new();
     for tag in COSIGN.iter().filter_map(|suffix| format!("{own_tag}.{suffix}").parse().ok()) {
         if tags.have(source, &tag).await? {
@@ -248,25 +264,12 @@ pub(super) struct Found {
 pub(super) struct Referring {
     /// To these others may refer in turn.
     subjects: Vec<Subject>,
-    /// Why the first that cannot be had is not there. The others are.
-    lost: Option<Failure>,
-}
-
-impl Referring {
-    /// Notes a failure that concerns one of them. One that may pass by itself ends them all, until it has.
-    fn unless_lost<T>(&mut self, result: Result<T, Failure>) -> Result<Option<T>, Failure> {
-        match result {
-            Err(failure) if failure.retry != Retry::AfterPause && failure.category != Category::Cancelled => {
-                self.lost.get_or_insert(failure);
-                Ok(None)
-            }
-            result => result.map(Some),
-        }
-    }
+    /// What of it cannot be had.
+    lost: Lost,
 }
 
 /// What refers to a manifest could not be brought, which is there itself.
-fn of_referrer(referrer: &impl std::fmt::Display, subject: &Digest, failure: Failure) -> Failure {
+pub(super) fn of_referrer(referrer: &impl std::fmt::Display, subject: &Digest, failure: Failure) -> Failure {
     let reason = format!("{subject} is there, but not {referrer}, which refers to it: {}", failure.reason);
     Failure { reason: reason.into(), ..failure }
 }

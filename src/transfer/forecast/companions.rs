@@ -1,5 +1,6 @@
 //! What refers to an image and would travel with it, found as the engine finds it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::Look;
@@ -9,7 +10,9 @@ use crate::event::Failure;
 use crate::plan::Task;
 use crate::reference::{Identifier, Tag};
 use crate::transfer::expected::{ExpectedImage, named};
-use crate::transfer::referrers::{Keeper, SourceTags, Subject, Subjects, find, of_tag};
+use crate::transfer::referrers::{
+    Keeper, Listing, Lost, SourceTags, Subject, Subjects, find_to_bring, of_referrer, of_tag,
+};
 use crate::transfer::replaced::tell_loss;
 
 /// Something that refers to an image, or to a manifest of it, and is not at the destination.
@@ -28,6 +31,8 @@ pub(super) struct Circle {
     coming: Vec<Companion>,
     /// All that may be referred to in turn.
     subjects: Vec<Subject>,
+    /// What of it cannot be had.
+    lost: Lost,
 }
 
 /// What refers to an image.
@@ -36,17 +41,21 @@ pub(super) struct Companions {
     pub coming: Vec<Companion>,
     /// Manifests that are converted, with the number of things that refer to each and stay behind.
     pub left: Vec<(Digest, usize)>,
+    /// What cannot be had.
+    pub lost: Lost,
 }
 
 impl Look {
     pub(super) async fn companions(&self, wanted: &ExpectedImage) -> Result<Companions, Failure> {
         let tags = self.forecast.digest_tags.of(&self.source).await?;
         let left = self.forecast.digest_tags.left_behind(&self.source, &wanted.changes, &tags).await?;
-        let mut companions = Companions { coming: Vec::new(), left };
+        let mut companions = Companions { left, ..Companions::default() };
+        let made: HashSet<&Digest> = wanted.changes.iter().map(|change| &change.to).collect();
         let mut subjects = Subjects::of(&wanted.root, self.source.repository());
         while let Some(subject) = subjects.next() {
-            subjects.add_children(&subject.digest, self.children_of(wanted, &subject).await)?;
-            if wanted.changes.iter().any(|change| change.to == subject.digest) {
+            let children = subjects.unless_gone(&subject.digest, self.children_of(wanted, &subject).await);
+            subjects.add(&companions.lost.unless_lost(children)?.unwrap_or_default())?;
+            if made.contains(&subject.digest) {
                 continue;
             }
             let key = (subject.digest.clone(), self.source.repository().clone());
@@ -54,6 +63,7 @@ impl Look {
             let circle = self.ground.circles.get(key, look).await?;
             subjects.add(&circle.subjects)?;
             companions.coming.extend(circle.coming.iter().cloned());
+            companions.lost.join(&circle.lost);
         }
         Ok(companions)
     }
@@ -70,10 +80,12 @@ impl Look {
     async fn circle(&self, subject: &Digest, tags: &SourceTags) -> Result<Circle, Failure> {
         // What the image itself lacks is no part of what its referrers lack.
         let look = Self { walked: Arc::default(), ..self.clone() };
-        let found = find(&self.source, subject, tags).await?;
         let mut circle = Circle::default();
+        let found = find_to_bring(&self.source, subject, tags).await;
+        let Some(found) = circle.lost.unless_lost(found)? else { return Ok(circle) };
         for tag in found.tags.iter().filter(|tag| !self.is_planned(tag)) {
-            if let Some((named, companion)) = look.tagged(tag).await? {
+            let tagged = look.tagged(tag).await.map_err(|failure| of_referrer(tag, subject, failure));
+            if let Some((named, companion)) = circle.lost.unless_lost(tagged)?.flatten() {
                 circle.subjects.push(Subject { digest: named, is_index: false });
                 circle.coming.extend(companion);
             }
@@ -81,19 +93,18 @@ impl Look {
         if found.referrers.is_empty() {
             return Ok(circle);
         }
-        let (force, no_clobber) = (self.forecast.policy.force, self.forecast.policy.no_clobber);
-        let there = self.ground.listing(subject).await?;
-        let is_longer = !found.referrers.iter().all(|referrer| there.has(&referrer.digest));
-        let tag = Tag::of_digest(subject);
-        if is_longer && there.keeper != Keeper::Registry && !self.is_planned(&tag) {
-            let other = self.ground.digest(&Identifier::Tag(tag)).await?;
-            there.may_grow(&self.task, subject, other.as_ref(), no_clobber)?;
+        let Some(there) = circle.lost.unless_lost(self.ground.listing(subject).await)? else { return Ok(circle) };
+        let listed = there.digests();
+        if !found.referrers.iter().all(|referrer| listed.contains(&referrer.digest)) {
+            circle.lost.unless_lost(self.may_list(subject, &there).await)?;
         }
         for referrer in &found.referrers {
             let digest = &referrer.digest;
-            if force || !there.has(digest) {
+            if self.forecast.policy.force || !listed.contains(digest) {
                 let wanted = ExpectedImage::unchanged(digest.clone());
-                let blobs = look.lacking(&wanted, digest.clone(), None, 1).await?;
+                let blobs = look.lacking(&wanted, digest.clone(), None, 1).await;
+                let blobs = blobs.map_err(|failure| of_referrer(digest, subject, failure));
+                let Some(blobs) = circle.lost.unless_lost(blobs)? else { continue };
                 let (identifier, artifact_type) = (digest.clone().into(), referrer.artifact_type.clone());
                 circle.coming.push(Companion { identifier, artifact_type, blobs });
             }
@@ -102,23 +113,35 @@ impl Look {
         Ok(circle)
     }
 
+    /// Whether more may be listed as referring to `subject`.
+    async fn may_list(&self, subject: &Digest, there: &Listing) -> Result<(), Failure> {
+        let tag = Tag::of_digest(subject);
+        if there.keeper == Keeper::Registry || self.is_planned(&tag) {
+            return Ok(());
+        }
+        let other = self.ground.digest(&Identifier::Tag(tag)).await?;
+        there.may_grow(&self.task, subject, other.as_ref(), self.forecast.policy.no_clobber)
+    }
+
     /// What a tag of cosign names, unless the destination's own stays there; and the tag, if it would travel.
     async fn tagged(&self, tag: &Tag) -> Result<Option<(Digest, Option<Companion>)>, Failure> {
         let identifier = Identifier::Tag(tag.clone());
         let task = of_tag(&self.task, tag);
         let there = self.ground.digest(&identifier);
         let (root, there) = tokio::try_join!(named(&self.source, &identifier), there)?;
-        if let Some(there) = there.as_ref().filter(|there| **there != root) {
-            let wanted = self.source.manifest(&Identifier::from(root.clone())).await?;
+        let wanted = ExpectedImage::unchanged(root);
+        let wanted = wanted.confirmed(there.as_ref(), &self.source, &identifier).await?;
+        let (root, digest) = (wanted.root.clone(), wanted.root_like(there.as_ref()));
+        if let Some(there) = there.as_ref().filter(|there| **there != digest) {
+            let wanted = wanted.manifest(&self.source, &root).await?;
             let (clients, destination) = (&self.forecast.clients, self.ground.client());
             if self.forecast.digest_tags.is_left(clients, &task, destination, there, &wanted).await? {
                 return Ok(None);
             }
         }
-        if self.forecast.policy.is_done(&task, Some(&root), there.as_ref(), &root)? {
+        if self.forecast.policy.is_done(&task, Some(&root), there.as_ref(), &digest)? {
             return Ok(Some((root, None)));
         }
-        let wanted = ExpectedImage::unchanged(root.clone());
         self.tell_loss(&task, there.as_ref(), &wanted).await?;
         let look = Self { task, ..self.clone() };
         let blobs = look.lacking(&wanted, root.clone(), None, 0).await?;

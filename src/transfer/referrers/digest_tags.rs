@@ -18,7 +18,7 @@ pub(in crate::transfer) struct DigestTags {
     /// Those that sources have.
     listed: Keyed<Repository, Arc<SourceTags>, Error>,
     /// How much refers to a manifest of a source that was converted, and so is left.
-    left: Keyed<(Repository, Digest), usize, Failure>,
+    left: Keyed<(Repository, Digest), usize, Error>,
     /// Those that the rules want at destinations, here or on another machine.
     planned: Mutex<HashSet<Reference>>,
     /// From where images come to each destination.

@@ -1,5 +1,7 @@
 //! What a destination lists as referring to a manifest, and whether that list may be changed.
 
+use std::collections::HashSet;
+
 use crate::digest::Digest;
 use crate::event::{Category, Failure};
 use crate::plan::Task;
@@ -33,8 +35,17 @@ impl Listing {
         })
     }
 
-    pub fn has(&self, digest: &Digest) -> bool {
-        self.referrers.iter().any(|referrer| referrer.digest == *digest)
+    pub fn digests(&self) -> HashSet<&Digest> {
+        digests(&self.referrers)
+    }
+
+    /// What is listed when `new` is there: it stands at the end, and but once.
+    pub fn with(&self, mut new: Vec<Referrer>) -> Vec<Referrer> {
+        let added = digests(&new);
+        let mut all = self.referrers.clone();
+        all.retain(|listed| !added.contains(&listed.digest));
+        all.append(&mut new);
+        all
     }
 
     /// Whether more may be listed under the tag, which names `there` where that is no list. That is somebody's image, and
@@ -60,4 +71,8 @@ impl Listing {
         };
         Err(Failure::for_good(Category::Refused, Some(task.destination.repository.registry()), reason))
     }
+}
+
+fn digests(referrers: &[Referrer]) -> HashSet<&Digest> {
+    referrers.iter().map(|referrer| &referrer.digest).collect()
 }

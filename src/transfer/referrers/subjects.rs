@@ -59,15 +59,19 @@ impl Subjects {
         check_number(self.seen.len(), &self.source)
     }
 
-    /// Adds what the index names that was read. It was brought; but what the source has lost since cannot be read any more.
-    pub fn add_children(&mut self, index: &Digest, children: Result<Vec<Subject>, Failure>) -> Result<(), Failure> {
+    /// What the index names that was read. It was brought; but what the source has lost since cannot be read any more.
+    pub fn unless_gone(
+        &self,
+        index: &Digest,
+        children: Result<Vec<Subject>, Failure>,
+    ) -> Result<Vec<Subject>, Failure> {
         match children {
             Err(failure) if failure.category == Category::NotFound => {
                 let source = &self.source;
                 tracing::warn!(%source, %index, "the source has lost an index: what refers to its parts is not looked for");
-                Ok(())
+                Ok(Vec::new())
             }
-            children => self.add(&children?),
+            children => children,
         }
     }
 }

@@ -72,6 +72,26 @@ async fn a_signature_that_the_destination_adds_while_a_run_goes_on_stays() {
 }
 
 #[tokio::test]
+async fn a_signature_of_which_the_source_names_a_wrong_digest_is_read_by_its_tag() {
+    let (source, destination) = (registry(false).await, registry(false).await);
+    let subject = source.put("app", "1", &small(1));
+    sign(&source, &subject, &["theirs"]);
+    migration(&source, &destination).run().await.assert_success(1);
+    let wrong = format!("sha256:{}", "0".repeat(64));
+    source.on(Kind::ManifestHead.of(&sig(&subject)), Action::header("docker-content-digest", &wrong));
+    let again = || migration(&source, &destination);
+    for outcome in plan_and_run(again).await {
+        assert_eq!(outcome.code, Some(0), "{outcome}");
+        assert!(!outcome.stdout.contains("referrer"), "{outcome}");
+    }
+    let both = sign(&source, &subject, &["theirs", "theirs again"]);
+    let [plan, run] = plan_and_run(again).await;
+    assert!(plan.stdout.contains("with 1 referrer"), "{plan}");
+    run.assert_success(1);
+    assert_eq!(destination.digest("app", &sig(&subject)), Some(both));
+}
+
+#[tokio::test]
 async fn a_signature_that_cannot_be_read_for_a_moment_is_not_replaced() {
     let (source, destination) = (registry(false).await, registry(false).await);
     let subject = source.put("app", "1", &small(1));

@@ -112,3 +112,15 @@ async fn more_referrers_than_anybody_makes_are_refused_before_any_is_brought() {
     assert_eq!(destination.digest("app", "1"), Some(subject), "the image itself is there");
     assert_eq!(destination.count(Kind::ManifestPut), 1);
 }
+
+#[tokio::test]
+async fn more_referrers_than_anybody_makes_are_left_like_others_where_their_subject_is_converted() {
+    let (source, destination) = (registry(false).await, registry(false).await);
+    let arm = Image::new("linux/arm64").layer_of(2, 1000);
+    let subject = source.put("app", "1", &Index::new().image(&small(1)).image(&arm));
+    let entry = |n: usize| json!({ "mediaType": ARTIFACT, "digest": of(&n.to_string()), "size": 7 });
+    list(&source, &subject, &(0..=10_000).map(entry).collect::<Vec<_>>());
+    let outcome = migration(&source, &destination).args(["--platform", "linux/arm64"]).run().await;
+    outcome.assert_success(1);
+    outcome.assert_line(" WARN ", &["left what refers", "10001"]);
+}

@@ -5,7 +5,13 @@ use super::*;
 
 #[tokio::test]
 async fn a_referrer_that_cannot_be_had_fails_its_image_and_keeps_no_other_away() {
-    for lists in [true, false] {
+    let wrong = || Kind::BlobGet.of(&of("sbom"));
+    for (lists, blob, answer, words) in [
+        (true, None, Answer::status(404).into(), "404"),
+        (false, None, Answer::status(404).into(), "404"),
+        (false, None, Answer::status(500).into(), "500"),
+        (false, Some(wrong()), Action::CorruptResponse, "sha256"),
+    ] {
         let (source, destination) = (registry(true).await, registry(lists).await);
         let one = small(1);
         let subject = source.put("app", "1", &Index::new().image(&one).image(&small(2)));
@@ -14,10 +20,18 @@ async fn a_referrer_that_cannot_be_had_fails_its_image_and_keeps_no_other_away()
         let (kept, _) = attach(&source, "text/sbom", &subject, "another");
         let (of_kept, _) = attach(&source, "text/signature", &kept, "of the other");
         let (of_child, _) = attach(&source, "text/signature", &child, "of a child");
-        source.on(Kind::ManifestGet.of(&lost), Answer::status(404));
+        let is_planned_to_fail = blob.is_none();
+        source.on(blob.unwrap_or_else(|| Kind::ManifestGet.of(&lost)), answer);
+        let plan = dry_run(&source, &destination).run().await;
         let outcome = migration(&source, &destination).run().await;
         outcome.assert_failures(1, 1, 0);
-        outcome.assert_line("FAILED ", &[&lost, "which refers to it", "404"]);
+        outcome.assert_line("FAILED ", &[&lost, "which refers to it", words]);
+        if is_planned_to_fail {
+            plan.assert_line("FAILED ", &[&lost, "which refers to it", words]);
+            assert!(!plan.stderr.contains("--platform"), "{plan}");
+            let load = format!(" to move in {} blobs", destination.count(Kind::UploadFinish));
+            assert!(plan.stdout.contains(&load), "{load}: {plan}");
+        }
         for digest in [&kept, &of_kept, &of_child] {
             assert_eq!(destination.missing("app", digest), Vec::<String>::new(), "{outcome}");
         }
@@ -25,6 +39,20 @@ async fn a_referrer_that_cannot_be_had_fails_its_image_and_keeps_no_other_away()
             assert_eq!((listed(&destination, &subject), listed(&destination, &kept)), (vec![kept], vec![of_kept]));
         }
     }
+}
+
+#[tokio::test]
+async fn what_a_destination_does_not_list_for_a_moment_keeps_no_other_away() {
+    let (source, destination) = (registry(true).await, registry(true).await);
+    let one = small(1);
+    let subject = source.put("app", "1", &Index::new().image(&one));
+    let child = source.put("other", "child", &one);
+    attach(&source, "text/sbom", &subject, "sbom");
+    let (of_child, _) = attach(&source, "text/signature", &child, "of a child");
+    destination.on(Kind::Referrers.of(&subject), Answer::status(500));
+    let outcome = migration(&source, &destination).run().await;
+    outcome.assert_failures(1, 1, 0);
+    assert_eq!(destination.missing("app", &of_child), Vec::<String>::new(), "{outcome}");
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! What a dry run says of that which refers to an image is what a migration then does.
 
-use scriptable_registry::{Image, Index, Kind, Registry};
+use scriptable_registry::{Answer, Image, Index, Kind, Registry};
 use serde_json::Value;
 
 use super::{attach, list, migration, registry, tag, writes};
@@ -95,4 +95,27 @@ async fn a_plan_says_what_would_be_left_and_what_would_fail() {
     let outcome = dry_run(&source, &destination).args(["--no-clobber"]).run().await;
     outcome.assert_line("FAILED ", &["--no-clobber", &subject]);
     assert_eq!(writes(&destination), 0);
+}
+
+#[tokio::test]
+async fn what_cannot_be_had_for_a_moment_is_planned_in_another_round_with_all_else() {
+    let (source, destination) = (registry(true).await, registry(true).await);
+    let subject = source.put("app", "1", &small(1));
+    let (sbom, _) = attach(&source, "text/sbom", &subject, "sbom");
+    attach(&source, "text/sbom", &subject, "another");
+    let run = |flags: &[&str]| {
+        Migration::with_default_retries()
+            .rule(source.reference("app", "1"), destination.reference("app", "1"))
+            .args(["--referrers"])
+            .args(flags.iter().copied())
+    };
+    let lost = source.on(Kind::ManifestGet.of(&sbom).once(), Answer::status(404));
+    let plan = run(&["--dry-run"]).run().await;
+    assert_eq!((plan.code, lost.hits()), (Some(0), 1), "{plan}");
+    let told = lines(&plan, &destination.reference("app", "1"));
+    assert!(told.len() == 1 && told[0].ends_with("with 2 referrers"), "{plan}");
+    assert_eq!(plan.log.as_ref().unwrap().matches("referrer would be copied").count(), 2, "{plan}");
+    assert_eq!(run(&[]).run().await.code, Some(0));
+    let moved = format!(" to move in {} blobs", destination.count(Kind::UploadFinish));
+    assert!(plan.stdout.contains(&moved), "{moved}: {plan}");
 }
