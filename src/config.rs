@@ -159,7 +159,7 @@ pub fn load_recorded(
 
 /// The report of an earlier migration; `advice` says what to do if it cannot be read.
 pub fn read_report(path: &Path, advice: &'static str) -> Result<Recorded, ConfigError> {
-    Ok(recorded::read(Document::parse(&shown(path), file::read(path, advice)?)?.root())?)
+    Ok(recorded::read(Document::parse(&shown(path), file::read_report(path, advice)?)?.root())?)
 }
 
 /// The credentials, and the warnings about them. Fails if one of the repositories that are `asked` needs a variable that is

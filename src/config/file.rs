@@ -1,4 +1,4 @@
-//! Reading a configuration file, or standard input, as a whole.
+//! Reading a configuration file, a report, or standard input, as a whole.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -6,16 +6,25 @@ use std::path::Path;
 
 use crate::file::shown;
 
-/// Far above any real configuration; it keeps a disk image given by mistake out of memory.
-const MAX_SIZE: u64 = 256 << 20;
+/// What a file is to be, and the most bytes that are read of it: far above any real one. It keeps a disk image given by
+/// mistake out of memory.
+#[derive(Debug)]
+pub struct Kind {
+    noun: &'static str,
+    mebibytes: u64,
+}
+
+const CONFIGURATION: Kind = Kind { noun: "configuration", mebibytes: 256 };
+/// It grows with the images and what was moved for them.
+const REPORT: Kind = Kind { noun: "report", mebibytes: 4096 };
 
 /// Why a file could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     #[error("cannot read {file}: {}; {advice}", in_words(.error))]
     Unreadable { file: String, advice: &'static str, error: io::Error },
-    #[error("cannot read {file}: it is larger than 256 MiB, so it is no configuration")]
-    TooLarge { file: String },
+    #[error("cannot read {file}: it is larger than {} MiB, so it is no {}", .kind.mebibytes, .kind.noun)]
+    TooLarge { file: String, kind: &'static Kind },
 }
 
 impl FileError {
@@ -26,9 +35,20 @@ impl FileError {
 
 /// The content of `path`; `advice` says what to do if it cannot be read.
 pub fn read(path: &Path, advice: &'static str) -> Result<Vec<u8>, FileError> {
+    read_as(&CONFIGURATION, path, advice)
+}
+
+/// As [`read`], for a report.
+pub fn read_report(path: &Path, advice: &'static str) -> Result<Vec<u8>, FileError> {
+    read_as(&REPORT, path, advice)
+}
+
+fn read_as(kind: &'static Kind, path: &Path, advice: &'static str) -> Result<Vec<u8>, FileError> {
     let unreadable = |error| FileError::Unreadable { file: shown(path), advice, error };
     let mut file = File::open(path).map_err(unreadable)?;
-    read_up_to(MAX_SIZE, &mut file).map_err(unreadable)?.ok_or_else(|| FileError::TooLarge { file: shown(path) })
+    read_up_to(kind.mebibytes << 20, &mut file)
+        .map_err(unreadable)?
+        .ok_or_else(|| FileError::TooLarge { file: shown(path), kind })
 }
 
 /// Whether everybody on this machine may read the file at `path`.
@@ -48,9 +68,9 @@ pub fn is_open_to_all(_: &Path) -> bool {
 pub fn read_stdin() -> Result<Vec<u8>, FileError> {
     let file = || "stdin".to_owned();
     let unreadable = |error| FileError::Unreadable { file: file(), advice: "--images names the file of rules", error };
-    read_up_to(MAX_SIZE, &mut io::stdin().lock())
+    read_up_to(CONFIGURATION.mebibytes << 20, &mut io::stdin().lock())
         .map_err(unreadable)?
-        .ok_or_else(|| FileError::TooLarge { file: file() })
+        .ok_or_else(|| FileError::TooLarge { file: file(), kind: &CONFIGURATION })
 }
 
 /// `None` if there is more than `limit`.
@@ -81,6 +101,17 @@ mod tests {
         let error = read(&std::env::temp_dir(), "--images names it").unwrap_err();
         assert!(!error.is_not_found());
         assert!(error.to_string().ends_with(": it is a directory; --images names it"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_is_too_large_is_not_what_it_was_to_be() {
+        const SMALL: Kind = Kind { noun: "report", mebibytes: 1 };
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(1 << 20).unwrap();
+        assert_eq!(read_as(&SMALL, file.path(), "").unwrap().len(), 1 << 20);
+        file.as_file().set_len((1 << 20) + 1).unwrap();
+        let error = read_as(&SMALL, file.path(), "").unwrap_err().to_string();
+        assert!(error.ends_with(": it is larger than 1 MiB, so it is no report"), "{error}");
     }
 
     #[test]

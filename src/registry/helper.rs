@@ -27,6 +27,14 @@ pub struct Helper {
     server: String,
 }
 
+/// Why a helper gave no answer.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Unanswered {
+    NotInstalled,
+    /// With what it did instead.
+    Failed(String),
+}
+
 impl Helper {
     /// `None` if no program can have this name.
     pub fn new(name: &str, server: String) -> Option<Self> {
@@ -42,16 +50,14 @@ impl Helper {
         &self.server
     }
 
-    /// What the helper has for the server, if it has anything. Fails with what it did instead of answering.
-    pub(super) async fn get(&self) -> Result<Option<Credential>, String> {
-        let program = self.program();
+    /// What the helper has for the server, if it has anything.
+    pub(super) async fn get(&self) -> Result<Option<Credential>, Unanswered> {
+        let failed = |what: String| Unanswered::Failed(format!("{} {what}", self.program()));
         match tokio::time::timeout(TIME_LIMIT, self.run()).await {
-            Ok(Ok((status, printed))) => read(status, &printed).map_err(|defect| format!("{program} {defect}")),
-            Ok(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => {
-                Err(format!("{program} is not installed, or not in PATH"))
-            }
-            Ok(Err(error)) => Err(format!("{program} cannot be run: {error}")),
-            Err(_) => Err(format!("{program} gave no answer for {}", humantime::format_duration(TIME_LIMIT))),
+            Ok(Ok((status, printed))) => read(status, &printed).map_err(failed),
+            Ok(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => Err(Unanswered::NotInstalled),
+            Ok(Err(error)) => Err(failed(format!("cannot be run: {error}"))),
+            Err(_) => Err(failed(format!("gave no answer for {}", humantime::format_duration(TIME_LIMIT)))),
         }
     }
 
@@ -172,7 +178,6 @@ mod tests {
     #[tokio::test]
     async fn a_helper_that_is_not_there_is_said_so() {
         let helper = Helper::new("of-nobody", "r.example.com".to_owned()).unwrap();
-        let reason = helper.get().await.unwrap_err();
-        assert_eq!(reason, "docker-credential-of-nobody is not installed, or not in PATH");
+        assert_eq!(helper.get().await, Err(Unanswered::NotInstalled));
     }
 }

@@ -13,9 +13,14 @@ use reqwest::header::HeaderValue;
 
 use super::credentials::{Account, Credential, Holds, Source};
 use super::error::{Error, ErrorKind};
+use super::helper::Unanswered;
 use super::token::{Need, Scope, Token};
 use crate::reference::Registry;
 use crate::shared::{Shared, lock};
+
+/// What to do about a helper that is not there.
+const INSTALL_IT: &str = "install it where image-migrator runs, or give username and password in auth.json \
+                          (\"anonymous\": true goes without)";
 
 /// A place for one token, which is fetched once for all who wait for it.
 pub(super) type Slot = Arc<Shared<Token, Error>>;
@@ -177,8 +182,8 @@ impl Party {
             let before = self.session.peek();
             let login = match self.look_up().await {
                 Ok(login) => login,
-                Err((source, reason)) => {
-                    let error = error(ErrorKind::Unavailable { reason, remedy: source.remedy.clone() });
+                Err((reason, remedy)) => {
+                    let error = error(ErrorKind::Unavailable { reason, remedy });
                     tracing::warn!("{}", error.to_failure());
                     return Err(lock(&self.unavailable).insert(error).clone());
                 }
@@ -198,18 +203,24 @@ impl Party {
         Box::pin(self.session.get(|session| session.is_good(), look_up)).await
     }
 
-    /// What the first source that has any credentials has; or the source that failed, and how.
-    async fn look_up(&self) -> Result<Option<Login>, (&Source, String)> {
+    /// What the first source that has any credentials has; or how one failed, and what to do about it.
+    async fn look_up(&self) -> Result<Option<Login>, (String, String)> {
         for source in self.account.iter().flat_map(|account| &account.sources) {
+            let failed = |reason| Err((reason, source.remedy.clone()));
             let found = match &source.holds {
                 Holds::Credential(credential) => Some(credential.clone()),
                 Holds::Helper(helper) => match helper.get().await {
                     Ok(None) if source.is_required => {
-                        return Err((source, format!("{} has none for {}", helper.program(), helper.server())));
+                        return failed(format!("{} has none for {}", helper.program(), helper.server()));
                     }
-                    found => found.map_err(|reason| (source, reason))?,
+                    Ok(found) => found,
+                    Err(Unanswered::Failed(reason)) => return failed(reason),
+                    Err(Unanswered::NotInstalled) => {
+                        let reason = format!("{} is not installed, or not in PATH", helper.program());
+                        return Err((reason, INSTALL_IT.to_owned()));
+                    }
                 },
-                Holds::Nothing(reason) => return Err((source, reason.clone())),
+                Holds::Nothing(reason) => return failed(reason.clone()),
             };
             if let Some(credential) = found {
                 return Ok(Some(Login { source: source.clone(), credential }));

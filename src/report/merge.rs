@@ -2,7 +2,8 @@
 //!
 //! - An image counts once. Of several records of it the one that was begun last says what became of it; one of an image
 //!   that was not reached does so only if there is no other, for it says nothing of the destination. What was moved is
-//!   summed; and what the earlier ones know of that which is still there, as where it has its layers, is not lost.
+//!   summed; and what the earlier ones know of that which is still there, as where it has its layers, is not lost, also
+//!   where one between them does not know what is there.
 //! - A rule counts once, by its source and destination; one that stands twice in a file is two. One that failed has
 //!   failed, unless a later report says that its tags were listed.
 //! - Blobs and bytes are summed, since all of them were moved; a report that is named twice is one. Times are compared as
@@ -34,7 +35,7 @@ pub fn merge(mut documents: Vec<Document>) -> Document {
     let mut rules: Vec<(usize, Rule)> = Vec::new();
     let mut listed: BTreeMap<RuleName, usize> = BTreeMap::new();
     let mut known_rules: HashMap<(String, String, usize), usize> = HashMap::new();
-    let mut images: BTreeMap<(String, String), Image> = BTreeMap::new();
+    let mut images: Vec<Image> = Vec::new();
     for (number, document) in documents.into_iter().enumerate() {
         let later = document.started.0.duration_since(started.0).unwrap_or(Duration::ZERO);
         seconds = seconds.max(record::seconds(later) + document.seconds);
@@ -60,15 +61,7 @@ pub fn merge(mut documents: Vec<Document>) -> Document {
             *nth += 1;
         }
         listed.extend(document.listed.into_iter().map(|rule| (rule, number)));
-        for image in document.images {
-            let name = (image.source.clone(), image.destination.clone());
-            let image = match images.remove(&name) {
-                Some(known) if known.started > image.started => known.after(image),
-                Some(known) => image.after(known),
-                None => image,
-            };
-            images.insert(name, image);
-        }
+        images.extend(document.images);
     }
     if !alone {
         traffic.condense();
@@ -85,7 +78,7 @@ pub fn merge(mut documents: Vec<Document>) -> Document {
     });
     let rules: Vec<Rule> = rules.into_iter().map(|(_, rule)| rule).collect();
     let listed = listed.into_keys().collect();
-    let images: Vec<Image> = images.into_values().collect();
+    let images = once_each(images);
     summary.count(&images, &rules);
     let shards = if is_complete(&covered) { Vec::new() } else { covered.into_iter().collect() };
     let version = env!("CARGO_PKG_VERSION").to_owned();
@@ -114,30 +107,76 @@ fn divisions<'a>(shards: impl IntoIterator<Item = &'a Shard>) -> BTreeMap<u16, B
     divisions
 }
 
-impl Image {
-    /// This record with what an earlier one of the same image has beside it.
-    fn after(self, earlier: Self) -> Self {
-        let summed = Self {
-            bytes_moved: self.bytes_moved.saturating_add(earlier.bytes_moved),
-            blobs_moved: self.blobs_moved.saturating_add(earlier.blobs_moved),
-            blobs_mounted: self.blobs_mounted.saturating_add(earlier.blobs_mounted),
-            ..self
-        };
-        if summed.destination_digest != earlier.destination_digest {
-            return summed;
+/// Each image once, sorted.
+fn once_each(mut records: Vec<Image>) -> Vec<Image> {
+    // Stable, too. What was not reached comes before what was.
+    records.sort_by(|a, b| (&a.source, &a.destination, a.started).cmp(&(&b.source, &b.destination, b.started)));
+    let mut images = Vec::new();
+    let mut records = records.into_iter().peekable();
+    while let Some(first) = records.next() {
+        let mut whole = Whole { blobs: first.blobs(), image: first, known: None };
+        while let Some(later) = records.next_if(|next| whole.is_of(next)) {
+            whole.add(later);
         }
-        Self {
-            source_digest: summed.source_digest.or(earlier.source_digest),
-            previous_digest: earlier.previous_digest,
-            media_type: summed.media_type.or(earlier.media_type),
-            platforms: if summed.platforms.is_empty() { earlier.platforms } else { summed.platforms },
-            size: summed.size.or(earlier.size),
-            layers_skipped: if summed.layers_skipped.is_empty() {
-                earlier.layers_skipped
-            } else {
-                summed.layers_skipped
-            },
-            ..summed
+        images.push(whole.image);
+    }
+    images
+}
+
+/// One image, by its records in order of time.
+struct Whole {
+    /// What the records so far say of it.
+    image: Image,
+    /// If the last record does not know what is there: what was known of it before.
+    known: Option<Image>,
+    /// The most blobs that a record accounts for.
+    blobs: u64,
+}
+
+impl Whole {
+    fn is_of(&self, record: &Image) -> bool {
+        (&self.image.source, &self.image.destination) == (&record.source, &record.destination)
+    }
+
+    fn add(&mut self, later: Image) {
+        self.blobs = self.blobs.max(later.blobs());
+        let earlier = std::mem::replace(&mut self.image, later);
+        let image = &mut self.image;
+        image.bytes_moved = image.bytes_moved.saturating_add(earlier.bytes_moved);
+        image.blobs_moved = image.blobs_moved.saturating_add(earlier.blobs_moved);
+        image.blobs_mounted = image.blobs_mounted.saturating_add(earlier.blobs_mounted);
+        // What one run moved is not present for the next.
+        image.blobs_present = self.blobs.saturating_sub(image.blobs_moved).saturating_sub(image.blobs_mounted);
+        if earlier.destination_digest.is_some() {
+            self.known = Some(earlier);
+        }
+        if image.destination_digest.is_some()
+            && let Some(known) = self.known.take()
+            && known.destination_digest == image.destination_digest
+        {
+            image.learn(known);
+        }
+    }
+}
+
+impl Image {
+    /// The blobs that this record accounts for.
+    fn blobs(&self) -> u64 {
+        self.blobs_moved.saturating_add(self.blobs_mounted).saturating_add(self.blobs_present)
+    }
+
+    /// Adds what an earlier record knows of the same content at the destination.
+    fn learn(&mut self, earlier: Self) {
+        self.source_digest = self.source_digest.take().or(earlier.source_digest);
+        // What was there before the first.
+        self.previous_digest = earlier.previous_digest;
+        self.media_type = self.media_type.take().or(earlier.media_type);
+        self.size = self.size.or(earlier.size);
+        if self.platforms.is_empty() {
+            self.platforms = earlier.platforms;
+        }
+        if self.layers_skipped.is_empty() {
+            self.layers_skipped = earlier.layers_skipped;
         }
     }
 }
@@ -203,6 +242,58 @@ mod tests {
                 assert_eq!(image.layers_skipped.is_empty(), !is_there);
             }
         }
+    }
+
+    #[test]
+    fn what_is_known_of_what_is_still_there_is_kept_over_a_failure_between() {
+        let digest = |text: &[u8]| Some(crate::digest::Digest::of(text));
+        let mut copied = report(1, "s.io/a:1", Outcome::Copied, Some(2));
+        copied.images[0].previous_digest = digest(b"before");
+        let mut looked = report(9, "s.io/a:1", Outcome::UpToDate, Some(10));
+        let image = &mut looked.images[0];
+        (image.media_type, image.size, image.previous_digest) = (None, None, digest(b""));
+        image.platforms.clear();
+        image.layers_skipped.clear();
+        let failed = [3, 5].map(|second| {
+            let mut failed = report(second, "s.io/a:1", Outcome::Failed, Some(second));
+            (failed.images[0].destination_digest, failed.images[0].size) = (None, Some(1));
+            failed
+        });
+        for is_same in [true, false] {
+            if !is_same {
+                looked.images[0].destination_digest = digest(b"other");
+            }
+            let [first, second] = failed.clone();
+            let whole = merge(vec![looked.clone(), second, copied.clone(), first]);
+            let [image] = whole.images.as_slice() else { panic!("{whole:?}") };
+            let left_out = (image.platforms.is_empty(), image.layers_skipped.is_empty());
+            assert_eq!((image.size, image.media_type.is_some()), (is_same.then_some(1234), is_same));
+            assert_eq!(left_out, (!is_same, !is_same));
+            assert_eq!(image.previous_digest, digest(if is_same { b"before" } else { b"" }));
+        }
+    }
+
+    #[test]
+    fn what_a_tag_named_before_is_not_lost_where_nothing_was_put_there() {
+        let [mut first, mut second] = [1, 5].map(|second| report(second, "s.io/a:1", Outcome::Failed, Some(second)));
+        first.images[0].destination_digest = None;
+        let image = &mut second.images[0];
+        (image.destination_digest, image.previous_digest) = (None, Some(crate::digest::Digest::of(b"before")));
+        let expected = image.previous_digest.clone();
+        assert_eq!(merge(vec![first, second]).images[0].previous_digest, expected);
+    }
+
+    #[test]
+    fn a_blob_that_one_run_moved_is_not_present_for_the_next() {
+        let [mut copied, mut again] = [1, 5].map(|second| report(second, "s.io/a:1", Outcome::Copied, Some(second)));
+        let blobs = |image: &mut Image, moved, mounted, present| {
+            (image.blobs_moved, image.blobs_mounted, image.blobs_present) = (moved, mounted, present);
+        };
+        blobs(&mut copied.images[0], 3, 1, 1);
+        blobs(&mut again.images[0], 0, 0, 5);
+        let whole = merge(vec![copied, again]);
+        let image = &whole.images[0];
+        assert_eq!((image.blobs_moved, image.blobs_mounted, image.blobs_present), (3, 1, 1));
     }
 
     #[test]

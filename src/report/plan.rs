@@ -1,6 +1,6 @@
 //! A dry run: the plan on standard output, one image a line, then what would be moved to each registry, then the summary.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::{Mutex, MutexGuard};
 
@@ -8,7 +8,7 @@ use bytesize::ByteSize;
 
 use super::{Conclusion, Teller, Telling, log};
 use crate::digest::Digest;
-use crate::event::{BlobCounts, Category, Ending, Event, Facts, Failure, Listener, Prospect};
+use crate::event::{BlobCounts, Category, Ending, Event, Facts, FailedImage, Failure, Listener, Prospect};
 use crate::reference::{Reference, Registry};
 use crate::shared::lock;
 
@@ -24,12 +24,18 @@ struct Tally {
     up_to_date: usize,
     skipped: usize,
     loads: BTreeMap<Registry, BlobCounts>,
+    /// The destinations of those of which it is said that they would fail.
+    failing: HashSet<Reference>,
 }
 
 impl PlanTeller {
     /// Prints the plan where `teller` prints.
     pub fn new(teller: Teller) -> Self {
         Self { teller, tally: Mutex::default() }
+    }
+
+    fn line(&self, source: &Reference, destination: &Reference, told: &str) {
+        self.teller.console.out(&format!("{source} -> {destination}: {told}"));
     }
 
     fn tally(&self) -> MutexGuard<'_, Tally> {
@@ -49,22 +55,30 @@ impl Listener for PlanTeller {
             Event::ImageFailed { source, destination, failure, again: false, facts }
                 if failure.category != Category::Cancelled =>
             {
+                let mut tally = self.tally();
                 if facts.blobs != BlobCounts::default() {
-                    self.tally().add_load(destination.repository.registry(), &facts.blobs);
+                    tally.add_load(destination.repository.registry(), &facts.blobs);
                 }
+                tally.failing.insert(destination.clone());
                 (source, destination, failing(source, failure))
             }
             _ => return,
         };
-        self.teller.console.out(&format!("{source} -> {destination}: {told}"));
+        self.line(source, destination, &told);
     }
 }
 
 impl Telling for PlanTeller {
     /// Names what would fail, then the bytes for each registry.
     fn finish(&self, ending: &Ending) -> Conclusion {
-        self.teller.failures(&ending.failed_rules, &ending.failed_images);
         let tally = self.tally();
+        // These were to be asked again, and the run was interrupted.
+        for FailedImage { source, destination, failure } in &ending.failed_images {
+            if failure.category != Category::Cancelled && !tally.failing.contains(destination) {
+                self.line(source, destination, &failing(source, failure));
+            }
+        }
+        self.teller.failures(&ending.failed_rules, &ending.failed_images);
         for (registry, load) in &tally.loads {
             self.teller.console.out(&format!(
                 "{registry}: {} to move in {} blobs, {} to mount",
@@ -179,6 +193,7 @@ fn size(bytes: u64) -> String {
 mod tests {
     use super::*;
     use crate::reference::Repository;
+    use crate::report::Console;
 
     fn source() -> Reference {
         "s.io/team/app".parse::<Repository>().unwrap().tagged("1".parse().unwrap())
@@ -215,6 +230,33 @@ mod tests {
         assert_eq!(told(Prospect::UpToDate, 1, 1), "up to date, copy 1 blobs 1.0 KiB, with 1 referrer");
         assert_eq!(told(Prospect::UpToDate, 1, 0), "up to date, copy manifests only, with 1 referrer");
         assert_eq!(told(Prospect::UpToDate, 0, 0), "up to date");
+    }
+
+    #[test]
+    fn what_failed_and_is_not_asked_again_has_one_line() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let console = Console::new(Box::new(file.reopen().unwrap()), Box::new(std::io::sink()));
+        let teller = PlanTeller::new(Teller::new(console));
+        let destination = |tag: &str| "d.io/app".parse::<Repository>().unwrap().tagged(tag.parse().unwrap());
+        let hear = |tag, failure: &Failure, again| {
+            let (failure, facts) = (failure.clone(), Facts::default());
+            let event = Event::ImageFailed { source: source(), destination: destination(tag), failure, again, facts };
+            teller.hear(&event);
+        };
+        let (broken, cancelled) = (Failure::internal("test"), Failure::cancelled());
+        hear("cut", &broken, true);
+        hear("cut", &cancelled, false);
+        hear("lost", &broken, false);
+        hear("unknown", &cancelled, false);
+        let failed = [("cut", &broken), ("lost", &broken), ("unknown", &cancelled)].map(|(tag, failure)| FailedImage {
+            source: source(),
+            destination: destination(tag),
+            failure: failure.clone(),
+        });
+        teller.finish(&Ending { failed_images: failed.into(), ..Ending::default() });
+        let plan = std::fs::read_to_string(file.path()).unwrap();
+        let lines = |tag| plan.lines().filter(|line| line.contains(&format!("app:{tag}: would fail: "))).count();
+        assert_eq!(["cut", "lost", "unknown"].map(lines), [1, 1, 0], "{plan}");
     }
 
     #[test]

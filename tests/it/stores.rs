@@ -191,7 +191,7 @@ async fn a_helper_that_knows_nobody_means_nobody() {
 async fn a_helper_that_does_not_work_fails_those_who_need_it() {
     let locked = "echo 'the keyring is locked'; exit 1";
     for (script, words) in [
-        (None, ["docker-credential-odd is not installed", "\"anonymous\": true"]),
+        (None, ["docker-credential-odd is not installed, or not in PATH; install it where", "\"anonymous\": true"]),
         (Some(locked), ["docker-credential-odd failed: the keyring is locked", "give an entry in auth.json"]),
         (Some("echo s3cret"), ["something else than the JSON object", "docker-credential-odd get"]),
         (Some("exec yes s3cret"), ["printed far more than credentials", "docker-credential-odd get"]),

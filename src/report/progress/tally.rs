@@ -165,10 +165,11 @@ impl Tally {
         }
         let size = |bytes| ByteSize(bytes).display().iec();
         let is_verified = matches!(self.activity, Activity::Verification { .. });
+        let noun = if self.images == 1 { "image" } else { "images" };
         if self.started == 0 {
-            return format!("{} images{}", self.images, if is_verified { " to verify" } else { "" });
+            return format!("{} {noun}{}", self.images, if is_verified { " to verify" } else { "" });
         }
-        let mut line = format!("{}{}/{} images", if is_verified { "verified " } else { "" }, self.ended(), self.images);
+        let mut line = format!("{}{}/{} {noun}", if is_verified { "verified " } else { "" }, self.ended(), self.images);
         let mut add = |text: String| {
             line.push_str(", ");
             line.push_str(&text);
@@ -305,7 +306,7 @@ mod tests {
             flight(0, 2 * MIB, 7 * MIB),
         ]);
         assert_eq!(tally.view().whole.there, 2 * MIB);
-        assert_eq!(tally.to_line(), "0/1 images, 2.0 MiB of 2.0 MiB, 0/1 blobs");
+        assert_eq!(tally.to_line(), "0/1 image, 2.0 MiB of 2.0 MiB, 0/1 blobs");
     }
 
     #[test]
