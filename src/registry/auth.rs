@@ -172,21 +172,27 @@ impl Authenticator {
             },
             Challenge::Basic => session.login.as_ref().and_then(|login| login.credential.basic()),
         };
-        if used != own.as_ref() {
-            // It was sent without them, or they have been renewed since.
+        if used != own.as_ref() || used.is_none() && session.login.is_some() {
+            // It was sent without them, or they have been renewed since. Those that cannot be shown so are told of next.
             return true;
         }
         if answer.says_expired() {
             self.reject(&session, scope, &Method::GET, answer);
             return true;
         }
-        // They were proven at /v2/: this is about the repository, unless they have expired since.
+        // They were proven at /v2/, or there are none: this is about the repository, unless they have expired since.
         session.doubt()
     }
 
     /// Whether there are no credentials for the repository of a scope.
     pub fn is_nobody(&self, scope: &Scope) -> bool {
         self.party(scope).is_nobody()
+    }
+
+    /// Whether a refusal of what a scope is used for is that there is no login: the registry knows of none but Basic ones.
+    pub fn lacks_login(&self, scope: &Scope) -> bool {
+        let is_basic = matches!(*lock(&self.challenge), Some(Challenge::Basic));
+        is_basic && self.party(scope).current().is_some_and(|session| session.login.is_none())
     }
 
     /// What to do where those as whom a scope is used are not let in. Many registries say so of what does not exist, too.
@@ -382,7 +388,7 @@ impl Authenticator {
     }
 
     /// There are no credentials for a repository whose registry wants some.
-    fn login_needed(&self, scope: &Scope) -> ErrorKind {
+    pub fn login_needed(&self, scope: &Scope) -> ErrorKind {
         ErrorKind::LoginNeeded { remedy: self.keyring.how_to_log_in(&scope.repository) }
     }
 

@@ -194,6 +194,9 @@ impl Error {
                 _ if self.facts().is_transient() => Category::Network,
                 _ => Category::Refused,
             },
+            ErrorKind::Elsewhere { kind, .. } if matches!(**kind, ErrorKind::CertificateNeeded { .. }) => {
+                Category::Auth
+            }
             ErrorKind::Rejected { .. }
             | ErrorKind::Unavailable { .. }
             | ErrorKind::LoginNeeded { .. }

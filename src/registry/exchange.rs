@@ -92,14 +92,19 @@ impl RepositoryClient {
 
     /// The failure of a request to the registry, which has spoken HTTP before.
     pub(super) fn error(&self, method: &Method, url: &Url, kind: ErrorKind) -> Error {
+        let is_own = self.client.is_own(url);
+        let (auth, scope) = (&self.client.auth, || self.scope(method, None));
         let kind = match kind {
             // What comes now is the end of an answer that should have none, such as one to a HEAD.
             ErrorKind::NotHttp { reason } => ErrorKind::Broken { reason: format!("what came is no HTTP: {reason}") },
+            ErrorKind::Status { status: StatusCode::UNAUTHORIZED, .. } if is_own && auth.lacks_login(&scope()) => {
+                auth.login_needed(&scope())
+            }
             kind => kind,
         };
         let error = Error::new(&self.client.registry, method, url, kind);
-        match error.is_denial() && self.client.is_own(url) {
-            true => error.with_remedy(self.client.auth.remedy(&self.scope(method, None))),
+        match error.is_denial() && is_own {
+            true => error.with_remedy(auth.remedy(&scope())),
             false => error,
         }
     }

@@ -126,8 +126,8 @@ impl RepositoryClient {
             }
             let is_none = is_of_unknown_path(answer.status) || error.has_code("UNSUPPORTED") || is_page(&answer);
             return match answer.status {
-                // It says so of the account; Harbor 2.7 says so of every account.
-                StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if !are_kept => {
+                // It says so of the account; Harbor 2.7 says so of every account. Where there is none, a login is to be given.
+                _ if error.is_denial() && !are_kept => {
                     tracing::warn!("{error}; what it lists there is not seen, but for what tags name");
                     api.note(&self.repository, Lists::Missing);
                     Ok(None)

@@ -60,6 +60,7 @@ impl RepositoryClient {
             let mut tell = |error: &str| {
                 told += 1;
                 if told <= ODD_NAMED {
+                    let error = answer.without_secrets(error);
                     tracing::warn!(repository = %self.repository, %error, "a listed name is left out");
                 }
             };

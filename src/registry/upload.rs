@@ -59,7 +59,8 @@ impl RepositoryClient {
         let url = self.url("blobs/uploads/").await?;
         let answer = self.call(&Call::new(Kind::BlobWrite, Method::POST, url.clone())).await?;
         if !answer.status.is_success() {
-            return Err(self.error(&Method::POST, &url, advice::told(&self.repository, answer.refusal())));
+            let error = self.error(&Method::POST, &url, answer.refusal());
+            return Err(Error { kind: advice::told(&self.repository, error.kind), ..error });
         }
         self.upload(&url, &answer)
     }

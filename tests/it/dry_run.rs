@@ -239,6 +239,20 @@ async fn a_destination_that_says_401_of_a_project_is_taken_for_empty() {
     outcome.assert_line(" WARN", &["/app may not be looked at", "401 Unauthorized"]);
 }
 
+/// What it says to whom it does not know is nothing of the repository: the migration would fail by it.
+#[tokio::test]
+async fn a_destination_that_wants_a_login_is_not_taken_for_empty() {
+    let source = Registry::open().await;
+    let destination = Registry::builder().basic(("reader", "secret")).start().await;
+    source.put("app", "1", &small(1));
+    let outcome = dry_run(&source, &destination).run().await;
+    assert_eq!(outcome.code, Some(1), "{outcome}");
+    let (from, to) = (source.reference("app", "1"), destination.reference("app", "1"));
+    let words = ["the registry wants credentials and there are none", &destination.host(), "in auth.json"];
+    outcome.assert_failed(&from, &to, &words);
+    assert!(!outcome.stderr.contains("taken for empty"), "{outcome}");
+}
+
 #[tokio::test]
 async fn no_clobber_and_force_are_planned_as_they_would_be_done() {
     let (source, destination) = two_registries().await;

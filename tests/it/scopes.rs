@@ -81,7 +81,7 @@ async fn what_is_open_to_all_is_read_without_credentials_where_others_need_some(
     let outcome = migration.run().await;
     outcome.assert_failures(5, 1, 0);
     let (hidden, to) = (source.reference("hidden/d", "1"), format!("{}/moved/hidden/d:1", destination.host()));
-    outcome.assert_failed(&hidden, &to, &["it was asked without credentials", "in auth.json"]);
+    outcome.assert_failed(&hidden, &to, &["the registry wants credentials and there are none", "in auth.json"]);
     let with_credentials = source.requests_of(Matcher::any().filter(|request| {
         request.header("authorization").is_some() && request.repository.as_deref() != Some("team/app")
     }));

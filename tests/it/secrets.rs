@@ -123,12 +123,13 @@ async fn what_a_host_repeats_of_credentials_that_it_was_not_shown_is_not_told() 
 #[tokio::test]
 async fn what_a_manifest_or_a_list_repeats_of_credentials_is_not_told() {
     let login = json!({ "username": USER, "password": PASSWORD });
-    for kind in [Kind::ManifestGet, Kind::TagList] {
+    for (kind, is_array) in [(Kind::ManifestGet, false), (Kind::TagList, false), (Kind::TagList, true)] {
         let (source, destination) = (Registry::builder().basic((USER, PASSWORD)).start().await, Registry::open().await);
         source.put("team/app", "1", &large(1));
-        source.on_each(kind, |request| {
+        source.on_each(kind, move |request| {
             let shown = request.header("authorization")?;
-            let body = json!({ "schemaVersion": 2, "mediaType": shown, "tags": shown });
+            let tags = if is_array { json!([shown]) } else { json!(shown) };
+            let body = json!({ "schemaVersion": 2, "mediaType": shown, "tags": tags });
             Some(Answer::status(200).body(body.to_string()).into())
         });
         let tags = if kind == Kind::TagList { "/.*/" } else { "1" };

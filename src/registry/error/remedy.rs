@@ -32,12 +32,16 @@ impl Error {
             facts => (None, facts),
         };
         let (registry, host) = (&self.registry, || led_to.cloned().unwrap_or_else(|| self.host()));
+        let as_whom = || self.asked.as_ref()?.remedy.clone();
         let may = if self.is_of_push() { "may push to" } else { "may use" };
         Some(match facts {
             ErrorKind::Rejected { remedy, .. } | ErrorKind::Unavailable { remedy, .. } | ErrorKind::LoginNeeded { remedy } => {
                 remedy.clone()
             }
-            ErrorKind::NoRepository { repository, message, .. } => advice::create(repository, message).sentence,
+            ErrorKind::NoRepository { repository, message, .. } => {
+                let create = advice::create(repository, message).sentence;
+                as_whom().map_or_else(|| create.clone(), |as_whom| format!("{create}; {as_whom}"))
+            }
             ErrorKind::KeptDamaged { .. } => {
                 "delete that blob from the registry's storage, then copy again with --force".to_owned()
             }
@@ -55,14 +59,13 @@ impl Error {
             ErrorKind::Status { status: StatusCode::PAYLOAD_TOO_LARGE, .. } => {
                 "the registry, or a proxy before it, limits the size of requests: have that limit raised".to_owned()
             }
-            ErrorKind::Status { status: StatusCode::UNAUTHORIZED, .. } if self.is_of_upload_elsewhere() => format!(
+            ErrorKind::Status { .. } if self.is_denial() && self.is_of_upload_elsewhere() => format!(
                 "{registry} has uploads sent to {}, where its credentials are not shown: correct the address that the registry \
                  gives itself, or the Host header that a proxy before it passes on",
                 host()
             ),
             ErrorKind::Status { .. } if self.is_denial() && !self.may_be_of_media_type() => {
-                let remedy = self.asked.as_ref().and_then(|asked| asked.remedy.clone());
-                remedy.unwrap_or_else(|| {
+                as_whom().unwrap_or_else(|| {
                     format!("check that auth.json has an entry for {registry} whose account {may} this repository")
                 })
             }
@@ -112,6 +115,9 @@ impl Error {
                  auth.json takes any certificate",
                 host()
             ),
+            ErrorKind::NotTls if led_to.is_some() => {
+                format!("the address by which {registry} leads there says https, and is to be corrected at that registry")
+            }
             ErrorKind::NotTls => {
                 format!("if {} speaks plain http, set \"insecure\": true for it in auth.json", host())
             }
@@ -125,25 +131,43 @@ impl Error {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     #[test]
     fn it_is_not_the_entry_that_is_wrong_where_credentials_are_not_shown() {
-        let advice = |registry: &str, method, url: &str| {
-            let (status, codes) = (StatusCode::UNAUTHORIZED, Vec::new());
+        let refused = |status, registry: &str, method, url: &str| {
+            let codes = Vec::new();
             let kind = ErrorKind::Status { status, codes, message: String::new(), retry_after: None };
             Error::new(&registry.parse().unwrap(), &method, &url.parse().unwrap(), kind).advice().unwrap()
         };
-        let elsewhere = advice("r.example.com:8443", Method::PUT, "https://r.example.com/v2/a/blobs/uploads/1");
-        assert!(elsewhere.contains("sent to r.example.com, ") && elsewhere.contains("Host header"), "{elsewhere}");
+        for status in [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN] {
+            let url = "https://r.example.com/v2/a/blobs/uploads/1";
+            let elsewhere = refused(status, "r.example.com:8443", Method::PUT, url);
+            assert!(elsewhere.contains("sent to r.example.com, ") && elsewhere.contains("Host header"), "{elsewhere}");
+        }
         for (registry, method, url) in [
             ("r.example.com:8443", Method::PUT, "https://r.example.com:8443/v2/a/blobs/uploads/1"),
             ("r.example.com:443", Method::PATCH, "https://r.example.com/v2/a/blobs/uploads/1"),
             ("docker.io", Method::PUT, "https://registry-1.docker.io/v2/a/blobs/uploads/1"),
             ("r.example.com", Method::GET, "https://auth.example.com/token"),
         ] {
-            assert!(advice(registry, method, url).contains("has an entry"), "{url}");
+            let advice = refused(StatusCode::UNAUTHORIZED, registry, method, url);
+            assert!(advice.contains("has an entry"), "{url}");
         }
+    }
+
+    #[test]
+    fn an_https_address_that_a_registry_gives_is_corrected_there() {
+        let advice = |kind| {
+            let url = "https://r.example.com/v2/a/blobs/b".parse().unwrap();
+            Error::new(&"r.example.com".parse().unwrap(), &Method::GET, &url, kind).advice().unwrap()
+        };
+        assert!(advice(ErrorKind::NotTls).contains("set \"insecure\": true for it"));
+        let kind = Arc::new(ErrorKind::NotTls);
+        let led = advice(ErrorKind::Elsewhere { host: "s.example.com".to_owned(), kind });
+        assert!(led.contains("by which r.example.com leads there says https") && !led.contains("insecure"), "{led}");
     }
 
     #[test]

@@ -24,6 +24,16 @@ fn what_names_missing_parts_is_no_outage_and_a_missing_blob_is_not_found() {
 }
 
 #[test]
+fn a_certificate_that_is_wanted_is_one_of_ours_wherever_that_is() {
+    let wanted = ErrorKind::CertificateNeeded { alert: "certificate required".to_owned() };
+    let elsewhere = ErrorKind::Elsewhere { host: "s.example.com".to_owned(), kind: Arc::new(wanted.clone()) };
+    for kind in [wanted, elsewhere] {
+        let error = Error { registry: "r.example.com".parse().unwrap(), asked: None, kind };
+        assert_eq!(error.category(), Category::Auth, "{error}");
+    }
+}
+
+#[test]
 fn what_passes_by_itself_is_known_by_its_number() {
     for (status, passes) in [(408, true), (499, true), (501, false), (505, false), (519, false), (525, false)]
         .into_iter()

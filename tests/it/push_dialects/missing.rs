@@ -110,7 +110,8 @@ async fn a_project_that_harbor_does_not_have_is_no_wrong_password() {
         .await;
     outcome.assert_failures(22, 21, 0);
     let from = source.reference("team/app", "1.0");
-    let words = ["project not-there not found", "create the project not-there"];
+    let as_whom = format!("it was asked with the credentials from {host:?} in auth.json");
+    let words = ["project not-there not found", "create the project not-there", &as_whom];
     outcome.assert_failed(&from, &format!("{host}/not-there/app:1.0"), &words);
     assert!(!outcome.stderr.contains("rejected"), "{outcome}");
     let remedies = remedies(&outcome);
@@ -132,6 +133,22 @@ async fn an_image_put_by_digest_alone_needs_a_repository_too() {
     outcome.assert_failures(1, 1, 0);
     assert_eq!(remedies(&outcome).len(), 1);
     assert_eq!([Kind::ManifestGet, Kind::BlobGet].map(|kind| source.count(kind)), [1, 0]);
+}
+
+/// Nexus says it to nobody in particular, in the words of a Quay.
+#[tokio::test]
+async fn a_registry_that_wants_a_login_is_not_said_to_lack_the_repository() {
+    let destination = Registry::builder().basic(("mover", "s3cret")).start().await;
+    let refusal = Answer::error(401, "UNAUTHORIZED", "access to the requested resource is not authorized");
+    destination.on(Kind::UploadStart, refusal.header("WWW-Authenticate", "Basic realm=\"r\""));
+    let (_source, migration) = six_images(&destination).await;
+    let outcome = migration.run().await;
+    outcome.assert_failures(6, 6, 0);
+    for line in outcome.lines("FAILED") {
+        assert!(line.contains("the registry wants credentials and there are none"), "{line}");
+        assert!(line.contains(&format!("give an entry for {:?} in auth.json", destination.host())), "{line}");
+    }
+    assert_eq!(remedies(&outcome), [""; 0]);
 }
 
 #[tokio::test]

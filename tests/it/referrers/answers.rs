@@ -134,6 +134,18 @@ async fn what_may_not_be_listed_is_told() {
 }
 
 #[tokio::test]
+async fn what_is_listed_for_whom_has_a_login_is_not_left_behind_without_one() {
+    let (source, destination) = (registry(true).await, registry(true).await);
+    source.put("app", "1", &small(1));
+    let refusal = Answer::error(401, "UNAUTHORIZED", "authentication required");
+    source.on(Kind::Referrers, refusal.header("WWW-Authenticate", "Basic realm=\"r\""));
+    let outcome = migration(&source, &destination).run().await;
+    outcome.assert_failures(1, 1, 0);
+    let [line] = outcome.lines("FAILED")[..] else { panic!("{outcome}") };
+    assert!(line.contains("the registry wants credentials and there are none"), "{line}");
+}
+
+#[tokio::test]
 async fn registries_that_answer_strangely_have_no_api() {
     // A page for people, and the image itself under the tag of the list.
     for answer in
