@@ -130,6 +130,10 @@ impl Authenticator {
             }
             // What is open to all is given without, and only a request shows what is.
             (Challenge::Basic, None) => return Ok(None),
+            (Challenge::Basic, Some(Login { source, credential: Credential::RegistryToken(_) })) => {
+                let reason = format!("{} has a token, and the registry takes a username and a password", source.name);
+                return Err(self.error_at(base, ErrorKind::Unavailable { reason, remedy: source.remedy.clone() }));
+            }
             (Challenge::Basic, Some(login)) => login.credential.basic(),
         };
         let Some(header) = own else { return Err(self.error_at(base, self.login_needed(scope))) };
@@ -189,10 +193,14 @@ impl Authenticator {
         self.party(scope).is_nobody()
     }
 
-    /// Whether a refusal of what a scope is used for is that there is no login: the registry knows of none but Basic ones.
-    pub fn lacks_login(&self, scope: &Scope) -> bool {
+    /// What a refusal of what a scope is used for means, if there is no login where the registry knows of Basic ones alone.
+    pub fn login_lacked(&self, scope: &Scope) -> Option<ErrorKind> {
         let is_basic = matches!(*lock(&self.challenge), Some(Challenge::Basic));
-        is_basic && self.party(scope).current().is_some_and(|session| session.login.is_none())
+        self.party(scope).current().filter(|session| is_basic && session.login.is_none())?;
+        let how = self.keyring.how_to_log_in(&scope.repository);
+        // Some say so of what does not exist, too.
+        let remedy = if scope.push { how } else { format!("if the repository's name is right, {how}") };
+        Some(ErrorKind::LoginNeeded { remedy })
     }
 
     /// What to do where those as whom a scope is used are not let in. Many registries say so of what does not exist, too.
@@ -388,7 +396,7 @@ impl Authenticator {
     }
 
     /// There are no credentials for a repository whose registry wants some.
-    pub fn login_needed(&self, scope: &Scope) -> ErrorKind {
+    fn login_needed(&self, scope: &Scope) -> ErrorKind {
         ErrorKind::LoginNeeded { remedy: self.keyring.how_to_log_in(&scope.repository) }
     }
 

@@ -97,8 +97,8 @@ impl RepositoryClient {
         let kind = match kind {
             // What comes now is the end of an answer that should have none, such as one to a HEAD.
             ErrorKind::NotHttp { reason } => ErrorKind::Broken { reason: format!("what came is no HTTP: {reason}") },
-            ErrorKind::Status { status: StatusCode::UNAUTHORIZED, .. } if is_own && auth.lacks_login(&scope()) => {
-                auth.login_needed(&scope())
+            ErrorKind::Status { status: StatusCode::UNAUTHORIZED, .. } if is_own => {
+                auth.login_lacked(&scope()).unwrap_or(kind)
             }
             kind => kind,
         };

@@ -149,6 +149,10 @@ impl Whole {
         image.blobs_present = self.blobs.saturating_sub(image.blobs_moved).saturating_sub(image.blobs_mounted);
         if earlier.destination_digest.is_some() {
             self.known = Some(earlier);
+        } else if image.destination_digest.is_none() {
+            // Neither put anything there.
+            image.source_digest = image.source_digest.take().or(earlier.source_digest);
+            image.previous_digest = image.previous_digest.take().or(earlier.previous_digest);
         }
         if image.destination_digest.is_some()
             && let Some(known) = self.known.take()
@@ -280,7 +284,11 @@ mod tests {
         let image = &mut second.images[0];
         (image.destination_digest, image.previous_digest) = (None, Some(crate::digest::Digest::of(b"before")));
         let expected = image.previous_digest.clone();
-        assert_eq!(merge(vec![first, second]).images[0].previous_digest, expected);
+        assert_eq!(merge(vec![first.clone(), second.clone()]).images[0].previous_digest, expected);
+        std::mem::swap(&mut first.images[0].previous_digest, &mut second.images[0].previous_digest);
+        second.images[0].source_digest = None;
+        let whole = merge(vec![first, second]);
+        assert_eq!((&whole.images[0].previous_digest, whole.images[0].source_digest.is_some()), (&expected, true));
     }
 
     #[test]

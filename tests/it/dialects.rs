@@ -315,6 +315,19 @@ async fn a_registry_token_of_docker_goes_to_the_registry_as_it_is() {
     }
 }
 
+#[tokio::test]
+async fn a_registry_token_is_of_no_use_where_a_password_is_wanted() {
+    let source = Registry::builder().basic((USER, PASSWORD)).start().await;
+    source.put("team/app", "1", &large(7));
+    let config = json!({ "auths": { source.host(): { "registrytoken": "t0ken" } } });
+    let destination = Registry::open().await;
+    let migration = Migration::new().env("DOCKER_AUTH_CONFIG", config.to_string()).app_tags(&source, "1", &destination);
+    let outcome = migration.run().await;
+    outcome.assert_failures(1, 1, 0);
+    outcome.assert_line("FAILED ", &["has a token, and the registry takes a username and a password"]);
+    assert!(source.requests().iter().all(is_bare), "{outcome}");
+}
+
 /// registry.k8s.io sends its users to Artifact Registry, which gives tokens to anybody, but wants to see one.
 #[tokio::test]
 async fn registry_k8s_io_leads_to_a_registry_that_wants_a_token_of_anybody() {
