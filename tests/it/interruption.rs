@@ -12,6 +12,9 @@ use crate::support::{
     GENERATE, HANDLE, Migration, PASSWORD, RETRY_HANDLE, USER, assert_same, large, summary, two_registries,
 };
 
+/// Launches the program so that the end of its session concerns it, also where the tests themselves are run with nohup.
+const HEARS_HANGUPS: &str = r#"exec perl -e '$SIG{HUP} = "DEFAULT"; exec @ARGV' "$0" "$@""#;
+
 #[tokio::test]
 async fn an_interrupted_run_ends_with_its_summary_and_the_next_completes_it() {
     for (signal, code) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
@@ -22,7 +25,7 @@ async fn an_interrupted_run_ends_with_its_summary_and_the_next_completes_it() {
         let held = large(2).layers().remove(0);
         let gate = Gate::closed();
         source.on(Kind::BlobGet.of(&held), gate.clone());
-        let migration = Migration::with_default_retries().app(&source, &destination);
+        let migration = Migration::with_default_retries().app(&source, &destination).launched_by(HEARS_HANGUPS);
         let mut running = migration.start().await;
         running.until(&source, Kind::BlobGet, 6).await;
         running.until(&destination, Kind::ManifestPut, 2).await;
@@ -176,10 +179,8 @@ async fn a_session_that_ends_several_times_ends_a_run_in_order_and_none_that_was
         source.put("team/app", "1.0", &large(1));
         let gate = Gate::closed();
         source.on(Kind::BlobGet, gate.clone());
-        let mut migration = Migration::with_default_retries().app(&source, &destination);
-        if goes_on {
-            migration = migration.launched_by("trap '' HUP; exec \"$0\" \"$@\"");
-        }
+        let launcher = if goes_on { "trap '' HUP; exec \"$0\" \"$@\"" } else { HEARS_HANGUPS };
+        let migration = Migration::with_default_retries().app(&source, &destination).launched_by(launcher);
         let mut running = migration.start().await;
         running.until(&source, Kind::BlobGet, 2).await;
         running.signal("HUP");
