@@ -22,15 +22,20 @@ async fn a_referrer_that_cannot_be_had_fails_its_image_and_keeps_no_other_away()
         let (of_child, _) = attach(&source, "text/signature", &child, "of a child");
         let is_planned_to_fail = blob.is_none();
         source.on(blob.unwrap_or_else(|| Kind::ManifestGet.of(&lost)), answer);
-        let plan = dry_run(&source, &destination).run().await;
+        let planning = dry_run(&source, &destination);
+        let plan = planning.run().await;
         let outcome = migration(&source, &destination).run().await;
         outcome.assert_failures(1, 1, 0);
         outcome.assert_line("FAILED ", &[&lost, "which refers to it", words]);
         if is_planned_to_fail {
             plan.assert_line("FAILED ", &[&lost, "which refers to it", words]);
             assert!(!plan.stderr.contains("--platform"), "{plan}");
-            let load = format!(" to move in {} blobs", destination.count(Kind::UploadFinish));
+            let moved = destination.count(Kind::UploadFinish);
+            let load = format!(" to move in {moved} blobs");
             assert!(plan.stdout.contains(&load), "{load}: {plan}");
+            let report: Value = serde_json::from_slice(&std::fs::read(planning.path("plan.json")).unwrap()).unwrap();
+            assert_eq!(report["summary"]["blobsMoved"], moved, "{report}");
+            assert_eq!(report["images"][0]["blobsPresent"], 0, "{report}");
         }
         for digest in [&kept, &of_kept, &of_child] {
             assert_eq!(destination.missing("app", digest), Vec::<String>::new(), "{outcome}");
