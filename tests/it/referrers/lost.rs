@@ -127,3 +127,34 @@ async fn what_a_source_lists_and_nobody_can_read_is_told() {
     outcome.assert_success(1);
     outcome.assert_line(" WARN ", &["1 entries", "are not seen"]);
 }
+
+#[tokio::test]
+async fn what_a_lost_referrer_shares_with_another_is_planned_with_the_other() {
+    let (source, destination) = (registry(false).await, registry(true).await);
+    let subject = source.put("app", "1", &small(1));
+    let part = |n: u64| {
+        let image = Image::new("linux/amd64").layer_of(n, 1000);
+        let digest = source.put("app", &format!("part-{n}"), &image);
+        let size = source.manifest("app", &digest).unwrap().bytes.len();
+        json!({ "mediaType": ARTIFACT, "digest": digest, "size": size })
+    };
+    let (both, broken) = (part(7), part(8));
+    let entries = [json!([both, broken]), json!([both])].map(|parts| {
+        let index = json!({
+            "schemaVersion": 2, "mediaType": INDEX, "artifactType": "text/reports", "manifests": parts,
+            "subject": { "mediaType": ARTIFACT, "digest": subject, "size": 1 },
+        });
+        let size = index.to_string().len();
+        let digest = source.put_manifest("app", &of(&index.to_string()), INDEX, index.to_string());
+        json!({ "mediaType": INDEX, "digest": digest, "size": size })
+    });
+    list(&source, &subject, &entries);
+    source.on(Kind::ManifestGet.of(broken["digest"].as_str().unwrap()), Answer::status(404));
+    let plan = dry_run(&source, &destination).run().await;
+    let outcome = migration(&source, &destination).run().await;
+    for outcome in [&plan, &outcome] {
+        outcome.assert_line("FAILED ", &[broken["digest"].as_str().unwrap(), "404"]);
+    }
+    let load = format!(" to move in {} blobs", destination.count(Kind::UploadFinish));
+    assert!(plan.stdout.contains(&load), "{load}: {plan}");
+}
