@@ -158,3 +158,23 @@ async fn what_a_lost_referrer_shares_with_another_is_planned_with_the_other() {
     let load = format!(" to move in {} blobs", destination.count(Kind::UploadFinish));
     assert!(plan.stdout.contains(&load), "{load}: {plan}");
 }
+
+#[tokio::test]
+async fn what_stays_behind_is_told_when_nothing_is_lost() {
+    let (source, destination) = (registry(true).await, registry(true).await);
+    let arm = Image::new("linux/arm64").layer_of(2, 1000);
+    let riscv = Image::new("linux/riscv64").layer_of(3, 1000);
+    let subject = source.put("app", "1", &Index::new().image(&small(1)).image(&arm).image(&riscv));
+    let child = source.put("other", "child", &arm);
+    attach(&source, "text/signature", &subject, "of the whole index");
+    let (lost, _) = attach(&source, "text/sbom", &child, "of a child");
+    let missing = source.on(Kind::ManifestGet.of(&lost).times(2), Answer::status(404));
+    for is_lost in [true, false] {
+        for run in [dry_run(&source, &destination), migration(&source, &destination)] {
+            let outcome = run.args(["--platform", "linux/arm64,linux/riscv64"]).run().await;
+            assert_eq!(outcome.code, Some(i32::from(is_lost)), "{outcome}");
+            assert_eq!(outcome.stderr.contains("left what refers"), !is_lost, "{outcome}");
+        }
+    }
+    assert_eq!(missing.hits(), 2);
+}
