@@ -42,6 +42,8 @@ struct Entry {
     began: Duration,
     /// The most blobs that an attempt has accounted for.
     blobs: u64,
+    /// What the last attempt has told of blobs. In a dry run that is what would be done for the image.
+    last: BlobCounts,
     image: Image,
 }
 
@@ -66,7 +68,7 @@ impl Recorder {
             let entry = images.entry(failed.destination.clone());
             entry.or_insert_with(|| Entry::new(&failed.source, &failed.destination)).image.fail(&failed.failure);
         }
-        let mut images: Vec<Image> = images.into_values().map(|entry| entry.image).collect();
+        let mut images: Vec<Image> = images.into_values().map(|entry| entry.image(dry_run)).collect();
         images.sort_unstable_by(|a, b| (&a.source, &a.destination).cmp(&(&b.source, &b.destination)));
         let invalid = ending
             .invalid_rules
@@ -136,12 +138,7 @@ impl Listener for Recorder {
                     Prospect::Copy => Outcome::Planned,
                     Prospect::Skip => Outcome::Skipped,
                 };
-                let BlobCounts { moved, bytes_moved, mounted, present } = facts.blobs;
-                self.lock().ended(destination, now, facts, |image| {
-                    (image.blobs_moved, image.bytes_moved) = (moved, bytes_moved);
-                    (image.blobs_mounted, image.blobs_present) = (mounted, present);
-                    image.succeed(outcome);
-                });
+                self.lock().ended(destination, now, facts, |image| image.succeed(outcome));
             }
             Event::ImageVerified { destination, verdict, facts, .. } => {
                 self.lock().ended(destination, now, facts, |image| image.judge(verdict));
@@ -244,7 +241,18 @@ impl Entry {
             started: None,
             seconds: 0.0,
         };
-        Self { began: Duration::ZERO, blobs: 0, image }
+        Self { began: Duration::ZERO, blobs: 0, last: BlobCounts::default(), image }
+    }
+
+    /// What became of the image. A dry run brings no blob of which it would be told by itself.
+    fn image(self, dry_run: bool) -> Image {
+        let mut image = self.image;
+        if dry_run {
+            let BlobCounts { moved, bytes_moved, mounted, present } = self.last;
+            (image.blobs_moved, image.bytes_moved) = (moved, bytes_moved);
+            (image.blobs_mounted, image.blobs_present) = (mounted, present);
+        }
+        image
     }
 
     /// Adds what was learnt in one attempt. What was moved and mounted is told when it is done.
@@ -271,7 +279,8 @@ impl Entry {
         if !facts.layers_skipped.is_empty() {
             image.layers_skipped.clone_from(&facts.layers_skipped);
         }
-        let BlobCounts { moved, mounted, present, .. } = facts.blobs;
+        self.last = facts.blobs;
+        let BlobCounts { moved, mounted, present, .. } = self.last;
         self.blobs = self.blobs.max(moved + mounted + present);
         self.image.blobs_present = self.present();
     }

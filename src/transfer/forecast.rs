@@ -32,6 +32,7 @@ use super::{Limits, Policy};
 use crate::digest::Digest;
 use crate::event::{BlobCounts, Event, Facts, Failure, Listener, Prospect};
 use crate::plan::{Task, Work};
+use crate::reference::Reference;
 use crate::registry::{Clients, RepositoryClient};
 use crate::shared::lock;
 use crate::survey::{Repositories, begin, in_order};
@@ -141,38 +142,41 @@ impl Forecast {
 
     fn tell(&self, look: &Look, settled: Result<Outlook, Failure>, last: bool) -> Result<(), Failure> {
         let Task { source, destination } = look.task.clone();
-        let mut facts = look.ledger.facts();
-        let failure = match settled {
-            Ok(Outlook { prospect, companions }) => {
-                let (referrers, lost) = (companions.coming.len(), companions.lost.failure().cloned());
-                if !lost.as_ref().is_some_and(|failure| failure.is_tried_again(last)) {
-                    self.tell_companions(&look.task, companions);
+        let facts = look.ledger.facts();
+        let (failure, load) = match settled {
+            Ok(Outlook { prospect, companions: Companions { coming, left, lost } }) => {
+                let referrers = coming.len();
+                if !lost.failure().is_some_and(|failure| failure.is_tried_again(last)) {
+                    self.tell_coming(&look.task, coming);
                 }
-                let Some(failure) = lost else {
+                let Some(failure) = lost.failure() else {
+                    self.tell_left(&source, left);
                     self.listener.hear(&Event::ImagePlanned { source, destination, prospect, referrers, facts });
                     return Ok(());
                 };
                 // What can be had would come all the same.
-                failure
+                (failure.clone(), facts.blobs)
             }
-            Err(failure) => {
-                facts.blobs = BlobCounts::default();
-                failure
-            }
+            Err(failure) => (failure, BlobCounts::default()),
         };
-        let (again, facts) = (failure.is_tried_again(last), Facts { digest: None, ..facts });
+        let again = failure.is_tried_again(last);
+        let blobs = if again { BlobCounts::default() } else { load };
+        let facts = Facts { digest: None, blobs, ..facts };
         self.listener.hear(&Event::ImageFailed { source, destination, failure: failure.clone(), again, facts });
         Err(failure)
     }
 
-    fn tell_companions(&self, Task { source, destination }: &Task, Companions { coming, left, .. }: Companions) {
-        for (subject, referrers) in left {
-            self.listener.hear(&Event::ReferrersLeft { source: source.clone(), subject, referrers });
-        }
+    fn tell_coming(&self, Task { source, destination }: &Task, coming: Vec<Companion>) {
         for Companion { identifier, artifact_type, .. } in coming {
             let (source, repository) = (source.clone(), destination.repository.clone());
             let referrer = identifier.to_string();
             self.listener.hear(&Event::ReferrerPlanned { source, repository, referrer, artifact_type });
+        }
+    }
+
+    fn tell_left(&self, source: &Reference, left: Vec<(Digest, usize)>) {
+        for (subject, referrers) in left {
+            self.listener.hear(&Event::ReferrersLeft { source: source.clone(), subject, referrers });
         }
     }
 

@@ -109,10 +109,13 @@ fn a_look_is_begun_like_a_copy() {
 #[test]
 fn sums_are_those_of_the_images_also_of_a_dry_run() {
     let recorder = Recorder::new(0);
-    for name in ["a", "b", "c", "d"] {
+    for name in ["a", "b", "c", "d", "e"] {
         recorder.hear(&started(name));
     }
-    recorder.hear(&failed("d", Failure::internal("test"), facts(2, 1, 4)));
+    recorder.hear(&failed("d", Failure::internal("test"), facts(9, 9, 9)));
+    recorder.hear(&failed("d", Failure::internal("test"), facts(0, 0, 0)));
+    // Something that refers to it cannot be had: the rest would come.
+    recorder.hear(&failed("e", Failure::internal("test"), facts(2, 1, 4)));
     for (name, prospect) in [("a", Prospect::Copy), ("b", Prospect::Copy), ("c", Prospect::UpToDate)] {
         recorder.hear(&Event::ImagePlanned {
             source: reference(&format!("s.io/{name}")),
@@ -122,14 +125,16 @@ fn sums_are_those_of_the_images_also_of_a_dry_run() {
             facts: facts(2, 1, 4),
         });
     }
-    let ending = Ending { images: 4, ..Ending::default() };
-    let Document { images, summary, .. } = recorder.document(&ending, None, false);
-    assert_eq!((summary.planned, summary.up_to_date, summary.copied, summary.failed), (2, 1, 0, 1));
+    let ending = Ending { images: 5, ..Ending::default() };
+    let Document { images, summary, .. } = recorder.document(&ending, None, true);
+    assert_eq!((summary.planned, summary.up_to_date, summary.copied, summary.failed), (2, 1, 0, 2));
     assert!(images.iter().all(|image| image.attempts == 1), "each was looked at");
     let sum = |of: fn(&Image) -> u64| images.iter().map(of).sum::<u64>();
-    assert_eq!((summary.bytes_moved, sum(|image| image.bytes_moved)), (60, 60));
-    assert_eq!((summary.blobs_moved, sum(|image| image.blobs_moved)), (6, 6));
-    assert_eq!((summary.blobs_mounted, sum(|image| image.blobs_mounted)), (3, 3));
+    assert_eq!((summary.bytes_moved, sum(|image| image.bytes_moved)), (80, 80));
+    assert_eq!((summary.blobs_moved, sum(|image| image.blobs_moved)), (8, 8));
+    assert_eq!((summary.blobs_mounted, sum(|image| image.blobs_mounted)), (4, 4));
+    let present: Vec<_> = images.iter().map(|image| image.blobs_present).collect();
+    assert_eq!(present, [4, 4, 4, 0, 4], "what would be moved is not there, and the last look counts");
 }
 
 #[test]

@@ -78,13 +78,11 @@ impl Look {
     }
 
     async fn circle(&self, subject: &Digest, tags: &SourceTags) -> Result<Circle, Failure> {
-        // What the image itself lacks is no part of what its referrers lack.
-        let look = Self { walked: Arc::default(), ..self.clone() };
         let mut circle = Circle::default();
         let found = find_to_bring(&self.source, subject, tags).await;
         let Some(found) = circle.lost.unless_lost(found)? else { return Ok(circle) };
         for tag in found.tags.iter().filter(|tag| !self.is_planned(tag)) {
-            let tagged = look.tagged(tag).await.map_err(|failure| of_referrer(tag, subject, failure));
+            let tagged = self.tagged(tag).await.map_err(|failure| of_referrer(tag, subject, failure));
             if let Some((named, companion)) = circle.lost.unless_lost(tagged)?.flatten() {
                 circle.subjects.push(Subject { digest: named, is_index: false });
                 circle.coming.extend(companion);
@@ -102,7 +100,7 @@ impl Look {
             let digest = &referrer.digest;
             if self.forecast.policy.force || !listed.contains(digest) {
                 let wanted = ExpectedImage::unchanged(digest.clone());
-                let blobs = look.lacking(&wanted, digest.clone(), None, 1).await;
+                let blobs = self.afresh().lacking(&wanted, digest.clone(), None, 1).await;
                 let blobs = blobs.map_err(|failure| of_referrer(digest, subject, failure));
                 let Some(blobs) = circle.lost.unless_lost(blobs)? else { continue };
                 let (identifier, artifact_type) = (digest.clone().into(), referrer.artifact_type.clone());
@@ -111,6 +109,12 @@ impl Look {
             circle.subjects.push(referrer.into());
         }
         Ok(circle)
+    }
+
+    /// To look at something that refers to the image. What the image lacks, or another of its referrers, is lacked by this
+    /// one, too: the other may be lost.
+    fn afresh(&self) -> Self {
+        Self { walked: Arc::default(), ..self.clone() }
     }
 
     /// Whether more may be listed as referring to `subject`.
@@ -143,7 +147,7 @@ impl Look {
             return Ok(Some((root, None)));
         }
         self.tell_loss(&task, there.as_ref(), &wanted).await?;
-        let look = Self { task, ..self.clone() };
+        let look = Self { task, ..self.afresh() };
         let blobs = look.lacking(&wanted, root.clone(), None, 0).await?;
         Ok(Some((root, Some(Companion { identifier, artifact_type: "cosign".to_owned(), blobs }))))
     }

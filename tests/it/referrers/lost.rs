@@ -22,15 +22,20 @@ async fn a_referrer_that_cannot_be_had_fails_its_image_and_keeps_no_other_away()
         let (of_child, _) = attach(&source, "text/signature", &child, "of a child");
         let is_planned_to_fail = blob.is_none();
         source.on(blob.unwrap_or_else(|| Kind::ManifestGet.of(&lost)), answer);
-        let plan = dry_run(&source, &destination).run().await;
+        let planning = dry_run(&source, &destination);
+        let plan = planning.run().await;
         let outcome = migration(&source, &destination).run().await;
         outcome.assert_failures(1, 1, 0);
         outcome.assert_line("FAILED ", &[&lost, "which refers to it", words]);
         if is_planned_to_fail {
             plan.assert_line("FAILED ", &[&lost, "which refers to it", words]);
             assert!(!plan.stderr.contains("--platform"), "{plan}");
-            let load = format!(" to move in {} blobs", destination.count(Kind::UploadFinish));
+            let moved = destination.count(Kind::UploadFinish);
+            let load = format!(" to move in {moved} blobs");
             assert!(plan.stdout.contains(&load), "{load}: {plan}");
+            let report: Value = serde_json::from_slice(&std::fs::read(planning.path("plan.json")).unwrap()).unwrap();
+            assert_eq!(report["summary"]["blobsMoved"], moved, "{report}");
+            assert_eq!(report["images"][0]["blobsPresent"], 0, "{report}");
         }
         for digest in [&kept, &of_kept, &of_child] {
             assert_eq!(destination.missing("app", digest), Vec::<String>::new(), "{outcome}");
@@ -121,4 +126,55 @@ async fn what_a_source_lists_and_nobody_can_read_is_told() {
     let outcome = migration(&source, &destination).run().await;
     outcome.assert_success(1);
     outcome.assert_line(" WARN ", &["1 entries", "are not seen"]);
+}
+
+#[tokio::test]
+async fn what_a_lost_referrer_shares_with_another_is_planned_with_the_other() {
+    let (source, destination) = (registry(false).await, registry(true).await);
+    let subject = source.put("app", "1", &small(1));
+    let part = |n: u64| {
+        let image = Image::new("linux/amd64").layer_of(n, 1000);
+        let digest = source.put("app", &format!("part-{n}"), &image);
+        let size = source.manifest("app", &digest).unwrap().bytes.len();
+        json!({ "mediaType": ARTIFACT, "digest": digest, "size": size })
+    };
+    let (both, broken) = (part(7), part(8));
+    let entries = [json!([both, broken]), json!([both])].map(|parts| {
+        let index = json!({
+            "schemaVersion": 2, "mediaType": INDEX, "artifactType": "text/reports", "manifests": parts,
+            "subject": { "mediaType": ARTIFACT, "digest": subject, "size": 1 },
+        });
+        let size = index.to_string().len();
+        let digest = source.put_manifest("app", &of(&index.to_string()), INDEX, index.to_string());
+        json!({ "mediaType": INDEX, "digest": digest, "size": size })
+    });
+    list(&source, &subject, &entries);
+    source.on(Kind::ManifestGet.of(broken["digest"].as_str().unwrap()), Answer::status(404));
+    let plan = dry_run(&source, &destination).run().await;
+    let outcome = migration(&source, &destination).run().await;
+    for outcome in [&plan, &outcome] {
+        outcome.assert_line("FAILED ", &[broken["digest"].as_str().unwrap(), "404"]);
+    }
+    let load = format!(" to move in {} blobs", destination.count(Kind::UploadFinish));
+    assert!(plan.stdout.contains(&load), "{load}: {plan}");
+}
+
+#[tokio::test]
+async fn what_stays_behind_is_told_when_nothing_is_lost() {
+    let (source, destination) = (registry(true).await, registry(true).await);
+    let arm = Image::new("linux/arm64").layer_of(2, 1000);
+    let riscv = Image::new("linux/riscv64").layer_of(3, 1000);
+    let subject = source.put("app", "1", &Index::new().image(&small(1)).image(&arm).image(&riscv));
+    let child = source.put("other", "child", &arm);
+    attach(&source, "text/signature", &subject, "of the whole index");
+    let (lost, _) = attach(&source, "text/sbom", &child, "of a child");
+    let missing = source.on(Kind::ManifestGet.of(&lost).times(2), Answer::status(404));
+    for is_lost in [true, false] {
+        for run in [dry_run(&source, &destination), migration(&source, &destination)] {
+            let outcome = run.args(["--platform", "linux/arm64,linux/riscv64"]).run().await;
+            assert_eq!(outcome.code, Some(i32::from(is_lost)), "{outcome}");
+            assert_eq!(outcome.stderr.contains("left what refers"), !is_lost, "{outcome}");
+        }
+    }
+    assert_eq!(missing.hits(), 2);
 }
