@@ -3,11 +3,13 @@
 //! | file | holds |
 //! | --- | --- |
 //! | `body` | what a registry says in an error answer |
+//! | `category` | what kind of thing it is, for logs and reports |
 //! | `connection` | what the libraries below say of a connection |
 //! | `display` | all of it in words |
 //! | `remedy` | what the operator can do about it |
 
 mod body;
+mod category;
 mod connection;
 mod display;
 mod remedy;
@@ -20,7 +22,7 @@ pub(super) use self::connection::is_refused_or_not_tls;
 use super::advice;
 use super::pace::{LONGEST_WAIT, is_refusal};
 use crate::digest::Digest;
-use crate::event::{Category, Failure, Retry};
+use crate::event::{Failure, Retry};
 use crate::foreign::one_line;
 use crate::reference::{Registry, Repository};
 use reqwest::header::{CONTENT_ENCODING, HeaderMap};
@@ -180,48 +182,6 @@ impl Error {
             }
             _ if self.is_transient() => Retry::AfterPause,
             _ => Retry::AtOnce,
-        }
-    }
-
-    /// What kind of thing it is, in the words of logs and reports.
-    pub fn category(&self) -> Category {
-        match self.facts() {
-            ErrorKind::Status { status: StatusCode::FORBIDDEN, .. } if self.may_be_of_media_type() => Category::Refused,
-            ErrorKind::Status { status, message, .. } if lacks_room(*status, message) => Category::Refused,
-            ErrorKind::Status { status, .. } => match *status {
-                StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Category::Auth,
-                StatusCode::NOT_FOUND => Category::NotFound,
-                _ if self.facts().is_transient() => Category::Network,
-                _ => Category::Refused,
-            },
-            ErrorKind::Elsewhere { kind, .. } if matches!(**kind, ErrorKind::CertificateNeeded { .. }) => {
-                Category::Auth
-            }
-            ErrorKind::Rejected { .. }
-            | ErrorKind::Unavailable { .. }
-            | ErrorKind::LoginNeeded { .. }
-            | ErrorKind::TokenExpired
-            | ErrorKind::CertificateNeeded { .. } => Category::Auth,
-            ErrorKind::Limited { .. }
-            | ErrorKind::Verdict(_)
-            | ErrorKind::Unreachable { .. }
-            | ErrorKind::TooFewFiles { .. }
-            | ErrorKind::Untrusted { .. }
-            | ErrorKind::NotTls
-            | ErrorKind::Broken { .. }
-            | ErrorKind::TimedOut { .. }
-            | ErrorKind::Late { .. }
-            | ErrorKind::Elsewhere { .. }
-            | ErrorKind::RefusedElsewhere { .. } => Category::Network,
-            ErrorKind::WrongDigest { .. }
-            | ErrorKind::WrongSize { .. }
-            | ErrorKind::KeptDamaged { .. }
-            | ErrorKind::NotHttp { .. }
-            | ErrorKind::Malformed { .. } => Category::Corrupt,
-            ErrorKind::NoRepository { .. } => Category::NotFound,
-            ErrorKind::Unsupported { .. } | ErrorKind::Portion { .. } | ErrorKind::ImmutableTag { .. } => {
-                Category::Refused
-            }
         }
     }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::event::Category;
 
 #[test]
 fn messages_show_no_query_and_no_password() {
