@@ -77,7 +77,7 @@ pub use error::{Error, ErrorKind};
 pub use helper::Helper;
 pub use http::SetupError;
 pub use media::{Content, Descriptor, Format, Manifest};
-pub use pace::{Budget, Window};
+pub use pace::{Budget, Window, heads};
 pub use referrers::{Referrer, ReferrersList};
 pub use tries::patiently;
 pub use upload::{Started, Upload};
@@ -98,7 +98,8 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// Clients that log in with `keyring` and have at most `requests` small requests in flight at one registry.
+    /// Clients that log in with `keyring` and have at most `requests` small requests in flight at one registry, or
+    /// [more HEADs](heads).
     pub fn new(keyring: Arc<Keyring>, requests: usize) -> Result<Self, SetupError> {
         let http = Arc::new(http::Http::new(&keyring)?);
         let issuers = Arc::new(issuers::Issuers::new(requests));

@@ -1,5 +1,6 @@
 //! How many files this process may have open, connections among them, and how much may be done at once with so few.
 
+use crate::registry::heads;
 use crate::transfer::Limits;
 
 /// As many as are of use, with any number of workers. macOS grants no more.
@@ -29,11 +30,11 @@ pub(super) fn raise() -> Option<u64> {
 /// Fewer workers and requests, if these might need more files than may be open.
 pub(super) fn within(files: u64, limits: Limits) -> Limits {
     let for_one_host = usize::try_from(files.saturating_sub(OTHERS) / HOSTS).unwrap_or(usize::MAX);
-    if limits.workers.saturating_add(limits.requests) <= for_one_host {
+    if limits.workers.saturating_add(heads(limits.requests)) <= for_one_host {
         return limits;
     }
     let workers = limits.workers.min(for_one_host / 3).max(1);
-    let requests = limits.requests.min(for_one_host.saturating_sub(workers)).max(1);
+    let requests = limits.requests.min(for_one_host.saturating_sub(workers) / 2).max(1);
     let fewer = Limits {
         workers,
         requests,
@@ -63,6 +64,6 @@ mod tests {
             (workers, requests)
         };
         assert_eq!([limited(1024, 7), limited(256, 7), limited(1024, 64)], [(7, 35), (7, 35), (64, 64)]);
-        assert_eq!([limited(64, 7), limited(48, 7), limited(10, 7), limited(0, 1)], [(5, 11), (3, 7), (1, 1), (1, 1)]);
+        assert_eq!([limited(64, 7), limited(48, 7), limited(10, 7), limited(0, 1)], [(5, 5), (3, 3), (1, 1), (1, 1)]);
     }
 }

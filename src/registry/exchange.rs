@@ -202,7 +202,7 @@ impl RepositoryClient {
         base: &Url,
         authorization: Option<&HeaderValue>,
     ) -> Option<Result<Answer, ErrorKind>> {
-        let permit = self.client.pace.permit().await;
+        let permit = self.client.pace.permit(&call.method).await;
         if self.client.pace.is_held(turn) {
             return None;
         }

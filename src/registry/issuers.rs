@@ -66,7 +66,7 @@ impl Issuer {
         let search = Mutex::new(None);
         let attempt = || async {
             let permit = loop {
-                let permit = self.pace.permit().await;
+                let permit = self.pace.permit(&Method::GET).await;
                 if let Some(kind) = self.closed() {
                     return Err(error(kind));
                 }

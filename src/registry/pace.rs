@@ -31,6 +31,7 @@ pub(super) use holds::{Hold, LONGEST_HOLD};
 pub use patience::Budget;
 pub(super) use patience::Patience;
 pub(super) use permits::Permit;
+pub use permits::heads;
 pub(super) use throttle::Throttle;
 pub use window::Window;
 
@@ -59,7 +60,7 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// For at most so many small requests in flight at once.
+    /// For at most so many small requests in flight at once, or [more HEADs](heads).
     pub fn new(registry: &Registry, requests: usize) -> Self {
         Self {
             registry: registry.clone(),
@@ -111,8 +112,8 @@ impl Pace {
     }
 
     /// Room for one small request.
-    pub async fn permit(&self) -> Permit<'_> {
-        self.permits.acquire().await
+    pub async fn permit(&self, method: &Method) -> Permit<'_> {
+        self.permits.acquire(method).await
     }
 
     /// Whether the registry counts how often manifests are read, as far as is known.
@@ -243,7 +244,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_used_up_quota_is_not_waited_for_and_narrows_nothing() {
         let pace = Pace::new(&"docker.io".parse().unwrap(), 4);
-        let permit = pace.permit().await;
+        let permit = pace.permit(&Method::GET).await;
         pace.heed(&READS, Instant::now(), Some(&permit), &HeaderMap::new(), Some(&used_up()));
         drop(permit);
         let refused = pace.wait(&READS, &Patience::default()).await.unwrap_err();
@@ -252,7 +253,7 @@ mod tests {
         assert!(pace.wait(&HEADS, &Patience::default()).await.is_ok(), "what is not counted goes on");
         let mut all = Vec::new();
         for _ in 0..4 {
-            all.push(tokio::time::timeout(Duration::from_secs(1), pace.permit()).await.expect("a permit"));
+            all.push(tokio::time::timeout(Duration::from_secs(1), pace.permit(&Method::GET)).await.expect("a permit"));
         }
         // Its window is over.
         drop(all);
@@ -264,11 +265,11 @@ mod tests {
     async fn what_is_served_while_others_are_held_back_makes_no_room() {
         let pace = Pace::new(&"r.example.com".parse().unwrap(), 8);
         let heed = async |turn, said: Option<&ErrorKind>| {
-            pace.heed(turn, Instant::now(), Some(&pace.permit().await), &HeaderMap::new(), said);
+            pace.heed(turn, Instant::now(), Some(&pace.permit(&Method::GET).await), &HeaderMap::new(), said);
         };
         let room = async || {
             let mut permits = Vec::new();
-            while let Ok(permit) = tokio::time::timeout(Duration::from_millis(1), pace.permit()).await {
+            while let Ok(permit) = tokio::time::timeout(Duration::from_millis(1), pace.permit(&Method::GET)).await {
                 permits.push(permit);
             }
             permits.len()

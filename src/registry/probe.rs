@@ -225,7 +225,7 @@ impl RepositoryClient {
         if self.client.probe.base.get().is_none() && self.is_nobody() {
             let path = format!("{}/{rest}", self.repository.path());
             // Those who wait for the contact with a permit keep nobody from making it: `/v2/` is asked for without.
-            let permit = self.client.pace.permit().await;
+            let permit = self.client.pace.permit(&Method::GET).await;
             if let Some((call, begun, response)) = Box::pin(self.client.meet_by(&path, &make)).await {
                 let result = Box::pin(read_answer(&call, response)).await;
                 trace(&call.method, &call.url, begun, result.as_ref().map(|answer| answer.status));

@@ -125,6 +125,20 @@ async fn after_a_burst_was_refused_less_is_asked_at_once_and_then_more_again() {
 }
 
 #[tokio::test]
+async fn twice_as_many_heads_are_sent_at_once_for_they_have_no_content() {
+    let (source, destination, migration) = with_images(200, small).await;
+    migration.run().await.assert_success(200);
+    let gate = Gate::closed();
+    source.on(Kind::ManifestHead, gate.clone());
+    let again = all(&source, &destination, Migration::new());
+    let mut running = again.start().await;
+    running.until(&source, Kind::ManifestHead, 2 * REQUESTS).await;
+    gate.open();
+    running.finish().await.assert_success(200);
+    assert_eq!(source.peak(Kind::ManifestHead), 2 * REQUESTS);
+}
+
+#[tokio::test]
 async fn one_worker_asks_one_thing_at_a_time_whatever_is_refused() {
     let (source, destination) = two_registries().await;
     for seed in 0..8 {
@@ -136,8 +150,10 @@ async fn one_worker_asks_one_thing_at_a_time_whatever_is_refused() {
     for kind in [Kind::ManifestPut, Kind::UploadFinish, Kind::Mount] {
         destination.on(Matcher::from(kind).after(2).times(2), Answer::status(503));
     }
-    let migration = all(&source, &destination, Migration::new());
-    migration.args(["-w", "1"]).run().await.assert_success(8);
+    let migration = all(&source, &destination, Migration::new()).args(["-w", "1"]);
+    migration.run().await.assert_success(8);
+    migration.run().await.assert_success(8);
+    assert!(source.count(Kind::ManifestHead) >= 8);
     for registry in [&source, &destination] {
         for request in registry.requests() {
             assert_eq!(registry.peak(request.kind), 1, "{:?}", request.kind);

@@ -1,47 +1,67 @@
 //! Permits for small requests, as many as the registry bears.
+//!
+//! A HEAD takes half a place: its answer has no content that is to be held, and a run with nothing to do, which is made of
+//! HEADs, lasts as many round trips as cannot be made at once.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard};
 
+use reqwest::Method;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::window::Window;
 use crate::shared::lock;
 
+/// What a place is divided into.
+const PARTS: usize = 2;
+
+/// How many HEADs may be in flight at once where so many requests with content may. Who wants one thing at a time means
+/// HEADs as well.
+pub fn heads(requests: usize) -> usize {
+    if requests <= 1 { 1 } else { requests * PARTS }
+}
+
 /// First come, first served. Only spawned tasks acquire, so nobody holds a place in the queue without being polled.
 pub struct Permits {
+    /// The parts of all places.
     semaphore: Semaphore,
+    /// How many places there are.
     window: Mutex<Window>,
-    /// Permits to be taken away when they are given back.
+    /// Parts to be taken away when they are given back.
     owed: AtomicUsize,
 }
 
 /// Room for one request. Covers exactly one exchange.
 pub struct Permit<'a> {
-    permit: Option<SemaphorePermit<'a>>,
+    parts: Option<SemaphorePermit<'a>>,
     permits: &'a Permits,
     generation: u64,
 }
 
 impl Permits {
+    /// For so many requests with content.
     pub fn new(most: usize) -> Self {
         let most = most.max(1);
-        Self { semaphore: Semaphore::new(most), window: Mutex::new(Window::new(most)), owed: AtomicUsize::new(0) }
+        let semaphore = Semaphore::new(most * PARTS);
+        Self { semaphore, window: Mutex::new(Window::new(most)), owed: AtomicUsize::new(0) }
     }
 
-    pub async fn acquire(&self) -> Permit<'_> {
+    pub async fn acquire(&self, method: &Method) -> Permit<'_> {
+        // The last place is not shared: the registry bears one request.
+        let is_shared = *method == Method::HEAD && self.window().size() > 1;
         // The semaphore is never closed.
-        let permit = self.semaphore.acquire().await.ok();
-        Permit { permit, permits: self, generation: self.window().generation() }
+        let parts = self.semaphore.acquire_many(if is_shared { 1 } else { PARTS as u32 }).await.ok();
+        Permit { parts, permits: self, generation: self.window().generation() }
     }
 
     fn window(&self) -> MutexGuard<'_, Window> {
         lock(&self.window)
     }
 
-    /// Takes one of those that are owed, if any is.
-    fn settle(&self) -> bool {
-        self.owed.fetch_update(Relaxed, Relaxed, |owed| owed.checked_sub(1)).is_ok()
+    /// Takes up to so many of the parts that are owed. Answers how many.
+    fn settle(&self, parts: usize) -> usize {
+        let owed = self.owed.fetch_update(Relaxed, Relaxed, |owed| Some(owed.saturating_sub(parts)));
+        owed.unwrap_or_default().min(parts)
     }
 }
 
@@ -50,7 +70,7 @@ impl Permit<'_> {
     pub fn overloaded(&self) {
         let permits = self.permits;
         let mut window = permits.window();
-        let fewer = window.overloaded(self.generation);
+        let fewer = window.overloaded(self.generation) * PARTS;
         // What is not free is taken away when it is given back.
         permits.owed.fetch_add(fewer - permits.semaphore.forget_permits(fewer), Relaxed);
     }
@@ -59,8 +79,8 @@ impl Permit<'_> {
     pub fn went_well(&self) {
         let permits = self.permits;
         let mut window = permits.window();
-        if window.went_well(self.generation) && !permits.settle() {
-            permits.semaphore.add_permits(1);
+        if window.went_well(self.generation) {
+            permits.semaphore.add_permits(PARTS - permits.settle(PARTS));
         }
     }
 }
@@ -68,10 +88,10 @@ impl Permit<'_> {
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
         if self.permits.owed.load(Relaxed) > 0
-            && let Some(permit) = self.permit.take()
-            && self.permits.settle()
+            && let Some(parts) = &mut self.parts
+            && let Some(owed) = parts.split(self.permits.settle(parts.num_permits()))
         {
-            permit.forget();
+            owed.forget();
         }
     }
 }
@@ -80,38 +100,45 @@ impl Drop for Permit<'_> {
 mod tests {
     use super::*;
 
-    /// How many can be had at once.
-    fn free(permits: &Permits) -> usize {
-        permits.semaphore.available_permits()
+    /// How many requests with content, and how many HEADs, could be sent now.
+    fn free(permits: &Permits) -> (usize, usize) {
+        let parts = permits.semaphore.available_permits();
+        (parts / PARTS, parts)
     }
 
     #[tokio::test]
     async fn permits_follow_the_window_down_and_up() {
-        let permits = Permits::new(8);
-        let mut taken = Vec::new();
-        for _ in 0..8 {
-            taken.push(permits.acquire().await);
+        for (method, most) in [(Method::GET, 8), (Method::HEAD, 16)] {
+            let permits = Permits::new(8);
+            let mut taken = Vec::new();
+            for _ in 0..most {
+                taken.push(permits.acquire(&method).await);
+            }
+            assert_eq!(free(&permits), (0, 0), "{method}");
+            taken[0].overloaded();
+            taken[1].overloaded();
+            assert_eq!(permits.owed.load(Relaxed), 4 * PARTS, "a burst counts once");
+            drop(taken);
+            assert_eq!((free(&permits), permits.owed.load(Relaxed)), ((4, 8), 0), "{method}");
+            for _ in 0..4 + 5 + 6 + 7 {
+                permits.acquire(&method).await.went_well();
+            }
+            assert_eq!(free(&permits), (8, 16), "{method}");
         }
-        taken[0].overloaded();
-        taken[1].overloaded();
-        assert_eq!(permits.owed.load(Relaxed), 4, "a burst counts once");
-        drop(taken);
-        assert_eq!((free(&permits), permits.owed.load(Relaxed)), (4, 0));
-        for _ in 0..4 + 5 + 6 + 7 {
-            permits.acquire().await.went_well();
-        }
-        assert_eq!(free(&permits), 8);
     }
 
     #[tokio::test]
-    async fn one_permit_stays_whatever_happens() {
-        let permits = Permits::new(1);
-        for _ in 0..9 {
-            let permit = permits.acquire().await;
-            assert_eq!(free(&permits), 0);
-            permit.overloaded();
+    async fn one_permit_stays_whatever_happens_and_not_two_for_heads() {
+        for most in [1, 2] {
+            let permits = Permits::new(most);
+            permits.acquire(&Method::GET).await.overloaded();
+            for method in [Method::GET, Method::HEAD, Method::GET, Method::HEAD] {
+                let permit = permits.acquire(&method).await;
+                assert_eq!(free(&permits), (0, 0));
+                permit.overloaded();
+            }
+            assert_eq!(free(&permits).0, 1);
         }
-        assert_eq!(free(&permits), 1);
     }
 
     /// Whatever is said in whatever order: the window and the permits agree when all have been given back.
@@ -122,7 +149,8 @@ mod tests {
             let permits = permits.clone();
             tokio::spawn(async move {
                 for step in 0..50 {
-                    let permit = permits.acquire().await;
+                    let method = if (seed + step).is_multiple_of(3) { Method::GET } else { Method::HEAD };
+                    let permit = permits.acquire(&method).await;
                     tokio::task::yield_now().await;
                     match (seed * 31 + step * 17) % 7 {
                         0 => permit.overloaded(),
@@ -135,6 +163,6 @@ mod tests {
         for request in (0..64).map(request).collect::<Vec<_>>() {
             request.await.unwrap();
         }
-        assert_eq!(free(&permits), permits.window().size() + permits.owed.load(Relaxed));
+        assert_eq!(permits.semaphore.available_permits(), permits.window().size() * PARTS + permits.owed.load(Relaxed));
     }
 }
