@@ -1,4 +1,4 @@
-//! What a registry was asked, by its own access log.
+//! What a registry was asked, by its own log.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -24,7 +24,18 @@ impl Requests {
         let text = fs::read_to_string(log).with_context(|| format!("cannot read {}", log.display()))?;
         let mut requests = Self::default();
         for line in text.lines() {
-            requests.add(line).with_context(|| format!("not the access log of a docker-registry: {line}"))?;
+            requests.add_line(line).with_context(|| format!("not the access log of a docker-registry: {line}"))?;
+        }
+        Ok(requests)
+    }
+
+    /// What a registry in memory has noted.
+    pub fn in_memory(log: &[scriptable_registry::Request]) -> anyhow::Result<Self> {
+        let mut requests = Self::default();
+        for request in log {
+            let target = format!("{}?{}", request.path, request.query);
+            let added = requests.add(request.method.as_str(), &target, request.status.unwrap_or(0), request.sent);
+            added.with_context(|| format!("not a request of the protocol: {} {target}", request.method))?;
         }
         Ok(requests)
     }
@@ -53,13 +64,16 @@ impl Requests {
     }
 
     /// `127.0.0.1 - - [01/Jan/2025:00:00:00 +0000] "GET /v2/ HTTP/1.1" 200 2 "" "agent"`
-    fn add(&mut self, line: &str) -> Option<()> {
+    fn add_line(&mut self, line: &str) -> Option<()> {
         let mut parts = line.splitn(3, '"');
         let mut request = parts.nth(1)?.split(' ');
         let (method, target) = (request.next()?, request.next()?);
         let mut answer = parts.next()?.split_whitespace();
         let status: u16 = answer.next()?.parse().ok()?;
-        let bytes: u64 = answer.next()?.parse().unwrap_or(0);
+        self.add(method, target, status, answer.next()?.parse().unwrap_or(0))
+    }
+
+    fn add(&mut self, method: &str, target: &str, status: u16, bytes: u64) -> Option<()> {
         let url = Url::parse("http://registry").ok()?.join(target).ok()?;
         let kind = kind(method, &url, status)?;
         *self.counts.entry(kind).or_default() += 1;
@@ -99,7 +113,7 @@ mod tests {
         let mut add = |request: &str, status: u16, bytes: u64| {
             let line =
                 format!(r#"127.0.0.1 - - [01/Jan/2025:00:00:00 +0000] "{request} HTTP/1.1" {status} {bytes} "" "x""#);
-            requests.add(&line).unwrap();
+            requests.add_line(&line).unwrap();
         };
         add("GET /v2/", 200, 2);
         add("GET /v2/a/b/tags/list?n=1000", 200, 90);

@@ -6,6 +6,7 @@
 //! | `machine` | what is measured on, and where there is room |
 //! | `workload`, `content` | what is migrated |
 //! | `storage`, `registry`, `access_log` | a `docker-registry`: its files, its process, what it was asked |
+//! | `side` | what is at one side: in such files, or in memory |
 //! | `relay` | a long way to it |
 //! | `tool` | who migrates |
 //! | `floor` | known lists, piped |
@@ -23,6 +24,7 @@ mod process;
 mod registry;
 mod relay;
 mod scale;
+mod side;
 mod storage;
 mod table;
 mod tool;
@@ -63,6 +65,10 @@ struct Arguments {
     /// Put both registries so far away, each way
     #[arg(long, value_name = "MILLISECONDS", num_args = 0..=1, default_missing_value = "25")]
     delay: Option<u64>,
+
+    /// Registries in the memory of the benchmark in place of docker-registry: they leave the processor to those who are measured
+    #[arg(long)]
+    in_memory: bool,
 
     /// Measure how the cost grows with the number of images instead
     #[arg(long)]
@@ -123,7 +129,13 @@ fn bench(arguments: &Arguments) -> anyhow::Result<()> {
     }
     let rounds = arguments.rounds.unwrap_or(if arguments.quick { 1 } else { 5 });
     let delay = arguments.delay.map(Duration::from_millis);
-    let settings = Settings { quick: arguments.quick, rounds: rounds.into(), delay, folder: folder.path().to_owned() };
+    let settings = Settings {
+        quick: arguments.quick,
+        rounds: rounds.into(),
+        delay,
+        in_memory: arguments.in_memory,
+        folder: folder.path().to_owned(),
+    };
     let (peers, missing) = if arguments.alone { Default::default() } else { Tool::peers() };
     if !missing.is_empty() {
         println!("Not on PATH, so not measured: {}", missing.join(", "));
@@ -136,7 +148,8 @@ fn bench(arguments: &Arguments) -> anyhow::Result<()> {
             _ => floors.into_iter().chain([Tool::OURS]).chain(peers.iter().copied()).collect(),
         };
         let way = delay.map_or("loopback".to_owned(), |delay| format!("{} ms each way", delay.as_millis()));
-        println!("\n## {kind:?}: {}; {way}, rounds: {rounds}\n", kind.describe(arguments.quick));
+        let place = if arguments.in_memory { "registries in memory" } else { "docker-registry" };
+        println!("\n## {kind:?}: {}; {place}, {way}, rounds: {rounds}\n", kind.describe(arguments.quick));
         let (workload, results) = compare(kind, &tools, &settings)?;
         table::print(&workload, &results);
     }

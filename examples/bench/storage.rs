@@ -95,6 +95,11 @@ impl Storage {
         }
     }
 
+    /// The bytes that are kept under a digest.
+    pub fn read(&self, digest: &Digest) -> anyhow::Result<Vec<u8>> {
+        fs::read(self.data(digest)).with_context(|| format!("{digest} is not there"))
+    }
+
     /// Forgets everything.
     pub fn clear(&self) -> anyhow::Result<()> {
         match fs::remove_dir_all(&self.0) {
