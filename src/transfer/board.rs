@@ -65,7 +65,7 @@ pub(super) enum Wanted {
 }
 
 /// Whom a failure concerns.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Concerns {
     /// The blob in this source repository.
     Source(Repository),
