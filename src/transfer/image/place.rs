@@ -15,8 +15,8 @@ use crate::platform::Platform;
 use crate::reference::Identifier;
 use crate::registry::{Content, Descriptor, Error, Format, Manifest};
 use crate::transfer::board::{Came, Mounts, Wanted};
-use crate::transfer::destination::Unsettled;
 use crate::transfer::doubts::Lack;
+use crate::transfer::manifests::Unsettled;
 
 /// How often what a manifest names is looked for again when the destination says that something of it is missing.
 const REPAIRS: u32 = 3;
@@ -37,7 +37,7 @@ impl Image {
             placed = true;
             self.commit(manifest, place, 0).await
         };
-        let bytes = self.destination.settled(&manifest.digest, self.source.repository(), settle).await?;
+        let bytes = self.destination.manifests.settle(&manifest.digest, self.source.repository(), settle).await?;
         self.ledger.size(bytes);
         if !placed {
             self.check_clobber(&manifest.digest).await?;
@@ -72,7 +72,7 @@ impl Image {
             }
             self.commit(&manifest, &by_digest, depth).await
         };
-        self.destination.settled(&child.digest, self.source.repository(), settle).await
+        self.destination.manifests.settle(&child.digest, self.source.repository(), settle).await
     }
 
     /// A manifest below the root, which may be for one platform.
@@ -189,7 +189,7 @@ impl Image {
         // What was sent may be there all the same.
         self.destination.note_blob_found();
         self.engine.board.forget(repository, manifest.content.blobs().iter().map(|blob| &blob.digest));
-        self.destination.forget(manifest.content.children().iter().map(|child| &child.digest));
+        self.destination.manifests.forget(manifest.content.children().iter().map(|child| &child.digest));
     }
 
     /// Brings what a manifest names.
