@@ -1,5 +1,7 @@
 //! What can happen in a run, as plain data: the work tells it, and the reports show it.
 
+mod ending;
+mod failure;
 mod survey;
 
 use std::fmt;
@@ -7,95 +9,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::digest::Digest;
 use crate::platform::Platform;
-use crate::reference::{Reference, Registry, Repository};
+use crate::reference::{Reference, Repository};
 
+pub use ending::{Ending, FailedImage, FailedRule, InvalidRule, RuleName, RuleText, WrittenRule};
+pub use failure::{Category, Failure, Retry};
 pub use survey::{Defect, Part, Prospect, Verdict, Wrong};
-
-/// What kind of thing went wrong: stable words for logs and reports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Category {
-    /// Credentials are missing, wrong, or not sufficient.
-    Auth,
-    /// The registry says that it has no such thing.
-    NotFound,
-    /// The registry understood and said no.
-    Refused,
-    /// The registry could not be reached, broke off, or said that it cannot serve now.
-    Network,
-    /// What came is not what its digest or size says, or is no valid manifest.
-    Corrupt,
-    /// The rules or files ask for something that cannot be.
-    Config,
-    /// The run was interrupted.
-    Cancelled,
-}
-
-/// As in reports.
-impl fmt::Display for Category {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.serialize(f)
-    }
-}
-
-/// When what failed is tried again, if the run has rounds left.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Retry {
-    /// In the next round, after a pause: it may pass by itself.
-    AfterPause,
-    /// In the next round. Time alone will not mend it.
-    AtOnce,
-    /// Never: it would fail the same way (rejected credentials, a clash).
-    Never,
-}
-
-/// Why something could not be done, as it is told to the operator.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
-    pub category: Category,
-    /// The registry at which it failed, if it was one.
-    pub registry: Option<Registry>,
-    /// What happened, in one line.
-    pub reason: Arc<str>,
-    pub retry: Retry,
-    /// A line for a shell that creates what is missing, or a comment that says what to create.
-    pub remedy: Option<Arc<str>>,
-}
-
-impl Failure {
-    /// Something that no waiting and no other try will mend.
-    pub fn for_good(category: Category, registry: Option<&Registry>, reason: impl Into<Arc<str>>) -> Self {
-        let (registry, reason) = (registry.cloned(), reason.into());
-        Self { category, registry, reason, retry: Retry::Never, remedy: None }
-    }
-
-    /// Whether it is tried again in another round; there is none after the `last`.
-    pub fn is_tried_again(&self, last: bool) -> bool {
-        !last && self.retry != Retry::Never
-    }
-
-    /// The run was interrupted before this was done.
-    pub fn cancelled() -> Self {
-        let reason = "interrupted before it was done; run the same command again to finish it";
-        Self::for_good(Category::Cancelled, None, reason)
-    }
-
-    /// A defect of this program: what it was about, and what it said.
-    pub fn internal(about: &str) -> Self {
-        let reason = format!("internal error ({about}); please report it with the log");
-        Self { retry: Retry::AtOnce, ..Self::for_good(Category::Refused, None, reason) }
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.reason)
-    }
-}
 
 /// How a task ended well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -338,100 +258,6 @@ pub struct Flight {
     pub bytes: u64,
     /// Bytes that have passed, over all tries. Only for show: read it when it is drawn.
     pub passed: Arc<AtomicU64>,
-}
-
-/// What is left of a migration when it has ended.
-#[derive(Debug, Default)]
-pub struct Ending {
-    /// Image tasks that were generated, whatever became of them.
-    pub images: usize,
-    pub failed_images: Vec<FailedImage>,
-    /// Rules of which some or all tasks could not be generated, in the order of the file.
-    pub failed_rules: Vec<FailedRule>,
-    /// Rules that cannot be used, in the order of the file.
-    pub invalid_rules: Vec<InvalidRule>,
-    /// The rules whose tags were listed and of which all tasks were generated, in the order of the file.
-    pub listed_rules: Vec<RuleName>,
-    /// The rules to be given again to have what was not generated, in the order of the file: those whose tags could not be
-    /// listed or clashed, and the earlier ones that go to the same repositories, so that what is theirs stays theirs.
-    pub rules_again: Vec<RuleName>,
-}
-
-impl Ending {
-    /// How many rules did not become tasks, or not wholly.
-    pub fn not_generated(&self) -> usize {
-        self.failed_rules.len() + self.invalid_rules.len()
-    }
-
-    /// Whether all was generated and nothing failed.
-    pub fn is_well(&self) -> bool {
-        self.failed_images.is_empty() && self.not_generated() == 0
-    }
-}
-
-/// What a rule is known by in every run, whatever the defaults of that run.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct RuleName {
-    /// As written.
-    pub source: String,
-    /// In full: as it means the same without a default registry and namespace.
-    pub destination: String,
-}
-
-#[derive(Debug)]
-pub struct FailedImage {
-    pub source: Reference,
-    pub destination: Reference,
-    pub failure: Failure,
-}
-
-#[derive(Debug)]
-pub struct FailedRule {
-    pub rule: RuleText,
-    /// As it means the same without defaults.
-    pub full_destination: String,
-    pub failure: Failure,
-}
-
-/// A rule that cannot be used.
-#[derive(Debug)]
-pub struct InvalidRule {
-    /// As it may be shown: without logins.
-    pub rule: RuleText,
-    /// As it may be shown.
-    pub reason: String,
-    /// As it stands in the file, with whatever login is in it: for files of rules alone.
-    pub written: WrittenRule,
-}
-
-impl fmt::Display for InvalidRule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "INVALID {}: {}", self.rule, self.reason)
-    }
-}
-
-/// A source with its destinations.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WrittenRule {
-    pub source: String,
-    pub destinations: Vec<String>,
-}
-
-/// A rule as it is written in its file.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RuleText {
-    /// `images.json:12:5`
-    pub place: String,
-    pub source: String,
-    /// May be empty.
-    pub destination: String,
-}
-
-impl fmt::Display for RuleText {
-    /// `images.json:12:5: "quay.io/a/b" -> "swr.example.com/a/b"`
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {:?} -> {:?}", self.place, self.source, self.destination)
-    }
 }
 
 /// Hears of every event, in the order in which each task tells them. Called from many tasks at once: it must be quick.

@@ -40,6 +40,7 @@
 //! | `convert` | what is to be placed: an image as it is, or what was asked for |
 //! | `destinations` | the destination repositories that are being written to |
 //! | `destination` | what is known of one of them, and whether it takes anything |
+//! | `manifests` | the manifests that it has, each brought there once |
 //! | `board` | which image needs which blob where, and which flight brings it |
 //! | `lane` | the places for blobs in flight |
 //! | `launch` | what the board lets start, and that it comes back |
@@ -73,6 +74,7 @@ mod image;
 mod lane;
 mod launch;
 mod ledger;
+mod manifests;
 mod opening;
 mod pulls;
 mod puts;

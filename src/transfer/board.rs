@@ -65,7 +65,7 @@ pub(super) enum Wanted {
 }
 
 /// Whom a failure concerns.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Concerns {
     /// The blob in this source repository.
     Source(Repository),
@@ -229,12 +229,11 @@ impl Board {
         if place.is_given_away() {
             return None;
         }
-        let Place { kind, pair, sending, .. } = place;
+        let next = state.place(place.kind, &place.pair, &place.sending);
         let ticket = loop {
-            let (key, destination) = state.lanes.get(*kind).pop_for(pair)?;
-            match state.ticket(key, destination, *kind, pair, sending) {
-                Some(ticket) => break ticket,
-                None => continue,
+            let (key, destination) = state.lanes.get(place.kind).pop_for(&place.pair)?;
+            if let Some(ticket) = state.ticket(key, destination, &next) {
+                break ticket;
             }
         };
         place.is_given_away.store(true, Relaxed);
@@ -348,41 +347,34 @@ impl State {
     fn next(&mut self, kind: LaneKind) -> Option<Ticket> {
         loop {
             let (pair, key, destination) = self.lanes.get(kind).pop()?;
-            if let Some(ticket) = self.ticket(key, destination, kind, &pair, &Arc::default()) {
+            let place = self.place(kind, &pair, &Arc::default());
+            if let Some(ticket) = self.ticket(key, destination, &place) {
                 return Some(ticket);
             }
             self.lanes.get(kind).release(&pair);
         }
     }
 
+    /// A place in a lane, as a ticket has it from now on.
+    fn place(&mut self, kind: LaneKind, pair: &Pair, sending: &Arc<tokio::sync::Mutex<()>>) -> Arc<Place> {
+        let generation = self.lanes.get(kind).generation(pair);
+        let (pair, sending) = (pair.clone(), sending.clone());
+        Arc::new(Place { kind, pair, generation, sending, is_given_away: AtomicBool::new(false) })
+    }
+
     /// The ticket for what was queued, if it is still to be done in this way.
-    fn ticket(
-        &mut self,
-        key: BlobKey,
-        destination: Repository,
-        kind: LaneKind,
-        pair: &Pair,
-        sending: &Arc<tokio::sync::Mutex<()>>,
-    ) -> Option<Ticket> {
+    fn ticket(&mut self, key: BlobKey, destination: Repository, place: &Arc<Place>) -> Option<Ticket> {
         let home = self.whereabouts.home(&key);
         let when = When::of(home);
         let mounts = self.mounts.entry(key.registry.clone()).or_default();
         let from = home.filter(|_| mounts.are_worth_asking(when)).map(|home| &home.repository);
         let blob = self.blobs.get_mut(&key);
-        let Some((work, image, postponements)) = blob.and_then(|blob| blob.take(&destination, kind, from)) else {
+        let Some((work, image, postponements)) = blob.and_then(|blob| blob.take(&destination, place.kind, from)) else {
             self.advance(&key);
             return None;
         };
-        let generation = self.lanes.get(kind).generation(pair);
-        let place = Place {
-            kind,
-            pair: pair.clone(),
-            generation,
-            sending: sending.clone(),
-            is_given_away: AtomicBool::new(false),
-        };
         let was_denied = self.whereabouts.was_denied(&destination, &key.digest);
-        Some(Ticket { key, destination, work, image, postponements, was_denied, place: Arc::new(place), when })
+        Some(Ticket { key, destination, work, image, postponements, was_denied, place: place.clone(), when })
     }
 
     fn release(&mut self, ticket: &Ticket) {

@@ -2,18 +2,19 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::{OnceCell, OwnedMutexGuard};
 
+use super::manifests::Manifests;
 use super::puts::Puts;
 use super::referrers::Referring;
 use crate::digest::Digest;
 use crate::event::Failure;
 use crate::reference::{Identifier, Registry, Repository, Tag};
 use crate::registry::{Error, Manifest, RepositoryClient, Upload};
-use crate::shared::{Keyed, Shared, lock};
+use crate::shared::{Keyed, lock};
 
 /// As many HEADs are worth a page of a tag list.
 const TAGS_A_PAGE: usize = 100;
@@ -38,9 +39,7 @@ pub(super) struct Destination {
     /// The upload by which that was found out, until a blob is sent into it.
     first_upload: Mutex<Option<Upload>>,
     has_blobs: AtomicBool,
-    /// Manifests that are there, or are being brought there: once for all images that name them. By where they come from,
-    /// since what one source lacks another may have.
-    manifests: Mutex<HashMap<(Digest, Repository), Settled>>,
+    pub manifests: Manifests,
     /// What refers to a manifest, when that is here; in the same way.
     pub referrers: Keyed<(Digest, Repository), Arc<Referring>, Failure>,
     /// By manifest, held while the list of what refers to it is changed: images of several sources may add to one list.
@@ -71,29 +70,6 @@ enum Opens {
     Untold,
 }
 
-/// A manifest at the destination.
-enum Settled {
-    /// It is being brought there.
-    Under(Arc<Shared<Option<u64>, Unsettled>>),
-    /// It is there with all that it names: the bytes of all that, if it was read. Held as it is, since there are as many
-    /// as images.
-    Done(Option<u64>),
-}
-
-/// Why a manifest is not there.
-#[derive(Debug, Clone)]
-pub(super) struct Unsettled {
-    pub failure: Failure,
-    /// Whether it was refused under one tag, when all that it names was there. That says nothing of other tags.
-    pub of_tag: bool,
-}
-
-impl From<Failure> for Unsettled {
-    fn from(failure: Failure) -> Self {
-        Self { failure, of_tag: false }
-    }
-}
-
 /// What is known of the tags.
 enum Tags {
     /// The first one asked for was there, so that more probably are; each has to be asked for.
@@ -118,7 +94,7 @@ impl Destination {
             opening: tokio::sync::Mutex::default(),
             first_upload: Mutex::default(),
             has_blobs: AtomicBool::new(known.has_blobs),
-            manifests: Mutex::default(),
+            manifests: Manifests::default(),
             referrers: Keyed::default(),
             lists: Mutex::default(),
             skipped: Mutex::default(),
@@ -312,38 +288,6 @@ impl Destination {
         matches!(self.tags.get(), Some(Tags::SomeThere))
     }
 
-    /// Sees to it by `settle` that the manifest with this digest is there, once for all. Answers the bytes of all that it
-    /// names, if it was read. A refusal under the tag of one image is not shared: the next image tries its own.
-    pub async fn settled<F>(&self, digest: &Digest, source: &Repository, settle: F) -> Result<Option<u64>, Failure>
-    where
-        F: AsyncFnOnce() -> Result<Option<u64>, Unsettled>,
-    {
-        let key = (digest.clone(), source.clone());
-        let mut settle = Some(settle);
-        loop {
-            let shared = match self.manifests().entry(key.clone()).or_insert_with(|| Settled::Under(Arc::default())) {
-                Settled::Done(bytes) => return Ok(*bytes),
-                Settled::Under(shared) => shared.clone(),
-            };
-            let attempt = async || match settle.take() {
-                Some(settle) => settle().await,
-                None => Err(Failure::internal("manifest").into()),
-            };
-            let bytes = match shared.get(|_| true, attempt).await {
-                Ok(bytes) => bytes,
-                Err(Unsettled { of_tag: true, .. }) if settle.is_some() => continue,
-                Err(Unsettled { failure, .. }) => return Err(failure),
-            };
-            // Unless it was forgotten meanwhile.
-            if let Some(settled) = self.manifests().get_mut(&key)
-                && matches!(settled, Settled::Under(current) if Arc::ptr_eq(current, &shared))
-            {
-                *settled = Settled::Done(bytes);
-            }
-            return Ok(bytes);
-        }
-    }
-
     /// Notes which layers a manifest names that are left where they are, after those below it. Answers them.
     pub fn skip_layers(&self, manifest: &Manifest) -> Vec<Digest> {
         let mut all = lock(&self.skipped);
@@ -362,52 +306,5 @@ impl Destination {
     pub async fn list_of(&self, subject: &Digest) -> OwnedMutexGuard<()> {
         let list = lock(&self.lists).entry(subject.clone()).or_default().clone();
         list.lock_owned().await
-    }
-
-    /// The registry says that these manifests are not there, whatever was believed.
-    pub fn forget<'a>(&self, digests: impl Iterator<Item = &'a Digest>) {
-        let digests: HashSet<&Digest> = digests.collect();
-        self.manifests().retain(|(digest, _), _| !digests.contains(digest));
-    }
-
-    fn manifests(&self) -> MutexGuard<'_, HashMap<(Digest, Repository), Settled>> {
-        lock(&self.manifests)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::cell::Cell;
-    use std::pin::pin;
-
-    use futures_util::poll;
-    use tokio::sync::Notify;
-
-    use super::*;
-    use crate::registry::{Clients, Keyring};
-
-    #[tokio::test]
-    async fn what_is_forgotten_while_it_is_brought_is_brought_again() {
-        let clients = Clients::new(Arc::new(Keyring::default()), 1).unwrap();
-        let [source, own]: [Repository; 2] = ["s.io/a", "d.io/a"].map(|name| name.parse().unwrap());
-        let destination = Destination::new(clients.writer(&own), 1, false, Known::default());
-        let (digest, open, brought) = (Digest::of(b"child"), Notify::new(), Cell::new(0));
-        let bring = async || {
-            brought.set(brought.get() + 1);
-            open.notified().await;
-            Ok(Some(1))
-        };
-        let mut again = pin!(destination.settled(&digest, &source, bring));
-        let forgotten = async || {
-            destination.forget([&digest].into_iter());
-            assert!(poll!(&mut again).is_pending());
-            Ok(Some(1))
-        };
-        destination.settled(&digest, &source, forgotten).await.unwrap();
-        let mut waits = pin!(destination.settled(&digest, &source, bring));
-        assert!(poll!(&mut waits).is_pending(), "it is not there yet");
-        open.notify_one();
-        assert_eq!((again.await.unwrap(), waits.await.unwrap()), (Some(1), Some(1)));
-        assert_eq!(brought.get(), 1, "once for all");
     }
 }

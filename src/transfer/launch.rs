@@ -56,9 +56,7 @@ impl Engine {
     /// Starts whatever may start now. At the end of a round that is nothing, and after an interruption it fails instead.
     pub(super) fn dispatch(self: &Arc<Self>) {
         let round = self.round();
-        if round.is_over() {
-            return;
-        }
+        let Some(_entered) = round.enter() else { return };
         if self.cancel.is_cancelled() {
             return self.give_up();
         }
@@ -68,7 +66,7 @@ impl Engine {
     /// Has the next blob read, while what has the place is stored by the destination.
     pub(super) fn hand_on(self: &Arc<Self>, place: &Place) {
         let round = self.round();
-        if !round.is_over()
+        if let Some(_entered) = round.enter()
             && !self.cancel.is_cancelled()
             && let Some(ticket) = self.board.sent(place)
         {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 pub(super) struct Round {
     over: CancellationToken,
@@ -16,9 +17,11 @@ impl Round {
         Arc::new(Self { over: cut.child_token(), tasks: TaskTracker::new() })
     }
 
-    /// Whether nothing is to be set going any more.
-    pub fn is_over(&self) -> bool {
-        self.over.is_cancelled()
+    /// Keeps the round from ending while something is set going; none if it is over. What is begun by a connection that
+    /// takes the rest of a blob would else reach into the next.
+    pub fn enter(&self) -> Option<TaskTrackerToken> {
+        let token = self.tasks.token();
+        (!self.over.is_cancelled()).then_some(token)
     }
 
     /// Sets something going that ends with the round at the latest.
@@ -44,5 +47,25 @@ impl Round {
     #[cfg(test)]
     pub fn tasks(&self) -> usize {
         self.tasks.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use futures_util::poll;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_round_does_not_end_while_something_is_set_going() {
+        let round = Round::begin(&CancellationToken::new());
+        let entered = round.enter();
+        let mut end = pin!(round.end());
+        assert!(entered.is_some() && poll!(&mut end).is_pending());
+        assert!(round.enter().is_none(), "nothing new");
+        drop(entered);
+        end.await;
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use scriptable_registry as fake;
 use scriptable_registry::Mounts;
+use tokio::sync::oneshot;
 
 use super::*;
 use crate::event::Category;
@@ -38,6 +39,16 @@ async fn run(engine: &Arc<Engine>, tasks: &[Task]) -> Vec<(usize, Failure)> {
 
 fn image(layers: &[u64]) -> fake::Image {
     layers.iter().fold(fake::Image::new("linux/amd64"), |image, &layer| image.layer_of(layer, 1000 + layer))
+}
+
+/// What an image waits for that needs a blob which nobody has brought.
+fn want(engine: &Engine, blob: u8, source: &str, destination: &str) -> oneshot::Receiver<board::Answer> {
+    let [source, destination]: [Repository; 2] = [source, destination].map(|name| name.parse().unwrap());
+    let job = Job { place: 0, image: Arc::new(destination.clone().tagged("1".parse().unwrap())) };
+    match engine.board.want(&Digest::of(&[blob]), 5000, &source, &destination, &job) {
+        board::Wanted::Await { answer, .. } => answer,
+        _ => panic!("nothing is known of it"),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -136,13 +147,7 @@ fn limits_grow_with_the_workers_and_are_bounded() {
 async fn a_flight_that_ends_before_it_began_gives_its_place_back() {
     let limits = Limits { workers: 1, requests: 1, tiny: 1, streamed_from: 100, images: 1 };
     let engine = engine(limits, |_| false);
-    let [source, destination]: [Repository; 2] =
-        ["s.example.com/a", "d.example.com/a"].map(|name| name.parse().unwrap());
-    let job = Job { place: 0, image: Arc::new(destination.clone().tagged("1".parse().unwrap())) };
-    let want = || match engine.board.want(&crate::digest::Digest::of(b""), 5000, &source, &destination, &job) {
-        board::Wanted::Await { answer, .. } => answer,
-        _ => panic!("nothing is known of it"),
-    };
+    let want = || want(&engine, 0, "s.example.com/a", "d.example.com/a");
     let mut answer = want();
     // Spawned, and not polled before the round is over.
     engine.dispatch();
@@ -156,15 +161,7 @@ async fn a_flight_that_ends_before_it_began_gives_its_place_back() {
 async fn what_gets_its_turn_as_another_place_is_handed_on_is_begun_at_once() {
     let limits = Limits { workers: 2, requests: 1, tiny: 1, streamed_from: 100, images: 1 };
     let engine = engine(limits, |_| false);
-    let repository = |name: &str| name.parse::<Repository>().unwrap();
-    let want = |blob: u8, source: &str, destination: &str| {
-        let (source, destination) = (repository(source), repository(destination));
-        let job = Job { place: 0, image: Arc::new(destination.clone().tagged("1".parse().unwrap())) };
-        match engine.board.want(&crate::digest::Digest::of(&[blob]), 5000, &source, &destination, &job) {
-            board::Wanted::Await { answer, .. } => answer,
-            _ => panic!("nothing is known of it"),
-        }
-    };
+    let want = |blob, source, destination| want(&engine, blob, source, destination);
     let _sending = want(0, "s.example.com/a", "d.example.com/a");
     let ticket = engine.board.take_ready().remove(0);
     // One at a time from there, so that the next waits beside a free place; and another waits for what that would bring.
@@ -181,16 +178,8 @@ async fn what_gets_its_turn_as_another_place_is_handed_on_is_begun_at_once() {
 async fn what_waits_to_be_begun_when_the_run_is_cancelled_fails_at_once() {
     let limits = Limits { workers: 1, requests: 1, tiny: 1, streamed_from: 100, images: 1 };
     let engine = engine(limits, |_| false);
-    let [source, destination]: [Repository; 2] =
-        ["s.example.com/a", "d.example.com/a"].map(|name| name.parse().unwrap());
-    let job = Job { place: 0, image: Arc::new(destination.clone().tagged("1".parse().unwrap())) };
-    let want =
-        |blob: u8| match engine.board.want(&crate::digest::Digest::of(&[blob]), 5000, &source, &destination, &job) {
-            board::Wanted::Await { answer, .. } => answer,
-            _ => panic!("nothing is known of it"),
-        };
     // More than there are places for.
-    let mut answers = [want(0), want(1), want(2)];
+    let mut answers = [0, 1, 2].map(|blob| want(&engine, blob, "s.example.com/a", "d.example.com/a"));
     engine.cancel.cancel();
     engine.dispatch();
     for answer in &mut answers {

@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
-use scriptable_registry::{Image, Index, Kind, Matcher, Registry};
+use scriptable_registry::{Image, Index, Kind, Matcher, Mounts, Registry};
 use serde_json::{Value, json};
 
 use crate::support::fault::EVERY_FAULT;
@@ -33,19 +33,20 @@ const AT_DESTINATION: [Kind; 10] = [
     Kind::UploadChunk,
     Kind::UploadFinish,
 ];
+const MOUNTS: [Mounts; 4] = [Mounts::Allowed, Mounts::Ignored, Mounts::Refused(405), Mounts::AfterManifest];
 
-async fn registry(random: &mut StdRng, source: bool) -> Registry {
-    let mut builder = Registry::builder();
+async fn registry(random: &mut StdRng) -> Registry {
+    let mut builder = Registry::builder().mounts(*MOUNTS.choose(random).unwrap());
     if random.random_bool(0.5) {
         builder = builder.bearer((USER, PASSWORD));
     }
-    if source && random.random_bool(0.3) {
+    if random.random_bool(0.3) {
         builder = builder.redirect_blobs();
     }
     if random.random_bool(0.3) {
         builder = builder.page_size(2);
     }
-    if !source && random.random_bool(0.3) {
+    if random.random_bool(0.3) {
         builder = builder.chunk_limit(100_000);
     }
     if random.random_bool(0.5) {
@@ -127,14 +128,18 @@ fn adds_up(migration: &Migration) -> Result<(), String> {
 /// Runs one schedule; what is wrong with what came of it is the error. Says whether the first run succeeded.
 async fn run(seed: u64) -> Result<bool, String> {
     let random = &mut StdRng::seed_from_u64(seed);
-    let (source, destination) = (registry(random, true).await, registry(random, false).await);
+    let source = Arc::new(registry(random).await);
+    let destination = if random.random_bool(0.2) { source.clone() } else { Arc::new(registry(random).await) };
     let images = fill(random, &source, &destination);
     let login = json!({ "username": USER, "password": PASSWORD });
     let workers = [1, 2, 7].choose(random).unwrap().to_string();
     let mut migration = Migration::with_default_retries()
         .auth(&json!({ source.host(): login, destination.host(): login }))
         .args(["--report", "report.json", "--workers", &workers, "--retries", &random.random_range(0..4).to_string()]);
-    for repository in source.repositories() {
+    if random.random_bool(0.2) {
+        migration = migration.args(["--force"]);
+    }
+    for repository in source.repositories().into_iter().filter(|repository| repository.starts_with("team/")) {
         let to = repository.replace("team/", "moved/");
         migration = migration.rule(format!("{}/{repository}", source.host()), format!("{}/{to}", destination.host()));
     }

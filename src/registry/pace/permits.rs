@@ -47,11 +47,17 @@ impl Permits {
     }
 
     pub async fn acquire(&self, method: &Method) -> Permit<'_> {
-        // The last place is not shared: the registry bears one request.
-        let is_shared = *method == Method::HEAD && self.window().size() > 1;
-        // The semaphore is never closed.
-        let parts = self.semaphore.acquire_many(if is_shared { 1 } else { PARTS as u32 }).await.ok();
-        Permit { parts, permits: self, generation: self.window().generation() }
+        // The last place is not shared: the registry bears one request. It may have become the last in the meantime.
+        let may_share = || *method == Method::HEAD && self.window().size() > 1;
+        loop {
+            let shares = may_share();
+            // The semaphore is never closed.
+            let parts = self.semaphore.acquire_many(if shares { 1 } else { PARTS as u32 }).await.ok();
+            let permit = Permit { parts, permits: self, generation: self.window().generation() };
+            if !shares || may_share() {
+                return permit;
+            }
+        }
     }
 
     fn window(&self) -> MutexGuard<'_, Window> {
@@ -98,6 +104,9 @@ impl Drop for Permit<'_> {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::future::{Either, select};
+    use futures_util::poll;
+
     use super::*;
 
     /// How many requests with content, and how many HEADs, could be sent now.
@@ -139,6 +148,23 @@ mod tests {
             }
             assert_eq!(free(&permits).0, 1);
         }
+    }
+
+    #[tokio::test]
+    async fn heads_that_waited_do_not_share_the_place_that_became_the_last() {
+        let permits = Permits::new(2);
+        let (first, second) = (permits.acquire(&Method::GET).await, permits.acquire(&Method::GET).await);
+        let [mut one, mut other] = [(); 2].map(|()| Box::pin(permits.acquire(&Method::HEAD)));
+        assert!(poll!(&mut one).is_pending() && poll!(&mut other).is_pending());
+        first.overloaded();
+        drop((first, second));
+        let Either::Left((in_flight, mut other)) = select(one, other).await else {
+            panic!("the first is served first")
+        };
+        assert!(poll!(&mut other).is_pending(), "one at a time");
+        drop(in_flight);
+        other.await;
+        assert_eq!(free(&permits).0, 1);
     }
 
     /// Whatever is said in whatever order: the window and the permits agree when all have been given back.

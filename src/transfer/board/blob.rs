@@ -1,5 +1,6 @@
 //! One blob at one destination registry: where it is needed, and what failed.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
@@ -18,7 +19,7 @@ pub(super) struct Blob {
 
 /// What failed in this round, so that nobody repeats it.
 #[derive(Default)]
-pub(super) struct Failures(Vec<(Concerns, Failure)>);
+pub(super) struct Failures(HashMap<Concerns, Failure>);
 
 pub(super) struct Need {
     pub destination: Repository,
@@ -126,14 +127,12 @@ impl Blob {
 
 impl Failures {
     pub fn note(&mut self, concerns: Concerns, failure: Failure) {
-        self.0.push((concerns, failure));
+        self.0.entry(concerns).or_insert(failure);
     }
 
     /// Why `destination` does not take it.
     pub fn at(&self, destination: &Repository) -> Option<&Failure> {
-        let found =
-            self.0.iter().find(|(whom, _)| matches!(whom, Concerns::Destination(failed) if failed == destination));
-        found.map(|(_, failure)| failure)
+        self.0.get(&Concerns::Destination(destination.clone()))
     }
 
     /// Why it cannot be had from any of `sources`.
@@ -143,8 +142,7 @@ impl Failures {
     }
 
     fn of_source(&self, source: &Repository) -> Option<&Failure> {
-        let found = self.0.iter().find(|(whom, _)| matches!(whom, Concerns::Source(failed) if failed == source));
-        found.map(|(_, failure)| failure)
+        self.0.get(&Concerns::Source(source.clone()))
     }
 }
 

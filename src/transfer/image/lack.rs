@@ -1,7 +1,8 @@
-//! Why a manifest was refused: whether for what it is, or since not all that it names is there.
+//! Why a manifest was refused: for what it is, or since not all that it names is there; and how that is told.
 
 use super::Image;
-use crate::registry::{Error, Manifest, Stored};
+use crate::event::Failure;
+use crate::registry::{Content, Error, Format, Manifest, Stored};
 use crate::transfer::doubts::Lack;
 
 impl Image {
@@ -34,5 +35,42 @@ impl Image {
             }
         }
         false
+    }
+
+    /// Why a manifest is not taken whose missing parts were brought again and again.
+    pub(super) fn looked_for_in_vain(&self, error: &Error, manifest: &Manifest, depth: usize) -> Failure {
+        if error.parts_are_missing() {
+            return self.refused(error, manifest, depth);
+        }
+        // So its words mean something else.
+        self.engine.doubts.in_vain(self.destination.registry(), &manifest.media_type);
+        error.to_failure()
+    }
+
+    /// Why the destination did not take a manifest. If that may be for its media type, the other family may do; if it is
+    /// for layers that are elsewhere, nothing does.
+    pub(super) fn refused(&self, error: &Error, manifest: &Manifest, depth: usize) -> Failure {
+        let failure = error.to_failure();
+        let is_elsewhere = manifest.content.blobs().iter().find(|blob| blob.is_foreign);
+        if let Some(layer) = is_elsewhere.filter(|_| error.parts_are_missing()) {
+            let reason = format!(
+                "{}; all is there but what is to be fetched from its own urls, as layer {} is: have the registry allow \
+                 them (distribution: validation.manifests.urls.allow)",
+                failure.reason, layer.digest
+            );
+            return Failure { reason: reason.into(), ..failure };
+        }
+        let Some(other) = Format::of_manifest(&manifest.media_type).map(Format::other) else { return failure };
+        // Beside the images of an index they are left out of Docker's lists; alone they cannot become Docker's.
+        let is_artifact = matches!(manifest.content, Content::Blobs(_)) && manifest.image_config().is_none();
+        let is_hopeless = other == Format::Docker && is_artifact && depth == 0;
+        if self.conversion.format.is_some() || is_hopeless || !error.may_be_of_media_type() {
+            return failure;
+        }
+        let reason = format!(
+            "{}; if the registry takes no manifests of type {}, --format {other} converts them, which changes their digests",
+            failure.reason, manifest.media_type
+        );
+        Failure { reason: reason.into(), ..failure }
     }
 }

@@ -1,10 +1,10 @@
 //! An image on its way into its place: what a manifest names comes before it.
 
 use std::collections::HashSet;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
@@ -13,10 +13,10 @@ use crate::digest::Digest;
 use crate::event::{Event, Failure, Retry};
 use crate::platform::Platform;
 use crate::reference::Identifier;
-use crate::registry::{Content, Descriptor, Error, Format, Manifest};
+use crate::registry::{Content, Descriptor, Error, Manifest};
 use crate::transfer::board::{Came, Mounts, Wanted};
-use crate::transfer::destination::Unsettled;
 use crate::transfer::doubts::Lack;
+use crate::transfer::manifests::Unsettled;
 
 /// How often what a manifest names is looked for again when the destination says that something of it is missing.
 const REPAIRS: u32 = 3;
@@ -37,7 +37,7 @@ impl Image {
             placed = true;
             self.commit(manifest, place, 0).await
         };
-        let bytes = self.destination.settled(&manifest.digest, self.source.repository(), settle).await?;
+        let bytes = self.destination.manifests.settle(&manifest.digest, self.source.repository(), settle).await?;
         self.ledger.size(bytes);
         if !placed {
             self.check_clobber(&manifest.digest).await?;
@@ -72,7 +72,7 @@ impl Image {
             }
             self.commit(&manifest, &by_digest, depth).await
         };
-        self.destination.settled(&child.digest, self.source.repository(), settle).await
+        self.destination.manifests.settle(&child.digest, self.source.repository(), settle).await
     }
 
     /// A manifest below the root, which may be for one platform.
@@ -151,16 +151,6 @@ impl Image {
         }
     }
 
-    /// Why a manifest is not taken whose missing parts were brought again and again.
-    fn looked_for_in_vain(&self, error: &Error, manifest: &Manifest, depth: usize) -> Failure {
-        if error.parts_are_missing() {
-            return self.refused(error, manifest, depth);
-        }
-        // So its words mean something else.
-        self.engine.doubts.in_vain(self.destination.registry(), &manifest.media_type);
-        error.to_failure()
-    }
-
     /// One PUT, when its turn has come.
     pub(in crate::transfer) async fn put(&self, identifier: &Identifier, manifest: &Manifest) -> Result<(), Error> {
         let _turn = self.destination.puts.turn(manifest).await;
@@ -189,7 +179,7 @@ impl Image {
         // What was sent may be there all the same.
         self.destination.note_blob_found();
         self.engine.board.forget(repository, manifest.content.blobs().iter().map(|blob| &blob.digest));
-        self.destination.forget(manifest.content.children().iter().map(|child| &child.digest));
+        self.destination.manifests.forget(manifest.content.children().iter().map(|child| &child.digest));
     }
 
     /// Brings what a manifest names.
@@ -230,11 +220,7 @@ impl Image {
     }
 
     /// Boxed, because children may be indexes and have children.
-    fn boxed_child(
-        self,
-        child: Descriptor,
-        depth: usize,
-    ) -> Pin<Box<dyn Future<Output = Result<Option<u64>, Failure>> + Send>> {
+    fn boxed_child(self, child: Descriptor, depth: usize) -> BoxFuture<'static, Result<Option<u64>, Failure>> {
         Box::pin(async move { self.bring_child(&child, depth).await })
     }
 
@@ -263,33 +249,6 @@ impl Image {
             self.ledger.blob(&blob.digest, blob.size, came);
         }
         Ok(bytes)
-    }
-
-    /// Why the destination did not take a manifest. If that may be for its media type, the other family may do; if it is
-    /// for layers that are elsewhere, nothing does.
-    fn refused(&self, error: &Error, manifest: &Manifest, depth: usize) -> Failure {
-        let failure = error.to_failure();
-        let is_elsewhere = manifest.content.blobs().iter().find(|blob| blob.is_foreign);
-        if let Some(layer) = is_elsewhere.filter(|_| error.parts_are_missing()) {
-            let reason = format!(
-                "{}; all is there but what is to be fetched from its own urls, as layer {} is: have the registry allow \
-                 them (distribution: validation.manifests.urls.allow)",
-                failure.reason, layer.digest
-            );
-            return Failure { reason: reason.into(), ..failure };
-        }
-        let Some(other) = Format::of_manifest(&manifest.media_type).map(Format::other) else { return failure };
-        // Beside the images of an index they are left out of Docker's lists; alone they cannot become Docker's.
-        let is_artifact = matches!(manifest.content, Content::Blobs(_)) && manifest.image_config().is_none();
-        let is_hopeless = other == Format::Docker && is_artifact && depth == 0;
-        if self.conversion.format.is_some() || is_hopeless || !error.may_be_of_media_type() {
-            return failure;
-        }
-        let reason = format!(
-            "{}; if the registry takes no manifests of type {}, --format {other} converts them, which changes their digests",
-            failure.reason, manifest.media_type
-        );
-        Failure { reason: reason.into(), ..failure }
     }
 }
 
