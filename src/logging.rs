@@ -16,7 +16,6 @@ use tracing_subscriber::field::{RecordFields, VisitOutput as _};
 use tracing_subscriber::filter::{FilterFn, Targets, filter_fn};
 use tracing_subscriber::fmt::format::{DefaultVisitor, JsonFields, Writer};
 use tracing_subscriber::fmt::time::FormatTime;
-use tracing_subscriber::fmt::writer::MakeWriterExt as _;
 use tracing_subscriber::fmt::{FormatFields, MakeWriter, layer};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
@@ -145,7 +144,7 @@ where
     });
     let base = layer().with_writer(writer).with_ansi(false).with_target(false).with_timer(Clock);
     match format {
-        Format::Text => base.fmt_fields(Unsaid { left_out: "" }).with_filter(wanted).boxed(),
+        Format::Text => base.fmt_fields(Unsaid { left_out: &[] }).with_filter(wanted).boxed(),
         Format::Json => base
             .json()
             .flatten_event(true)
@@ -160,18 +159,12 @@ fn short<S: Subscriber + for<'a> LookupSpan<'a>>(console: Console, level: Level)
     let wanted: FilterFn<_> = filter_fn(move |metadata: &Metadata<'_>| {
         is_ours(metadata) && *metadata.level() <= level && !is_printed(metadata) && metadata.target() != ALWAYS
     });
-    let once = SaidOnce { console: console.clone(), told: Arc::default() };
-    let is_of_a_try = |metadata: &Metadata<'_>| metadata.target() == EVENTS && *metadata.level() == Level::WARN;
-    let of_tries = (move || once.clone()).with_filter(is_of_a_try);
-    let writer = of_tries.or_else(move || console.clone());
-    let base = layer().with_writer(writer).with_ansi(false).with_target(false);
-    base.without_time().fmt_fields(Unsaid { left_out: "category" }).with_filter(wanted)
+    let once = SaidOnce { console, told: Arc::default() };
+    let base = layer().with_writer(move || once.clone()).with_ansi(false).with_target(false);
+    base.without_time().fmt_fields(Unsaid { left_out: &["category", "pause"] }).with_filter(wanted)
 }
 
-/// Where lines about images and rules come from.
-const EVENTS: &str = concat!(env!("CARGO_CRATE_NAME"), "::report::log");
-
-/// The console, to which no warning is said twice: what fails again in another round fails in the same words.
+/// The console, to which no warning is said twice: what fails again, in another try or round, fails in the same words.
 #[derive(Clone)]
 struct SaidOnce {
     console: Console,
@@ -193,8 +186,8 @@ impl Write for SaidOnce {
 
 /// Fields as text, but for what the message says already: which image a line is about, and why something failed.
 struct Unsaid {
-    /// A field that only those look for who search a log.
-    left_out: &'static str,
+    /// Fields that only those look for who search a log.
+    left_out: &'static [&'static str],
 }
 
 impl<'w> FormatFields<'w> for Unsaid {
@@ -210,7 +203,7 @@ struct Told<'w> {
     fields: DefaultVisitor<'w>,
     /// It is the first of the fields.
     message: String,
-    left_out: &'static str,
+    left_out: &'static [&'static str],
 }
 
 impl Visit for Told<'_> {
@@ -224,7 +217,7 @@ impl Visit for Told<'_> {
             "destination" => Some(format!(" -> {value:?}")),
             "rule" => Some(format!("{value:?}: ")),
             "reason" => Some(format!(": {value:?}")),
-            name if name == self.left_out => return,
+            name if self.left_out.contains(&name) => return,
             _ => None,
         };
         if said.is_none_or(|said| !self.message.contains(&said)) {

@@ -28,7 +28,7 @@ pub(super) struct LogFlags {
     #[arg(short, long, action = ArgAction::Count, conflicts_with = "quiet")]
     verbose: u8,
 
-    /// Less in the log: only warnings
+    /// Less: only warnings in the log, and no warnings on stderr
     #[arg(short, long)]
     quiet: bool,
 }

@@ -131,7 +131,8 @@ fn summarize(rewrite: &Rewrite, changed: &[&Changed], files: usize, written: boo
     let verb = if written { "" } else { " to make" };
     let left = match rewrite.stays.len() {
         0 => String::new(),
-        number => format!("; {} left as they are", count(number, "reference")),
+        1 => "; 1 reference left as it is".to_owned(),
+        number => format!("; {number} references left as they are"),
     };
     say(&format!(
         "{}{verb} in {} of {}{left}",

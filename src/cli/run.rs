@@ -30,7 +30,9 @@ pub(super) struct RunFlags {
 
     /// Blobs in flight at once (a migration counts those below 128 KiB as small requests); the limit of small requests grows
     /// with it, and 1 also means one of those at a time at each registry
-    #[arg(short, long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..))]
+    // Also under the name that image-syncer's users have in their scripts.
+    #[arg(short, long, alias = "proc", value_name = "N", default_value_t = 7)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..))]
     workers: u16,
 
     /// This machine's part of the work, counted from zero: 0/4, 1/4, 2/4, 3/4 together do everything once

@@ -189,7 +189,7 @@ impl RepositoryClient {
     pub(super) async fn wait_to_try(&self, turn: &Turn, error: &Error, pause: Duration) -> bool {
         let tell = || match error.status().is_none_or(|status| self.client.pace.is_news(turn, status)) {
             true => warn_again(error, pause),
-            false => tracing::debug!("{error}; trying again in {:.1} s", pause.as_secs_f64()),
+            false => tracing::debug!(pause = format_args!("{:.1}s", pause.as_secs_f64()), "{error}; trying again"),
         };
         wait(self.client.transport.end(), pause, tell).await
     }

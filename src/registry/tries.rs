@@ -14,7 +14,7 @@ pub(super) const TRIES: usize = 5;
 
 /// Tells that a request failed and is sent again.
 pub(super) fn warn_again(error: &Error, pause: Duration) {
-    tracing::warn!("{error}; trying again in {:.1} s", pause.as_secs_f64());
+    tracing::warn!(pause = format_args!("{:.1}s", pause.as_secs_f64()), "{error}; trying again");
 }
 
 /// Tries until there is a result that another try would not change.

@@ -72,8 +72,8 @@ pub(super) fn event(event: &Event) {
             line!(debug, %repository, %digest, bytes, "blob looked at");
         }
         Event::BlobRetried { repository, digest, failure, pause } => {
-            let seconds = pause.as_secs_f64();
-            line!(warn, %repository, %digest, "{failure}; trying the blob again in {seconds:.1} s");
+            line!(warn, %repository, %digest, pause = format_args!("{:.1}s", pause.as_secs_f64()),
+                "{failure}; trying the blob again");
         }
         Event::LayerSkipped { source, digest } => {
             line!(warn, %source, %digest, "layer left out: it is to be fetched from its own urls");

@@ -89,6 +89,8 @@ async fn wrong_usage_is_exit_code_two() {
         ("--retries -1", ["-1", "unexpected"]),
         ("--retries many", ["many", "--retries"]),
         ("--workers 0", ["0", "--workers"]),
+        // The name that it has in image-syncer's scripts.
+        ("--proc 0", ["0", "--workers"]),
         ("--log-format xml", ["xml", "text, json"]),
         ("--limit-rate 0", ["--limit-rate", "at least one byte a second"]),
         ("--limit-rate fast", ["--limit-rate", "such as 50M"]),

@@ -84,6 +84,7 @@ async fn what_no_rule_covers_is_listed_and_stays() {
     let run = rewrite(&["pod.yaml"]).file("pod.yaml", POD).rule("quay.io/a/b:2", "d.io/b").rule("quay.io/z", "");
     let outcome = run.run().await;
     outcome.assert(1, &[]).assert_line("LEFT ", &["pod.yaml:4:12: quay.io/a/b:1: no rule covers it"]);
+    assert!(outcome.stderr.ends_with("; 1 reference left as it is\n"), "{outcome}");
     outcome.assert_line("INVALID ", &["images.json:3:3", "--registry or DEFAULT_REGISTRY"]);
 }
 

@@ -70,6 +70,16 @@ async fn what_fails_again_in_the_same_words_is_said_once_and_logged_each_time() 
 }
 
 #[tokio::test]
+async fn a_host_that_cannot_be_reached_is_told_once_for_all_its_tries_and_logged_each_time() {
+    let (_source, destination) = two_registries().await;
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let to = format!("{}/moved/app", destination.host());
+    let outcome = Migration::new().rule(format!("{gone}/team/app:1.0"), &to).run().await;
+    let count = |text: &str| text.lines().filter(|line| line.contains("; trying again")).count();
+    assert_eq!((count(&outcome.stderr), count(outcome.log.as_deref().unwrap())), (1, 4), "{outcome}");
+}
+
+#[tokio::test]
 async fn a_quiet_log_has_warnings_and_the_last_line_alone() {
     let (source, destination) = two_registries().await;
     for repository in ["a/app", "b/app"] {
