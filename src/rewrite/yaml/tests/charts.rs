@@ -103,6 +103,14 @@ fn fields_may_have_a_prefix() {
 }
 
 #[test]
+fn an_image_with_a_prefix_may_have_its_registry_beside_it() {
+    let text = "defaultBaseImageRegistry: ⟦quay.io→d.io⟧\ndefaultBaseImage: ⟦a/b→m/b⟧\nwebRegistry: ⟦docker.io→d.io⟧\nwebImage: ⟦bitnami/redis:7→x/y/redis:7⟧\n\
+                ownImageRegistry: quay.io\nownImage: ⟦quay.io/a/b:1→d.io/m/b:1⟧\notherImageRegistry: x.io\notherImage: nginx\n\
+                lastImageRegistry: \"\"\nlastImage: ⟦nginx→d.io/web/nginx⟧\n";
+    assert_eq!(assert_changes("values.yaml", &rules(), text), [""; 0]);
+}
+
+#[test]
 fn a_registry_that_is_taken_over_belongs_to_the_image() {
     let text = "x: &x {registry: docker.io, repository: bitnami/redis}\ny: &y {<<: *x, tag: \"7\"}\n\
                 a: {image: {<<: *y, repository: nginx}}\nb: {image: {<<: [*y], repository: bitnami/redis, registry: ⟦docker.io→d.io⟧}}\n"
