@@ -161,7 +161,9 @@ impl<'t> Surroundings<'t> {
             let field = |name: &str| self.field(mapping, &[&format!("{prefix}{name}")]);
             let either = |name: &str| field(&format!("{kind}{name}")).or_else(|| field(name));
             let (name, tag, digest) = (field(kind)?, either("Tag"), either("Digest"));
-            let registry = either("Registry").filter(|registry| !registry.text().is_empty());
+            // An address to log in at is no part of a name.
+            let is_host = |field: &Field| !field.text().is_empty() && !field.text().contains("://");
+            let registry = either("Registry").filter(is_host);
             let is_whole = kind == "Image" && has_version_in(name.text());
             let part = |field: Field<'t>| Part { text: field.text().into(), field: Some(field) };
             let is_group = registry.is_some() || ((tag.is_some() || digest.is_some()) && !is_whole);
