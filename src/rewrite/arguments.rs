@@ -103,6 +103,10 @@ impl Use {
         if let [Piece { range: Some(range), .. }] = self.pieces.as_slice() {
             return Some(vec![(range.clone(), written.moved(text, to))]);
         }
+        let moved = written.moved(text, to);
+        if let Some(change) = self.registry(text, written, &moved) {
+            return Some(vec![change]);
+        }
         let first = self.pieces.first()?;
         let range = first.range.clone()?;
         let name = written.name.len();
@@ -111,7 +115,6 @@ impl Use {
         if !follows.starts_with([':', '@']) {
             return None;
         }
-        let moved = written.moved(text, to);
         let repository = to.repository.to_string();
         if moved[repository.len()..] == text[name..] {
             return Some(vec![(range.start..range.start + name, repository)]);
@@ -124,6 +127,15 @@ impl Use {
             }
             _ => None,
         }
+    }
+
+    /// What to write for a registry that is a part by itself, where all behind it stays: `${REGISTRY:-quay.io}/a/b:1`.
+    fn registry(&self, text: &str, written: &Written, moved: &str) -> Option<(Range<usize>, String)> {
+        let [Piece { text: registry, range }, path, rest @ ..] = self.pieces.as_slice() else { return None };
+        // What is put in right behind the path would belong to it.
+        let has_end = rest.is_empty() || registry.len() + path.text.len() > written.name.len();
+        let moved = moved.strip_suffix(&text[registry.len()..])?;
+        (path.text.starts_with('/') && has_end).then_some((range.clone()?, moved.to_owned()))
     }
 }
 

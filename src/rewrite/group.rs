@@ -73,7 +73,9 @@ pub fn read<'t>(
     let found = groups.iter().find(|group| group.rewrite(scan, merged)).or(likeliest);
     let mut keys = found.map(Group::keys).unwrap_or_default();
     for group in prefixed {
-        if group.rewrite(scan, merged) {
+        // With a registry beside it a name is none of Docker Hub.
+        let is_part = group.name.len() > 1 && !group.holds_image(hosts);
+        if group.rewrite(scan, merged) || is_part {
             keys.extend(group.keys());
         }
     }
@@ -151,17 +153,22 @@ impl<'t> Surroundings<'t> {
         groups
     }
 
-    /// The groups of fields whose names have something in common: `xRepository` or `xImage`, `xTag`, `xDigest`.
+    /// The groups of fields whose names have something in common: `xRepository` or `xImage`, `xRegistry`, `xTag`,
+    /// `xDigest`.
     fn prefixed(&self, mapping: &'t Mapping) -> Vec<Group<'t>> {
         let group = |key: &str| {
             let (prefix, kind) = PREFIXED.iter().find_map(|kind| Some((key.strip_suffix(kind)?, *kind)))?;
             let field = |name: &str| self.field(mapping, &[&format!("{prefix}{name}")]);
             let either = |name: &str| field(&format!("{kind}{name}")).or_else(|| field(name));
             let (name, tag, digest) = (field(kind)?, either("Tag"), either("Digest"));
+            // An address to log in at is no part of a name.
+            let is_host = |field: &Field| !field.text().is_empty() && !field.text().contains("://");
+            let registry = either("Registry").filter(is_host);
             let is_whole = kind == "Image" && has_version_in(name.text());
-            let part = Part { text: name.text().into(), field: Some(name) };
-            let is_group = (tag.is_some() || digest.is_some()) && !is_whole && prefix != "image";
-            is_group.then(|| Group { name: vec![part], tag, digest })
+            let part = |field: Field<'t>| Part { text: field.text().into(), field: Some(field) };
+            let is_group = registry.is_some() || ((tag.is_some() || digest.is_some()) && !is_whole);
+            let name = registry.into_iter().chain([name]).map(part).collect();
+            (is_group && prefix != "image").then_some(Group { name, tag, digest })
         };
         mapping.entries().filter_map(|(key, _)| group(&key?.value)).collect()
     }

@@ -9,6 +9,7 @@
 //! | `container` of a job, `uses: docker://` | GitHub, Azure Pipelines |
 //! | `dockerfile_inline`, `args[]` with `..._IMAGE=` | Compose |
 //! | `value` beside `path: .../image` | JSON patches |
+//! | values with a tag in `images: {NAME: ...}` | charts |
 //! | `value`, `default` with a tag, beside `name: ..._IMAGE` | variables of Kubernetes, Tekton |
 //! | `images[]` | lists, and kustomize's, also with Flux: see [`super::kustomize`] |
 //! | `registry`, `repository`, `tag`, `digest` | charts: see [`super::group`] |
@@ -371,7 +372,7 @@ pub fn expects_image(parent: Option<&str>, key: &str, scalar: &Scalar, mapping: 
         // In Azure Pipelines it may also be the name of one that is described elsewhere.
         "container" => has(&["runs-on"]) || (has(&["job", "pool", "steps"]) && scalar.value.contains([':', '/', '@'])),
         "uses" => scalar.value.starts_with("docker://"),
-        _ => is_image_key(key),
+        _ => is_image_key(key) || (parent == Some("images") && has_version_in(&scalar.value)),
     }
 }
 

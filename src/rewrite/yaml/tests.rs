@@ -164,7 +164,7 @@ fn an_image_that_variables_are_parts_of_is_rewritten_or_told() {
     let stays = assert_changes(
         "compose.yaml",
         &rules(),
-        "a: {image: \"${A:-quay.io}/a/b:${T:-1}\"}\nb: {image: \"${A-docker.io/library}/nginx:1\"}\nc: {image: \"${A:-⟦nginx→d.io/web/nginx⟧}:${T:-1}\"}\n\
+        "a: {image: \"${A:-quay.io}/a/b:${T:-1}\"}\nb: {image: \"${A-docker.io/library}/postgres:15\"}\nc: {image: \"${A:-⟦nginx→d.io/web/nginx⟧}:${T:-1}\"}\n\
          d: {image: \"nginx${SUFFIX:-}:1\"}\ne: {image: \"${A:-quay.io}/c/d:${T}\"}\nf: {image: \"${A:-quay.io}/x/y:1\"}\n\
          g: {image: \"${A}/a/b:1\"}\nh: {image: \"${A:-}nginx:1\"}\n",
     );
@@ -173,12 +173,29 @@ fn an_image_that_variables_are_parts_of_is_rewritten_or_told() {
         stays,
         [
             format!("quay.io/a/b:1: {elsewhere}d.io/m/b:1 is where it is now"),
-            format!("docker.io/library/nginx:1: {elsewhere}d.io/web/nginx:1 is where it is now"),
+            format!("docker.io/library/postgres:15: {elsewhere}d.io/db/pg:1.15 is where it is now"),
             format!("nginx:1: {elsewhere}d.io/web/nginx:1 is where it is now"),
             "quay.io/c/d:${T}: its tag is not written here, and no rule brings every tag".to_owned(),
             format!("nginx:1: {elsewhere}d.io/web/nginx:1 is where it is now"),
         ]
     );
+}
+
+#[test]
+fn a_registry_in_a_variable_is_replaced_where_the_path_stays() {
+    let moves = moves(r#"{"quay.io/a/b": "d.io/a/b", "quay.io/a/c": "d.io/m/a/c"}"#, Choice::default());
+    let text = "a: {image: \"${R:-⟦quay.io→d.io⟧}/a/b:${T:-1}\"}\nb: {image: \"${R:-⟦quay.io/a→d.io/a⟧}/b:${T}\"}\n\
+                c: {image: \"${R:-⟦quay.io→d.io/m⟧}/a/c\"}\nd: {image: \"${R:-quay.io}/a/b${S:-}:1\"}\ne: {image: \"quay.io/${P:-a/b}:1\"}\n";
+    let elsewhere = "what it is made of is used elsewhere, too, or comes from there; ";
+    let stays = ["d.io/a/b:1"; 2].map(|to| format!("quay.io/a/b:1: {elsewhere}{to} is where it is now"));
+    assert_eq!(assert_changes("compose.yaml", &moves, text), stays);
+    let text = "ARG REGISTRY=⟦quay.io→d.io⟧\nFROM ${REGISTRY}/a/b:1\nFROM $REGISTRY/a/b:2\n";
+    assert_eq!(assert_changes("Dockerfile", &moves, text), [""; 0]);
+    // Both cannot be had.
+    let text = "ARG REGISTRY=quay.io\nFROM ${REGISTRY}/a/b:1\nFROM ${REGISTRY}/a/c:2\n";
+    assert_eq!(assert_changes("Dockerfile", &moves, text).len(), 2);
+    let text = "ARG REGISTRY=quay.io\nFROM ${REGISTRY}/a/b:1\nARG REGISTRY\n";
+    assert_eq!(assert_changes("Dockerfile", &moves, text).len(), 1);
 }
 
 #[test]

@@ -103,6 +103,21 @@ fn fields_may_have_a_prefix() {
 }
 
 #[test]
+fn an_image_with_a_prefix_may_have_its_registry_beside_it() {
+    let text = "defaultBaseImageRegistry: ⟦quay.io→d.io⟧\ndefaultBaseImage: ⟦a/b→m/b⟧\nwebRegistry: ⟦docker.io→d.io⟧\nwebImage: ⟦bitnami/redis:7→x/y/redis:7⟧\n\
+                ownImageRegistry: quay.io\nownImage: ⟦quay.io/a/b:1→d.io/m/b:1⟧\notherImageRegistry: x.io\notherImage: nginx\n\
+                lastImageRegistry: \"\"\nlastImage: ⟦nginx→d.io/web/nginx⟧\n\
+                loginRegistry: https://index.docker.io/v1/\nloginImage: ⟦nginx:1→d.io/web/nginx:1⟧\n";
+    assert_eq!(assert_changes("values.yaml", &rules(), text), [""; 0]);
+}
+
+#[test]
+fn images_may_be_listed_by_their_names() {
+    let text = "images:\n  web: ⟦nginx:1→d.io/web/nginx:1⟧\n  nginx: ⟦quay.io/a/b:1→d.io/m/b:1⟧\n  pullPolicy: nginx\nports: {web: nginx:1}\n";
+    assert_eq!(assert_changes("values.yaml", &rules(), text), [""; 0]);
+}
+
+#[test]
 fn a_registry_that_is_taken_over_belongs_to_the_image() {
     let text = "x: &x {registry: docker.io, repository: bitnami/redis}\ny: &y {<<: *x, tag: \"7\"}\n\
                 a: {image: {<<: *y, repository: nginx}}\nb: {image: {<<: [*y], repository: bitnami/redis, registry: ⟦docker.io→d.io⟧}}\n"
