@@ -55,9 +55,8 @@ fn is_missing(repository: &Repository, status: u16, codes: &[String], message: &
         404 => true,
         // Artifact Registry calls a name with too few parts invalid, and others one whose first part they do not know.
         400 => has(&["NAME_UNKNOWN", "NAME_INVALID"]),
-        // Harbor answers so for a project that does not exist.
-        401 if text.contains("project") && says_so() => true,
-        // What is not there and what is not shown look the same here; a place that must be made first is likelier.
+        // Harbor says 401 of a project that does not exist. Elsewhere what is not there and what is not shown look the
+        // same; a place that must be made first is likelier.
         401 | 403 => says_so() || Service::of(repository, &text).hides_what_is_missing() && !tells_of_room(message),
         _ => false,
     }

@@ -296,6 +296,15 @@ mod tests {
         Manifest::parse(bytes, digest, content_type)
     }
 
+    #[test]
+    fn what_came_as_one_kind_and_says_that_it_is_another_is_no_manifest() {
+        let of = |inside: &str| format!(r#"{{"schemaVersion":2,"mediaType":"{inside}","config":{}}}"#, descriptor(""));
+        assert!(parse(&of(OCI_MANIFEST), OCI_MANIFEST).is_ok());
+        for (inside, header) in [(DOCKER_MANIFEST, OCI_MANIFEST), (OCI_MANIFEST, DOCKER_MANIFEST)] {
+            assert!(matches!(parse(&of(inside), header), Err(Defect::Malformed(_))), "{header}");
+        }
+    }
+
     fn descriptor(extra: &str) -> String {
         format!(r#"{{"mediaType":"m/x","digest":"{SOME}","size":1{extra}}}"#)
     }

@@ -152,6 +152,14 @@ async fn a_blob_damaged_on_its_way_is_read_again() {
 }
 
 #[tokio::test]
+async fn a_manifest_damaged_on_its_way_is_read_again() {
+    let (source, destination, migration) = two_images().await;
+    let damaged = source.on(Kind::ManifestGet.once(), Action::CorruptResponse);
+    assert_overcome(&source, &destination, &migration).await;
+    assert_eq!(damaged.hits(), 1);
+}
+
+#[tokio::test]
 async fn a_source_that_announces_another_size_than_said_fails_its_image_alone_and_is_asked_once_more() {
     for said in [LARGE / 2, LARGE - 1, LARGE + 1, LARGE * 2] {
         let (source, destination, migration) = two_images().await;

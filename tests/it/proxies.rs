@@ -11,7 +11,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::support::docker_registry::{DockerRegistry, is_installed};
 use crate::support::pki::Authority;
 use crate::support::proxy::Proxy;
-use crate::support::{Migration, assert_same, small, two_registries};
+use crate::support::{Migration, assert_same, large, small, two_registries};
 
 const NAME: &str = "registry.test:5000";
 
@@ -25,7 +25,7 @@ fn migration(destination: &Registry) -> Migration {
 #[tokio::test]
 async fn plain_http_goes_through_the_proxy_for_http() {
     let (source, destination) = two_registries().await;
-    source.put("team/app", "1", &small(1));
+    source.put("team/app", "1", &large(1));
     let proxy = Proxy::http(&[(NAME, source.host())]).await;
     let url = format!("http://user:pr0xy-secret@{}", proxy.address());
     let outcome = migration(&destination).env("http_proxy", &url).env("HTTPS_PROXY", &url).run().await;
@@ -47,7 +47,7 @@ async fn plain_http_goes_through_the_proxy_for_http() {
 #[tokio::test]
 async fn names_are_left_to_a_socks_proxy() {
     let (source, destination) = two_registries().await;
-    source.put("team/app", "1", &small(1));
+    source.put("team/app", "1", &large(1));
     for variable in ["ALL_PROXY", "all_proxy"] {
         let proxy = Proxy::socks(&[(NAME, source.host())]).await;
         let outcome = migration(&destination).env(variable, format!("socks5h://{}", proxy.address())).run().await;

@@ -176,11 +176,13 @@ async fn a_redirect_to_a_login_is_no_blob() {
         let destination = Registry::builder().mounts(Mounts::Ignored).takes_incomplete_manifests().start().await;
         destination.put("moved/app", "other", &small(9));
         let place = format!("http://{}/login", destination.host());
-        let led = destination.on(Kind::BlobHead, Answer::status(302).header("location", &place));
-        destination.on(Matcher::any().filter(|request| request.path == "/login"), login);
+        for kind in [Kind::BlobHead, Kind::BlobGet] {
+            destination.on(kind, Answer::status(302).header("location", &place));
+        }
+        let asked = destination.on(Matcher::any().filter(|request| request.path == "/login"), login);
         let (source, migration) = image_of(2 * MIB, &destination).await;
         migration.run().await.assert_success(1);
-        assert!(led.hits() > 0);
+        assert!(asked.hits() > 0);
         assert_same((&source, "team/app", "1.0"), (&destination, "moved/app", "1.0"));
     }
 }

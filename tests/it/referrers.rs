@@ -322,11 +322,15 @@ async fn no_clobber_leaves_a_list_of_referrers_that_others_keep() {
 
 #[tokio::test]
 async fn an_image_under_the_tag_of_a_list_is_no_list_and_stays() {
-    for flags in [[].as_slice(), &["--no-clobber"], &["--force"]] {
+    let of_docker = Index::new().docker().image(&small(3).docker());
+    for (flags, is_index) in [([].as_slice(), false), (&["--no-clobber"], false), (&["--force"], false), (&[], true)] {
         let (source, destination) = (registry(true).await, registry(false).await);
         let subject = source.put("app", "1", &small(1));
         attach(&source, "text/sbom", &subject, "sbom");
-        let foreign = destination.put("app", &tag(&subject), &small(2));
+        let foreign = match is_index {
+            true => destination.put("app", &tag(&subject), &of_docker),
+            false => destination.put("app", &tag(&subject), &small(2)),
+        };
         let migration = migration(&source, &destination).args(flags.iter().copied());
         let outcome = plan::dry_run(&source, &destination).args(flags.iter().copied()).run().await;
         outcome.assert_line("FAILED ", &["is no list", &foreign]);
@@ -339,15 +343,21 @@ async fn an_image_under_the_tag_of_a_list_is_no_list_and_stays() {
 
 #[tokio::test]
 async fn where_the_tag_of_a_list_names_the_image_itself_it_becomes_a_list_unless_that_is_forbidden() {
-    let (source, destination) = (registry(true).await, registry(false).await);
-    let subject = source.put("app", "1", &small(1));
-    let (sbom, _) = attach(&source, "text/sbom", &subject, "sbom");
-    destination.put("app", &tag(&subject), &small(1));
-    let outcome = migration(&source, &destination).args(["--no-clobber"]).run().await;
-    outcome.assert_failures(1, 1, 0);
-    assert_eq!(destination.digest("app", &tag(&subject)), Some(subject.clone()));
-    migration(&source, &destination).run().await.assert_success(1);
-    assert_eq!(listed(&destination, &subject), [sbom]);
+    for is_index in [false, true] {
+        let put = |registry: &Registry, reference: &str| match is_index {
+            true => registry.put("app", reference, &Index::new().image(&small(1))),
+            false => registry.put("app", reference, &small(1)),
+        };
+        let (source, destination) = (registry(true).await, registry(false).await);
+        let subject = put(&source, "1");
+        let (sbom, _) = attach(&source, "text/sbom", &subject, "sbom");
+        put(&destination, &tag(&subject));
+        let outcome = migration(&source, &destination).args(["--no-clobber"]).run().await;
+        outcome.assert_failures(1, 1, 0);
+        assert_eq!(destination.digest("app", &tag(&subject)), Some(subject.clone()));
+        migration(&source, &destination).run().await.assert_success(1);
+        assert_eq!(listed(&destination, &subject), [sbom]);
+    }
 }
 
 #[tokio::test]

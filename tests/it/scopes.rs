@@ -66,6 +66,23 @@ async fn of_a_push_that_is_refused_it_is_said_as_whom() {
     outcome.assert_failed(&source.reference("team/app", "1"), &to, &words);
 }
 
+/// Nothing is wrong with an entry that was not needed.
+#[tokio::test]
+async fn of_a_registry_that_asked_for_no_credentials_it_is_said_that_it_was_shown_none() {
+    let (source, destination) = (Registry::open().await, Registry::open().await);
+    source.put("team/app", "1", &small(1));
+    destination.on(Kind::UploadStart, Answer::error(403, "DENIED", "not from here"));
+    let outcome = Migration::new()
+        .auth(&json!({ destination.host(): { "username": USER, "password": PASSWORD } }))
+        .app_tags(&source, "1", &destination)
+        .run()
+        .await;
+    outcome.assert_failures(1, 1, 0);
+    let to = format!("{}/moved/app:1", destination.host());
+    let words = ["not from here", "it was asked without credentials, for which the registry did not ask"];
+    outcome.assert_failed(&source.reference("team/app", "1"), &to, &words);
+}
+
 #[tokio::test]
 async fn what_is_open_to_all_is_read_without_credentials_where_others_need_some() {
     let accounts = Accounts::new().user(USER, PASSWORD).anonymous("public/", "pull");

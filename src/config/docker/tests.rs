@@ -30,9 +30,15 @@ fn encoded(text: &str) -> String {
 #[test]
 fn keys_are_read_in_all_their_spellings() {
     let auth = encoded("u:p:q");
-    for key in
-        ["quay.io", "https://quay.io", "http://quay.io", "https://quay.io/", "https://quay.io/v1/", "quay.io/v2/"]
-    {
+    for key in [
+        "quay.io",
+        "https://quay.io",
+        "http://quay.io",
+        "https://quay.io/",
+        "https://quay.io/v1/",
+        "quay.io/v2/",
+        "https://quay.io/api/registry",
+    ] {
         let config = format!(r#"{{"auths": {{"{key}": {{"auth": "{auth}"}}}}}}"#);
         assert_eq!(found(&config, "quay.io/a/b"), ["u:p:q"], "{key}");
         assert!(found(&config, "quay.io:8443/a/b").is_empty());

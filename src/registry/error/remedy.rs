@@ -159,6 +159,17 @@ mod tests {
     }
 
     #[test]
+    fn no_account_changes_what_kind_of_manifest_a_registry_takes() {
+        let url = "https://r.example.com/v2/a/manifests/1".parse().unwrap();
+        for (code, is_of_account) in [("DENIED", true), ("UNSUPPORTED", false)] {
+            let (status, codes) = (StatusCode::FORBIDDEN, vec![code.to_owned()]);
+            let kind = ErrorKind::Status { status, codes, message: String::new(), retry_after: None };
+            let error = Error::new(&"r.example.com".parse().unwrap(), &Method::PUT, &url, kind);
+            assert_eq!(error.advice().is_some(), is_of_account, "{code}");
+        }
+    }
+
+    #[test]
     fn an_https_address_that_a_registry_gives_is_corrected_there() {
         let advice = |kind| {
             let url = "https://r.example.com/v2/a/blobs/b".parse().unwrap();

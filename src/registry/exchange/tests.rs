@@ -112,3 +112,30 @@ async fn a_refusal_whose_end_never_comes_is_given_up() {
     let opened = tokio::time::timeout(TIME_LIMIT * 3, opening).await.expect("it ends").unwrap();
     assert_eq!(opened.unwrap_err().kind, ErrorKind::TimedOut { after: TIME_LIMIT });
 }
+
+#[tokio::test]
+async fn what_is_refused_for_its_rate_while_others_are_served_is_given_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let clients = Clients::new(Arc::new(Keyring::default()), 1).unwrap();
+    let client = clients.reader(&format!("{address}/a").parse().unwrap());
+    let (others, turn) = (client.clone(), (Kind::Tags, Method::GET));
+    tokio::spawn(async move {
+        let mut left = REFUSALS * 2;
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut asked = [0; 1024];
+            let length = stream.read(&mut asked).await.unwrap();
+            let is_refused = left > 0 && asked[..length].starts_with(b"GET /v2/a/x ");
+            if is_refused {
+                left -= 1;
+                others.client.pace.heed(&turn, Instant::now(), None, &HeaderMap::new(), None);
+            }
+            let status = if is_refused { "429 Too Many Requests" } else { "200 OK" };
+            let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    let call = Call::new(Kind::Tags, Method::GET, format!("http://{address}/v2/a/x").parse().unwrap());
+    let status = client.call(&call).await.map(|answer| answer.status).map_err(|error| error.status());
+    assert_eq!(status, Err(Some(StatusCode::TOO_MANY_REQUESTS)));
+}

@@ -221,6 +221,10 @@ mod tests {
             pauses.extend((0..9).filter_map(|_| holds.refused(&READS, begun, &refusal(None))));
             assert_eq!(holds.current(&READS).unwrap().is_hopeless, strike == STRIKES);
             assert!(!holds.is_hopeless(&READS), "the hold says it");
+            if strike == STRIKES {
+                holds.went_well(&READS, begun);
+                assert!(!holds.current(&READS).unwrap().is_hopeless, "some of the last burst were served");
+            }
             tokio::time::sleep_until(holds.current(&READS).unwrap().until).await;
         }
         assert_eq!(pauses, [300, 600, 1200, 2400, 4800].map(Duration::from_millis));

@@ -216,6 +216,16 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn of_a_body_that_has_its_answer_no_more_is_read() {
+        let pieces = stream::repeat_with(|| Ok(Bytes::from_static(b"abc")));
+        let (mut content, progress) = watch(pieces.boxed(), 300);
+        assert!(content.next().await.is_some());
+        progress.close();
+        assert!(content.next().await.is_none());
+        assert!(!progress.has_ended());
+    }
+
+    #[tokio::test]
     async fn what_is_not_yet_sent_holds_back_the_rest_and_the_registry_is_waited_for() {
         let chunks = [Ok(Bytes::from(vec![0; UNSENT])), Ok(Bytes::from_static(b"rest"))];
         let (mut content, progress) = watch(stream::iter(chunks).boxed(), UNSENT as u64 + 4);

@@ -85,7 +85,6 @@ impl Modes {
     pub(super) fn refused_whole(&self, size: u64) {
         let mut known = self.lock();
         known.refused = Some(known.refused.map_or(size, |refused| refused.min(size)));
-        known.taken = known.taken.min(size.saturating_sub(1));
     }
 
     /// A blob was not taken whole, and not for its size. Says whether none has been: then none is sent so again.

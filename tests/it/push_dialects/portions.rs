@@ -80,6 +80,15 @@ async fn a_length_of_nothing_beside_what_was_sent_in_parts_is_no_loss() {
 }
 
 #[tokio::test]
+async fn what_a_registry_lost_of_a_stream_is_sent_in_chunks() {
+    let destination = profiles::length_checking_front(MIB).start().await;
+    let lost = destination.on(Kind::BlobHead.once(), Action::header("content-length", "100"));
+    let (_, outcome) = copy(3 * MIB, &destination).await;
+    assert_eq!(lost.hits(), 1);
+    assert!(!chunks(&destination).is_empty(), "{}", outcome.everything());
+}
+
+#[tokio::test]
 async fn behind_nginx_a_blob_is_sent_in_chunks_that_fit() {
     let destination = profiles::nginx(MIB).start().await;
     let (source, _) = copy(3 * MIB + 5, &destination).await;
@@ -223,6 +232,18 @@ async fn an_upload_in_chunks_goes_on_where_it_was_interrupted() {
     }
 }
 
+/// Not every registry counts in the same way.
+#[tokio::test]
+async fn an_upload_in_chunks_of_which_another_part_is_said_to_be_there_is_begun_anew() {
+    let destination = profiles::nginx(MIB).start().await;
+    let (source, migration) = image_of(4 * MIB, &destination).await;
+    destination.on(later_chunk().once(), Answer::status(503));
+    let told = destination.on(Kind::UploadStatus.once(), Answer::status(204).header("Range", "0-99"));
+    migration.run().await.assert_success(1);
+    assert_eq!((told.hits(), source.count(Kind::BlobGet)), (1, 1 + 4));
+    assert_same((&source, "team/app", "1.0"), (&destination, "moved/app", "1.0"));
+}
+
 #[tokio::test]
 async fn an_upload_in_chunks_whose_session_is_lost_is_begun_anew() {
     for answer in [
@@ -253,6 +274,7 @@ async fn a_token_that_is_revoked_between_chunks_is_renewed_and_none_is_sent_twic
         assert_same((&source, "team/app", "1.0"), (&destination, "moved/app", "1.0"));
         assert_eq!(chunks(&destination), ranges(&[MIB, MIB, MIB]));
         assert_eq!(source.count(Kind::BlobGet), 1 + 3, "it was begun anew");
+        assert_eq!(destination.count(Kind::UploadStatus), 0, "who refuses a token has taken nothing");
     }
 }
 

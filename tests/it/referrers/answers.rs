@@ -51,28 +51,28 @@ async fn a_repository_without_lists_says_nothing_of_another() {
 
 #[tokio::test]
 async fn that_a_registry_lacks_one_manifest_says_nothing_of_its_lists() {
-    let (source, destination) = (registry(true).await, registry(true).await);
-    let [lacking, other] = [1, 2].map(|seed| source.put("app", &seed.to_string(), &small(seed)));
-    let (signature, _) = attach(&source, "text/signature", &other, "of the other");
-    source.on(Kind::Referrers.of(&lacking), Answer::error(404, "MANIFEST_UNKNOWN", "manifest unknown"));
-    let gate = Gate::closed();
-    source.on(Kind::BlobGet.of(&small(2).layers()[0]), gate.clone());
-    source.on_each(Kind::Referrers.of(&lacking), move |_| {
-        gate.open();
-        None
-    });
-    let rule = || {
-        Migration::new()
+    for code in ["MANIFEST_UNKNOWN", "NAME_UNKNOWN"] {
+        let (source, destination) = (registry(true).await, registry(true).await);
+        let [lacking, other] = [1, 2].map(|seed| source.put("app", &seed.to_string(), &small(seed)));
+        let (signature, _) = attach(&source, "text/signature", &other, "of the other");
+        source.on(Kind::Referrers.of(&lacking), Answer::error(404, code, "unknown"));
+        let gate = Gate::closed();
+        source.on(Kind::BlobGet.of(&small(2).layers()[0]), gate.clone());
+        source.on_each(Kind::Referrers.of(&lacking), move |_| {
+            gate.open();
+            None
+        });
+        let migration = Migration::new()
             .rule(source.reference("app", "1,2"), format!("{}/app", destination.host()))
-            .args(["--referrers"])
-    };
-    rule().run().await.assert_success(2);
-    assert!(destination.manifest("app", &signature).is_some());
+            .args(["--referrers"]);
+        migration.run().await.assert_success(2);
+        assert!(destination.manifest("app", &signature).is_some(), "{code}");
+    }
 }
 
 #[tokio::test]
 async fn what_a_registry_that_keeps_lists_does_not_list_is_a_failure_of_its_image_alone() {
-    for answer in [404, 400, 412, 500] {
+    for answer in [404, 400, 403, 412, 500] {
         let (source, destination) = (registry(true).await, registry(true).await);
         let images = [1, 2, 3].map(|seed| source.put("app", &seed.to_string(), &small(seed)));
         let signatures = images.each_ref().map(|image| attach(&source, "text/signature", image, image).0);
@@ -148,9 +148,12 @@ async fn what_is_listed_for_whom_has_a_login_is_not_left_behind_without_one() {
 #[tokio::test]
 async fn registries_that_answer_strangely_have_no_api() {
     // A page for people, and the image itself under the tag of the list.
-    for answer in
-        [Answer::status(200).body("<html>"), Answer::status(401), Answer::error(404, "MANIFEST_UNKNOWN", "no")]
-    {
+    for answer in [
+        Answer::status(200).body("<html>"),
+        Answer::status(401),
+        Answer::error(404, "MANIFEST_UNKNOWN", "no"),
+        Answer::error(400, "UNSUPPORTED", "no"),
+    ] {
         let (source, destination) = (registry(true).await, registry(false).await);
         let subject = source.put("app", "1", &small(1));
         source.retag("app", "1", &tag(&subject));

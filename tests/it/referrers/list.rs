@@ -5,17 +5,21 @@ use super::*;
 /// As the registry of go-containerregistry lists them: with the type of the configuration, without annotations.
 #[tokio::test]
 async fn a_list_that_is_written_tells_of_a_referrer_what_its_manifest_says() {
-    let (source, destination) = (registry(true).await, registry(false).await);
-    let subject = source.put("app", "1", &small(1));
-    let (sbom, mut entry) = attach(&source, "text/sbom", &subject, "sbom");
-    entry["artifactType"] = json!("application/vnd.oci.empty.v1+json");
-    let answer = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [entry] });
-    source.on(Kind::Referrers.of(&subject), Answer::status(200).body(answer.to_string()));
-    migration(&source, &destination).run().await.assert_success(1);
-    assert_eq!(listed(&destination, &subject), [sbom]);
-    let entry = &destination.manifest("app", &tag(&subject)).unwrap().json()["manifests"][0];
-    assert_eq!(entry["artifactType"], "text/sbom");
-    assert_eq!(entry["annotations"], json!({ "of": "sbom" }));
+    let of_configuration = "application/vnd.oci.empty.v1+json";
+    // What has no type of its own is of that of its configuration.
+    for (own, listed_as, told) in [("text/sbom", of_configuration, "text/sbom"), ("", "text/other", of_configuration)] {
+        let (source, destination) = (registry(true).await, registry(false).await);
+        let subject = source.put("app", "1", &small(1));
+        let (sbom, mut entry) = attach(&source, own, &subject, "sbom");
+        entry["artifactType"] = json!(listed_as);
+        let answer = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [entry] });
+        source.on(Kind::Referrers.of(&subject), Answer::status(200).body(answer.to_string()));
+        migration(&source, &destination).run().await.assert_success(1);
+        assert_eq!(listed(&destination, &subject), [sbom]);
+        let entry = &destination.manifest("app", &tag(&subject)).unwrap().json()["manifests"][0];
+        assert_eq!(entry["artifactType"], told);
+        assert_eq!(entry["annotations"], json!({ "of": "sbom" }));
+    }
 }
 
 /// Puts a list that says more than its entries' manifests do.
