@@ -399,7 +399,8 @@ fn lacks_room(status: StatusCode, message: &str) -> bool {
 /// Whether what a registry says is about how much it holds, which no other request, repository or account changes.
 pub(super) fn tells_of_room(message: &str) -> bool {
     let message = message.to_ascii_lowercase();
-    ["quota", "storage limit", "limitexceeded"].iter().any(|words| message.contains(words))
+    // Harbor: "... which when updated to ... will exceed the configured upper limit of 10.0 MiB".
+    ["quota", "storage limit", "limitexceeded", "configured upper limit"].iter().any(|words| message.contains(words))
 }
 
 /// 408, 429 and what servers say when they or those behind them are down; also with the numbers of nginx and Cloudflare.

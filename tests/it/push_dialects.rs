@@ -113,12 +113,15 @@ async fn a_quota_that_is_used_up_is_called_so() {
     let destination = profiles::harbor().start().await;
     destination.create("moved");
     let (source, migration) = image_of(2_000, &destination).await;
-    let denied = "adding 2.0 KiB of storage resource, which when updated will exceed the configured upper limit: quota";
-    destination.on(Kind::ManifestPut, Answer::error(403, "DENIED", denied));
-    let outcome = migration.run().await;
-    outcome.assert_failures(1, 1, 0);
+    let denied = "adding 2.0 KiB of storage resource, which when updated to current usage of 1.0 GiB will exceed the \
+                  configured upper limit of 1.0 GiB.";
     let to = format!("{}/moved/app:1.0", destination.host());
-    outcome.assert_failed(&source.reference("team/app", "1.0"), &to, &["upper limit", "free space there"]);
+    for kind in [Kind::ManifestPut, Kind::UploadFinish] {
+        destination.on(kind, Answer::error(403, "DENIED", denied));
+        let outcome = migration.run().await;
+        outcome.assert_failures(1, 1, 0);
+        outcome.assert_failed(&source.reference("team/app", "1.0"), &to, &["upper limit", "free space there"]);
+    }
 }
 
 #[tokio::test]
