@@ -125,7 +125,7 @@ impl RepositoryClient {
             // An answer was lost, and perhaps those to the tries after it say that the tag is taken.
             ErrorKind::Broken { .. } | ErrorKind::TimedOut { .. } => true,
             ErrorKind::Status { status, .. } => {
-                status.is_server_error() || matches!(status.as_u16(), 400 | 403 | 409 | 412)
+                status.is_server_error() || matches!(status.as_u16(), 400 | 403 | 405 | 409 | 412)
             }
             _ => false,
         };
@@ -178,11 +178,19 @@ fn path(identifier: &Identifier) -> String {
 }
 
 /// Whether a manifest was refused because its tag may not be moved: each registry says it in its own way (ECR 400
-/// TAG_INVALID, Harbor 412 PRECONDITION, Quay 409 TAG_IMMUTABLE, Docker Hub 403).
+/// TAG_INVALID, Harbor 412 PRECONDITION, Quay 409 TAG_IMMUTABLE, Docker Hub 403, Nexus 400, Azure 405).
 fn tells_of_immutability(status: StatusCode, message: &str) -> bool {
     let text = message.to_ascii_lowercase();
-    let says_so = ["immutable", "immutability", "already exists", "cannot be overwritten", "cannot update tag"];
-    matches!(status.as_u16(), 400 | 403 | 409 | 412) && says_so.iter().any(|words| text.contains(words))
+    let says_so = [
+        "immutable",
+        "immutability",
+        "already exists",
+        "cannot be overwritten",
+        "cannot update tag",
+        "does not allow updating",
+        "operation is disallowed",
+    ];
+    matches!(status.as_u16(), 400 | 403 | 405 | 409 | 412) && says_so.iter().any(|words| text.contains(words))
 }
 
 fn read(method: Method, url: Url) -> Call {
