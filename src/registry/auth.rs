@@ -5,6 +5,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Method, StatusCode};
@@ -186,6 +187,12 @@ impl Authenticator {
         }
         // They were proven at /v2/, or there are none: this is about the repository, unless they have expired since.
         session.doubt()
+    }
+
+    /// When the token ends with which a request is sent now, if it is one that was given for its scope.
+    pub fn end_of(&self, scope: &Scope, used: Option<&HeaderValue>) -> Option<Instant> {
+        let token = self.party(scope).current()?.token(scope)?;
+        (Some(&token.header) == used).then_some(token.ends)
     }
 
     /// Whether there are no credentials for the repository of a scope.

@@ -88,7 +88,8 @@ pub enum ErrorKind {
     /// The bytes are not what their digest says.
     WrongDigest { expected: Digest, found: Digest },
     /// An upload was refused for its token, which is renewed for the next try.
-    TokenExpired,
+    /// `in_transit` if it had ended when the answer came.
+    TokenExpired { in_transit: bool },
     /// A blob was not taken in requests of the size it was sent in. The next try sends it in others.
     Portion { status: StatusCode },
     /// There is no such repository to push to, and the registry makes none.
@@ -333,7 +334,7 @@ impl ErrorKind {
             | Self::TimedOut { .. }
             | Self::Late { .. }
             | Self::RefusedElsewhere { .. }
-            | Self::TokenExpired
+            | Self::TokenExpired { .. }
             | Self::Limited { .. }
             | Self::Portion { .. }
             | Self::WrongDigest { .. }
