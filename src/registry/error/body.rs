@@ -61,7 +61,8 @@ fn detail(code: &str, detail: &Value) -> Option<String> {
         Value::Object(fields) => {
             let told = fields.get("message").or_else(|| fields.get("description")).and_then(Value::as_str);
             let all = || (code == "UNKNOWN" && !fields.is_empty()).then(|| detail.to_string());
-            told.map(str::to_owned).or_else(all)
+            // What is written with escapes could hide what was sent, which is looked for as it is.
+            told.map(str::to_owned).or_else(|| all().filter(|text| !text.contains('\\')))
         }
         _ => None,
     }
@@ -122,7 +123,9 @@ mod tests {
         assert_eq!(told(full, "UNKNOWN"), format!("UNKNOWN: m: {full}"));
         assert_eq!(told(r#"{"description":"no artifact"}"#, "MANIFEST_INVALID"), "MANIFEST_INVALID: m: no artifact");
         assert_eq!(told(r#""sha256:12""#, "MANIFEST_BLOB_UNKNOWN"), "MANIFEST_BLOB_UNKNOWN: m: sha256:12");
-        for nothing in ["null", "{}", "[{\"Type\":\"repository\"}]", "\"m\"", "\"\"", "7"] {
+        for nothing in
+            ["null", "{}", r#"{"Enclosed":"a \"password\""}"#, "[{\"Type\":\"repository\"}]", "\"m\"", "\"\"", "7"]
+        {
             assert_eq!(told(nothing, "UNKNOWN"), "UNKNOWN: m", "{nothing}");
         }
         assert_eq!(told(r#"{"Tag":"1.0"}"#, "MANIFEST_UNKNOWN"), "MANIFEST_UNKNOWN: m");
