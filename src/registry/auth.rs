@@ -5,6 +5,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Method, StatusCode};
@@ -188,6 +189,12 @@ impl Authenticator {
         session.doubt()
     }
 
+    /// When the token ends with which a request is sent now, if it is one that was given for its scope.
+    pub fn end_of(&self, scope: &Scope, used: Option<&HeaderValue>) -> Option<Instant> {
+        let token = self.party(scope).current()?.token(scope)?;
+        (Some(&token.header) == used).then_some(token.ends)
+    }
+
     /// Whether there are no credentials for the repository of a scope.
     pub fn is_nobody(&self, scope: &Scope) -> bool {
         self.party(scope).is_nobody()
@@ -319,20 +326,32 @@ impl Authenticator {
             session.accept();
             return Ok(token);
         }
-        let is_theirs = answer.url.origin() == bearer.realm.origin();
-        // Credentials that gave a token before may be refused for this scope alone: shown without one, they tell.
-        let is_rejection = session.login.is_some()
-            && is_refusal(&answer)
-            && is_theirs
-            && (!session.was_accepted() || is_refusal(&self.ask_for_token(bearer, &[], session).await?.1));
+        let is_rejection = session.login.is_some() && self.is_of_credentials(bearer, session, &answer).await?;
         Err(match &session.login {
             None if is_refusal(&answer) => error(self.login_needed(scope)),
             _ if is_rejection || answer.says_expired() || is_invalid_grant(&answer) => {
                 self.reject(session, scope, &method, &answer)
             }
-            // Also 403: some servers refuse a scope with it, and that is no word on the password.
             _ => error(answer.refusal_of(&bearer.realm)).with_remedy(self.remedy(scope)),
         })
+    }
+
+    /// Whether a refusal of a token is one of the credentials, and not of what they were to be good for. Those that gave a
+    /// token before may be refused for one scope alone, and so may those of which it is said with 403: shown without a
+    /// scope, they tell.
+    async fn is_of_credentials(&self, bearer: &Bearer, session: &Session, answer: &Answer) -> Result<bool, Error> {
+        let is_new = !session.was_accepted();
+        if answer.url.origin() != bearer.realm.origin() || !(is_refusal(answer) || is_new && is_denial(answer)) {
+            return Ok(false);
+        }
+        if is_new && is_refusal(answer) {
+            return Ok(true);
+        }
+        let (_, bare) = self.ask_for_token(bearer, &[], session).await?;
+        if bare.status.is_success() {
+            session.accept();
+        }
+        Ok(is_refusal(&bare) || is_new && is_denial(&bare))
     }
 
     /// Asks the token server: by POST in exchange for an identity token, where it knows that, else by GET. Answers also how.
@@ -419,6 +438,12 @@ fn is_held_back(error: &Error) -> bool {
 fn is_refusal(answer: &Answer) -> bool {
     let says_so = || matches!(answer.refusal(), ErrorKind::Status { codes, .. } if codes.iter().any(|code| code == "UNAUTHORIZED"));
     answer.status == StatusCode::UNAUTHORIZED || answer.status == StatusCode::BAD_REQUEST && says_so()
+}
+
+/// Whether a token server, and nothing before it, refuses with 403: a scope, as GitLab does, or a password, as GHCR does.
+fn is_denial(answer: &Answer) -> bool {
+    let names_a_code = || matches!(answer.refusal(), ErrorKind::Status { codes, .. } if !codes.is_empty());
+    answer.status == StatusCode::FORBIDDEN && names_a_code()
 }
 
 /// Whether a token server says of an identity token that it is worth nothing (RFC 6749, section 5.2).

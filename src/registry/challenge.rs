@@ -6,6 +6,8 @@
 use reqwest::header::{HeaderMap, WWW_AUTHENTICATE};
 use url::Url;
 
+use super::http::over_tls;
+use super::reach::authority;
 use super::realm;
 
 /// What a registry asks of a request.
@@ -35,7 +37,9 @@ pub(super) fn read(headers: &HeaderMap, url: &Url) -> Option<Challenge> {
         match offer.scheme.to_ascii_lowercase().as_str() {
             "basic" => second = Some(Challenge::Basic),
             "bearer" => {
-                let Some(Ok(realm)) = offer.param("realm").map(|realm| url.join(realm)) else { continue };
+                let Some(Ok(named)) = offer.param("realm").map(|realm| url.join(realm)) else { continue };
+                // A Harbor behind a proxy that ends TLS names itself with http.
+                let realm = if authority(&named) == authority(url) { over_tls(url, named) } else { named };
                 if let Err(reason) = realm::check(&realm, url) {
                     tracing::warn!("{}: {reason}", url.host_str().unwrap_or_default());
                     second.get_or_insert(Challenge::Unusable(reason));
@@ -185,6 +189,15 @@ mod tests {
     #[test]
     fn a_realm_may_be_relative() {
         assert_eq!(challenge(&[r#"Bearer realm="/token""#]), bearer("https://r.example.com/token", None, None));
+    }
+
+    #[test]
+    fn a_realm_at_the_registry_itself_is_asked_as_the_registry_is() {
+        let own = r#"Bearer realm="http://r.example.com/service/token""#;
+        assert_eq!(challenge(&[own]), bearer("https://r.example.com/service/token", None, None));
+        // What speaks http at another port speaks no TLS there.
+        let other = r#"Bearer realm="http://r.example.com:8080/service/token""#;
+        assert!(matches!(challenge(&[other]), Some(Challenge::Unusable(_))));
     }
 
     #[test]

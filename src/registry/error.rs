@@ -88,7 +88,8 @@ pub enum ErrorKind {
     /// The bytes are not what their digest says.
     WrongDigest { expected: Digest, found: Digest },
     /// An upload was refused for its token, which is renewed for the next try.
-    TokenExpired,
+    /// `in_transit` if it had ended when the answer came.
+    TokenExpired { in_transit: bool },
     /// A blob was not taken in requests of the size it was sent in. The next try sends it in others.
     Portion { status: StatusCode },
     /// There is no such repository to push to, and the registry makes none.
@@ -333,7 +334,7 @@ impl ErrorKind {
             | Self::TimedOut { .. }
             | Self::Late { .. }
             | Self::RefusedElsewhere { .. }
-            | Self::TokenExpired
+            | Self::TokenExpired { .. }
             | Self::Limited { .. }
             | Self::Portion { .. }
             | Self::WrongDigest { .. }
@@ -399,7 +400,8 @@ fn lacks_room(status: StatusCode, message: &str) -> bool {
 /// Whether what a registry says is about how much it holds, which no other request, repository or account changes.
 pub(super) fn tells_of_room(message: &str) -> bool {
     let message = message.to_ascii_lowercase();
-    ["quota", "storage limit", "limitexceeded"].iter().any(|words| message.contains(words))
+    // Harbor: "... which when updated to ... will exceed the configured upper limit of 10.0 MiB".
+    ["quota", "storage limit", "limitexceeded", "configured upper limit"].iter().any(|words| message.contains(words))
 }
 
 /// 408, 429 and what servers say when they or those behind them are down; also with the numbers of nginx and Cloudflare.

@@ -69,6 +69,8 @@ impl RepositoryClient {
             let wrong = expected.filter(|expected| *expected != found);
             let believed = match &wrong {
                 None => true,
+                // Its digest is that of its text without the signatures; why it is not copied is said when it is read.
+                Some(_) if media::is_schema1(media_type(&answer)) => true,
                 Some(_) => identifier.digest().is_none() && self.has_manifest(&found).await?,
             };
             if believed {
@@ -92,8 +94,7 @@ impl RepositoryClient {
     }
 
     fn parse(&self, url: &Url, answer: &Answer, digest: Digest) -> Result<Manifest, Error> {
-        let content_type = answer.header("content-type").unwrap_or_default();
-        Manifest::parse(answer.body.clone(), digest, content_type).map_err(|defect| {
+        Manifest::parse(answer.body.clone(), digest, media_type(answer)).map_err(|defect| {
             let kind = match defect {
                 Defect::Malformed(reason) => ErrorKind::Malformed { reason: answer.without_secrets(&reason) },
                 Defect::Unsupported(reason) => ErrorKind::Unsupported { reason: answer.without_secrets(&reason) },
@@ -125,7 +126,7 @@ impl RepositoryClient {
             // An answer was lost, and perhaps those to the tries after it say that the tag is taken.
             ErrorKind::Broken { .. } | ErrorKind::TimedOut { .. } => true,
             ErrorKind::Status { status, .. } => {
-                status.is_server_error() || matches!(status.as_u16(), 400 | 403 | 409 | 412)
+                status.is_server_error() || matches!(status.as_u16(), 400 | 403 | 405 | 409 | 412)
             }
             _ => false,
         };
@@ -178,11 +179,19 @@ fn path(identifier: &Identifier) -> String {
 }
 
 /// Whether a manifest was refused because its tag may not be moved: each registry says it in its own way (ECR 400
-/// TAG_INVALID, Harbor 412 PRECONDITION, Quay 409 TAG_IMMUTABLE, Docker Hub 403).
+/// TAG_INVALID, Harbor 412 PRECONDITION, Quay 409 TAG_IMMUTABLE, Docker Hub 403, Nexus 400, Azure 405).
 fn tells_of_immutability(status: StatusCode, message: &str) -> bool {
     let text = message.to_ascii_lowercase();
-    let says_so = ["immutable", "immutability", "already exists", "cannot be overwritten", "cannot update tag"];
-    matches!(status.as_u16(), 400 | 403 | 409 | 412) && says_so.iter().any(|words| text.contains(words))
+    let says_so = [
+        "immutable",
+        "immutability",
+        "already exists",
+        "cannot be overwritten",
+        "cannot update tag",
+        "does not allow updating",
+        "operation is disallowed",
+    ];
+    matches!(status.as_u16(), 400 | 403 | 405 | 409 | 412) && says_so.iter().any(|words| text.contains(words))
 }
 
 fn read(method: Method, url: Url) -> Call {
@@ -191,8 +200,13 @@ fn read(method: Method, url: Url) -> Call {
 }
 
 fn is_manifest(answer: &Answer) -> bool {
+    media::is_manifest(media_type(answer))
+}
+
+/// What an answer says that it is, without parameters.
+fn media_type(answer: &Answer) -> &str {
     let content_type = answer.header("content-type").unwrap_or_default();
-    media::is_manifest(content_type.split(';').next().unwrap_or_default().trim())
+    content_type.split(';').next().unwrap_or_default().trim()
 }
 
 #[cfg(test)]

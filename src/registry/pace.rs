@@ -178,8 +178,10 @@ impl Pace {
             pause: retry_after.or_else(|| is_of_quota.then(|| self.quota.window())),
             is_of_quota,
             is_explicit: is_limit || retry_after.is_some(),
-            // Docker Hub's abuse limit, which has no JSON, and what proxies say.
-            is_of_host: is_limit && codes.is_empty() && message.eq_ignore_ascii_case("too many requests"),
+            // Docker Hub's abuse limit, which has mostly no JSON, and what proxies say.
+            is_of_host: is_limit
+                && (message.contains("HAP429")
+                    || codes.is_empty() && message.eq_ignore_ascii_case("too many requests")),
         })
     }
 }
@@ -312,6 +314,9 @@ mod tests {
     async fn an_abuse_limit_is_plain_text_and_all_else_concerns_its_kind() {
         for (status, code, message, is_of_host) in [
             (StatusCode::TOO_MANY_REQUESTS, None, "Too Many Requests", true),
+            (StatusCode::TOO_MANY_REQUESTS, None, "Too Many Requests (HAP429).", true),
+            (StatusCode::TOO_MANY_REQUESTS, Some("TOOMANYREQUESTS"), "Too Many Requests (HAP429)", true),
+            (StatusCode::TOO_MANY_REQUESTS, None, "Too Many Requests. Please see https://docs.docker.com", false),
             (StatusCode::TOO_MANY_REQUESTS, None, "slow down", false),
             (StatusCode::TOO_MANY_REQUESTS, Some("TOOMANYREQUESTS"), "too many requests", false),
             (StatusCode::SERVICE_UNAVAILABLE, None, "too many requests", false),

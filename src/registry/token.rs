@@ -89,7 +89,7 @@ impl Bearer {
 pub(super) struct Token {
     pub header: HeaderValue,
     lifetime: Duration,
-    ends: Instant,
+    pub ends: Instant,
 }
 
 /// What a token is wanted for.

@@ -57,10 +57,12 @@ impl RepositoryClient {
     /// Opens an upload.
     pub async fn start_upload(&self) -> Result<Upload, Error> {
         let url = self.url("blobs/uploads/").await?;
-        let answer = self.call(&Call::new(Kind::BlobWrite, Method::POST, url.clone())).await?;
+        let told = |error: Error| Error { kind: advice::told(&self.repository, error.kind), ..error };
+        let call = Call::new(Kind::BlobWrite, Method::POST, url.clone());
+        // GitLab's token server refuses who wants to push to what is not there.
+        let answer = self.call(&call).await.map_err(|error| if error.is_denial() { told(error) } else { error })?;
         if !answer.status.is_success() {
-            let error = self.error(&Method::POST, &url, answer.refusal());
-            return Err(Error { kind: advice::told(&self.repository, error.kind), ..error });
+            return Err(told(self.error(&Method::POST, &url, answer.refusal())));
         }
         self.upload(&url, &answer)
     }

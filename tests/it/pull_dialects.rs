@@ -228,6 +228,23 @@ async fn a_wrong_digest_beside_a_tag_does_not_matter_and_beside_a_digest_it_does
     assert_same((&source, "team/app", "1.0"), (&destination, "moved/app", "1.0"));
 }
 
+/// Registries name what is signed so by the digest of its text without the signatures.
+#[tokio::test]
+async fn an_image_of_schema_one_is_called_so_and_not_damaged() {
+    let (source, destination) = two_registries().await;
+    let old =
+        json!({ "schemaVersion": 1, "name": "team/app", "tag": "old", "fsLayers": [], "history": [] }).to_string();
+    let media_type = "application/vnd.docker.distribution.manifest.v1+prettyjws";
+    source.put_manifest("team/app", "old", media_type, old);
+    for kind in [Kind::ManifestGet, Kind::ManifestHead] {
+        source.on(kind, Action::header("docker-content-digest", &digest_of(b"what was signed")));
+    }
+    let outcome = Migration::new().app_tags(&source, "old", &destination).run().await;
+    outcome.assert_failures(1, 1, 0);
+    outcome.assert_line("FAILED ", &["the old Docker schema 1"]);
+    assert_eq!(source.count(Kind::ManifestGet), 1);
+}
+
 #[tokio::test]
 async fn an_address_that_expires_is_replaced_by_a_new_one() {
     let source = std::sync::Arc::new(Registry::builder().redirect_blobs().start().await);

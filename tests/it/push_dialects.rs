@@ -40,6 +40,24 @@ async fn an_immutable_tag_that_names_another_image_is_a_clear_failure() {
     }
 }
 
+/// As Nexus says it where nothing may be written twice, and Azure of what is locked.
+#[tokio::test]
+async fn a_tag_that_may_not_be_updated_is_immutable() {
+    for refusal in [
+        Answer::error(400, "UNKNOWN", "Repository does not allow updating assets: docker-hosted"),
+        Answer::error(405, "REGISTRY_DISALLOWED_OPERATION", "The operation is disallowed on this registry."),
+    ] {
+        let destination = Registry::open().await;
+        let there = destination.put("moved/app", "1.0", &small(9));
+        let (source, migration) = image_of(2_000, &destination).await;
+        destination.on(Kind::ManifestPut.of("1.0"), refusal);
+        let outcome = migration.run().await;
+        outcome.assert_failures(1, 1, 0);
+        let to = format!("{}/moved/app:1.0", destination.host());
+        outcome.assert_failed(&source.reference("team/app", "1.0"), &to, &["immutable", &there, "another tag"]);
+    }
+}
+
 #[tokio::test]
 async fn an_immutable_tag_keeps_no_other_tag_of_the_image_from_being_written() {
     let destination = Registry::builder().tags(Tags::ImmutableAsQuay).start().await;
@@ -113,12 +131,15 @@ async fn a_quota_that_is_used_up_is_called_so() {
     let destination = profiles::harbor().start().await;
     destination.create("moved");
     let (source, migration) = image_of(2_000, &destination).await;
-    let denied = "adding 2.0 KiB of storage resource, which when updated will exceed the configured upper limit: quota";
-    destination.on(Kind::ManifestPut, Answer::error(403, "DENIED", denied));
-    let outcome = migration.run().await;
-    outcome.assert_failures(1, 1, 0);
+    let denied = "adding 2.0 KiB of storage resource, which when updated to current usage of 1.0 GiB will exceed the \
+                  configured upper limit of 1.0 GiB.";
     let to = format!("{}/moved/app:1.0", destination.host());
-    outcome.assert_failed(&source.reference("team/app", "1.0"), &to, &["upper limit", "free space there"]);
+    for kind in [Kind::ManifestPut, Kind::UploadFinish] {
+        destination.on(kind, Answer::error(403, "DENIED", denied));
+        let outcome = migration.run().await;
+        outcome.assert_failures(1, 1, 0);
+        outcome.assert_failed(&source.reference("team/app", "1.0"), &to, &["upper limit", "free space there"]);
+    }
 }
 
 #[tokio::test]

@@ -49,6 +49,36 @@ async fn credentials_that_gave_a_token_are_not_rejected_for_a_scope() {
     }
 }
 
+/// GHCR says 403 of a password that is wrong, whatever it is shown for; a proxy's page says nothing of it.
+#[tokio::test]
+async fn a_password_that_a_token_server_denies_is_rejected_once_for_all() {
+    for (answer, is_word) in [
+        (Answer::error(403, "DENIED", "denied"), true),
+        (Answer::status(403).header("Content-Type", "text/html").body("<html>blocked</html>"), false),
+    ] {
+        let source = Registry::builder().bearer((USER, PASSWORD)).start().await;
+        let destination = Registry::open().await;
+        let mut migration =
+            Migration::new().auth(&json!({ source.host(): { "username": USER, "password": PASSWORD } }));
+        for index in 0..6 {
+            let name = format!("team/app{index}");
+            source.put(&name, "1", &small(index));
+            migration = migration.rule(source.reference(&name, "1"), format!("{}/{name}", destination.host()));
+        }
+        source.on(Kind::Token, answer);
+        let outcome = migration.run().await;
+        outcome.assert_failures(6, 6, 0);
+        for line in outcome.lines("FAILED") {
+            assert!(line.contains("403"), "{line}");
+            assert_eq!(line.contains("were rejected"), is_word, "{line}");
+        }
+        if is_word {
+            // With its scope, and without any.
+            assert_eq!(source.count(Kind::Token), 2, "{outcome}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn of_a_push_that_is_refused_it_is_said_as_whom() {
     let (source, accounts) = (Registry::open().await, Accounts::new().user(USER, PASSWORD));

@@ -22,6 +22,16 @@ pub(in crate::registry) fn read_body(body: &[u8], sent: &Secrets) -> (Vec<String
     struct Entry {
         code: Option<String>,
         message: Option<String>,
+        #[serde(default)]
+        detail: Value,
+    }
+    impl Entry {
+        fn in_words(&self) -> String {
+            let code = self.code.as_deref().unwrap_or_default();
+            let message = self.message.as_deref().unwrap_or_default();
+            let detail = detail(code, &self.detail).filter(|detail| detail != message).unwrap_or_default();
+            [code, message, &detail].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(": ")
+        }
     }
     let Ok(body) = serde_json::from_slice::<Body>(body) else {
         let text = String::from_utf8_lossy(body);
@@ -29,15 +39,7 @@ pub(in crate::registry) fn read_body(body: &[u8], sent: &Secrets) -> (Vec<String
         let message = if text.trim_start().starts_with('<') { String::new() } else { one_line(&sent.hide(&text)) };
         return (Vec::new(), message);
     };
-    let sentences: Vec<String> = body
-        .errors
-        .iter()
-        .map(|entry| match (&entry.code, &entry.message) {
-            (Some(code), Some(message)) if !message.is_empty() => format!("{code}: {message}"),
-            (Some(text), _) | (None, Some(text)) => text.clone(),
-            (None, None) => String::new(),
-        })
-        .collect();
+    let sentences: Vec<String> = body.errors.iter().map(Entry::in_words).collect();
     let oauth = || {
         let error = body.error.as_ref().and_then(|error| error.as_str().or_else(|| error["message"].as_str()));
         let description = body.error_description.as_ref().and_then(Value::as_str);
@@ -49,6 +51,21 @@ pub(in crate::registry) fn read_body(body: &[u8], sent: &Secrets) -> (Vec<String
     };
     let codes = body.errors.into_iter().filter_map(|entry| entry.code).collect();
     (codes, one_line(&sent.hide(&message)))
+}
+
+/// What else an error says, if that is for people. Of what distribution does not know it is all that is said: which of its
+/// storage's calls failed, and how.
+fn detail(code: &str, detail: &Value) -> Option<String> {
+    match detail {
+        Value::String(text) => Some(text.clone()),
+        Value::Object(fields) => {
+            let told = fields.get("message").or_else(|| fields.get("description")).and_then(Value::as_str);
+            let all = || (code == "UNKNOWN" && !fields.is_empty()).then(|| detail.to_string());
+            // What is written with escapes could hide what was sent, which is looked for as it is.
+            told.map(str::to_owned).or_else(|| all().filter(|text| !text.contains('\\')))
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -90,8 +107,27 @@ mod tests {
         let (codes, message) = read_body(br#"{"errors":[{"code":"DENIED","message":"no quota","detail":{"a":[1]}}]}"#);
         assert_eq!((codes, message.as_str()), (vec!["DENIED".to_owned()], "DENIED: no quota"));
         assert_eq!(read_body(br#"{"details":"odd"}"#).1, "odd");
+        assert_eq!(read_body(br#"{"errors":[{"code":"A"},{"message":"b"},{"code":"C","message":""}]}"#).1, "A, b, C");
         assert_eq!(read_body(b"Too Many\n Requests\x1b[31m").1, "Too Many Requests[31m");
         assert_eq!(read_body(b"<html>502</html>").1, "");
         assert_eq!(read_body(b"").1, "");
+    }
+
+    #[test]
+    fn what_a_registry_says_beside_its_usual_words_is_told() {
+        let told = |detail: &str, code: &str| {
+            read_body(format!(r#"{{"errors":[{{"code":"{code}","message":"m","detail":{detail}}}]}}"#).as_bytes()).1
+        };
+        // As distribution tells of a full disk, Artifactory of a manifest, and Docker Hub of a scope.
+        let full = r#"{"DriverName":"filesystem","Enclosed":{"Err":28,"Op":"mkdir"}}"#;
+        assert_eq!(told(full, "UNKNOWN"), format!("UNKNOWN: m: {full}"));
+        assert_eq!(told(r#"{"description":"no artifact"}"#, "MANIFEST_INVALID"), "MANIFEST_INVALID: m: no artifact");
+        assert_eq!(told(r#""sha256:12""#, "MANIFEST_BLOB_UNKNOWN"), "MANIFEST_BLOB_UNKNOWN: m: sha256:12");
+        for nothing in
+            ["null", "{}", r#"{"Enclosed":"a \"password\""}"#, "[{\"Type\":\"repository\"}]", "\"m\"", "\"\"", "7"]
+        {
+            assert_eq!(told(nothing, "UNKNOWN"), "UNKNOWN: m", "{nothing}");
+        }
+        assert_eq!(told(r#"{"Tag":"1.0"}"#, "MANIFEST_UNKNOWN"), "MANIFEST_UNKNOWN: m");
     }
 }

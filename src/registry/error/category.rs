@@ -23,7 +23,7 @@ impl Error {
             ErrorKind::Rejected { .. }
             | ErrorKind::Unavailable { .. }
             | ErrorKind::LoginNeeded { .. }
-            | ErrorKind::TokenExpired
+            | ErrorKind::TokenExpired { .. }
             | ErrorKind::CertificateNeeded { .. } => Category::Auth,
             ErrorKind::Limited { .. }
             | ErrorKind::Verdict(_)

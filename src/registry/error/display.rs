@@ -52,7 +52,7 @@ impl fmt::Display for ErrorKind {
             Self::Late { after } => {
                 write!(f, "the end of the answer did not come within {}", humantime::format_duration(*after))
             }
-            Self::TokenExpired => f.write_str("the upload's token was refused"),
+            Self::TokenExpired { .. } => f.write_str("the upload's token was refused"),
             Self::Portion { status } => write!(f, "{status}: it takes no request of this size"),
             Self::NoRepository { repository, status, message } => {
                 // What is not there and what is not for this account look the same where rights are refused.

@@ -101,6 +101,14 @@ impl Modes {
         self.lock().streams = false;
     }
 
+    /// A blob of this size takes longer than a token lasts. Says whether it can be sent in chunks.
+    pub(super) fn takes_too_long(&self, size: u64) -> bool {
+        self.refused_whole(size);
+        let mut known = self.lock();
+        known.streams &= !known.chunks;
+        known.chunks
+    }
+
     /// What was sent in chunks is not there whole.
     pub(super) fn loses_chunks(&self) {
         self.lock().chunks = false;

@@ -11,7 +11,7 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue};
-use reqwest::{Body, Method, Request};
+use reqwest::{Body, Method, Request, StatusCode};
 use tokio::time::Instant;
 use url::Url;
 
@@ -99,7 +99,7 @@ impl RepositoryClient {
                     kind if kind.is_transient() => self.error(&Method::PATCH, &upload.url, kind),
                     _ => return Ok(answer),
                 },
-                Err(error) if error.kind == ErrorKind::TokenExpired && renewals < RENEWALS => {
+                Err(error) if is_expiry(&error) && renewals < RENEWALS => {
                     renewals += 1;
                     continue;
                 }
@@ -163,6 +163,7 @@ impl RepositoryClient {
         let base = self.base().await?;
         self.wait_turn(&turn, url).await?;
         let authorization = self.authorize(url, &scope, Need::Upload).await?;
+        let ends = self.client.auth.end_of(&scope, authorization.as_ref());
         let mut request = Request::new(method.clone(), url.clone());
         *request.headers_mut() = with_authorization(headers, authorization.as_ref());
         *request.body_mut() = body;
@@ -178,7 +179,8 @@ impl RepositoryClient {
         self.heed(&turn, url, begun, None, answer.as_ref());
         let answer = answer.map_err(|kind| self.error(&method, url, kind))?;
         if answer.is_challenge_of(base) && self.client.auth.renews(&scope, authorization.as_ref(), &answer) {
-            return Err(self.error(&method, url, ErrorKind::TokenExpired));
+            let in_transit = ends.is_some_and(|end| end <= std::time::Instant::now());
+            return Err(self.error(&method, url, ErrorKind::TokenExpired { in_transit }));
         }
         Ok(answer)
     }
@@ -201,7 +203,7 @@ impl Sending<'_> {
         let (content, progress) = watch(content, self.size);
         let headers = HeaderMap::from_iter([(CONTENT_TYPE, OCTETS), (CONTENT_LENGTH, HeaderValue::from(self.size))]);
         let sent = self.to.part(Method::PUT, &url, &headers, Some(Body::wrap_stream(content)), &progress).await;
-        let result = sent.and_then(|answer| self.judge_whole(&url, &answer));
+        let result = sent.map_err(|error| self.judge_expiry(error)).and_then(|answer| self.judge_whole(&url, &answer));
         let (looks, result) = match result {
             result if progress.has_ended() => (ALL_LOOKS, result),
             // It may say so if it has the blob already.
@@ -228,11 +230,23 @@ impl Sending<'_> {
         Ok(())
     }
 
+    /// What stands before a registry may pass a blob on when it has all of it. Where the token has ended by then, it would
+    /// end each time: only chunks are faster.
+    fn judge_expiry(&self, error: Error) -> Error {
+        match error.kind {
+            ErrorKind::TokenExpired { in_transit: true } if self.to.client.modes.takes_too_long(self.size) => {
+                Error { kind: ErrorKind::Portion { status: StatusCode::UNAUTHORIZED }, ..error }
+            }
+            _ => error,
+        }
+    }
+
     async fn streamed(&self, upload: Upload, content: Content) -> Result<(), Error> {
         let (content, progress) = watch(content, self.size);
         let headers = HeaderMap::from_iter([(CONTENT_TYPE, OCTETS)]);
         let body = Some(Body::wrap_stream(content));
-        let answer = self.to.part(Method::PATCH, &upload.url, &headers, body, &progress).await?;
+        let sent = self.to.part(Method::PATCH, &upload.url, &headers, body, &progress).await;
+        let answer = sent.map_err(|error| self.judge_expiry(error))?;
         let is_of_stream = matches!(answer.status.as_u16(), 400 | 405 | 411 | 413 | 415 | 416 | 501);
         if is_of_stream && !tells_of_room(&answer.refusal().to_string()) {
             self.to.client.modes.refused_stream();
@@ -316,7 +330,7 @@ impl Sending<'_> {
             };
             let answer = self.to.part(Method::PUT, &url, &headers, body, &progress).await;
             match answer.and_then(|answer| self.check_committed(&url, &answer)) {
-                Err(error) if error.kind == ErrorKind::TokenExpired && renewals < RENEWALS => renewals += 1,
+                Err(error) if is_expiry(&error) && renewals < RENEWALS => renewals += 1,
                 // The rest is there: it is only asked too much at once.
                 Err(error) if error.is_overload() => {
                     let turn = (Kind::BlobWrite, Method::PUT);
@@ -341,6 +355,11 @@ impl Sending<'_> {
         };
         Err(self.to.error(&Method::PUT, url, kind))
     }
+}
+
+/// Whether a request is to be sent again with a new token.
+fn is_expiry(error: &Error) -> bool {
+    matches!(error.kind, ErrorKind::TokenExpired { .. })
 }
 
 /// Bytes in memory as a body, and how far it has come.

@@ -124,6 +124,24 @@ async fn a_project_that_harbor_does_not_have_is_no_wrong_password() {
     assert_same((&source, "team/app", "1.0"), (&destination, "there/app", "1.0"));
 }
 
+/// As GitLab's, of a project that is not there.
+#[tokio::test]
+async fn a_token_server_that_gives_none_for_what_is_not_there_is_understood() {
+    let destination = Registry::builder().bearer(("mover", "s3cret")).start().await;
+    let denied = Answer::error(403, "DENIED", "permission denied on moved/a (or it may not exist)");
+    destination.on(Kind::Token.filter(|request| request.query.contains("moved%2Fa%3A")), denied);
+    let (source, migration) = six_images(&destination).await;
+    let host = destination.host();
+    let login = json!({ &host: { "username": "mover", "password": "s3cret" } });
+    let outcome = migration.auth(&login).run().await;
+    outcome.assert_failures(6, 3, 0);
+    let as_whom = format!("it was asked with the credentials from {host:?} in auth.json");
+    let words = [&format!("no repository {host}/moved/a that the account may push to"), "may not exist", &as_whom];
+    outcome.assert_failed(&source.reference("team/a", "v0"), &format!("{host}/moved/a:v0"), &words);
+    assert_eq!(remedies(&outcome).len(), 1, "{outcome}");
+    assert_same((&source, "team/b", "v0"), (&destination, "moved/b", "v0"));
+}
+
 #[tokio::test]
 async fn an_image_put_by_digest_alone_needs_a_repository_too() {
     let destination = profiles::ecr().start().await;

@@ -1,6 +1,7 @@
 //! What is too large for one request is sent in others, and the way that worked is remembered.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use scriptable_registry::{Action, Answer, Image, Kind, Matcher, Registry, Request, profiles};
 use serde_json::json;
@@ -276,6 +277,20 @@ async fn a_token_that_is_revoked_between_chunks_is_renewed_and_none_is_sent_twic
         assert_eq!(source.count(Kind::BlobGet), 1 + 3, "it was begun anew");
         assert_eq!(destination.count(Kind::UploadStatus), 0, "who refuses a token has taken nothing");
     }
+}
+
+/// As behind an nginx that keeps a body until it has all of it.
+#[tokio::test]
+async fn a_blob_that_takes_longer_than_a_token_lasts_is_sent_in_chunks() {
+    let destination = Registry::builder().bearer((USER, PASSWORD)).token_lifetime(Duration::from_secs(2)).start().await;
+    let is_large = |put: &Request| put.header("content-length").and_then(|text| text.parse().ok()) > Some(100_000_u64);
+    let kept = destination.on(Kind::UploadFinish.filter(is_large), Action::Delay(Duration::from_secs(3)));
+    let (source, migration) = image_of(5 * MIB, &destination).await;
+    let login = json!({ "username": USER, "password": PASSWORD });
+    migration.auth(&json!({ destination.host(): login })).run().await.assert_success(1);
+    assert_same((&source, "team/app", "1.0"), (&destination, "moved/app", "1.0"));
+    assert_eq!(kept.hits(), 1);
+    assert_eq!(chunks(&destination), ranges(&[4 * MIB, MIB]));
 }
 
 #[tokio::test]
