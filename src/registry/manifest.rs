@@ -95,7 +95,7 @@ impl RepositoryClient {
         let content_type = answer.header("content-type").unwrap_or_default();
         Manifest::parse(answer.body.clone(), digest, content_type).map_err(|defect| {
             let kind = match defect {
-                Defect::Malformed(reason) => ErrorKind::Malformed { reason: answer.without_secrets(&reason) },
+                Defect::Malformed(reason) => ErrorKind::Malformed { reason: answer.misread(&reason) },
                 Defect::Unsupported(reason) => ErrorKind::Unsupported { reason: answer.without_secrets(&reason) },
             };
             self.error(&Method::GET, url, kind)
