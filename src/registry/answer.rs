@@ -11,6 +11,7 @@ use super::blob::Wait;
 use super::error::{self, ErrorKind, is_transient};
 use super::http::is_redirect;
 use super::pace::{LONGEST_HOLD, RateLimit, clock, until};
+use super::reach::authority;
 use super::sent::Sent;
 use crate::digest::Digest;
 
@@ -61,7 +62,7 @@ impl Answer {
         if !media_type.starts_with("text/html") {
             return self.without_secrets(error);
         }
-        let host = self.url.host_str().unwrap_or_default();
+        let host = authority(&self.url);
         format!(
             "it is a web page of {host}; see that this is the registry's own host and port and not that of its web \
              pages, and that no proxy before it asks for a login"
