@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use reqwest::header::{HeaderMap, LOCATION, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER};
 use reqwest::{Response, StatusCode};
 use url::Url;
 
@@ -11,6 +11,7 @@ use super::blob::Wait;
 use super::error::{self, ErrorKind, is_transient};
 use super::http::is_redirect;
 use super::pace::{LONGEST_HOLD, RateLimit, clock, until};
+use super::reach::authority;
 use super::sent::Sent;
 use crate::digest::Digest;
 
@@ -53,6 +54,19 @@ impl Answer {
     /// What is told of the answer, without what was sent for it: some repeat that.
     pub fn without_secrets(&self, text: &str) -> String {
         self.sent.secrets(&self.url).hide(text).into_owned()
+    }
+
+    /// Why it cannot be read: by the `error` of who tried, unless it is a page for people.
+    pub fn misread(&self, error: &str) -> String {
+        let media_type = self.header(CONTENT_TYPE.as_str()).unwrap_or_default().to_ascii_lowercase();
+        if !media_type.starts_with("text/html") {
+            return self.without_secrets(error);
+        }
+        let host = authority(&self.url);
+        format!(
+            "it is a web page of {host}; see that this is the registry's own host and port and not that of its web \
+             pages, and that no proxy before it asks for a login"
+        )
     }
 
     /// The digest that the registry names for what was asked.

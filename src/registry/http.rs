@@ -191,7 +191,7 @@ impl Transport {
         url: &Url,
         mut headers: HeaderMap,
     ) -> Result<Response, ErrorKind> {
-        let mut url = url.clone();
+        let (mut url, origin, own) = (url.clone(), url.origin(), headers.get(AUTHORIZATION).cloned());
         // A host to which a redirect leads may have been told by its address.
         let sent = Sent::with(&headers);
         for _ in 0..=MAX_REDIRECTS {
@@ -208,9 +208,11 @@ impl Transport {
                 return Ok(sent.noted_in(response));
             }
             let next = redirect_target(&url, response.headers())?;
-            if next.origin() != url.origin() {
-                headers.remove(AUTHORIZATION);
-            }
+            // What leads away may lead back.
+            match own.as_ref().filter(|_| next.origin() == origin) {
+                Some(own) => headers.insert(AUTHORIZATION, own.clone()),
+                None => headers.remove(AUTHORIZATION),
+            };
             url = next;
         }
         Err(ErrorKind::Malformed { reason: format!("more than {MAX_REDIRECTS} redirects") })

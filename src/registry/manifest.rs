@@ -96,7 +96,7 @@ impl RepositoryClient {
     fn parse(&self, url: &Url, answer: &Answer, digest: Digest) -> Result<Manifest, Error> {
         Manifest::parse(answer.body.clone(), digest, media_type(answer)).map_err(|defect| {
             let kind = match defect {
-                Defect::Malformed(reason) => ErrorKind::Malformed { reason: answer.without_secrets(&reason) },
+                Defect::Malformed(reason) => ErrorKind::Malformed { reason: answer.misread(&reason) },
                 Defect::Unsupported(reason) => ErrorKind::Unsupported { reason: answer.without_secrets(&reason) },
             };
             self.error(&Method::GET, url, kind)

@@ -76,7 +76,8 @@ impl ReferrersList {
             let named = list.content.children().iter();
             named.map(|child| (&child.digest, child.size, child.media_type.as_str())).collect::<HashSet<_>>()
         });
-        own == joined && listed.iter().all(|entry| self.referrers.contains(entry))
+        let said: HashMap<_, _> = self.referrers.iter().map(|entry| (&entry.digest, entry)).collect();
+        own == joined && listed.iter().all(|entry| said.get(&entry.digest) == Some(&entry))
     }
 }
 

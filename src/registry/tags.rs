@@ -19,7 +19,7 @@ const PAGE: &str = "1000";
 /// Pages in a row without a new tag, after which there will be none: what they hold may be no tags, as digests are not.
 const BARREN: usize = 5;
 /// Most tags and pages of a list that are read: all of it is held, and a list that a registry makes up may have no end.
-const MOST_TAGS: usize = 1_000_000;
+const MOST_TAGS: usize = if cfg!(test) { 3_500 } else { 1_000_000 };
 const MOST_PAGES: usize = 10_000;
 /// Names that are no tags are logged one by one up to this many; the others are counted.
 const ODD_NAMED: usize = 20;
@@ -65,7 +65,7 @@ impl RepositoryClient {
                 }
             };
             list.add(&answer.body, MOST_TAGS, &mut tell)
-                .map_err(|error| malformed(format!("it is not a list of tags: {}", answer.without_secrets(&error))))?;
+                .map_err(|error| malformed(format!("it is not a list of tags: {}", answer.misread(&error))))?;
             if list.tags.len() > MOST_TAGS || asked.len() > MOST_PAGES {
                 let bound = format!("it lists more than {MOST_TAGS} tags, or goes on for more than {MOST_PAGES} pages");
                 return Err(malformed(format!(
@@ -92,5 +92,31 @@ impl RepositoryClient {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use scriptable_registry as fake;
+
+    use crate::registry::{Clients, Keyring};
+
+    #[tokio::test]
+    async fn a_list_that_a_registry_makes_up_is_read_to_a_bound() {
+        let registry = fake::Registry::open().await;
+        registry.on_each(fake::Kind::TagList, |request| {
+            let page = request.number;
+            let tags: Vec<String> = (page * 1000..(page + 1) * 1000).map(|tag| format!("\"{tag}\"")).collect();
+            let link = format!("</v2/app/tags/list?page={page}>; rel=\"next\"");
+            let body = format!("{{\"tags\":[{}]}}", tags.join(","));
+            Some(fake::Answer::status(200).body(body).header("Link", &link).into())
+        });
+        let clients = Clients::new(Arc::new(Keyring::default()), 1).unwrap();
+        let client = clients.reader(&format!("{}/app", registry.host()).parse().unwrap());
+        let error = client.tags().await.unwrap_err().to_string();
+        assert!(error.contains("more than 3500 tags") && error.contains("a rule that names its tags"), "{error}");
+        assert_eq!(registry.count(fake::Kind::TagList), 4);
     }
 }

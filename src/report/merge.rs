@@ -114,7 +114,7 @@ fn once_each(mut records: Vec<Image>) -> Vec<Image> {
     let mut images = Vec::new();
     let mut records = records.into_iter().peekable();
     while let Some(first) = records.next() {
-        let mut whole = Whole { blobs: first.blobs(), image: first, known: None };
+        let mut whole = Whole { blobs: first.blobs(), former: 0, image: first, known: None };
         while let Some(later) = records.next_if(|next| whole.is_of(next)) {
             whole.add(later);
         }
@@ -129,8 +129,10 @@ struct Whole {
     image: Image,
     /// If the last record does not know what is there: what was known of it before.
     known: Option<Image>,
-    /// The most blobs that a record accounts for.
+    /// The most blobs that a record accounts for, of those of what the source names now.
     blobs: u64,
+    /// Blobs that were brought for what it named before.
+    former: u64,
 }
 
 impl Whole {
@@ -139,6 +141,10 @@ impl Whole {
     }
 
     fn add(&mut self, later: Image) {
+        let named = (&self.image.source_digest, &later.source_digest);
+        if matches!(named, (Some(before), Some(now)) if before != now) {
+            (self.former, self.blobs) = (self.image.brought(), 0);
+        }
         self.blobs = self.blobs.max(later.blobs());
         let earlier = std::mem::replace(&mut self.image, later);
         let image = &mut self.image;
@@ -146,7 +152,7 @@ impl Whole {
         image.blobs_moved = image.blobs_moved.saturating_add(earlier.blobs_moved);
         image.blobs_mounted = image.blobs_mounted.saturating_add(earlier.blobs_mounted);
         // What one run moved is not present for the next.
-        image.blobs_present = self.blobs.saturating_sub(image.blobs_moved).saturating_sub(image.blobs_mounted);
+        image.blobs_present = self.former.saturating_add(self.blobs).saturating_sub(image.brought());
         if earlier.destination_digest.is_some() {
             self.known = Some(earlier);
         } else if image.destination_digest.is_none() {
@@ -166,7 +172,11 @@ impl Whole {
 impl Image {
     /// The blobs that this record accounts for.
     fn blobs(&self) -> u64 {
-        self.blobs_moved.saturating_add(self.blobs_mounted).saturating_add(self.blobs_present)
+        self.brought().saturating_add(self.blobs_present)
+    }
+
+    fn brought(&self) -> u64 {
+        self.blobs_moved.saturating_add(self.blobs_mounted)
     }
 
     /// Adds what an earlier record knows of the same content at the destination.
@@ -302,6 +312,24 @@ mod tests {
         let whole = merge(vec![copied, again]);
         let image = &whole.images[0];
         assert_eq!((image.blobs_moved, image.blobs_mounted, image.blobs_present), (3, 1, 1));
+    }
+
+    #[test]
+    fn the_blobs_that_are_present_are_those_of_the_image_that_was_last() {
+        let documents = [("one", (5, 0, 0)), ("two", (2, 0, 1)), ("two", (1, 1, 3))].into_iter().enumerate();
+        let documents = documents.map(|(n, (content, (moved, mounted, present)))| {
+            let mut document = report(n as u64 + 1, "s.io/a:1", Outcome::Copied, Some(n as u64 + 1));
+            let image = &mut document.images[0];
+            image.source_digest = Some(crate::digest::Digest::of(content.as_bytes()));
+            (image.blobs_moved, image.blobs_mounted, image.blobs_present) = (moved, mounted, present);
+            document
+        });
+        let documents: Vec<_> = documents.collect();
+        for (records, expected) in [(2, (7, 0, 1)), (3, (8, 1, 1))] {
+            let whole = merge(documents[..records].to_vec());
+            let image = &whole.images[0];
+            assert_eq!((image.blobs_moved, image.blobs_mounted, image.blobs_present), expected);
+        }
     }
 
     #[test]

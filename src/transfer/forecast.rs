@@ -300,32 +300,47 @@ impl Look {
         let mut claimed = Vec::new();
         let (source, destination) = (&self.task.source.repository, &self.task.destination.repository);
         companions.coming.retain(|it| self.forecast.claims().claim_referrer(&it.identifier, destination));
-        for blob in blobs.iter().chain(companions.coming.iter().flat_map(|companion| &companion.blobs)) {
-            let way = self.forecast.claims().claim(blob, source, destination);
-            match way {
-                Way::Present => self.ledger.blob(&blob.digest, blob.size, Came::Present),
-                Way::Mount => self.ledger.blob(&blob.digest, blob.size, Came::Mounted),
-                Way::Unclear => {}
+        // Those of them that have to be asked for.
+        let mut claim = |blobs: &[Arc<Blob>]| {
+            let mut unclear = Vec::new();
+            for blob in blobs {
+                let way = self.forecast.claims().claim(blob, source, destination);
+                match way {
+                    Way::Present => self.ledger.blob(&blob.digest, blob.size, Came::Present),
+                    Way::Mount => self.ledger.blob(&blob.digest, blob.size, Came::Mounted),
+                    Way::Unclear => unclear.push(blob.clone()),
+                }
+                claimed.push((blob.clone(), way));
             }
-            claimed.push((blob.clone(), way));
-        }
+            unclear
+        };
+        let of_image = claim(&blobs);
+        let of_companions: Vec<_> = companions.coming.iter().map(|companion| claim(&companion.blobs)).collect();
         async move {
-            let look = &self;
-            let unclear: Vec<_> = claimed.iter().filter(|(_, way)| *way == Way::Unclear).cloned().collect();
-            let asked = stream::iter(unclear).map(|(blob, _)| async move {
-                let is_there = look.ground.has_blob(&blob.digest, blob.size).await?;
-                look.ledger.blob(&blob.digest, blob.size, if is_there { Came::Present } else { Came::Moved });
-                Ok(())
-            });
-            let asked: Result<(), Failure> = asked.buffer_unordered(CHILDREN).try_collect().await;
+            let referrers: Vec<_> = companions.coming.iter().map(|it| it.identifier.clone()).collect();
+            let asked = async {
+                self.ask_for(of_image).await?;
+                self.ask_for_companions(&mut companions, of_companions).await
+            };
+            let asked = asked.await;
             if asked.is_err() || companions.lost.failure().is_some_and(|failure| failure.is_tried_again(last)) {
                 // It is asked again in another round, or what it was to bring is another's to bring.
                 let (mut claims, destination) = (self.forecast.claims(), &self.task.destination.repository);
                 claimed.iter().for_each(|(blob, way)| claims.release(blob, *way, destination));
-                companions.coming.iter().for_each(|it| claims.release_referrer(&it.identifier, destination));
+                referrers.iter().for_each(|it| claims.release_referrer(it, destination));
             }
             asked?;
             Ok(Outlook { prospect, companions })
         }
+    }
+
+    /// Finds out whether these blobs are at the destination or have to be sent.
+    async fn ask_for(&self, blobs: Vec<Arc<Blob>>) -> Result<(), Failure> {
+        let asked = stream::iter(blobs).map(|blob| async move {
+            let is_there = self.ground.has_blob(&blob.digest, blob.size).await?;
+            self.ledger.blob(&blob.digest, blob.size, if is_there { Came::Present } else { Came::Moved });
+            Ok(())
+        });
+        asked.buffer_unordered(CHILDREN).try_collect().await
     }
 }

@@ -217,10 +217,11 @@ async fn what_is_mounted_only_after_its_manifest_is_mounted_then_and_sent_before
 async fn a_repository_that_did_not_say_whether_it_is_open_is_asked_first_in_the_next_round() {
     let source = fake::Registry::open().await;
     let destination = fake::Registry::builder().mounts(Mounts::Refused(405)).start().await;
-    let tasks = ["app:1", "app:2", "app:3"].map(|name| {
-        let seed = u64::from(name.as_bytes()[4]);
-        source.put("app", &name[4..], &image(&[seed, 100 + seed]));
-        task(&source, name, &destination, name)
+    // Of one blob each, so that nothing of an image is under way any more when it has failed.
+    let tasks = ["amd64", "arm64", "riscv64"].map(|architecture| {
+        source.put("app", architecture, &fake::Image::new(&format!("linux/{architecture}")));
+        let name = format!("app:{architecture}");
+        task(&source, &name, &destination, &name)
     });
     let engine = engine(Limits::for_workers(7), |_| false);
     // An upload without a place to send it to says nothing of the repository.

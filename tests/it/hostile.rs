@@ -291,7 +291,6 @@ async fn what_a_registry_says_moves_no_terminal_and_forges_no_line() {
             let case = Case::new().await;
             case.source.put("team/app", "bad", &small(2));
             case.source.on(Kind::ManifestGet.of("bad"), Answer::status(status).body(body));
-            case.source.on(Kind::ManifestHead.of("bad"), Answer::status(404));
             let migration = case.migration.args(["--log-format", format, "-vv", "--report", "report.csv"]);
             let case = Case { migration, ..case };
             let outcome = case.assert_bad_fails_alone(&[&status.to_string()]).await;
@@ -318,7 +317,6 @@ async fn redirects_that_lead_nowhere_good_are_failures() {
         let case = Case::new().await;
         case.source.put("team/app", "bad", &small(2));
         case.source.on(Kind::ManifestGet.of("bad"), Answer::status(307).header("Location", location));
-        case.source.on(Kind::ManifestHead.of("bad"), Answer::status(404));
         case.assert_bad_fails_alone(&[words]).await;
         let asked = case.source.requests_of(Kind::ManifestGet.of("bad")).len();
         assert_eq!(asked, if words == "redirects" { 11 } else { 1 }, "{location}");
@@ -337,7 +335,6 @@ async fn a_registry_elsewhere_cannot_have_this_machine_asked() {
     source.put("team/app", "blob", &blob);
     let leads = |path: String| Answer::status(307).header("Location", &format!("{}{path}", here.url()));
     source.on(Kind::ManifestGet.of("bad"), leads("/v2/team/app/manifests/bad".to_owned()));
-    source.on(Kind::ManifestHead.of("bad"), leads("/v2/team/app/manifests/bad".to_owned()));
     let layer = blob.layers().remove(0);
     source.on(Kind::BlobGet.of(&layer), leads(format!("/v2/team/app/blobs/{layer}")));
     let proxy = Proxy::http(&[(NAME, source.host())]).await;

@@ -71,23 +71,6 @@ async fn a_list_that_never_ends_is_a_failed_generation() {
 }
 
 #[tokio::test]
-async fn a_list_that_a_registry_makes_up_is_read_to_a_bound() {
-    const NAMES: u64 = 150_000;
-    let (source, destination) = two_registries().await;
-    source.on_each(Kind::TagList, |request| {
-        let page = request.number;
-        let tags: Vec<String> = (page * NAMES..(page + 1) * NAMES).map(|tag| format!("\"{tag}\"")).collect();
-        let link = format!("</v2/team/app/tags/list?page={page}>; rel=\"next\"");
-        let body = format!("{{\"tags\":[{}]}}", tags.join(","));
-        Some(Answer::status(200).body(body).header("Link", &link).into())
-    });
-    let outcome = all_tags(&source, &destination).run().await;
-    outcome.assert_failures(0, 0, 1);
-    outcome.assert_line("FAILED images.json:2:3: ", &["more than 1000000 tags", "a rule that names its tags"]);
-    assert_eq!(source.count(Kind::TagList), 7);
-}
-
-#[tokio::test]
 async fn a_name_in_a_list_that_is_null_is_passed_over() {
     let (source, destination) = two_registries().await;
     source.put("team/app", "1.0", &small(1));
@@ -192,6 +175,47 @@ async fn moved_on() -> (Registry, Registry, Migration) {
     destination.put("moved/app", "1.0", &small(2));
     let migration = Migration::new().app_tags(&source, "1.0", &destination);
     (source, destination, migration)
+}
+
+#[tokio::test]
+async fn a_web_page_in_place_of_a_registry_is_told_as_one() {
+    let page = Answer::status(200).header("Content-Type", "text/html; charset=utf-8").body("<html>sign in</html>");
+    let (source, destination) = two_registries().await;
+    source.on(Matcher::any(), page);
+    let words = ["web page of 127.0.0.1", "asks for a login"];
+    all_tags(&source, &destination).run().await.assert_line("FAILED images.json:2:3: ", &words);
+    let one = Migration::new().app_tags(&source, "1.0", &destination);
+    for outcome in [one.run().await, one.args(["--dry-run"]).run().await] {
+        outcome.assert_line("FAILED 127.0.0.1", &words);
+    }
+}
+
+/// Whoever leads away has the password no more; that it leads back in the end makes it nobody else.
+#[tokio::test]
+async fn a_registry_to_which_a_redirect_comes_back_is_shown_its_credentials_again() {
+    for basic in [true, false] {
+        let accounts = Accounts::new().user("mover", "hunter2").allow("mover", "team/", "pull");
+        let builder = Registry::builder();
+        let source = if basic { builder.basic(accounts) } else { builder.bearer(accounts) }.start().await;
+        let (front, destination) = two_registries().await;
+        source.put("team/app", "1.0", &small(1));
+        let led = |to: &Registry, query: &str| {
+            let (to, query) = (to.url(), query.to_owned());
+            move |request: &Request| {
+                Some(Answer::status(307).header("Location", &format!("{to}{}?{query}", request.path)).into())
+            }
+        };
+        let reads = |kind: Kind| kind.filter(|read| read.query.is_empty() && read.header("authorization").is_some());
+        for kind in [Kind::ManifestGet, Kind::BlobGet] {
+            source.on_each(reads(kind), led(&front, "away"));
+        }
+        front.on_each(Matcher::any(), led(&source, "back"));
+        let auth = json!({ source.host(): { "username": "mover", "password": "hunter2" } });
+        Migration::new().auth(&auth).app_tags(&source, "1.0", &destination).run().await.assert_success(1);
+        assert_same((&source, "team/app", "1.0"), (&destination, "moved/app", "1.0"));
+        let seen = front.requests();
+        assert!(seen.len() > 1 && seen.iter().all(|request| request.header("authorization").is_none()), "{seen:#?}");
+    }
 }
 
 #[tokio::test]

@@ -106,9 +106,6 @@ impl Blob {
             return None;
         }
         need.stage = Stage::Waiting;
-        if self.failures.at(destination).is_some() {
-            return None;
-        }
         let work = match kind {
             LaneKind::Mount => Work::Mount { from: from?.clone() },
             LaneKind::Worker | LaneKind::Tiny => {

@@ -1,7 +1,10 @@
 //! What refers to an image and would travel with it, found as the engine finds it.
 
 use std::collections::HashSet;
+use std::pin::pin;
 use std::sync::Arc;
+
+use futures_util::{StreamExt as _, stream};
 
 use super::Look;
 use super::nodes::{Blob, Child};
@@ -10,6 +13,7 @@ use crate::event::Failure;
 use crate::plan::Task;
 use crate::reference::{Identifier, Tag};
 use crate::transfer::expected::{ExpectedImage, named};
+use crate::transfer::image::CHILDREN;
 use crate::transfer::referrers::{
     Keeper, Listing, Lost, SourceTags, Subject, Subjects, find_to_bring, of_referrer, of_tag,
 };
@@ -20,6 +24,8 @@ use crate::transfer::replaced::tell_loss;
 pub(super) struct Companion {
     /// Its tag or digest.
     pub identifier: Identifier,
+    /// To what it refers.
+    pub subject: Digest,
     pub artifact_type: String,
     pub blobs: Vec<Arc<Blob>>,
 }
@@ -82,7 +88,7 @@ impl Look {
         let found = find_to_bring(&self.source, subject, tags).await;
         let Some(found) = circle.lost.unless_lost(found)? else { return Ok(circle) };
         for tag in found.tags.iter().filter(|tag| !self.is_planned(tag)) {
-            let tagged = self.tagged(tag).await.map_err(|failure| of_referrer(tag, subject, failure));
+            let tagged = self.tagged(tag, subject).await.map_err(|failure| of_referrer(tag, subject, failure));
             if let Some((named, companion)) = circle.lost.unless_lost(tagged)?.flatten() {
                 circle.subjects.push(Subject { digest: named, is_index: false });
                 circle.coming.extend(companion);
@@ -103,12 +109,33 @@ impl Look {
                 let blobs = self.afresh().lacking(&wanted, digest.clone(), None, 1).await;
                 let blobs = blobs.map_err(|failure| of_referrer(digest, subject, failure));
                 let Some(blobs) = circle.lost.unless_lost(blobs)? else { continue };
-                let (identifier, artifact_type) = (digest.clone().into(), referrer.artifact_type.clone());
-                circle.coming.push(Companion { identifier, artifact_type, blobs });
+                let (identifier, subject) = (digest.clone().into(), subject.clone());
+                let artifact_type = referrer.artifact_type.clone();
+                circle.coming.push(Companion { identifier, subject, artifact_type, blobs });
             }
             circle.subjects.push(referrer.into());
         }
         Ok(circle)
+    }
+
+    /// Finds out how the blobs of what refers to the image would come. As in a migration, what cannot be had keeps no other
+    /// away: each has its part of `unclear`.
+    pub(super) async fn ask_for_companions(
+        &self,
+        companions: &mut Companions,
+        unclear: Vec<Vec<Arc<Blob>>>,
+    ) -> Result<(), Failure> {
+        let coming = std::mem::take(&mut companions.coming).into_iter().zip(unclear);
+        let asked = stream::iter(coming).map(|(companion, unclear)| async { (companion, self.ask_for(unclear).await) });
+        let mut asked = pin!(asked.buffered(CHILDREN));
+        while let Some((companion, asked)) = asked.next().await {
+            let Companion { identifier, subject, .. } = &companion;
+            let asked = asked.map_err(|failure| of_referrer(identifier, subject, failure));
+            if companions.lost.unless_lost(asked)?.is_some() {
+                companions.coming.push(companion);
+            }
+        }
+        Ok(())
     }
 
     /// To look at something that refers to the image. What the image lacks, or another of its referrers, is lacked by this
@@ -128,7 +155,7 @@ impl Look {
     }
 
     /// What a tag of cosign names, unless the destination's own stays there; and the tag, if it would travel.
-    async fn tagged(&self, tag: &Tag) -> Result<Option<(Digest, Option<Companion>)>, Failure> {
+    async fn tagged(&self, tag: &Tag, subject: &Digest) -> Result<Option<(Digest, Option<Companion>)>, Failure> {
         let identifier = Identifier::Tag(tag.clone());
         let task = of_tag(&self.task, tag);
         let there = self.ground.digest(&identifier);
@@ -149,7 +176,8 @@ impl Look {
         self.tell_loss(&task, there.as_ref(), &wanted).await?;
         let look = Self { task, ..self.afresh() };
         let blobs = look.lacking(&wanted, root.clone(), None, 0).await?;
-        Ok(Some((root, Some(Companion { identifier, artifact_type: "cosign".to_owned(), blobs }))))
+        let (subject, artifact_type) = (subject.clone(), "cosign".to_owned());
+        Ok(Some((root, Some(Companion { identifier, subject, artifact_type, blobs }))))
     }
 
     /// Tells what goes when the destination of `task` is to have `wanted`.

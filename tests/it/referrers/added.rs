@@ -27,6 +27,15 @@ fn sig(subject: &str) -> String {
     format!("{}.sig", tag(subject))
 }
 
+/// A source with an image that has this signature, and a destination that has both; with the image's digest.
+async fn copied_with(signature: &str) -> (Registry, Registry, String) {
+    let (source, destination) = (registry(false).await, registry(false).await);
+    let subject = source.put("app", "1", &small(1));
+    sign(&source, &subject, &[signature]);
+    migration(&source, &destination).run().await.assert_success(1);
+    (source, destination, subject)
+}
+
 /// The dry run, then the migration itself.
 async fn plan_and_run(migration: impl Fn() -> Migration) -> [Outcome; 2] {
     let plan = migration().args(["--dry-run"]).run().await;
@@ -40,10 +49,7 @@ fn warnings(outcome: &Outcome) -> Vec<&str> {
 #[tokio::test]
 async fn a_signature_that_the_destination_added_stays() {
     for flags in [&[][..], &["--force"], &["--no-clobber"]] {
-        let (source, destination) = (registry(false).await, registry(false).await);
-        let subject = source.put("app", "1", &small(1));
-        sign(&source, &subject, &["theirs"]);
-        migration(&source, &destination).run().await.assert_success(1);
+        let (source, destination, subject) = copied_with("theirs").await;
         let both = sign(&destination, &subject, &["theirs", "ours"]);
         let again = || migration(&source, &destination).args(flags.iter().copied());
         for outcome in plan_and_run(again).await {
@@ -73,10 +79,7 @@ async fn a_signature_that_the_destination_adds_while_a_run_goes_on_stays() {
 
 #[tokio::test]
 async fn a_signature_of_which_the_source_names_a_wrong_digest_is_read_by_its_tag() {
-    let (source, destination) = (registry(false).await, registry(false).await);
-    let subject = source.put("app", "1", &small(1));
-    sign(&source, &subject, &["theirs"]);
-    migration(&source, &destination).run().await.assert_success(1);
+    let (source, destination, subject) = copied_with("theirs").await;
     let wrong = format!("sha256:{}", "0".repeat(64));
     source.on(Kind::ManifestHead.of(&sig(&subject)), Action::header("docker-content-digest", &wrong));
     let again = || migration(&source, &destination);
@@ -93,10 +96,7 @@ async fn a_signature_of_which_the_source_names_a_wrong_digest_is_read_by_its_tag
 
 #[tokio::test]
 async fn a_signature_that_cannot_be_read_for_a_moment_is_not_replaced() {
-    let (source, destination) = (registry(false).await, registry(false).await);
-    let subject = source.put("app", "1", &small(1));
-    sign(&source, &subject, &["theirs"]);
-    migration(&source, &destination).run().await.assert_success(1);
+    let (source, destination, subject) = copied_with("theirs").await;
     let both = sign(&destination, &subject, &["theirs", "ours"]);
     destination.on(Kind::ManifestGet.of(&both), Answer::status(500));
     let outcome = migration(&source, &destination).run().await;
@@ -107,10 +107,7 @@ async fn a_signature_that_cannot_be_read_for_a_moment_is_not_replaced() {
 
 #[tokio::test]
 async fn force_mends_what_a_signature_needs_that_stays() {
-    let (source, destination) = (registry(false).await, registry(false).await);
-    let subject = source.put("app", "1", &small(1));
-    sign(&source, &subject, &["theirs"]);
-    migration(&source, &destination).run().await.assert_success(1);
+    let (source, destination, subject) = copied_with("theirs").await;
     let both = sign(&destination, &subject, &["theirs", "ours"]);
     assert!(destination.remove_blob("app", &of("what is signed")));
     migration(&source, &destination).args(["--force"]).run().await.assert_success(1);
@@ -120,10 +117,7 @@ async fn force_mends_what_a_signature_needs_that_stays() {
 
 #[tokio::test]
 async fn a_signature_that_goes_when_the_source_signs_anew_is_told() {
-    let (source, destination) = (registry(false).await, registry(false).await);
-    let subject = source.put("app", "1", &small(1));
-    sign(&source, &subject, &["first"]);
-    migration(&source, &destination).run().await.assert_success(1);
+    let (source, destination, subject) = copied_with("first").await;
     // Another one beside the first takes nothing away.
     let second = sign(&source, &subject, &["first", "second"]);
     let outcome = migration(&source, &destination).run().await;

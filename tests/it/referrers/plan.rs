@@ -3,7 +3,7 @@
 use scriptable_registry::{Answer, Image, Index, Kind, Registry};
 use serde_json::Value;
 
-use super::{attach, list, migration, registry, tag, writes};
+use super::{attach, list, migration, of, registry, tag, writes};
 use crate::support::{Migration, Outcome, assert_only_read, small};
 
 /// A dry run of the same migration.
@@ -118,4 +118,24 @@ async fn what_cannot_be_had_for_a_moment_is_planned_in_another_round_with_all_el
     assert_eq!(run(&[]).run().await.code, Some(0));
     let moved = format!(" to move in {} blobs", destination.count(Kind::UploadFinish));
     assert!(plan.stdout.contains(&moved), "{moved}: {plan}");
+}
+
+#[tokio::test]
+async fn what_the_destination_does_not_tell_of_one_referrer_keeps_the_image_and_no_other_out_of_the_plan() {
+    let (source, destination) = (registry(true).await, registry(true).await);
+    destination.put("app", "other", &small(9));
+    let subject = source.put("app", "1", &small(1));
+    let (lost, _) = attach(&source, "text/sbom", &subject, "sbom");
+    let (kept, _) = attach(&source, "text/sbom", &subject, "another");
+    let told = destination.on(Kind::BlobHead.of(&of("sbom")), Answer::status(500));
+    let plan = dry_run(&source, &destination).run().await;
+    assert!(told.hits() > 0);
+    plan.assert_line("FAILED ", &[&subject, &lost, "which refers to it", "500"]);
+    let log = plan.log.as_ref().unwrap();
+    let named = |referrer: &str| {
+        log.lines().filter(|line| line.contains("referrer would be copied") && line.contains(referrer)).count()
+    };
+    assert_eq!([&lost, &kept].map(|referrer| named(referrer)), [0, 1], "{plan}");
+    // Those of the image, the other referrer's own, and what both referrers name.
+    assert!(plan.stdout.contains(" to move in 4 blobs"), "{plan}");
 }
