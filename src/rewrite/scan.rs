@@ -5,7 +5,6 @@ use std::ops::Range;
 
 use super::moves::{Destination, Found, Image, Moves, Reason, Version};
 use super::written::Written;
-use super::yaml::is_image_key;
 use super::{arguments, variable};
 use crate::foreign::harmless;
 use crate::reference::Repository;
@@ -237,11 +236,7 @@ impl<'a> Scan<'a> {
                 if !is_known && is_value(bytes, start..end) {
                     self.unclear(offset, &word[default..]);
                 }
-                let is_image = match default {
-                    0 => is_of_image(&text[..start]),
-                    _ => is_image_key(word[..default].trim_end_matches([':', '-'])),
-                };
-                self.word(offset, &word[default..], is_image);
+                self.word(offset, &word[default..]);
             }
         }
     }
@@ -272,22 +267,19 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Rewrites `word` if it is a reference that needs no context: it says by itself that it is one, or what it is given
-    /// to does, `is_image`.
-    fn word(&mut self, offset: usize, word: &str, is_image: bool) {
+    /// Rewrites `word` if it is a reference that needs no context: it says by itself that it is one.
+    fn word(&mut self, offset: usize, word: &str) {
         let whole = word;
         let word = without_scheme(word);
         let skipped = whole.len() - word.len();
         // The end of a sentence is not the end of a tag.
         let word = word.trim_end_matches(['.', ':', '-', '+']);
-        let has_scheme = has_scheme_of_image(whole);
-        if !has_scheme && (!word.contains([':', '@']) || (!is_image && !word.contains('/'))) {
+        let is_image = has_scheme_of_image(whole);
+        if !is_image && (!word.contains('/') || !word.contains([':', '@'])) {
             return;
         }
-        let Some(written) = Written::parse(word, self.moves.hosts()) else { return };
-        if !has_scheme && !is_image && !written.is_full() {
-            return;
-        }
+        let written = Written::parse(word, self.moves.hosts()).filter(|written| is_image || written.is_full());
+        let Some(written) = written else { return };
         let offset = offset + skipped;
         if let Some(destination) = self.find(offset, word, written.name, &written.image()) {
             self.replace(offset..offset + word.len(), written.moved(word, &destination));
@@ -324,17 +316,6 @@ fn is_emphasis(bytes: &[u8], range: Range<usize>) -> bool {
     let is_star = |byte: &&u8| **byte == b'*';
     let before = bytes[..range.start].iter().rev().take_while(is_star).count();
     before > 0 && bytes[range.end..].iter().take_while(is_star).count() == before
-}
-
-/// Whether `before` ends with a variable or an option for an image, and `=`: `WEB_IMAGE=`, `web_image ?= "`, `--image=`.
-fn is_of_image(before: &str) -> bool {
-    let blanks = [' ', '\t'];
-    let before = before.strip_suffix(['"', '\'']).unwrap_or(before).trim_end_matches(blanks);
-    before.strip_suffix('=').is_some_and(|before| {
-        let before = before.trim_end_matches([':', '?']).trim_end_matches(blanks);
-        let name = before.rsplit(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '_' | '-')).next();
-        name.is_some_and(is_image_key)
-    })
 }
 
 /// Whether `range` is all of a value: between quotes, right behind `=`, or behind it up to the end of the line.

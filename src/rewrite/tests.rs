@@ -130,19 +130,6 @@ fn defaults_of_variables_are_read_where_they_are_all_of_a_reference() {
 }
 
 #[test]
-fn behind_a_variable_or_option_for_an_image_a_short_name_with_a_tag_is_one() {
-    let text = "WEB_IMAGE=⟦nginx:1→d.io/web/nginx:1⟧\nexport IMAGE=\"⟦nginx:1→d.io/web/nginx:1⟧\"\nDB_IMAGE ?= ⟦postgres:15→d.io/db/pg:1.15⟧ # x\n\
-                image = '⟦bitnami/redis:7→d.io/x/y/redis:7⟧'\nkubectl run x --image=⟦nginx:1→d.io/web/nginx:1⟧ sh\n\
-                W=${WEB_IMAGE:-⟦nginx:1→d.io/web/nginx:1⟧}\nX_IMAGE=postgres:17\nWEB_IMAGE=nginx\nWEB_IMAGE=nginx:$TAG\n\
-                HOST=nginx:80\nW=${WEB:-nginx:80}\nimages=nginx:1\n[ \"$IMAGE\" = \"nginx:1\" ]\nNO_IMAGE= see=nginx:1\n";
-    for name in [".env", "run.sh", "main.tf"] {
-        assert_eq!(assert_changes(name, &rules(), text), ["postgres:17: no rule covers it"]);
-    }
-    assert_changes("Dockerfile", &rules(), "FROM scratch\nARG WEB_IMAGE=⟦nginx:1→d.io/web/nginx:1⟧\nENV A=nginx:1\n");
-    assert_changes("a.yaml", &rules(), "run: make WEB_IMAGE=⟦nginx:1→d.io/web/nginx:1⟧ x\n");
-}
-
-#[test]
 fn bytes_around_a_reference_stay_whatever_they_are() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.yaml");
