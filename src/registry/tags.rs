@@ -19,7 +19,7 @@ const PAGE: &str = "1000";
 /// Pages in a row without a new tag, after which there will be none: what they hold may be no tags, as digests are not.
 const BARREN: usize = 5;
 /// Most tags and pages of a list that are read: all of it is held, and a list that a registry makes up may have no end.
-const MOST_TAGS: usize = if cfg!(test) { 3_500 } else { 1_000_000 };
+const MOST_TAGS: usize = 1_000_000;
 const MOST_PAGES: usize = 10_000;
 /// Names that are no tags are logged one by one up to this many; the others are counted.
 const ODD_NAMED: usize = 20;
@@ -33,7 +33,11 @@ impl RepositoryClient {
     }
 
     /// As `tags`, or `None` if they fill more than `pages` pages.
-    pub async fn tags_within(&self, mut pages: usize) -> Result<Option<Vec<Tag>>, Error> {
+    pub async fn tags_within(&self, pages: usize) -> Result<Option<Vec<Tag>>, Error> {
+        self.tags_up_to(MOST_TAGS, pages).await
+    }
+
+    async fn tags_up_to(&self, most: usize, mut pages: usize) -> Result<Option<Vec<Tag>>, Error> {
         let read = |url| Call { limit: MAX_BYTES, ..Call::new(Kind::Tags, Method::GET, url) };
         let mut scope = self.scope(&Method::GET, None);
         let (mut call, mut answer) = self.read(&format!("tags/list?n={PAGE}"), read, &mut scope).await?;
@@ -64,10 +68,10 @@ impl RepositoryClient {
                     tracing::warn!(repository = %self.repository, %error, "a listed name is left out");
                 }
             };
-            list.add(&answer.body, MOST_TAGS, &mut tell)
+            list.add(&answer.body, most, &mut tell)
                 .map_err(|error| malformed(format!("it is not a list of tags: {}", answer.misread(&error))))?;
-            if list.tags.len() > MOST_TAGS || asked.len() > MOST_PAGES {
-                let bound = format!("it lists more than {MOST_TAGS} tags, or goes on for more than {MOST_PAGES} pages");
+            if list.tags.len() > most || asked.len() > MOST_PAGES {
+                let bound = format!("it lists more than {most} tags, or goes on for more than {MOST_PAGES} pages");
                 return Err(malformed(format!(
                     "{bound}, and is read no further; a rule that names its tags needs no list"
                 )));
@@ -115,7 +119,7 @@ mod tests {
         });
         let clients = Clients::new(Arc::new(Keyring::default()), 1).unwrap();
         let client = clients.reader(&format!("{}/app", registry.host()).parse().unwrap());
-        let error = client.tags().await.unwrap_err().to_string();
+        let error = client.tags_up_to(3_500, usize::MAX).await.unwrap_err().to_string();
         assert!(error.contains("more than 3500 tags") && error.contains("a rule that names its tags"), "{error}");
         assert_eq!(registry.count(fake::Kind::TagList), 4);
     }
