@@ -161,7 +161,7 @@ fn short<S: Subscriber + for<'a> LookupSpan<'a>>(console: Console, level: Level)
     });
     let once = SaidOnce { console, told: Arc::default() };
     let base = layer().with_writer(move || once.clone()).with_ansi(false).with_target(false);
-    base.without_time().fmt_fields(Unsaid { left_out: &["category", "pause"] }).with_filter(wanted)
+    base.without_time().fmt_fields(Unsaid { left_out: &["category", "offset", "pause"] }).with_filter(wanted)
 }
 
 /// The console, to which no warning is said twice: what fails again, in another try or round, fails in the same words.

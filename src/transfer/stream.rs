@@ -147,7 +147,8 @@ impl Verified {
             }
             let pause = Duration::from_millis(200 << self.breaks.min(9)).min(LONGEST_PAUSE);
             let pause = error.retry_after().unwrap_or(pause);
-            tracing::warn!("{error}; asking for the rest, from byte {}, in {:.1} s", self.offset, pause.as_secs_f64());
+            let seconds = pause.as_secs_f64();
+            tracing::warn!(offset = self.offset, pause = format_args!("{seconds:.1}s"), "{error}; asking for the rest");
             tokio::time::sleep(pause).await;
             match self.reader.reopen(self.offset).await {
                 Ok(()) => return Ok(()),
