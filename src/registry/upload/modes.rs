@@ -36,7 +36,7 @@ struct Known {
     refused: Option<u64>,
     streams: bool,
     chunks: bool,
-    /// The sizes of blobs that took longer than a token lasts, and whether they go in chunks for that. No other blob does.
+    /// The sizes of blobs that took longer than a token lasts, and whether they go in chunks for it. No other does.
     slow: HashMap<u64, bool>,
     chunk: u64,
     too_small: u64,
@@ -118,7 +118,7 @@ impl Modes {
         is_new
     }
 
-    /// No chunk was taken of a blob of this size. Says whether it went so for its slowness alone: it goes as before then.
+    /// No chunk was taken of a blob of this size. Says whether it went so for slowness alone: then it goes as before.
     pub(super) fn takes_no_chunk_of(&self, size: u64) -> bool {
         self.lock().slow.insert(size, false) == Some(true)
     }
