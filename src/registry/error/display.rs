@@ -53,6 +53,9 @@ impl fmt::Display for ErrorKind {
                 write!(f, "the end of the answer did not come within {}", humantime::format_duration(*after))
             }
             Self::TokenExpired { .. } => f.write_str("the upload's token was refused"),
+            Self::Portion { status: status @ StatusCode::UNAUTHORIZED } => {
+                write!(f, "{status}: the upload took longer than its token lasts")
+            }
             Self::Portion { status } => write!(f, "{status}: it takes no request of this size"),
             Self::NoRepository { repository, status, message } => {
                 // What is not there and what is not for this account look the same where rights are refused.
@@ -89,6 +92,13 @@ impl fmt::Display for Said<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_took_longer_than_its_token_is_not_told_as_too_large() {
+        let told = |status| ErrorKind::Portion { status }.to_string();
+        assert!(told(StatusCode::UNAUTHORIZED).ends_with(": the upload took longer than its token lasts"));
+        assert!(told(StatusCode::PAYLOAD_TOO_LARGE).ends_with(": it takes no request of this size"));
+    }
 
     #[test]
     fn a_refused_right_is_not_told_as_a_missing_repository() {

@@ -1,5 +1,6 @@
 //! What one registry, or a proxy before it, was found to take in one request; and so how a blob is sent there.
 
+use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
 
 use super::refusals::Complaint;
@@ -35,6 +36,8 @@ struct Known {
     refused: Option<u64>,
     streams: bool,
     chunks: bool,
+    /// The sizes of blobs that took longer than a token lasts, and whether they go in chunks for it. No other does.
+    slow: HashMap<u64, bool>,
     chunk: u64,
     too_small: u64,
     too_large: u64,
@@ -47,6 +50,7 @@ impl Default for Known {
             refused: None,
             streams: true,
             chunks: true,
+            slow: HashMap::new(),
             chunk: FIRST_CHUNK,
             too_small: 0,
             too_large: LARGEST_CHUNK + 1,
@@ -64,6 +68,9 @@ impl Modes {
     /// are sent whole: every refusal costs another read of the source. `None` if no way is left.
     pub(super) fn mode(&self, size: u64) -> Option<Mode> {
         let known = self.lock();
+        if known.chunks && known.slow.get(&size) == Some(&true) {
+            return Some(Mode::Chunks);
+        }
         let whole = known.refused.is_none_or(|refused| size < refused && size <= known.taken.max(SMALLEST_CHUNK));
         match (whole, known.streams, known.chunks) {
             (true, ..) => Some(Mode::Whole),
@@ -101,12 +108,19 @@ impl Modes {
         self.lock().streams = false;
     }
 
-    /// A blob of this size takes longer than a token lasts. Says whether it can be sent in chunks.
+    /// A blob of this size took longer than a token lasts. Says whether it goes in chunks now, and did not before.
     pub(super) fn takes_too_long(&self, size: u64) -> bool {
-        self.refused_whole(size);
         let mut known = self.lock();
-        known.streams &= !known.chunks;
-        known.chunks
+        let is_new = known.chunks && !known.slow.contains_key(&size);
+        if is_new {
+            known.slow.insert(size, true);
+        }
+        is_new
+    }
+
+    /// No chunk was taken of a blob of this size. Says whether it went so for slowness alone: then it goes as before.
+    pub(super) fn takes_no_chunk_of(&self, size: u64) -> bool {
+        self.lock().slow.insert(size, false) == Some(true)
     }
 
     /// What was sent in chunks is not there whole.
@@ -197,6 +211,37 @@ mod tests {
         modes.took(10);
         assert!(!modes.takes_none_whole());
         assert_eq!(modes.mode(20), Some(Mode::Whole));
+    }
+
+    #[test]
+    fn a_blob_that_takes_too_long_goes_in_chunks_and_no_other() {
+        let modes = Modes::default();
+        modes.took(10);
+        assert!(modes.takes_too_long(20));
+        assert_eq!([19, 20, 21].map(|size| modes.mode(size)), [Mode::Whole, Mode::Chunks, Mode::Whole].map(Some));
+        modes.refused_whole(21);
+        assert_eq!(modes.mode(MIB), Some(Mode::Streamed));
+        modes.loses_chunks();
+        assert_eq!((modes.mode(20), modes.mode(MIB)), (Some(Mode::Whole), Some(Mode::Streamed)));
+        assert!(!modes.takes_too_long(20) && !modes.takes_too_long(30));
+    }
+
+    #[test]
+    fn where_there_are_no_chunks_a_blob_that_takes_too_long_changes_nothing() {
+        let modes = Modes::default();
+        modes.refused_stream();
+        modes.loses_chunks();
+        assert!(!modes.takes_too_long(20));
+        assert_eq!([20, 30].map(|size| modes.mode(size)), [Some(Mode::Whole); 2]);
+    }
+
+    #[test]
+    fn a_blob_that_takes_too_long_and_whose_chunks_are_refused_goes_as_before() {
+        let modes = Modes::default();
+        assert!(modes.takes_too_long(20));
+        assert!(modes.takes_no_chunk_of(20) && !modes.takes_no_chunk_of(20));
+        assert_eq!(modes.mode(20), Some(Mode::Whole));
+        assert!(!modes.takes_too_long(20), "it would go on so for ever");
     }
 
     #[test]

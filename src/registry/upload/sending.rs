@@ -247,8 +247,7 @@ impl Sending<'_> {
         let body = Some(Body::wrap_stream(content));
         let sent = self.to.part(Method::PATCH, &upload.url, &headers, body, &progress).await;
         let answer = sent.map_err(|error| self.judge_expiry(error))?;
-        let is_of_stream = matches!(answer.status.as_u16(), 400 | 405 | 411 | 413 | 415 | 416 | 501);
-        if is_of_stream && !tells_of_room(&answer.refusal().to_string()) {
+        if is_of_patch(&answer) {
             self.to.client.modes.refused_stream();
             return Err(self.to.other_portions(&Method::PATCH, &upload.url, &answer));
         }
@@ -297,6 +296,9 @@ impl Sending<'_> {
             }
             let other_size = complaint.is_some_and(|complaint| modes.refused_chunk(length, complaint));
             if !other_size || length <= upload.chunk_at_least {
+                if sent == 0 && is_of_patch(&answer) && modes.takes_no_chunk_of(size) {
+                    return Err(to.other_portions(&Method::PATCH, &upload.url, &answer));
+                }
                 return Err(to.error(&Method::PATCH, &upload.url, answer.refusal()));
             }
         }
@@ -355,6 +357,12 @@ impl Sending<'_> {
         };
         Err(self.to.error(&Method::PUT, url, kind))
     }
+}
+
+/// Whether a refusal of a PATCH may be of that way.
+fn is_of_patch(answer: &Answer) -> bool {
+    matches!(answer.status.as_u16(), 400 | 405 | 411 | 413 | 415 | 416 | 501)
+        && !tells_of_room(&answer.refusal().to_string())
 }
 
 /// Whether a request is to be sent again with a new token.

@@ -280,17 +280,36 @@ async fn a_token_that_is_revoked_between_chunks_is_renewed_and_none_is_sent_twic
 }
 
 /// As behind an nginx that keeps a body until it has all of it.
+async fn with_short_tokens() -> Registry {
+    Registry::builder().bearer((USER, PASSWORD)).token_lifetime(Duration::from_secs(2)).start().await
+}
+
+fn large_blob() -> Matcher {
+    Kind::UploadFinish.filter(|put| put.header("content-length").and_then(|text| text.parse().ok()) > Some(100_000_u64))
+}
+
 #[tokio::test]
 async fn a_blob_that_takes_longer_than_a_token_lasts_is_sent_in_chunks() {
-    let destination = Registry::builder().bearer((USER, PASSWORD)).token_lifetime(Duration::from_secs(2)).start().await;
-    let is_large = |put: &Request| put.header("content-length").and_then(|text| text.parse().ok()) > Some(100_000_u64);
-    let kept = destination.on(Kind::UploadFinish.filter(is_large), Action::Delay(Duration::from_secs(3)));
+    let destination = with_short_tokens().await;
+    let kept = destination.on(large_blob(), Action::Delay(Duration::from_secs(3)));
     let (source, migration) = image_of(5 * MIB, &destination).await;
     let login = json!({ "username": USER, "password": PASSWORD });
     migration.auth(&json!({ destination.host(): login })).run().await.assert_success(1);
     assert_same((&source, "team/app", "1.0"), (&destination, "moved/app", "1.0"));
     assert_eq!(kept.hits(), 1);
     assert_eq!(chunks(&destination), ranges(&[4 * MIB, MIB]));
+}
+
+#[tokio::test]
+async fn a_blob_that_took_longer_than_a_token_lasts_goes_whole_where_chunks_are_refused() {
+    let destination = with_short_tokens().await;
+    let kept = destination.on(large_blob().once(), Action::Delay(Duration::from_secs(3)));
+    let refused = destination.on(Kind::UploadChunk, Answer::status(405));
+    let (source, migration) = image_of(5 * MIB, &destination).await;
+    let login = json!({ "username": USER, "password": PASSWORD });
+    migration.auth(&json!({ destination.host(): login })).run().await.assert_success(1);
+    assert_same((&source, "team/app", "1.0"), (&destination, "moved/app", "1.0"));
+    assert_eq!((kept.hits(), refused.hits(), destination.requests_of(large_blob()).len()), (1, 1, 2));
 }
 
 #[tokio::test]
