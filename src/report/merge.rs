@@ -141,8 +141,9 @@ impl Whole {
     }
 
     fn add(&mut self, later: Image) {
-        let named = (&self.image.source_digest, &later.source_digest);
-        if matches!(named, (Some(before), Some(now)) if before != now) {
+        let known = || self.known.as_ref()?.source_digest.as_ref();
+        let before = self.image.source_digest.as_ref().or_else(known);
+        if matches!((before, &later.source_digest), (Some(before), Some(now)) if before != now) {
             (self.former, self.blobs) = (self.image.brought(), 0);
         }
         self.blobs = self.blobs.max(later.blobs());
@@ -325,10 +326,19 @@ mod tests {
             document
         });
         let documents: Vec<_> = documents.collect();
+        // One that read nothing, after the first.
+        let mut failed = report(1, "s.io/a:1", Outcome::Failed, Some(1));
+        let image = &mut failed.images[0];
+        (image.source_digest, image.destination_digest) = (None, None);
+        (image.blobs_moved, image.blobs_mounted, image.blobs_present) = (0, 0, 0);
         for (records, expected) in [(2, (7, 0, 1)), (3, (8, 1, 1))] {
-            let whole = merge(documents[..records].to_vec());
-            let image = &whole.images[0];
-            assert_eq!((image.blobs_moved, image.blobs_mounted, image.blobs_present), expected);
+            for between in [None, Some(failed.clone())] {
+                let mut documents = documents[..records].to_vec();
+                documents.splice(1..1, between);
+                let whole = merge(documents);
+                let image = &whole.images[0];
+                assert_eq!((image.blobs_moved, image.blobs_mounted, image.blobs_present), expected);
+            }
         }
     }
 

@@ -162,8 +162,11 @@ impl<'t> Surroundings<'t> {
             let either = |name: &str| field(&format!("{kind}{name}")).or_else(|| field(name));
             let (name, tag, digest) = (field(kind)?, either("Tag"), either("Digest"));
             // An address to log in at is no part of a name.
-            let is_host = |field: &Field| !field.text().is_empty() && !field.text().contains("://");
-            let registry = either("Registry").filter(is_host);
+            let is_part = |field: &Field| !field.text().is_empty() && !field.text().contains("://");
+            // The other name may be a part of this one, or that of an image elsewhere.
+            let other = PREFIXED.iter().filter(|other| **other != kind).find_map(|other| field(other).filter(is_part));
+            let shared = || field("Registry").map(|it| Field { is_shared: it.is_shared || other.is_some(), ..it });
+            let registry = field(&format!("{kind}Registry")).or_else(shared).filter(is_part);
             let is_whole = kind == "Image" && has_version_in(name.text());
             let part = |field: Field<'t>| Part { text: field.text().into(), field: Some(field) };
             let is_group = registry.is_some() || ((tag.is_some() || digest.is_some()) && !is_whole);

@@ -334,13 +334,15 @@ impl Look {
         }
     }
 
-    /// Finds out whether these blobs are at the destination or have to be sent.
+    /// Finds out whether these blobs are at the destination or have to be sent. All are asked for, whatever becomes of one:
+    /// others rely on those that they share with this.
     async fn ask_for(&self, blobs: Vec<Arc<Blob>>) -> Result<(), Failure> {
         let asked = stream::iter(blobs).map(|blob| async move {
             let is_there = self.ground.has_blob(&blob.digest, blob.size).await?;
             self.ledger.blob(&blob.digest, blob.size, if is_there { Came::Present } else { Came::Moved });
             Ok(())
         });
-        asked.buffer_unordered(CHILDREN).try_collect().await
+        let all: Vec<Result<(), Failure>> = asked.buffer_unordered(CHILDREN).collect().await;
+        all.into_iter().collect()
     }
 }

@@ -136,6 +136,6 @@ async fn a_run_that_is_killed_again_and_again_tags_nothing_incomplete_and_is_com
         }
         finished += 1;
     }
-    assert!(partly > 0 || kills < 2, "no kill fell between two images: nothing was tried");
+    assert!(partly > 0 || kills < 4, "no kill fell between two images: nothing was tried");
     println!("{kills} kills, {partly} of them with some images tagged and some not; {finished} migrations completed");
 }

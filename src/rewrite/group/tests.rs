@@ -84,6 +84,18 @@ fn what_others_include_through_others_suits_them_too() {
 }
 
 #[test]
+fn a_registry_of_two_names_with_one_prefix_stays() {
+    let moves = moves(r#"{"docker.io/library/nginx": "d.io/web/nginx", "quay.io/a/b": "e.io/a/b"}"#, Choice::default());
+    let text = "appRegistry: quay.io\nappImage: nginx:1\nappRepository: a/b\nappTag: \"1\"\n";
+    let stays = [format!("quay.io/a/b:1: {SHARED} e.io/a/b is where it is now")];
+    assert_eq!(assert_changes("values.yaml", &moves, text), stays);
+    // Each has its own, or the other is none.
+    let text = "appRepositoryRegistry: ⟦quay.io→e.io⟧\nappImage: x\nappRepository: a/b\nappTag: \"1\"\n\
+                webRegistry: ⟦quay.io→e.io⟧\nwebImage: a/b:1\nwebRepository: https://github.com/a/b\n";
+    assert_eq!(assert_changes("values.yaml", &moves, text), [""; 0]);
+}
+
+#[test]
 fn an_image_with_a_prefix_has_the_tag_with_that_prefix() {
     let text = "sidecarImage: ⟦postgres→d.io/db/pg⟧\nsidecarImageTag: \"⟦15→1.15⟧\"\nwebImage: ⟦quay.io/a/b→d.io/m/b⟧\nwebTag: \"1\"\n\
                 lastImage: busybox\nlastImageTag: \"1\"\nownImage: ⟦quay.io/a/b:1→d.io/m/b:1⟧\nownImageTag: \"1\"\n\

@@ -1,6 +1,8 @@
 //! What a dry run says of that which refers to an image is what a migration then does.
 
-use scriptable_registry::{Answer, Image, Index, Kind, Registry};
+use std::time::Duration;
+
+use scriptable_registry::{Action, Answer, Image, Index, Kind, Registry};
 use serde_json::Value;
 
 use super::{attach, list, migration, of, registry, tag, writes};
@@ -122,20 +124,24 @@ async fn what_cannot_be_had_for_a_moment_is_planned_in_another_round_with_all_el
 
 #[tokio::test]
 async fn what_the_destination_does_not_tell_of_one_referrer_keeps_the_image_and_no_other_out_of_the_plan() {
-    let (source, destination) = (registry(true).await, registry(true).await);
-    destination.put("app", "other", &small(9));
-    let subject = source.put("app", "1", &small(1));
-    let (lost, _) = attach(&source, "text/sbom", &subject, "sbom");
-    let (kept, _) = attach(&source, "text/sbom", &subject, "another");
-    let told = destination.on(Kind::BlobHead.of(&of("sbom")), Answer::status(500));
-    let plan = dry_run(&source, &destination).run().await;
-    assert!(told.hits() > 0);
-    plan.assert_line("FAILED ", &[&subject, &lost, "which refers to it", "500"]);
-    let log = plan.log.as_ref().unwrap();
-    let named = |referrer: &str| {
-        log.lines().filter(|line| line.contains("referrer would be copied") && line.contains(referrer)).count()
-    };
-    assert_eq!([&lost, &kept].map(|referrer| named(referrer)), [0, 1], "{plan}");
-    // Those of the image, the other referrer's own, and what both referrers name.
-    assert!(plan.stdout.contains(" to move in 4 blobs"), "{plan}");
+    for status in [422, 500] {
+        let (source, destination) = (registry(true).await, registry(true).await);
+        destination.put("app", "other", &small(9));
+        let subject = source.put("app", "1", &small(1));
+        let (lost, _) = attach(&source, "text/sbom", &subject, "sbom");
+        let (kept, _) = attach(&source, "text/sbom", &subject, "another");
+        let told = destination.on(Kind::BlobHead.of(&of("sbom")), Answer::status(status));
+        // What both referrers name is told late.
+        destination.on(Kind::BlobHead.of(&of("{}")), Action::Delay(Duration::from_millis(300)));
+        let plan = dry_run(&source, &destination).run().await;
+        assert!(told.hits() > 0);
+        plan.assert_line("FAILED ", &[&subject, &lost, "which refers to it", &status.to_string()]);
+        let log = plan.log.as_ref().unwrap();
+        let named = |referrer: &str| {
+            log.lines().filter(|line| line.contains("referrer would be copied") && line.contains(referrer)).count()
+        };
+        assert_eq!([&lost, &kept].map(|referrer| named(referrer)), [0, 1], "{plan}");
+        // Those of the image, the other referrer's own, and what both referrers name.
+        assert!(plan.stdout.contains(" to move in 4 blobs"), "{plan}");
+    }
 }
