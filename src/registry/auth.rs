@@ -326,7 +326,7 @@ impl Authenticator {
             session.accept();
             return Ok(token);
         }
-        let is_rejection = session.login.is_some() && self.is_of_credentials(bearer, session, &answer).await?;
+        let is_rejection = session.login.is_some() && self.is_of_credentials(bearer, session, &answer).await;
         Err(match &session.login {
             None if is_refusal(&answer) => error(self.login_needed(scope)),
             _ if is_rejection || answer.says_expired() || is_invalid_grant(&answer) => {
@@ -338,20 +338,25 @@ impl Authenticator {
 
     /// Whether a refusal of a token is one of the credentials, and not of what they were to be good for. Those that gave a
     /// token before may be refused for one scope alone, and so may those of which it is said with 403: shown without a
-    /// scope, they tell.
-    async fn is_of_credentials(&self, bearer: &Bearer, session: &Session, answer: &Answer) -> Result<bool, Error> {
+    /// scope, they tell. Some deny whatever has no scope, so it counts only if the same is said of both.
+    async fn is_of_credentials(&self, bearer: &Bearer, session: &Session, answer: &Answer) -> bool {
+        let is_own = |answer: &Answer| answer.url.origin() == bearer.realm.origin();
         let is_new = !session.was_accepted();
-        if answer.url.origin() != bearer.realm.origin() || !(is_refusal(answer) || is_new && is_denial(answer)) {
-            return Ok(false);
+        if !is_own(answer) || !(is_refusal(answer) || is_new && is_denial(answer)) {
+            return false;
         }
         if is_new && is_refusal(answer) {
-            return Ok(true);
+            return true;
         }
-        let (_, bare) = self.ask_for_token(bearer, &[], session).await?;
+        let bare = self.ask_for_token(bearer, &[], session).await.ok();
+        let Some((_, bare)) = bare.filter(|(_, bare)| is_own(bare)) else { return false };
         if bare.status.is_success() {
             session.accept();
         }
-        Ok(is_refusal(&bare) || is_new && is_denial(&bare))
+        match is_denial(answer) {
+            true => is_denial(&bare) && bare.refusal().to_string() == answer.refusal().to_string(),
+            false => is_refusal(&bare),
+        }
     }
 
     /// Asks the token server: by POST in exchange for an identity token, where it knows that, else by GET. Answers also how.
@@ -442,8 +447,7 @@ fn is_refusal(answer: &Answer) -> bool {
 
 /// Whether a token server, and nothing before it, refuses with 403: a scope, as GitLab does, or a password, as GHCR does.
 fn is_denial(answer: &Answer) -> bool {
-    let names_a_code = || matches!(answer.refusal(), ErrorKind::Status { codes, .. } if !codes.is_empty());
-    answer.status == StatusCode::FORBIDDEN && names_a_code()
+    answer.status == StatusCode::FORBIDDEN && answer.refusal().names_a_code()
 }
 
 /// Whether a token server says of an identity token that it is worth nothing (RFC 6749, section 5.2).

@@ -274,7 +274,7 @@ impl Error {
 
     /// Whether the answer is a registry's own, and no page of something before it.
     pub fn names_a_code(&self) -> bool {
-        matches!(&self.kind, ErrorKind::Status { codes, .. } if !codes.is_empty())
+        self.kind.names_a_code()
     }
 
     /// Whether this may be a manifest that was refused for its media type. Registries say that in words of their own:
@@ -322,6 +322,10 @@ impl Error {
 }
 
 impl ErrorKind {
+    pub(super) fn names_a_code(&self) -> bool {
+        matches!(self, Self::Status { codes, .. } if !codes.is_empty())
+    }
+
     /// Whether the same request may succeed a little later.
     pub(super) fn is_transient(&self) -> bool {
         match self {

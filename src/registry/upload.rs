@@ -59,8 +59,9 @@ impl RepositoryClient {
         let url = self.url("blobs/uploads/").await?;
         let told = |error: Error| Error { kind: advice::told(&self.repository, error.kind), ..error };
         let call = Call::new(Kind::BlobWrite, Method::POST, url.clone());
-        // GitLab's token server refuses who wants to push to what is not there.
-        let answer = self.call(&call).await.map_err(|error| if error.is_denial() { told(error) } else { error })?;
+        // GitLab's token server refuses who wants to push to what is not there. A page of something before it says nothing.
+        let is_of_token = |error: &Error| error.is_denial() && error.names_a_code();
+        let answer = self.call(&call).await.map_err(|error| if is_of_token(&error) { told(error) } else { error })?;
         if !answer.status.is_success() {
             return Err(told(self.error(&Method::POST, &url, answer.refusal())));
         }

@@ -79,6 +79,35 @@ async fn a_password_that_a_token_server_denies_is_rejected_once_for_all() {
     }
 }
 
+/// Some token servers give nothing to who names no repository, and that may be the second thing they are asked.
+#[tokio::test]
+async fn a_denied_scope_is_no_rejection_where_a_token_for_nothing_is_denied_as_well() {
+    for bare in [Answer::error(403, "DENIED", "name a scope"), Answer::error(401, "UNAUTHORIZED", "name a scope")] {
+        let source = Registry::builder().bearer((USER, PASSWORD)).start().await;
+        let destination = Registry::open().await;
+        let mut migration =
+            Migration::new().auth(&json!({ source.host(): { "username": USER, "password": PASSWORD } }));
+        for index in 0..4 {
+            let name = format!("team/app{index}");
+            source.put(&name, "1", &small(index));
+            migration = migration.rule(source.reference(&name, "1"), format!("{}/{name}", destination.host()));
+        }
+        let first = OnceLock::new();
+        source.on_each(Kind::Token, move |request| {
+            let is_first = first.get_or_init(|| request.query.clone()) == &request.query;
+            match request.query.contains("scope=") {
+                true => is_first.then(|| Answer::error(403, "DENIED", "no such scope for you").into()),
+                false => Some(bare.clone().into()),
+            }
+        });
+        let outcome = migration.run().await;
+        outcome.assert_failures(4, 1, 0);
+        let [line] = outcome.lines("FAILED")[..] else { panic!("{outcome}") };
+        assert!(line.contains("403") && line.contains("no such scope for you"), "{line}");
+        assert!(!outcome.everything().contains("rejected"), "{outcome}");
+    }
+}
+
 #[tokio::test]
 async fn of_a_push_that_is_refused_it_is_said_as_whom() {
     let (source, accounts) = (Registry::open().await, Accounts::new().user(USER, PASSWORD));

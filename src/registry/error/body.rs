@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::foreign::{Secrets, one_line};
 
@@ -9,9 +10,9 @@ use crate::foreign::{Secrets, one_line};
 /// sent to the one who wrote it is hidden.
 pub(in crate::registry) fn read_body(body: &[u8], sent: &Secrets) -> (Vec<String>, String) {
     #[derive(Deserialize)]
-    struct Body {
-        #[serde(default)]
-        errors: Vec<Entry>,
+    struct Body<'a> {
+        #[serde(default, borrow)]
+        errors: Vec<Entry<'a>>,
         #[serde(alias = "details")]
         message: Option<String>,
         /// Of token servers (RFC 6749, section 5.2).
@@ -19,22 +20,24 @@ pub(in crate::registry) fn read_body(body: &[u8], sent: &Secrets) -> (Vec<String
         error_description: Option<Value>,
     }
     #[derive(Deserialize)]
-    struct Entry {
+    struct Entry<'a> {
         code: Option<String>,
         message: Option<String>,
-        #[serde(default)]
-        detail: Value,
+        /// Anything at all: what cannot be read of it takes nothing else along.
+        #[serde(borrow)]
+        detail: Option<&'a RawValue>,
     }
-    impl Entry {
+    impl Entry<'_> {
         fn in_words(&self) -> String {
             let code = self.code.as_deref().unwrap_or_default();
             let message = self.message.as_deref().unwrap_or_default();
-            let detail = detail(code, &self.detail).filter(|detail| detail != message).unwrap_or_default();
+            let told = self.detail.and_then(|raw| detail(code, &serde_json::from_str(raw.get()).ok()?));
+            let detail = told.filter(|detail| detail != message).unwrap_or_default();
             [code, message, &detail].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(": ")
         }
     }
-    let Ok(body) = serde_json::from_slice::<Body>(body) else {
-        let text = String::from_utf8_lossy(body);
+    let text = String::from_utf8_lossy(body);
+    let Ok(body) = serde_json::from_str::<Body<'_>>(&text) else {
         // A proxy's page says nothing that its status does not.
         let message = if text.trim_start().starts_with('<') { String::new() } else { one_line(&sent.hide(&text)) };
         return (Vec::new(), message);
@@ -61,8 +64,7 @@ fn detail(code: &str, detail: &Value) -> Option<String> {
         Value::Object(fields) => {
             let told = fields.get("message").or_else(|| fields.get("description")).and_then(Value::as_str);
             let all = || (code == "UNKNOWN" && !fields.is_empty()).then(|| detail.to_string());
-            // What is written with escapes could hide what was sent, which is looked for as it is.
-            told.map(str::to_owned).or_else(|| all().filter(|text| !text.contains('\\')))
+            told.map(str::to_owned).or_else(all)
         }
         _ => None,
     }
@@ -103,6 +105,19 @@ mod tests {
     }
 
     #[test]
+    fn what_was_sent_is_not_told_again_where_a_detail_has_it_with_escapes() {
+        let mut sent = Secrets::default();
+        sent.add(r#"hunter"2\SECRET"#);
+        let storage = r#"{"Enclosed": "of \"hunter\\\"2\\\\SECRET\""}"#;
+        for detail in [r#"{"Enclosed": "of hunter\"2\\SECRET"}"#, storage] {
+            let body = format!(r#"{{"errors": [{{"code": "UNKNOWN", "detail": {detail}}}]}}"#);
+            let (_, message) = super::read_body(body.as_bytes(), &sent);
+            assert!(message.contains("of ") && message.contains("***") && !message.contains("hunter"), "{message}");
+            assert!(!message.contains("SECRET"), "{message}");
+        }
+    }
+
+    #[test]
     fn the_registrys_own_words_are_kept() {
         let (codes, message) = read_body(br#"{"errors":[{"code":"DENIED","message":"no quota","detail":{"a":[1]}}]}"#);
         assert_eq!((codes, message.as_str()), (vec!["DENIED".to_owned()], "DENIED: no quota"));
@@ -123,8 +138,11 @@ mod tests {
         assert_eq!(told(full, "UNKNOWN"), format!("UNKNOWN: m: {full}"));
         assert_eq!(told(r#"{"description":"no artifact"}"#, "MANIFEST_INVALID"), "MANIFEST_INVALID: m: no artifact");
         assert_eq!(told(r#""sha256:12""#, "MANIFEST_BLOB_UNKNOWN"), "MANIFEST_BLOB_UNKNOWN: m: sha256:12");
+        let quoted = r#"{"Enclosed":"open \"a\\b\""}"#;
+        assert_eq!(told(quoted, "UNKNOWN"), format!("UNKNOWN: m: {quoted}"));
+        let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
         for nothing in
-            ["null", "{}", r#"{"Enclosed":"a \"password\""}"#, "[{\"Type\":\"repository\"}]", "\"m\"", "\"\"", "7"]
+            ["null", "{}", "[{\"Type\":\"repository\"}]", "\"m\"", "\"\"", "7", "1e999", r#""\ud800""#, &deep]
         {
             assert_eq!(told(nothing, "UNKNOWN"), "UNKNOWN: m", "{nothing}");
         }

@@ -38,7 +38,9 @@ pub(super) fn complaint(status: StatusCode, message: &str) -> Option<Complaint> 
 /// them (container-registry 0.3 answers 500).
 pub(super) fn is_of_way(refusal: &ErrorKind) -> bool {
     let ErrorKind::Status { status, message, .. } = refusal else { return false };
-    let text = message.to_ascii_lowercase();
+    // What is told of its storage is about that.
+    let words = message.split(": {").next().unwrap_or_default();
+    let text = words.to_ascii_lowercase();
     let says_so = || ["unsupported", "not supported", "not implemented"].iter().any(|words| text.contains(words));
     match status.as_u16() {
         405 | 501 => true,
@@ -72,6 +74,10 @@ mod tests {
         };
         assert!(judge(405, "") && judge(501, "") && judge(415, "UNSUPPORTED: the operation is unsupported"));
         assert!(judge(500, "feature not supported: missing content length not implemented"));
+        assert!(!judge(
+            500,
+            r#"UNKNOWN: unknown error: {"DriverName":"s3","Enclosed":"NotImplemented: not implemented"}"#
+        ));
         assert!(!judge(500, "") && !judge(400, "DIGEST_INVALID") && !judge(503, "not implemented"));
     }
 }

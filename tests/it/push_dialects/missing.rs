@@ -142,6 +142,23 @@ async fn a_token_server_that_gives_none_for_what_is_not_there_is_understood() {
     assert_same((&source, "team/b", "v0"), (&destination, "moved/b", "v0"));
 }
 
+/// Such as a proxy's, whose words are about something else.
+#[tokio::test]
+async fn a_page_in_place_of_the_token_server_is_no_missing_repository() {
+    let destination = Registry::builder().bearer(("mover", "s3cret")).start().await;
+    let page = Answer::status(403).header("Content-Type", "text/plain").body("blocked: of an unknown category");
+    destination.on(Kind::Token.filter(|request| request.query.contains("push")), page);
+    let (_source, migration) = six_images(&destination).await;
+    let login = json!({ destination.host(): { "username": "mover", "password": "s3cret" } });
+    let outcome = migration.auth(&login).run().await;
+    outcome.assert_failures(6, 6, 0);
+    for line in outcome.lines("FAILED") {
+        assert!(line.contains("403") && line.contains("of an unknown category"), "{line}");
+    }
+    assert!(!outcome.everything().contains("no repository"), "{outcome}");
+    assert!(remedies(&outcome).is_empty(), "{outcome}");
+}
+
 #[tokio::test]
 async fn an_image_put_by_digest_alone_needs_a_repository_too() {
     let destination = profiles::ecr().start().await;
