@@ -132,7 +132,7 @@ const STUCK: Duration = Duration::from_secs(1);
 pub struct Limits {
     /// Blobs that are streamed at once.
     pub workers: usize,
-    /// Small requests in flight at once at one registry, or [more HEADs](crate::registry::heads); and mounts in all.
+    /// Small requests in flight at once at one registry, two HEADs for one of them; and mounts in all.
     pub requests: usize,
     /// Tiny blobs in flight at once, beside the workers.
     pub tiny: usize,
