@@ -3,6 +3,8 @@
 //! Sources: distribution `docs/content/spec/auth/token.md`, `oauth.md`, `scope.md`. A token is fetched outside of the
 //! registry's request limits, before the request that needs it queues for its permit; its server has limits of its own.
 
+mod refusal;
+
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -12,6 +14,7 @@ use reqwest::{Method, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
+use self::refusal::{is_denial, is_invalid_grant, is_refusal};
 use super::Keyring;
 use super::challenge::{self, Bearer, Challenge};
 use super::credentials::Credential;
@@ -437,21 +440,4 @@ impl Authenticator {
 fn is_held_back(error: &Error) -> bool {
     let is_refused = error.is_overload() && error.is_worth_repeating();
     is_refused || matches!(error.kind, ErrorKind::Limited { hopeless: false, .. })
-}
-
-/// Whether a token server refuses who asks. Some say it with 400, in the words of a registry.
-fn is_refusal(answer: &Answer) -> bool {
-    let says_so = || matches!(answer.refusal(), ErrorKind::Status { codes, .. } if codes.iter().any(|code| code == "UNAUTHORIZED"));
-    answer.status == StatusCode::UNAUTHORIZED || answer.status == StatusCode::BAD_REQUEST && says_so()
-}
-
-/// Whether a token server, and nothing before it, refuses with 403: a scope, as GitLab does, or a password, as GHCR does.
-fn is_denial(answer: &Answer) -> bool {
-    answer.status == StatusCode::FORBIDDEN && answer.refusal().names_a_code()
-}
-
-/// Whether a token server says of an identity token that it is worth nothing (RFC 6749, section 5.2).
-fn is_invalid_grant(answer: &Answer) -> bool {
-    let body: Option<serde_json::Value> = serde_json::from_slice(&answer.body).ok();
-    answer.status == StatusCode::BAD_REQUEST && body.is_some_and(|body| body["error"] == "invalid_grant")
 }

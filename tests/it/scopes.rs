@@ -49,6 +49,19 @@ async fn credentials_that_gave_a_token_are_not_rejected_for_a_scope() {
     }
 }
 
+/// So many repositories of a source with a login, an empty destination, and a rule for each.
+async fn with_a_login(repositories: u64) -> (Registry, Registry, Migration) {
+    let source = Registry::builder().bearer((USER, PASSWORD)).start().await;
+    let destination = Registry::open().await;
+    let mut migration = Migration::new().auth(&json!({ source.host(): { "username": USER, "password": PASSWORD } }));
+    for index in 0..repositories {
+        let name = format!("team/app{index}");
+        source.put(&name, "1", &small(index));
+        migration = migration.rule(source.reference(&name, "1"), format!("{}/{name}", destination.host()));
+    }
+    (source, destination, migration)
+}
+
 /// GHCR says 403 of a password that is wrong, whatever it is shown for; a proxy's page says nothing of it.
 #[tokio::test]
 async fn a_password_that_a_token_server_denies_is_rejected_once_for_all() {
@@ -56,15 +69,7 @@ async fn a_password_that_a_token_server_denies_is_rejected_once_for_all() {
         (Answer::error(403, "DENIED", "denied"), true),
         (Answer::status(403).header("Content-Type", "text/html").body("<html>blocked</html>"), false),
     ] {
-        let source = Registry::builder().bearer((USER, PASSWORD)).start().await;
-        let destination = Registry::open().await;
-        let mut migration =
-            Migration::new().auth(&json!({ source.host(): { "username": USER, "password": PASSWORD } }));
-        for index in 0..6 {
-            let name = format!("team/app{index}");
-            source.put(&name, "1", &small(index));
-            migration = migration.rule(source.reference(&name, "1"), format!("{}/{name}", destination.host()));
-        }
+        let (source, _destination, migration) = with_a_login(6).await;
         source.on(Kind::Token, answer);
         let outcome = migration.run().await;
         outcome.assert_failures(6, 6, 0);
@@ -83,15 +88,7 @@ async fn a_password_that_a_token_server_denies_is_rejected_once_for_all() {
 #[tokio::test]
 async fn a_denied_scope_is_no_rejection_where_a_token_for_nothing_is_denied_as_well() {
     for bare in [Answer::error(403, "DENIED", "name a scope"), Answer::error(401, "UNAUTHORIZED", "name a scope")] {
-        let source = Registry::builder().bearer((USER, PASSWORD)).start().await;
-        let destination = Registry::open().await;
-        let mut migration =
-            Migration::new().auth(&json!({ source.host(): { "username": USER, "password": PASSWORD } }));
-        for index in 0..4 {
-            let name = format!("team/app{index}");
-            source.put(&name, "1", &small(index));
-            migration = migration.rule(source.reference(&name, "1"), format!("{}/{name}", destination.host()));
-        }
+        let (source, _destination, migration) = with_a_login(4).await;
         let first = OnceLock::new();
         source.on_each(Kind::Token, move |request| {
             let is_first = first.get_or_init(|| request.query.clone()) == &request.query;
